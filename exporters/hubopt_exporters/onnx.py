@@ -1,0 +1,193 @@
+"""ONNX: tf2onnx on the frozen graph, checked by onnx, run by onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hubopt.errors import ExportError
+from hubopt.exporter import (
+    PROGRAM,
+    Artifact,
+    Obstacle,
+    Options,
+    OpUse,
+    Requirement,
+    Source,
+    Tensors,
+    ToleranceClass,
+    host_obstacles,
+    require_program,
+)
+
+_CONVERTER = Requirement(("tf2onnx",), "pip install 'hubopt[export]'")
+_RUNTIME = Requirement(("onnxruntime",), "pip install 'hubopt[onnx]'")
+_CUDA = "CUDAExecutionProvider"
+
+
+class OnnxExporter:
+    """Converts the frozen graph and gives its tensors the layer's names."""
+
+    name = "onnx"
+    summary = "ONNX model, run with onnxruntime"
+    suffix = ".onnx"
+    source = PROGRAM
+    tolerance: ToleranceClass = "fp32"
+    builds_with = (_CONVERTER,)
+    runs_with = (_RUNTIME,)
+
+    def obstacles(self, ops: Sequence[OpUse], options: Options) -> list[Obstacle]:
+        """Return the string and table operations."""
+        return host_obstacles(ops, "ONNX")
+
+    def export(self, source: Source, path: Path, options: Options) -> Artifact:
+        """Convert, rename, check and write."""
+        import onnx
+        import tf2onnx
+
+        from hubopt_exporters.frozen import read_graph_def
+
+        program = require_program(source)
+        try:
+            model, _ = tf2onnx.convert.from_graph_def(
+                read_graph_def(program),
+                name="hubopt",
+                input_names=list(program.input_tensors),
+                output_names=list(program.output_tensors),
+                opset=options.opset,
+            )
+        except Exception as error:  # tf2onnx raises plain ValueError, KeyError, RuntimeError
+            raise _failed(f"tf2onnx cannot convert it: {type(error).__name__}: {error}") from error
+        names = dict(
+            zip(
+                (*program.input_tensors, *program.output_tensors),
+                (each.name for each in (*program.spec.inputs, *program.spec.outputs)),
+                strict=True,
+            )
+        )
+        rename_tensors(model.graph, names)
+        _check(model)
+        onnx.save(model, str(path))
+        return Artifact(
+            self.name,
+            path,
+            program.spec,
+            {"tf2onnx": tf2onnx.__version__, "onnx": onnx.__version__, "opset": options.opset},
+        )
+
+    def runner(self, artifact: Artifact) -> OnnxRunner:
+        """Load the model."""
+        return OnnxRunner(artifact)
+
+
+def _failed(found: str) -> ExportError:
+    return ExportError(
+        "onnx artifact",
+        found,
+        "operations that ONNX has at this opset",
+        "try another --opset, or see `hubopt inspect` for the model's operations",
+    )
+
+
+def _check(model: Any) -> None:
+    """Refuse operations that no runtime knows and whatever onnx.checker refuses."""
+    import onnx
+
+    versions = {entry.domain: entry.version for entry in model.opset_import}
+    unknown = sorted(
+        {
+            f"{node.domain or 'ai.onnx'}.{node.op_type}"
+            for node in nodes(model.graph)
+            if node.domain not in versions
+            or not onnx.defs.has(node.op_type, versions[node.domain], node.domain)
+        }
+    )
+    if unknown:
+        raise _failed(f"tf2onnx left operations that ONNX does not have: {', '.join(unknown)}")
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise _failed(f"onnx.checker refuses the model: {error}") from error
+
+
+def graphs(graph: Any) -> Iterator[Any]:
+    """Yield ``graph`` and every graph nested in its nodes."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                if inner.ByteSize():
+                    yield from graphs(inner)
+
+
+def nodes(graph: Any) -> Iterator[Any]:
+    """Yield every node of ``graph``, nested ones included."""
+    for each in graphs(graph):
+        yield from each.node
+
+
+def rename_tensors(graph: Any, names: dict[str, str]) -> None:
+    """Rename tensors in ``graph``, in place, wherever they are used.
+
+    A tensor that already has one of the new names gets out of the way.
+    """
+    taken = {name for each in graphs(graph) for name in _tensor_names(each)}
+    moves = dict(names)
+    for new in names.values():
+        if new in taken and new not in names:
+            free = f"{new}__inner"
+            while free in taken:
+                free += "_"
+            moves[new] = free
+    for each in graphs(graph):
+        for value in (*each.input, *each.output, *each.value_info, *each.initializer):
+            value.name = moves.get(value.name, value.name)
+        for node in each.node:
+            node.input[:] = [moves.get(name, name) for name in node.input]
+            node.output[:] = [moves.get(name, name) for name in node.output]
+
+
+def _tensor_names(graph: Any) -> Iterator[str]:
+    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        yield value.name
+    for node in graph.node:
+        yield from node.input
+        yield from node.output
+
+
+class OnnxRunner:
+    """An onnxruntime session: CUDA where onnxruntime and the machine have it, else the CPU."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        # float32 means float32: TF32 would lose 13 bits of each product.
+        cuda = (_CUDA, {"use_tf32": "0"})
+        providers = [cuda] if _CUDA in onnxruntime.get_available_providers() and _has_gpu() else []
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(artifact.path), options, providers=[*providers, "CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime's errors have no public base class
+            raise ExportError(
+                "onnx artifact",
+                f"onnxruntime does not load it: {error}",
+                "a model that onnxruntime can run",
+                "try another --opset",
+            ) from error
+        self._outputs = [output.name for output in self._session.get_outputs()]
+        self.device = self._session.get_providers()[0].removesuffix("ExecutionProvider")
+
+    def run(self, inputs: Tensors) -> dict[str, Any]:
+        """Run the session."""
+        arrays = self._session.run(self._outputs, dict(inputs))
+        return dict(zip(self._outputs, arrays, strict=True))
+
+
+def _has_gpu() -> bool:
+    from hubopt_exporters.gpu import gpu_problem
+
+    return gpu_problem() is None

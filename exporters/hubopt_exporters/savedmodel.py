@@ -1,0 +1,119 @@
+"""SavedModel: the layer as one XLA-compiled function with static shapes."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hubopt.errors import ExportError
+from hubopt.exporter import (
+    PROGRAM,
+    Artifact,
+    Obstacle,
+    Options,
+    OpUse,
+    Requirement,
+    Source,
+    Tensors,
+    ToleranceClass,
+    require_program,
+)
+
+_TENSORFLOW = Requirement(("tensorflow",), "pip install 'hubopt[export]'")
+_SIGNATURE = "serving_default"
+_MUST_COMPILE = "_XlaMustCompile"
+"""The attribute by which a reloaded function is still compiled; TensorFlow has no accessor."""
+
+
+class SavedModelExporter:
+    """Copies the program's SavedModel, or rebuilds it from the frozen graph."""
+
+    name = "savedmodel"
+    summary = "TensorFlow SavedModel, compiled by XLA on load"
+    suffix = ""
+    source = PROGRAM
+    tolerance: ToleranceClass = "xla"
+    builds_with = (_TENSORFLOW,)
+    runs_with = (_TENSORFLOW,)
+
+    def obstacles(self, ops: Sequence[OpUse], options: Options) -> list[Obstacle]:
+        """Return what XLA cannot compile, and what cannot be frozen if that is asked."""
+        found = []
+        if options.xla == "require":
+            found += [
+                Obstacle(use.op, use.count, "XLA cannot compile it; --xla auto exports uncompiled")
+                for use in ops
+                if not use.xla
+            ]
+        if options.freeze:
+            found += [
+                Obstacle(use.op, use.count, "a table cannot be frozen; drop --freeze")
+                for use in ops
+                if use.resource
+            ]
+        return found
+
+    def export(self, source: Source, path: Path, options: Options) -> Artifact:
+        """Write the folder and check that it is still compiled after reloading."""
+        import tensorflow as tf
+
+        program = require_program(source)
+        if options.freeze:
+            from hubopt_exporters.frozen import as_module
+
+            root, serving = as_module(program, jit_compile=program.compiled)
+            tf.saved_model.save(root, str(path), signatures={_SIGNATURE: serving})
+        else:
+            shutil.copytree(program.saved_model, path)
+        compiled = _is_compiled(tf.saved_model.load(str(path)))
+        if compiled != program.compiled:
+            raise ExportError(
+                "savedmodel artifact",
+                f"after reloading, jit_compile is {compiled}",
+                f"jit_compile {program.compiled}, as traced",
+                "report this: TensorFlow has changed how the attribute is stored",
+            )
+        return Artifact(
+            self.name,
+            path,
+            program.spec,
+            {
+                "tensorflow": tf.__version__,
+                "jit_compile": compiled,
+                "weights": "constants" if options.freeze else "variables",
+            },
+        )
+
+    def runner(self, artifact: Artifact) -> SavedModelRunner:
+        """Load the SavedModel."""
+        return SavedModelRunner(artifact)
+
+
+class SavedModelRunner:
+    """Calls ``serving_default``."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        import tensorflow as tf
+
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+        self._constant = tf.constant
+        self._spec = artifact.spec
+        # The loaded object owns the variables: it must outlive the signature.
+        self._loaded = tf.saved_model.load(str(artifact.path))
+        self._function = self._loaded.signatures[_SIGNATURE]
+        self.device = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
+
+    def run(self, inputs: Tensors) -> dict[str, Any]:
+        """Call the signature with arrays."""
+        tensors = {
+            each.name: self._constant(inputs[each.name], dtype=each.dtype)
+            for each in self._spec.inputs
+        }
+        return {name: tensor.numpy() for name, tensor in self._function(**tensors).items()}
+
+
+def _is_compiled(loaded: Any) -> bool:
+    library = loaded.signatures[_SIGNATURE].graph.as_graph_def().library
+    return any(function.attr[_MUST_COMPILE].b for function in library.function)

@@ -1,0 +1,197 @@
+"""TensorRT: an engine from the ONNX artifact, float32, by TensorRT or TensorRT for RTX.
+
+TensorRT itself needs a GPU to build. TensorRT for RTX builds a real engine on a machine
+that has none and finishes it when it is loaded on the GPU.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hubopt.errors import ExportError
+from hubopt.exporter import (
+    Artifact,
+    Obstacle,
+    Options,
+    OpUse,
+    Requirement,
+    Source,
+    Tensors,
+    ToleranceClass,
+    not_runnable,
+    require_artifact,
+)
+from hubopt_exporters.gpu import gpu_problem
+
+_INSTALL = "pip install 'hubopt[trt]'"
+_TENSORRT = Requirement(("tensorrt", "tensorrt_rtx"), _INSTALL)
+_CUDA = Requirement(("cuda.bindings",), _INSTALL)
+
+
+class TensorRTExporter:
+    """Parses the ONNX artifact and serializes an engine."""
+
+    name = "trt"
+    summary = "TensorRT engine, built from the ONNX model"
+    suffix = ".engine"
+    source = "onnx"
+    tolerance: ToleranceClass = "fp32"
+    builds_with = (_TENSORRT,)
+    runs_with = (_TENSORRT, _CUDA)
+
+    def obstacles(self, ops: Sequence[OpUse], options: Options) -> list[Obstacle]:
+        """Return nothing of its own: what ONNX cannot hold never gets here."""
+        return []
+
+    def export(self, source: Source, path: Path, options: Options) -> Artifact:
+        """Build and write the engine."""
+        onnx = require_artifact(source)
+        builder_name = choose_builder()
+        trt = importlib.import_module(builder_name)
+        log = _Log(trt)
+        builder = trt.Builder(log.logger)
+        typed = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+        network = builder.create_network(typed)
+        parser = trt.OnnxParser(network, log.logger)
+        if not parser.parse_from_file(str(onnx.path)):
+            raise _failed(
+                "the parser refuses "
+                + "; ".join(
+                    f"{error.node_operator()} ({error.node_name()}): {error.desc()}"
+                    for error in map(parser.get_error, range(parser.num_errors))
+                )
+            )
+        config = builder.create_builder_config()
+        # float32 means float32: TF32 would lose 13 bits of each product.
+        config.clear_flag(trt.BuilderFlag.TF32)
+        engine = builder.build_serialized_network(network, config)
+        if engine is None:
+            raise _failed(f"the builder gives no engine: {log.text()}")
+        path.write_bytes(engine)
+        return Artifact(
+            self.name, path, onnx.spec, {"builder": builder_name, "version": trt.__version__}
+        )
+
+    def runner(self, artifact: Artifact) -> TensorRTRunner:
+        """Load the engine on the GPU."""
+        problem = gpu_problem()
+        if problem is not None:
+            raise not_runnable(
+                artifact,
+                problem,
+                "an NVIDIA GPU that TensorRT supports",
+                "run `hubopt verify BUNDLE --target trt` on a machine that has one",
+            )
+        return TensorRTRunner(artifact)
+
+
+def choose_builder() -> str:
+    """Return the module to build with: ``tensorrt`` where it can run, else ``tensorrt_rtx``."""
+    problem = gpu_problem()
+    if problem is None and importlib.util.find_spec("tensorrt"):
+        return "tensorrt"
+    if importlib.util.find_spec("tensorrt_rtx"):
+        return "tensorrt_rtx"
+    raise _failed(f"tensorrt is installed, but needs a GPU to build, and there is {problem}")
+
+
+def _failed(found: str) -> ExportError:
+    return ExportError(
+        "trt artifact",
+        found,
+        "an engine",
+        f"see the log of the conversion; for TensorRT for RTX: {_INSTALL}",
+    )
+
+
+class _Log:
+    """Collects what TensorRT reports; the last errors go into our own error's text."""
+
+    def __init__(self, trt: Any) -> None:
+        lines: list[str] = []
+        worth_keeping = (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR)
+
+        class Logger(trt.ILogger):  # type: ignore[misc]  # the base is only known now
+            def log(self, severity: Any, message: str) -> None:
+                if severity in worth_keeping:
+                    lines.append(message)
+
+        self._lines = lines
+        self.logger = Logger()
+
+    def text(self) -> str:
+        return "; ".join(self._lines[-3:]) or "TensorRT gives no reason"
+
+
+class TensorRTRunner:
+    """Runs an engine on the first GPU, from host memory to host memory."""
+
+    device = "GPU"
+
+    def __init__(self, artifact: Artifact) -> None:
+        import numpy as np
+        from cuda.bindings import runtime as cuda
+
+        trt = importlib.import_module(str(artifact.details["builder"]))
+        log = _Log(trt)
+        self._cuda = cuda
+        self._runtime = trt.Runtime(log.logger)
+        self._engine = self._runtime.deserialize_cuda_engine(artifact.path.read_bytes())
+        if self._engine is None:
+            raise not_runnable(
+                artifact,
+                f"this GPU does not load the engine: {log.text()}",
+                f"a GPU that {trt.__name__} {trt.__version__} supports",
+                "export on the machine where the engine will run",
+            )
+        self._context = self._engine.create_execution_context()
+        self._stream = self._check(cuda.cudaStreamCreate())
+        self._inputs: list[str] = []
+        self._host: dict[str, Any] = {}
+        self._device: dict[str, int] = {}
+        for at in range(self._engine.num_io_tensors):
+            name = self._engine.get_tensor_name(at)
+            dtype = trt.nptype(self._engine.get_tensor_dtype(name))
+            array = np.empty(tuple(self._engine.get_tensor_shape(name)), dtype)
+            if self._engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT:
+                self._inputs.append(name)
+            self._host[name] = array
+            self._device[name] = self._check(cuda.cudaMalloc(max(array.nbytes, 1)))
+            self._context.set_tensor_address(name, self._device[name])
+
+    def run(self, inputs: Tensors) -> dict[str, Any]:
+        """Copy the inputs in, execute, copy the outputs out."""
+        import numpy as np
+
+        cuda = self._cuda
+        for name in self._inputs:
+            np.copyto(self._host[name], inputs[name])
+            self._copy(self._device[name], self._host[name], to_device=True)
+        if not self._context.execute_async_v3(int(self._stream)):
+            raise _failed("the engine does not execute")
+        self._check(cuda.cudaStreamSynchronize(self._stream))
+        outputs = {}
+        for name, array in self._host.items():
+            if name not in self._inputs:
+                self._copy(self._device[name], array, to_device=False)
+                outputs[name] = array.copy()
+        return outputs
+
+    def _copy(self, device: int, host: Any, to_device: bool) -> None:
+        kinds = self._cuda.cudaMemcpyKind
+        if to_device:
+            kind = kinds.cudaMemcpyHostToDevice
+            self._check(self._cuda.cudaMemcpy(device, host.ctypes.data, host.nbytes, kind))
+        else:
+            kind = kinds.cudaMemcpyDeviceToHost
+            self._check(self._cuda.cudaMemcpy(host.ctypes.data, device, host.nbytes, kind))
+
+    def _check(self, result: tuple[Any, ...]) -> Any:
+        status, *values = result
+        if status != self._cuda.cudaError_t.cudaSuccess:
+            raise _failed(f"CUDA reports {status.name}")
+        return values[0] if values else None

@@ -1,0 +1,95 @@
+"""From a TensorFlow Hub handle to an artifact that is proved equal to it.
+
+    import hubopt
+
+    bundle = hubopt.export("path/to/model", ["onnx", "tflite"], "out")
+    for result in bundle.results:
+        print(result.target, result.status)
+
+Importing hubopt imports no TensorFlow; the first use of `KerasLayer` does.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hubopt.bundle import Bundle
+from hubopt.errors import HuboptError
+from hubopt.exporter import Options, Program, XlaMode
+from hubopt.handles import LayerOptions
+from hubopt.pipeline import bench, export, inspect, verify
+from hubopt.results import TargetResult
+from hubopt.spec import Dim, Hints, ModelSpec, TensorSpec
+from hubopt.version import __version__
+
+if TYPE_CHECKING:
+    from hubopt.layer import KerasLayer as KerasLayer
+
+__all__ = [
+    "Bundle",
+    "Dim",
+    "Hints",
+    "HuboptError",
+    "KerasLayer",
+    "LayerOptions",
+    "ModelSpec",
+    "Options",
+    "Program",
+    "TargetResult",
+    "TensorSpec",
+    "__version__",
+    "bench",
+    "export",
+    "inspect",
+    "load",
+    "resolve",
+    "trace",
+    "verify",
+]
+
+
+def load(bundle: Bundle | str | os.PathLike[str], target: str) -> Any:
+    """Load a target's artifact from a bundle; it is called as the layer is.
+
+    Args:
+        bundle: A bundle or its folder.
+        target: Such as ``onnx``.
+
+    Returns:
+        A `hubopt.loaded.LoadedArtifact`.
+    """
+    from hubopt.loaded import load as _load
+
+    return _load(bundle, target)
+
+
+def resolve(layer: Any, hints: Hints | None = None) -> ModelSpec:
+    """Settle the shape and dtype of every input and output of a `KerasLayer`.
+
+    See `hubopt.shapes.resolve`.
+    """
+    from hubopt.shapes import resolve as _resolve
+
+    return _resolve(layer, hints)
+
+
+def trace(
+    layer: Any, spec: ModelSpec, folder: Path | None = None, xla: XlaMode = "require"
+) -> Program:
+    """Trace a `KerasLayer` with static shapes in inference mode.
+
+    See `hubopt.tracing.trace`.
+    """
+    from hubopt.tracing import trace as _trace
+
+    return _trace(layer, spec, folder, xla)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "KerasLayer":
+        from hubopt.layer import KerasLayer
+
+        return KerasLayer
+    raise AttributeError(f"module 'hubopt' has no attribute {name!r}")

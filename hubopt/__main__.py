@@ -1,0 +1,6 @@
+"""``python -m hubopt``."""
+
+from hubopt.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,236 @@
+"""The folder that an export writes: artifacts, manifest, and what it takes to verify them.
+
+    hubopt.json                  the manifest
+    savedmodel/, onnx/, ...      one folder a target
+    verification/inputs.npz      the samples
+    verification/reference.npz   what the eager layer gave for them
+    logs/                        what the layer and each target printed
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hubopt.digest import sha256
+from hubopt.errors import BundleError, UsageError
+from hubopt.exporter import Artifact, Options
+from hubopt.results import TargetResult
+from hubopt.spec import Hints, ModelSpec
+
+MANIFEST = "hubopt.json"
+INPUTS = "verification/inputs.npz"
+REFERENCE = "verification/reference.npz"
+LOGS = "logs"
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Everything a bundle says about itself.
+
+    Attributes:
+        format: The version of this layout.
+        hubopt: The version that wrote it.
+        created: When, in UTC.
+        handle: The handle as the user wrote it, or the name of a callable.
+        digest: SHA-256 of the model; None for a callable.
+        signature: The signature that was exported, None for the model's own call.
+        output_key: The output that was kept, None for all.
+        tags: The tags of the graph that was loaded.
+        hints: What the user said about shapes.
+        options: What the user asked of the exporters.
+        spec: The inputs and outputs, with the origin of every dimension.
+        seed: The seed of the samples.
+        inputs_sha256: Digest of the samples.
+        reference_sha256: Digest of the layer's outputs.
+        environment: Machine and versions.
+        targets: What became of each target.
+    """
+
+    format: int
+    hubopt: str
+    created: str
+    handle: str
+    digest: str | None
+    signature: str | None
+    output_key: str | None
+    tags: tuple[str, ...]
+    hints: Hints
+    options: Options
+    spec: ModelSpec
+    seed: int
+    inputs_sha256: str
+    reference_sha256: str
+    environment: dict[str, str]
+    targets: dict[str, TargetResult]
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle on disk.
+
+    Attributes:
+        path: The folder.
+        manifest: What it says about itself.
+    """
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def results(self) -> tuple[TargetResult, ...]:
+        """What became of each target, in the order of the export."""
+        return tuple(self.manifest.targets.values())
+
+    @property
+    def inputs(self) -> Path:
+        """The samples."""
+        return self.path / INPUTS
+
+    @property
+    def reference(self) -> Path:
+        """What the eager layer gave for them."""
+        return self.path / REFERENCE
+
+    def artifact(self, target: str) -> Artifact:
+        """Return a target's artifact.
+
+        Raises:
+            BundleError: The bundle has none, or it has changed since it was written.
+        """
+        result = self.manifest.targets.get(target)
+        if result is None or result.path is None:
+            there = [each.target for each in self.results if each.path]
+            raise BundleError(
+                f"bundle {self.path}",
+                f"no {target} artifact" + (f": {result.reason}" if result else ""),
+                f"one of: {', '.join(there) or 'none'}",
+                f"export again with --target {target}",
+            )
+        path = self.path / result.path
+        self._check(path, result.sha256)
+        return Artifact(target, path, self.manifest.spec, result.details)
+
+    def check_kit(self) -> None:
+        """Check that samples and reference are those that were written."""
+        self._check(self.inputs, self.manifest.inputs_sha256)
+        self._check(self.reference, self.manifest.reference_sha256)
+
+    def _check(self, path: Path, expected: str | None) -> None:
+        found = f"sha256 {sha256(path)}" if path.exists() else "missing"
+        if found != f"sha256 {expected}":
+            raise BundleError(
+                f"{path}",
+                found,
+                f"sha256 {expected}, as {MANIFEST} says",
+                "copy the bundle again, or export again",
+            )
+
+    def __str__(self) -> str:
+        states = ", ".join(f"{each.target} {each.status}" for each in self.results)
+        return f"Bundle({self.path}: {states})"
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Read a bundle's manifest; artifacts are checked when they are asked for.
+
+    Raises:
+        BundleError: The folder is no bundle, or of a format that this hubopt does not know.
+    """
+    from cattrs import BaseValidationError
+
+    file = path / MANIFEST
+    try:
+        raw = json.loads(file.read_text())
+        if raw.get("format") != FORMAT:
+            raise BundleError(
+                f"bundle {path}",
+                f"format {raw.get('format')}",
+                f"format {FORMAT}",
+                "use the hubopt that wrote it",
+            )
+        return Bundle(path, _converter().structure(raw, Manifest))
+    except OSError as error:
+        raise BundleError(
+            f"bundle {path}",
+            f"{MANIFEST} cannot be read: {error.strerror}",
+            "a folder that `hubopt export` wrote",
+            "pass the folder given to --output",
+        ) from error
+    except (ValueError, AttributeError, BaseValidationError) as error:
+        raise BundleError(
+            f"bundle {path}",
+            f"{MANIFEST} is damaged: {error}",
+            "the manifest that `hubopt export` wrote",
+            "copy the bundle again, or export again",
+        ) from error
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write ``hubopt.json``."""
+    (folder / MANIFEST).write_text(to_json(manifest) + "\n")
+
+
+def to_json(value: Any) -> str:
+    """Return any of hubopt's values as JSON; lists of numbers stand on one line."""
+    text = json.dumps(_converter().unstructure(value), indent=2, allow_nan=False)
+    return re.sub(
+        r"\[\n\s*([-+.\deE,\s]+?)\s+\]",
+        lambda match: "[" + re.sub(r"\s+", " ", match.group(1)) + "]",
+        text,
+    )
+
+
+@contextmanager
+def staging(output: Path) -> Iterator[Path]:
+    """Give a folder to fill; it becomes ``output`` in one step, or vanishes on an error.
+
+    Raises:
+        UsageError: ``output`` exists, or its place cannot be written.
+    """
+    if output.exists() or output.is_symlink():
+        raise UsageError(
+            f"output {output}",
+            "it exists already",
+            "a path where nothing is yet",
+            "choose another --output, or remove it first",
+        )
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+    except OSError as error:
+        raise UsageError(
+            f"output {output}",
+            f"{error.filename or output.parent} cannot be written: {error.strerror}",
+            "a folder that you may write",
+            "choose another --output",
+        ) from error
+    try:
+        yield folder
+        folder.chmod(0o755)
+        folder.rename(output)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@cache
+def _converter() -> Any:
+    from cattrs.preconf.json import make_converter
+
+    converter = make_converter(forbid_extra_keys=True)
+    # JSON has no infinity; Python's float() reads the word.
+    converter.register_unstructure_hook(
+        float, lambda value: float(f"{value:.9g}") if math.isfinite(value) else str(value)
+    )
+    converter.register_unstructure_hook(Path, str)
+    return converter

@@ -1,0 +1,53 @@
+"""The command line: one file a verb. It parses, calls the API, prints, sets the exit code."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from hubopt.cli import bench, export, inspect, targets, verify
+from hubopt.version import __version__
+
+app = typer.Typer(
+    name="hubopt",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    epilog=(
+        "Exit codes: 0 everything asked for is verified; 1 a defect of hubopt; 2 bad usage or "
+        "bad input; 3 an artifact is unverified; 4 parity failed; 5 an export failed."
+    ),
+    help="TensorFlow Hub handles to SavedModel, TFLite, ONNX and TensorRT, each proved equal "
+    "to the eager layer and timed against it.",
+)
+app.command()(export.export)
+app.command()(inspect.inspect)
+app.command()(verify.verify)
+app.command()(bench.bench)
+app.command()(targets.targets)
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
+    ] = False,
+) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line."""
+    signal.signal(signal.SIGTERM, _terminate)
+    app()
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)  # unwinds, so that what is half-written goes

@@ -1,0 +1,33 @@
+"""``hubopt bench``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hubopt.cli.common import AllowUnverified, Json, out, progress, tells_errors
+from hubopt.cli.verify import Bundle, Targets
+from hubopt.latency.protocol import ROUNDS
+from hubopt.pipeline import bench as run_bench
+from hubopt.report.document import results_document
+from hubopt.report.terminal import results_table
+from hubopt.results import exit_code
+
+
+@tells_errors
+def bench(
+    bundle: Bundle,
+    target: Targets = None,
+    rounds: Annotated[int, typer.Option(help="Rounds of timing.")] = ROUNDS,
+    allow_unverified: AllowUnverified = False,
+    json: Json = False,
+) -> None:
+    """Time a bundle's artifacts here, in turn with the eager layer; what is timed is verified."""
+    names = [name for each in target or () for name in each.split(",") if name]
+    results = run_bench(bundle, names, rounds, progress)
+    if json:
+        print(results_document(results, str(bundle), allow_unverified))
+    else:
+        out.print(results_table(results))
+    raise typer.Exit(exit_code(results, allow_unverified))

@@ -1,0 +1,86 @@
+"""What the verbs share: options, errors, progress."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Annotated, ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+
+from hubopt.errors import EXIT_INTERNAL, HuboptError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+out = Console(highlight=False, soft_wrap=False)
+talk = Console(stderr=True, highlight=False)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+AllowUnverified = Annotated[
+    bool, typer.Option("--allow-unverified", help="Exit 0 for artifacts nothing here can run.")
+]
+Signature = Annotated[
+    str | None, typer.Option(help="Export this signature, not the model's own call.")
+]
+OutputKey = Annotated[str | None, typer.Option(help="Keep this output of the signature only.")]
+Tag = Annotated[list[str] | None, typer.Option(help="Load the graph with this tag.")]
+InputShape = Annotated[
+    list[str] | None,
+    typer.Option(metavar="[NAME=]SHAPE", help="Such as 1x224x224x3, batch included; repeatable."),
+]
+OutputShape = Annotated[
+    list[str] | None, typer.Option(metavar="[NAME=]SHAPE", help="What an output must be.")
+]
+Dtype = Annotated[
+    list[str] | None, typer.Option(metavar="[NAME=]DTYPE", help="Where the model declares none.")
+]
+Batch = Annotated[int | None, typer.Option(help="The batch dimension where it is open; else 1.")]
+
+
+def tells_errors(verb: Callable[P, R]) -> Callable[P, R]:
+    """Turn errors into their text on standard error and an exit code, never a traceback.
+
+    ``HUBOPT_DEBUG=1`` lets tracebacks through.
+    """
+
+    @wraps(verb)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+        try:
+            return verb(*args, **kwargs)
+        except HuboptError as error:
+            if os.environ.get("HUBOPT_DEBUG"):
+                raise
+            talk.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+            raise typer.Exit(error.exit_code) from error
+        except (typer.Exit, typer.Abort, KeyboardInterrupt):
+            raise
+        except Exception as error:  # the last stop: a defect must not look like a user's mistake
+            if os.environ.get("HUBOPT_DEBUG"):
+                raise
+            talk.print(
+                f"error: this is a defect of hubopt: {type(error).__name__}: {error}\n"
+                "  way out:  run it again with HUBOPT_DEBUG=1 and report the traceback",
+                style="red",
+                markup=False,
+                soft_wrap=True,
+            )
+            raise typer.Exit(EXIT_INTERNAL) from error
+
+    return run
+
+
+@contextmanager
+def progress(label: str) -> Iterator[None]:
+    """Show what runs and for how long, on standard error."""
+    start = time.monotonic()
+    with talk.status(f"{label} ..."):
+        yield
+    talk.print(f"{time.monotonic() - start:6.1f} s  {label}", style="dim", markup=False)

@@ -1,0 +1,63 @@
+"""``hubopt targets``."""
+
+from __future__ import annotations
+
+import typer
+from rich.table import Table
+
+from hubopt import registry
+from hubopt.bundle import to_json
+from hubopt.cli.common import Json, out, tells_errors
+from hubopt.errors import UsageError
+
+
+@tells_errors
+def targets(json: Json = False) -> None:
+    """List the exporters that are installed and what is missing to build or run each."""
+    rows = [_describe(name) for name in registry.names()]
+    if json:
+        print(to_json({row["target"]: row for row in rows}))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("target", "builds", "runs", "from", "what it is", "to install"):
+        table.add_column(heading)
+    for row in rows:
+        table.add_row(
+            str(row["target"]),
+            _mark(row["builds"]),
+            _mark(row["runs"]),
+            str(row["source"]),
+            str(row["summary"]),
+            "; ".join(map(str, row["install"])) or "-",
+        )
+    out.print(table)
+
+
+def _describe(name: str) -> dict[str, object]:
+    try:
+        exporter = registry.get(name)
+    except UsageError as error:  # one broken exporter must not hide the others
+        return {
+            "target": name,
+            "builds": False,
+            "runs": False,
+            "source": "?",
+            "summary": error.found,
+            "install": [error.way_out],
+        }
+    to_build = registry.missing(
+        each for one in registry.with_sources([name]) for each in one.builds_with
+    )
+    to_run = registry.missing(exporter.runs_with)
+    return {
+        "target": name,
+        "builds": not to_build,
+        "runs": not to_run,
+        "source": exporter.source,
+        "summary": exporter.summary,
+        "install": list(dict.fromkeys(each.install for each in (*to_build, *to_run))),
+    }
+
+
+def _mark(good: object) -> str:
+    return "yes" if good else "no"

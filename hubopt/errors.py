@@ -1,0 +1,121 @@
+"""Errors that a person can act on.
+
+Each error says four things: the *thing* it is about, what was *found*, what was
+*expected* and the *way out*. They travel between processes by pickling, so all
+fields are positional arguments of the exception.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+EXIT_OK = 0
+EXIT_INTERNAL = 1
+EXIT_USAGE = 2
+EXIT_UNVERIFIED = 3
+EXIT_PARITY = 4
+EXIT_EXPORT = 5
+
+
+class HuboptError(Exception):
+    """Base of every error that hubopt raises on purpose.
+
+    Attributes:
+        thing: What the error is about: a handle, an input, a target, a file.
+        found: What was there.
+        expected: What should have been there.
+        way_out: What the reader can do about it.
+        exit_code: The exit code of the command line for this error.
+    """
+
+    exit_code: ClassVar[int] = EXIT_USAGE
+
+    def __init__(self, thing: str, found: str, expected: str, way_out: str) -> None:
+        super().__init__(thing, found, expected, way_out)
+        self.thing = thing
+        self.found = found
+        self.expected = expected
+        self.way_out = way_out
+
+    def __str__(self) -> str:
+        return (
+            f"{self.thing}: {self.found}\n"
+            f"  expected: {self.expected}\n"
+            f"  way out:  {self.way_out}"
+        )
+
+
+class UsageError(HuboptError):
+    """An argument that cannot be meant: an unknown target, an existing output folder."""
+
+
+class HandleError(HuboptError):
+    """A handle that leads to nothing, or to something that is no model."""
+
+
+class LoadError(HuboptError):
+    """A model that is there but cannot be loaded as a layer."""
+
+
+class SpecError(HuboptError):
+    """Input or output specs that conflict or stay unresolved; all of them at once.
+
+    Attributes:
+        problems: One sentence for each conflict or unresolved dimension.
+    """
+
+    def __init__(
+        self, thing: str, problems: tuple[str, ...], expected: str, way_out: str
+    ) -> None:
+        listing = "".join(f"\n  - {problem}" for problem in problems)
+        count = f"{len(problems)} problem" + ("s" if len(problems) != 1 else "")
+        super().__init__(thing, f"{count}{listing}", expected, way_out)
+        self.args = (thing, problems, expected, way_out)
+        self.problems = problems
+
+
+class TraceError(HuboptError):
+    """A layer that cannot be traced into a program."""
+
+    exit_code = EXIT_EXPORT
+
+
+class UncompilableError(TraceError):
+    """A program with operations that XLA cannot compile.
+
+    Attributes:
+        ops: The TensorFlow operations that have no XLA kernel here.
+    """
+
+    def __init__(
+        self, thing: str, ops: tuple[str, ...], expected: str, way_out: str
+    ) -> None:
+        super().__init__(thing, f"XLA cannot compile {', '.join(ops)}", expected, way_out)
+        self.args = (thing, ops, expected, way_out)
+        self.ops = ops
+
+
+class ExportError(HuboptError):
+    """A conversion that did not give a loadable artifact."""
+
+    exit_code = EXIT_EXPORT
+
+
+class RuntimeMissingError(HuboptError):
+    """A target whose packages are not installed."""
+
+
+class NotRunnableHereError(HuboptError):
+    """An artifact that was built but that this machine has no means to run."""
+
+    exit_code = EXIT_UNVERIFIED
+
+
+class WorkerCrashError(HuboptError):
+    """A child process that died: native crash, out of memory, killed."""
+
+    exit_code = EXIT_EXPORT
+
+
+class BundleError(HuboptError):
+    """A bundle that is missing, incomplete or changed since it was written."""

@@ -1,0 +1,139 @@
+"""What `hubopt inspect` tells about a model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hubopt.errors import SpecError
+from hubopt.exporter import Obstacle, OpUse
+from hubopt.spec import Hints, MaybeShape, ModelSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One tensor as the model declares it.
+
+    Attributes:
+        name: Its name.
+        dtype: TensorFlow's name of the dtype; None if undeclared.
+        shape: None for unknown rank, None for each unknown dimension.
+    """
+
+    name: str
+    dtype: str | None
+    shape: MaybeShape | None
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """One signature of a SavedModel."""
+
+    name: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenModel:
+    """A loaded layer, described without anything being guessed.
+
+    Attributes:
+        signature: The signature that is called; None for the model's own call.
+        signatures: Every signature of the model.
+        declared: The inputs of what is called, as declared.
+        spec: Inputs and outputs with the origin of each dimension; None while some are open.
+        problems: What keeps ``spec`` open, with the flag that would settle it.
+        parameters: How many numbers the variables hold.
+        parameters_bytes: Their bytes.
+        ops: Every operation of the graph.
+    """
+
+    signature: str | None
+    signatures: tuple[Signature, ...]
+    declared: tuple[Tensor, ...]
+    spec: ModelSpec | None
+    problems: tuple[str, ...]
+    parameters: int
+    parameters_bytes: int
+    ops: tuple[OpUse, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """A model and what each target makes of it.
+
+    Attributes:
+        handle: The handle as the user wrote it.
+        digest: SHA-256 of the model; None for a callable.
+        model: The model.
+        obstacles: By target, the operations it cannot hold; empty if none is known.
+    """
+
+    handle: str
+    digest: str | None
+    model: OpenModel
+    obstacles: Mapping[str, tuple[Obstacle, ...]]
+
+
+def inspect_layer(layer: Any, hints: Hints) -> OpenModel:
+    """Describe ``layer``, a `hubopt.KerasLayer`; imports TensorFlow."""
+    import tensorflow as tf
+
+    from hubopt.interface import read_interface
+    from hubopt.shapes import resolve
+    from hubopt.tracing import operations
+
+    interface = read_interface(layer)
+    declared = tuple(Tensor(each.name, each.dtype, each.shape) for each in interface.inputs)
+    spec: ModelSpec | None = None
+    problems: tuple[str, ...] = ()
+    try:
+        spec = resolve(layer, hints)
+        shapes: list[Any] = [each.shape for each in spec.inputs]
+        dtypes: list[str | None] = [each.dtype for each in spec.inputs]
+    except SpecError as error:
+        problems = error.problems
+        shapes = [each.shape for each in interface.inputs]
+        dtypes = [each.dtype for each in interface.inputs]
+    signature = [
+        tf.TensorSpec(shape, dtype, name=each.name)
+        for each, shape, dtype in zip(interface.inputs, shapes, dtypes, strict=True)
+        if dtype is not None
+    ]
+    known = len(signature) == len(interface.inputs)
+    variables = list(layer.variables)
+    return OpenModel(
+        signature=layer.signature,
+        signatures=_signatures(layer.resolved_object),
+        declared=declared,
+        spec=spec,
+        problems=problems,
+        parameters=sum(math.prod(each.shape) for each in variables),
+        parameters_bytes=sum(math.prod(each.shape) * each.dtype.size for each in variables),
+        ops=operations(layer, interface.structure, signature) if known else (),
+    )
+
+
+def _signatures(loaded: Any) -> tuple[Signature, ...]:
+    return tuple(
+        Signature(
+            name,
+            _tensors(function.structured_input_signature[1]),
+            _tensors(function.structured_outputs),
+        )
+        for name, function in sorted(getattr(loaded, "signatures", {}).items())
+    )
+
+
+def _tensors(specs: Mapping[str, Any]) -> tuple[Tensor, ...]:
+    return tuple(
+        Tensor(
+            name,
+            spec.dtype.name,
+            None if spec.shape.rank is None else tuple(spec.shape.as_list()),
+        )
+        for name, spec in specs.items()
+    )

@@ -1,0 +1,131 @@
+"""What a layer says of its inputs before anything is resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hubopt.spec import MaybeShape
+from hubopt.structure import Structure, leaves, name_leaves, unpack
+from hubopt.tf_private import layer_callable, layer_is_signature, restored_signatures
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """One tensor as declared; what is not declared is None.
+
+    Attributes:
+        name: The tensor's name.
+        dtype: TensorFlow's name of the dtype.
+        shape: The shape; None for unknown rank.
+    """
+
+    name: str
+    dtype: str | None
+    shape: MaybeShape | None
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """What a layer declares.
+
+    Attributes:
+        inputs: The inputs, in the order of the structure's leaves.
+        structure: How the layer wants them packed.
+        only_output: The model's only output, where a signature with the same inputs names one.
+    """
+
+    inputs: tuple[Declared, ...]
+    structure: Structure
+    only_output: Declared | None = None
+
+
+def read_interface(layer: Any) -> Interface:
+    """Return what ``layer``, a `KerasLayer`, declares of its inputs."""
+    function = layer_callable(layer)
+    if layer_is_signature(layer):
+        return _from_signature(function)
+    signatures = [_from_signature(each) for each in getattr(function, "signatures", {}).values()]
+    traced = restored_signatures(getattr(function, "__call__", None))
+    if traced:
+        interface = _from_traces(traced, signatures)
+    elif getattr(function, "input_signature", None):
+        interface = _from_nest(function.input_signature[0])
+    elif getattr(function, "inputs", None):
+        interface = _from_nest(function.input)
+    else:
+        interface = Interface((Declared("input", None, None),), "input")
+    twins = [each for each in signatures if _dtypes(each) == _dtypes(interface)]
+    return Interface(
+        interface.inputs, interface.structure, twins[0].only_output if twins else None
+    )
+
+
+def _dtypes(interface: Interface) -> list[str]:
+    return sorted(str(each.dtype) for each in interface.inputs)
+
+
+def _from_signature(function: Any) -> Interface:
+    _, keywords = function.structured_input_signature
+    inputs = tuple(_declared(name, spec) for name, spec in keywords.items())
+    structure = inputs[0].name if len(inputs) == 1 else {each.name: each.name for each in inputs}
+    outputs = [_declared(name, spec) for name, spec in function.structured_outputs.items()]
+    return Interface(inputs, structure, outputs[0] if len(outputs) == 1 else None)
+
+
+def _from_traces(traced: list[Any], signatures: list[Interface]) -> Interface:
+    """Choose among the traces of a restored ``__call__``.
+
+    Inference traces come first; then the one whose input names a signature also uses;
+    then the one that leaves most dimensions open, which takes whatever the others take.
+    """
+    inference = [args for args, kwargs in traced if not _trains(args, kwargs)]
+    candidates = [
+        _from_nest(args[0]) for args in inference or [args for args, _ in traced] if args
+    ]
+    signature_names = [{each.name for each in interface.inputs} for interface in signatures]
+
+    def rank(interface: Interface) -> tuple[bool, int]:
+        names = {each.name for each in interface.inputs}
+        shapes = [each.shape for each in interface.inputs]
+        open_dims = sum(99 if shape is None else shape.count(None) for shape in shapes)
+        return names in signature_names, open_dims
+
+    if not candidates:
+        return Interface((Declared("input", None, None),), "input")
+    return max(candidates, key=rank)
+
+
+def _trains(args: Any, kwargs: Mapping[str, Any]) -> bool:
+    return any(value is True for value in (*args[1:], *kwargs.values()))
+
+
+def _from_nest(nest: Any) -> Interface:
+    by_position = name_leaves(nest, single="input", prefix="input")
+    specs = unpack(by_position, nest)
+    own = {key: _clean(getattr(spec, "name", None)) or key for key, spec in specs.items()}
+    if isinstance(nest, Mapping) or len(set(own.values())) != len(own):
+        own = {key: key for key in specs}  # mapping keys are the names the caller uses
+    inputs = tuple(_declared(own[key], specs[key]) for key in leaves(by_position))
+    return Interface(inputs, _rename(by_position, own))
+
+
+def _clean(name: str | None) -> str | None:
+    return name.partition(":")[0] if name else None
+
+
+def _rename(structure: Structure, names: Mapping[str, str]) -> Structure:
+    if isinstance(structure, str):
+        return names[structure]
+    if isinstance(structure, Mapping):
+        return {key: _rename(child, names) for key, child in structure.items()}
+    return [_rename(child, names) for child in structure]
+
+
+def _declared(name: str, spec: Any) -> Declared:
+    import tensorflow as tf
+
+    shape = tf.TensorShape(spec.shape)
+    dims = None if shape.rank is None else tuple(shape.as_list())
+    return Declared(name, tf.as_dtype(spec.dtype).name, dims)

@@ -1,0 +1,147 @@
+"""`KerasLayer`, and how a handle becomes one.
+
+Importing this module imports TensorFlow: `hubopt.KerasLayer` does so when first used.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_hub as hub
+
+from hubopt.errors import LoadError
+from hubopt.exporter import Tensors
+from hubopt.handles import Handle, LayerOptions
+from hubopt.spec import ModelSpec
+from hubopt.structure import pack, unpack
+from hubopt.tf_private import saved_model_tags
+
+DEFAULT_SIGNATURE = "serving_default"
+
+
+class KerasLayer(hub.KerasLayer):  # type: ignore[misc]  # tensorflow_hub is untyped
+    """A drop-in for `hub.KerasLayer` that also takes a `pathlib.Path`.
+
+    Takes `hub.KerasLayer`'s arguments, by position and by name.
+    """
+
+    def __init__(self, handle: Any, *args: Any, **kwargs: Any) -> None:
+        handle = os.fspath(handle) if isinstance(handle, os.PathLike) else handle
+        super().__init__(handle, *args, **kwargs)
+        # tf_keras gives every layer a dtype, so whether it was a hint is only known here.
+        self._dtype_hint = tf.as_dtype(kwargs["dtype"]).name if kwargs.get("dtype") else None
+
+    @property
+    def signature(self) -> str | None:
+        """The signature that is called, or None for the model's own call."""
+        return self._signature or None
+
+    @property
+    def dtype_hint(self) -> str | None:
+        """The ``dtype`` given to the constructor, or None."""
+        return self._dtype_hint
+
+
+def open_layer(handle: Handle, options: LayerOptions) -> KerasLayer:
+    """Load the model behind ``handle`` as a layer.
+
+    A SavedModel that is not callable and has the signature ``serving_default`` is called
+    through it, as TensorFlow Serving does.
+
+    Raises:
+        LoadError: TensorFlow cannot load it, or it lacks the signature or the output.
+    """
+    loaded = _load(handle, options.tags)
+    signature = options.signature
+    signatures = sorted(getattr(loaded, "signatures", {}))
+    is_v1_module = getattr(loaded, "_is_hub_module_v1", False)
+    if signature is None and not callable(loaded) and not is_v1_module:
+        if DEFAULT_SIGNATURE not in signatures:
+            raise LoadError(
+                f"model {handle.text}",
+                f"it cannot be called and has no signature {DEFAULT_SIGNATURE}",
+                f"--signature, one of: {', '.join(signatures) or 'none; the model has none'}",
+                "name the signature to export",
+            )
+        signature = DEFAULT_SIGNATURE
+    if signature is not None and signature not in signatures:
+        raise LoadError(
+            f"signature {signature}",
+            f"not in {handle.text}",
+            f"one of: {', '.join(signatures) or 'none; the model has none'}",
+            "pass one of these to --signature, or leave the flag out",
+        )
+    as_dict = True if signature is not None and options.output_key is None else None
+    try:
+        return KerasLayer(
+            loaded,
+            signature=signature,
+            output_key=options.output_key,
+            signature_outputs_as_dict=as_dict,
+        )
+    except ValueError as error:
+        raise LoadError(
+            f"model {handle.text}",
+            first_line(error),
+            "a model that tensorflow_hub's KerasLayer takes",
+            "see `hubopt inspect` for what the model offers",
+        ) from error
+
+
+def _load(handle: Handle, tags: tuple[str, ...]) -> Any:
+    try:
+        return hub.load(str(handle.folder), tags=list(tags) or None)
+    except Exception as error:  # TensorFlow's loader raises nearly every type there is
+        raise LoadError(
+            f"model {handle.text}",
+            f"TensorFlow cannot load it: {type(error).__name__}: {first_line(error)}",
+            _expected_tags(handle.folder, tags) or "a complete SavedModel",
+            "check that every file is there and whole, variables/ included; save the model again",
+        ) from error
+
+
+def _expected_tags(folder: Path, tags: tuple[str, ...]) -> str | None:
+    if not tags:
+        return None
+    try:
+        known = saved_model_tags(folder)
+    except (OSError, ValueError):
+        return None
+    return "--tag with one of: " + "; ".join(",".join(each) or "(none)" for each in known)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, which for TensorFlow is the telling one."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def infer(layer: Callable[..., Any], spec: ModelSpec, tensors: Tensors) -> dict[str, Any]:
+    """Call ``layer`` in inference mode with tensors by name; return its outputs by name."""
+    return unpack(spec.output_structure, layer(pack(spec.input_structure, tensors), training=False))
+
+
+class LayerRunner:
+    """The eager layer as a `hubopt.exporter.Runner`: the reference and the baseline.
+
+    Arrays go in and arrays come out, as for every artifact.
+    """
+
+    def __init__(self, layer: Callable[..., Any], spec: ModelSpec) -> None:
+        self._layer = layer
+        self._spec = spec
+        self.device = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
+
+    def run(self, inputs: Tensors) -> dict[str, np.ndarray]:
+        """Call the layer eagerly."""
+        tensors = {
+            spec.name: tf.constant(inputs[spec.name], dtype=spec.dtype)
+            for spec in self._spec.inputs
+        }
+        outputs = infer(self._layer, self._spec, tensors)
+        return {name: tensor.numpy() for name, tensor in outputs.items()}

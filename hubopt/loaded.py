@@ -1,0 +1,52 @@
+"""An artifact that is called as the layer is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hubopt import registry
+from hubopt.bundle import Bundle, read_bundle
+from hubopt.exporter import Runner
+from hubopt.samples import numpy_dtype
+from hubopt.spec import ModelSpec
+from hubopt.structure import pack, unpack
+
+
+class LoadedArtifact:
+    """Takes what the layer takes and gives what the layer gives, as NumPy arrays.
+
+    Attributes:
+        spec: The inputs and outputs.
+    """
+
+    def __init__(self, runner: Runner, spec: ModelSpec) -> None:
+        self._runner = runner
+        self.spec = spec
+
+    def __call__(self, inputs: Any) -> Any:
+        """Run on ``inputs``, packed as the layer takes them; return outputs packed as its own."""
+        given = unpack(self.spec.input_structure, inputs)
+        arrays = {
+            spec.name: np.asarray(given[spec.name], numpy_dtype(spec.dtype))
+            for spec in self.spec.inputs
+        }
+        return pack(self.spec.output_structure, self._runner.run(arrays))
+
+    def __repr__(self) -> str:
+        return f"LoadedArtifact on {self._runner.device}\n{self.spec}"
+
+
+def load(bundle: Bundle | str | os.PathLike[str], target: str) -> LoadedArtifact:
+    """Load a target's artifact from a bundle in this process.
+
+    Raises:
+        BundleError: The bundle has no such artifact, or it has changed.
+        NotRunnableHereError: This machine cannot run it.
+    """
+    opened = bundle if isinstance(bundle, Bundle) else read_bundle(Path(bundle))
+    artifact = opened.artifact(target)
+    return LoadedArtifact(registry.get(target).runner(artifact), artifact.spec)

@@ -1,0 +1,129 @@
+"""The verdict on an artifact: what it gives against what the eager layer gave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hubopt.exporter import Tensors
+from hubopt.parity.metrics import Difference, compare
+from hubopt.parity.tolerance import Tolerance
+from hubopt.samples import numpy_dtype
+from hubopt.spec import ModelSpec, TensorSpec, format_shape
+
+
+@dataclass(frozen=True, slots=True)
+class OutputParity:
+    """One output over all samples.
+
+    Attributes:
+        name: The output.
+        differences: One for each sample.
+    """
+
+    name: str
+    differences: tuple[Difference, ...]
+
+    @property
+    def max_abs(self) -> float:
+        """The largest absolute difference over all samples."""
+        return max((each.max_abs for each in self.differences), default=0.0)
+
+    @property
+    def worst(self) -> float:
+        """The largest share of the tolerance that was used; passes up to 1."""
+        return max((each.worst for each in self.differences), default=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """The verdict on one artifact.
+
+    Attributes:
+        passed: Whether every output of every sample is within the tolerance.
+        problems: Why not, one sentence each; empty if it passed.
+        outputs: The metrics by output.
+        tolerance: What they were held to.
+        samples: How many samples were compared.
+    """
+
+    passed: bool
+    problems: tuple[str, ...]
+    outputs: tuple[OutputParity, ...]
+    tolerance: Tolerance
+    samples: int
+
+
+def judge(
+    spec: ModelSpec,
+    actual: Sequence[Tensors],
+    reference: Sequence[Tensors],
+    tolerance: Tolerance,
+) -> Parity:
+    """Compare what an artifact gave with what the layer gave, sample by sample.
+
+    Names come first, then shapes and dtypes, then NaN and infinities, then values.
+
+    Args:
+        spec: The model's outputs.
+        actual: The artifact's outputs for each sample.
+        reference: The eager layer's outputs for the same samples.
+        tolerance: The bound for each element.
+    """
+    problems: list[str] = []
+    if not reference or len(actual) != len(reference):
+        problems.append(f"{len(actual)} samples were run, {len(reference)} have a reference")
+    for at, outputs in enumerate(actual):
+        problems += _form_problems(spec, outputs, at)
+    if problems:
+        return Parity(False, tuple(problems), (), tolerance, len(reference))
+    outputs = tuple(
+        OutputParity(
+            each.name,
+            tuple(
+                compare(np.asarray(a[each.name]), np.asarray(r[each.name]), tolerance)
+                for a, r in zip(actual, reference, strict=True)
+            ),
+        )
+        for each in spec.outputs
+    )
+    problems = [
+        f"output {output.name}, sample {at}: {_describe(difference)}"
+        for output in outputs
+        for at, difference in enumerate(output.differences)
+        if difference.problem or difference.mismatches
+    ]
+    return Parity(not problems, tuple(problems), outputs, tolerance, len(reference))
+
+
+def _form_problems(spec: ModelSpec, outputs: Tensors, at: int) -> list[str]:
+    expected = [each.name for each in spec.outputs]
+    if set(outputs) != set(expected):
+        return [f"sample {at}: outputs are {sorted(outputs)}, the layer's are {sorted(expected)}"]
+    return [
+        f"sample {at}: output {each.name} is {found}, the layer's is {wanted}"
+        for each in spec.outputs
+        if (found := _form(np.asarray(outputs[each.name]))) != (wanted := _spec_form(each))
+    ]
+
+
+def _form(array: np.ndarray) -> str:
+    dtype = "string" if array.dtype.kind in "OSU" else array.dtype.name
+    return f"{dtype} {format_shape(array.shape)}"
+
+
+def _spec_form(spec: TensorSpec) -> str:
+    dtype = "string" if spec.dtype == "string" else numpy_dtype(spec.dtype).name
+    return f"{dtype} {format_shape(spec.shape)}"
+
+
+def _describe(difference: Difference) -> str:
+    if difference.problem:
+        return difference.problem
+    return (
+        f"{difference.mismatches} of {difference.elements} elements differ by more than allowed, "
+        f"the worst at {difference.worst_index} by {difference.worst:.3g} times the bound "
+        f"(largest difference {difference.max_abs:.3g}, rms of the output {difference.rms:.3g})"
+    )

@@ -1,0 +1,326 @@
+"""The line, from a handle to a bundle: the only module that knows its order.
+
+    handle -> layer -> spec -> program -> artifact -> parity -> latency -> bundle
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from hubopt import registry
+from hubopt.arrays import write_samples
+from hubopt.latency import environment
+from hubopt.latency.protocol import ROUNDS
+from hubopt.bundle import (
+    FORMAT,
+    INPUTS,
+    LOGS,
+    REFERENCE,
+    Bundle,
+    Manifest,
+    read_bundle,
+    staging,
+    write_manifest,
+)
+from hubopt.digest import sha256
+from hubopt.errors import BundleError, ExportError, HuboptError, UsageError
+from hubopt.examine import Baseline, Kit, examine
+from hubopt.exporter import Obstacle, Options
+from hubopt.handles import LayerOptions, locate
+from hubopt.inspection import Inspection, OpenModel
+from hubopt.results import TargetResult
+from hubopt.samples import SAMPLE_COUNT, SEED, draw
+from hubopt.session import LayerSession, open_layer_session
+from hubopt.spec import Hints
+from hubopt.targets import Line, Progress, quiet, run_targets, tell
+from hubopt.version import __version__
+from hubopt.worker import Worker
+
+Model = str | os.PathLike[str] | Callable[..., Any]
+"""A handle, a `hubopt.KerasLayer`, or a callable to wrap as one."""
+
+
+def export(
+    model: Model,
+    targets: Sequence[str],
+    output: str | os.PathLike[str],
+    *,
+    hints: Hints | None = None,
+    layer_options: LayerOptions | None = None,
+    options: Options | None = None,
+    samples: int = SAMPLE_COUNT,
+    seed: int = SEED,
+    rounds: int = ROUNDS,
+    progress: Progress = quiet,
+) -> Bundle:
+    """Export ``model`` to ``targets``, prove each artifact against the layer and time it.
+
+    Args:
+        model: A handle is loaded in a child process; a layer or callable is used in this one.
+        targets: Names from `hubopt targets`. What a target starts from is added.
+        output: The bundle's folder; nothing may be there yet.
+        hints: Shapes and dtypes that the model leaves open.
+        layer_options: Signature, output and tags, for a handle.
+        options: What the exporters may be asked.
+        samples: How many samples parity is judged on, from 1.
+        seed: Their seed.
+        rounds: How many rounds latency is measured for; 0 for none.
+        progress: Told what begins.
+
+    Returns:
+        The bundle. Look at each result's status: a target that failed is in there with its
+        reason and without its artifact.
+
+    Raises:
+        HuboptError: Nothing was written: the model does not load, its shapes are open, the
+            output exists, a package is missing, or no target gave an artifact.
+    """
+    hints, options = hints or Hints(), options or Options()
+    layer_options = layer_options or LayerOptions()
+    _check_counts(targets, samples, rounds)
+    exporters = registry.with_sources(targets)
+    registry.require(exporters)
+    with staging(Path(output)) as folder:
+        (folder / LOGS).mkdir()
+        with tempfile.TemporaryDirectory(prefix=".work.", dir=folder) as work, ExitStack() as stack:
+            handle, digest, layer = _open(
+                model, layer_options, folder / LOGS / "layer.log", stack, progress
+            )
+            with progress("resolve shapes"):
+                spec = layer.resolve(hints)
+            with progress("trace"):
+                program = layer.trace(spec, Path(work), "off" if options.xla == "off" else "auto")
+            obstacles = {each.name: each.obstacles(program.ops, options) for each in exporters}
+            _refuse_if_hopeless(obstacles)
+            kit = Kit(spec, folder / INPUTS, folder / REFERENCE)
+            kit.inputs.parent.mkdir()
+            with progress(f"run the eager layer on {samples} samples"):
+                write_samples(kit.inputs, draw(spec.inputs, samples, seed))
+                layer.answer(spec, kit.inputs, kit.reference)
+            baseline = Baseline(layer, None, rounds) if rounds else None
+            line = Line(folder, program, options, kit, baseline, progress)
+            results = run_targets(line, exporters, obstacles)
+            signature = layer.signature()
+        if not any(each.path for each in results):
+            raise _none_left(results)
+        manifest = Manifest(
+            format=FORMAT,
+            hubopt=__version__,
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            handle=handle,
+            digest=digest,
+            signature=signature,
+            output_key=layer_options.output_key,
+            tags=layer_options.tags,
+            hints=hints,
+            options=options,
+            spec=spec,
+            seed=seed,
+            inputs_sha256=sha256(kit.inputs),
+            reference_sha256=sha256(kit.reference),
+            environment=environment.describe(),
+            targets={each.target: each for each in results},
+        )
+        write_manifest(folder, manifest)
+    return Bundle(Path(output), manifest)
+
+
+def verify(
+    bundle: Bundle | str | os.PathLike[str],
+    targets: Sequence[str] = (),
+    progress: Progress = quiet,
+) -> tuple[TargetResult, ...]:
+    """Run each artifact of a bundle here and judge it against the stored reference.
+
+    Needs the runtimes of the targets; TensorFlow only for targets that run on it.
+
+    Args:
+        bundle: A bundle or its folder.
+        targets: Which targets; all by default.
+        progress: Told what begins.
+
+    Returns:
+        The bundle's results with a fresh verdict; the bundle itself is left as it is.
+
+    Raises:
+        BundleError: A file is missing or changed, or a target has no artifact.
+    """
+    return _recheck(_as_bundle(bundle), targets, None, "verify", progress)
+
+
+def bench(
+    bundle: Bundle | str | os.PathLike[str],
+    targets: Sequence[str] = (),
+    rounds: int = ROUNDS,
+    progress: Progress = quiet,
+) -> tuple[TargetResult, ...]:
+    """Time each artifact of a bundle here, beside the eager layer where that can be had.
+
+    Args:
+        bundle: A bundle or its folder.
+        targets: Which targets; all by default.
+        rounds: How many rounds, from 1.
+        progress: Told what begins.
+
+    Returns:
+        The bundle's results with a fresh verdict and latency: what is timed is verified first.
+
+    Raises:
+        BundleError: A file is missing or changed, or a target has no artifact.
+    """
+    if rounds < 1:
+        raise UsageError("rounds", str(rounds), "1 or more", "see `hubopt bench --help`")
+    bundle = _as_bundle(bundle)
+    with ExitStack() as stack:
+        with progress("load the layer"):
+            layer, problem = _open_baseline(bundle, stack)
+        return _recheck(bundle, targets, Baseline(layer, problem, rounds), "time", progress)
+
+
+def inspect(
+    model: Model,
+    *,
+    hints: Hints | None = None,
+    layer_options: LayerOptions | None = None,
+    options: Options | None = None,
+    progress: Progress = quiet,
+) -> Inspection:
+    """Describe a model: inputs, outputs, what is open, parameters, and what blocks a target.
+
+    Args:
+        model: As for `export`.
+        hints: Shapes and dtypes that the model leaves open.
+        layer_options: Signature, output and tags, for a handle.
+        options: What the exporters may be asked.
+        progress: Told what begins.
+    """
+    with _log_file() as log, ExitStack() as stack:
+        handle, digest, layer = _open(model, layer_options or LayerOptions(), log, stack, progress)
+        with progress("inspect"):
+            facts: OpenModel = layer.inspect(hints or Hints())
+    obstacles = {
+        name: tuple(
+            obstacle
+            for exporter in registry.with_sources([name])
+            for obstacle in exporter.obstacles(facts.ops, options or Options())
+        )
+        for name in registry.names()
+    }
+    return Inspection(handle, digest, facts, obstacles)
+
+
+def _check_counts(targets: Sequence[str], samples: int, rounds: int) -> None:
+    for thing, found, expected, wrong in (
+        ("targets", "none", "one or more", not targets),
+        ("samples", samples, "1 or more", samples < 1),
+        ("rounds", rounds, "0 for no timing, or more", rounds < 0),
+    ):
+        if wrong:
+            raise UsageError(thing, str(found), expected, "see `hubopt export --help`")
+
+
+def _open(
+    model: Model, options: LayerOptions, log: Path, stack: ExitStack, progress: Progress
+) -> tuple[str, str | None, LayerSession]:
+    """Return the handle's text, the model's digest and the loaded layer."""
+    if isinstance(model, str | os.PathLike):
+        with progress("find the model"):
+            handle = locate(model)
+        with progress("load the layer"):
+            worker = stack.enter_context(Worker(log))
+            return handle.text, handle.digest, worker.create(open_layer_session, handle, options)
+    from hubopt.layer import KerasLayer
+
+    layer = model if isinstance(model, KerasLayer) else KerasLayer(model)
+    name = getattr(model, "name", None) or getattr(model, "__name__", type(model).__name__)
+    return str(name), None, LayerSession(layer)
+
+
+def _open_baseline(bundle: Bundle, stack: ExitStack) -> tuple[LayerSession | None, str | None]:
+    """Load the layer that the bundle was made from, or say why that cannot be."""
+    manifest = bundle.manifest
+    if manifest.digest is None:
+        return None, f"the bundle was made from a callable, {manifest.handle}"
+    if not registry.is_installed("tensorflow"):
+        return None, "TensorFlow is not installed here"
+    try:
+        handle = locate(manifest.handle)
+        if handle.digest != manifest.digest:
+            return None, f"{manifest.handle} has changed since the export"
+        log = stack.enter_context(_log_file())
+        worker = stack.enter_context(Worker(log))
+        options = LayerOptions(manifest.signature, manifest.output_key, manifest.tags)
+        layer = worker.create(open_layer_session, handle, options)
+        layer.answer(manifest.spec, bundle.inputs, log.with_name("answers.npz"))
+    except HuboptError as error:
+        return None, f"{error.thing}: {error.found}"
+    return layer, None
+
+
+def _recheck(
+    bundle: Bundle,
+    targets: Sequence[str],
+    baseline: Baseline | None,
+    what: str,
+    progress: Progress,
+) -> tuple[TargetResult, ...]:
+    bundle.check_kit()
+    unknown = [name for name in targets if name not in bundle.manifest.targets]
+    if unknown:
+        raise BundleError(
+            f"bundle {bundle.path}",
+            f"no target {', '.join(unknown)}",
+            f"one of: {', '.join(bundle.manifest.targets)}",
+            "export again with that target",
+        )
+    results = []
+    with _log_file() as log:
+        kit = Kit(bundle.manifest.spec, bundle.inputs, bundle.reference)
+        for result in bundle.results:
+            if targets and result.target not in targets:
+                continue
+            if result.path is None:
+                results.append(result)
+                continue
+            with progress(f"{result.target}: {what}"):
+                artifact = bundle.artifact(result.target)
+                results.append(result.judged(examine(artifact, kit, log, baseline)))
+    return tuple(results)
+
+
+def _as_bundle(bundle: Bundle | str | os.PathLike[str]) -> Bundle:
+    return bundle if isinstance(bundle, Bundle) else read_bundle(Path(bundle))
+
+
+@contextmanager
+def _log_file() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="hubopt-") as folder:
+        yield Path(folder) / "child.log"
+
+
+def _refuse_if_hopeless(obstacles: Mapping[str, Sequence[Obstacle]]) -> None:
+    """Raise before any work if no target can hold the program."""
+    if all(obstacles.values()):
+        raise ExportError(
+            f"target {', '.join(obstacles)}",
+            "".join(f"\n  - {name}: {tell(each)}" for name, each in obstacles.items()),
+            "a model that a target can hold",
+            "see `hubopt inspect HANDLE`; another --signature may be free of these operations",
+        )
+
+
+def _none_left(results: Sequence[TargetResult]) -> ExportError:
+    return ExportError(
+        "export",
+        "no target gave an artifact"
+        + "".join(f"\n  - {each.target}: {each.stage}: {each.reason}" for each in results),
+        "at least one artifact to write a bundle",
+        "see the reasons above; nothing was written",
+    )
+

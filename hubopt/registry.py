@@ -1,0 +1,120 @@
+"""The exporters that are installed, found by entry point; listing them imports none."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterable
+from importlib.metadata import EntryPoint, entry_points
+
+from hubopt.errors import RuntimeMissingError, UsageError
+from hubopt.exporter import PROGRAM, Exporter, Requirement
+
+GROUP = "hubopt.exporters"
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all targets, in alphabetical order."""
+    return tuple(sorted(_entry_points()))
+
+
+def get(name: str) -> Exporter:
+    """Return the exporter of one target.
+
+    Raises:
+        UsageError: No exporter has this name, or the one that has it is broken.
+    """
+    found = _entry_points()
+    if name not in found:
+        raise UsageError(
+            f"target {name}",
+            "no exporter has this name",
+            f"one of: {', '.join(sorted(found)) or 'none is installed'}",
+            "see `hubopt targets`; a package adds its own through the entry point "
+            f"group {GROUP}",
+        )
+    point = found[name]
+    try:
+        exporter = point.load()()
+    except Exception as error:  # a stranger's import can raise anything
+        raise UsageError(
+            f"target {name}",
+            f"{point.value} does not import: {type(error).__name__}: {error}",
+            "an exporter class that takes no arguments",
+            "update or remove the package that registers it",
+        ) from error
+    if not isinstance(exporter, Exporter) or exporter.name != name:
+        raise UsageError(
+            f"target {name}",
+            f"{point.value} is no exporter of that name",
+            "a class that follows hubopt.exporter.Exporter",
+            "check it with hubopt.testing.assert_conforms",
+        )
+    return exporter
+
+
+def with_sources(targets: Iterable[str]) -> tuple[Exporter, ...]:
+    """Return the exporters of ``targets`` and of what they start from, sources first."""
+    ordered: dict[str, Exporter] = {}
+
+    def add(name: str, path: tuple[str, ...]) -> None:
+        if name in ordered:
+            return
+        exporter = get(name)
+        if exporter.source != PROGRAM:
+            if exporter.source in path:
+                raise UsageError(
+                    f"target {name}",
+                    f"its sources go round: {' -> '.join((*path, exporter.source))}",
+                    f"a source that leads to {PROGRAM!r}",
+                    "correct the exporter",
+                )
+            add(exporter.source, (*path, exporter.source))
+        ordered[name] = exporter
+
+    for target in targets:
+        add(target, (target,))
+    return tuple(ordered.values())
+
+
+def missing(requirements: Iterable[Requirement]) -> tuple[Requirement, ...]:
+    """Return the requirements of which no module is installed; nothing is imported."""
+    return tuple(
+        each for each in requirements if not any(is_installed(module) for module in each.modules)
+    )
+
+
+def is_installed(module: str) -> bool:
+    """Return whether ``module`` could be imported."""
+    if module in sys.modules:
+        return sys.modules[module] is not None
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def require(exporters: Iterable[Exporter]) -> None:
+    """Check that everything is there to build with.
+
+    Raises:
+        RuntimeMissingError: A package is missing; all of them are named.
+    """
+    lacking = {
+        exporter.name: absent for exporter in exporters if (absent := missing(exporter.builds_with))
+    }
+    if lacking:
+        raise RuntimeMissingError(
+            f"target {', '.join(lacking)}",
+            "; ".join(
+                f"{name} needs {' or '.join(each.modules)}"
+                for name, absent in lacking.items()
+                for each in absent
+            ),
+            "the packages installed",
+            "; ".join(dict.fromkeys(each.install for absent in lacking.values() for each in absent)),
+        )
+
+
+def _entry_points() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}

@@ -1,0 +1,43 @@
+"""hubopt's values as the JSON that ``--json`` prints and ``hubopt.json`` holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hubopt.bundle import to_json
+from hubopt.results import TargetResult, exit_code
+
+
+def results_document(
+    results: tuple[TargetResult, ...], bundle: str, allow_unverified: bool = False
+) -> str:
+    """Return the JSON of an export, a verification or a benchmark."""
+    document: dict[str, Any] = {
+        "bundle": bundle,
+        "exit_code": exit_code(results, allow_unverified),
+        "targets": {each.target: _with_figures(each) for each in results},
+    }
+    return to_json(document)
+
+
+def _with_figures(result: TargetResult) -> dict[str, Any]:
+    """Add the figures that are computed from the raw samples."""
+    latency = result.latency
+    return {
+        "status": result.status,
+        "stage": result.stage,
+        "reason": result.reason,
+        "path": result.path,
+        "sha256": result.sha256,
+        "size_bytes": result.size_bytes,
+        "max_abs_error": {each.name: each.max_abs for each in result.parity.outputs}
+        if result.parity
+        else None,
+        "load_ms": latency.artifact.load_ms if latency else None,
+        "first_ms": latency.artifact.first_ms if latency else None,
+        "p50_ms": latency.artifact.p50_ms if latency else None,
+        "p95_ms": latency.artifact.p95_ms if latency else None,
+        "layer_p50_ms": latency.layer.p50_ms if latency and latency.layer else None,
+        "ratio_to_layer": latency.ratio if latency else None,
+        "result": result,
+    }

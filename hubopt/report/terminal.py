@@ -1,0 +1,150 @@
+"""hubopt's values as tables for a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from hubopt.inspection import Inspection, Signature, Tensor
+from hubopt.latency.statistics import Latency
+from hubopt.results import TargetResult
+from hubopt.spec import ModelSpec, format_shape
+from hubopt.targets import tell
+
+_STYLES = {"verified": "green", "unverified": "yellow", "failed": "red"}
+
+
+def results_table(results: tuple[TargetResult, ...]) -> RenderableType:
+    """One row a target: status, errors, size, load, latency; then the reasons."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("target")
+    table.add_column("status")
+    table.add_column("worst error")
+    for heading in ("size", "load", "first", "p50", "vs layer"):
+        table.add_column(heading, justify="right")
+    for result in results:
+        latency = result.latency
+        table.add_row(
+            result.target,
+            Text(result.status, style=_STYLES[result.status]),
+            _errors(result),
+            _size(result.size_bytes),
+            _ms(latency.artifact.load_ms if latency else None),
+            _ms(latency.artifact.first_ms if latency else None),
+            _ms(latency.artifact.p50_ms if latency else None),
+            _ratio(latency),
+        )
+    layer = next((each.latency for each in results if each.latency), None)
+    if layer is not None:
+        table.add_row(*_layer_row(layer))
+    notes = [
+        Text(f"{each.target}: {each.reason}", style=_STYLES[each.status])
+        for each in results
+        if each.reason
+    ]
+    if layer is not None and layer.no_layer:
+        notes.append(Text(f"no layer to compare with: {layer.no_layer}", style="yellow"))
+    return Group(table, *notes)
+
+
+def spec_table(spec: ModelSpec) -> RenderableType:
+    """One row a tensor: name, dtype, shape, and where each dimension came from."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("", "name", "dtype", "shape", "from"):
+        table.add_column(heading)
+    for side, tensors in (("in", spec.inputs), ("out", spec.outputs)):
+        for each in tensors:
+            origins = ", ".join(dim.origin for dim in each.dims) or "-"
+            table.add_row(side, each.name, each.dtype, format_shape(each.shape), origins)
+    return table
+
+
+def inspection_report(inspection: Inspection) -> RenderableType:
+    """Everything that `hubopt inspect` found."""
+    model = inspection.model
+    called = model.signature or "the model's own call"
+    parts: list[RenderableType] = [
+        Text(inspection.handle, style="bold"),
+        Text(f"sha256      {inspection.digest or '-'}"),
+        Text(f"parameters  {model.parameters:,} ({_size(model.parameters_bytes)})"),
+        Text(f"calls       {called}"),
+        _tensor_table("declared", model.declared),
+    ]
+    parts += [_signature_line(each) for each in model.signatures]
+    if model.spec is not None:
+        parts += [Text("\nresolved", style="bold"), spec_table(model.spec)]
+    else:
+        parts.append(Text("\nopen", style="bold yellow"))
+        parts += [Text(f"  {problem}") for problem in model.problems]
+    parts.append(Text("\ntargets", style="bold"))
+    for name, obstacles in inspection.obstacles.items():
+        parts.append(
+            Text(f"  {name}: blocked: {tell(obstacles)}", style="red")
+            if obstacles
+            else Text(f"  {name}: nothing known blocks it", style="green")
+        )
+    return Group(*parts)
+
+
+def _tensor_table(title: str, tensors: tuple[Tensor, ...]) -> RenderableType:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in (title, "dtype", "shape"):
+        table.add_column(heading)
+    for each in tensors:
+        table.add_row(each.name, each.dtype or "?", _shape(each))
+    return table
+
+
+def _signature_line(signature: Signature) -> Text:
+    def listing(tensors: tuple[Tensor, ...]) -> str:
+        return ", ".join(f"{each.name}: {each.dtype} {_shape(each)}" for each in tensors)
+
+    return Text(
+        f"signature   {signature.name}: {listing(signature.inputs)} "
+        f"-> {listing(signature.outputs)}"
+    )
+
+
+def _shape(tensor: Tensor) -> str:
+    return "unknown rank" if tensor.shape is None else format_shape(tensor.shape)
+
+
+def _errors(result: TargetResult) -> str:
+    if result.parity is None:
+        return "-"
+    return "\n".join(f"{each.name} {each.max_abs:.1e}" for each in result.parity.outputs) or "-"
+
+
+def _layer_row(latency: Latency) -> tuple[str | Text, ...]:
+    layer = latency.layer
+    return (
+        Text("layer", style="dim"),
+        Text("eager", style="dim"),
+        "",
+        "",
+        _ms(layer.load_ms if layer else None),
+        _ms(layer.first_ms if layer else None),
+        _ms(layer.p50_ms if layer else None),
+        "1.00x" if layer else "-",
+    )
+
+
+def _ratio(latency: Latency | None) -> str:
+    ratio = latency.ratio if latency else None
+    return "-" if ratio is None else f"{ratio:.2f}x"
+
+
+def _ms(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.0f} ms" if value >= 100 else f"{value:.3g} ms"
+
+
+def _size(size_bytes: int | None) -> str:
+    if size_bytes is None:
+        return "-"
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size_bytes >= scale:
+            return f"{size_bytes / scale:.1f} {unit}"
+    return f"{size_bytes} B"

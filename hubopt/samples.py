@@ -1,0 +1,64 @@
+"""Seeded input samples for a model: never zeros, never one distribution alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from hubopt.spec import TensorSpec
+
+SAMPLE_COUNT = 4
+SEED = 0
+_INTEGER_BOUND = 8
+"""Integers are drawn below this, so that they stay inside small lookup tables."""
+_TEXTS = (
+    "the quick brown fox jumps over the lazy dog",
+    "Is this film worth two hours of my life?",
+    "São Paulo – 21 °C, wind 9 km/h",
+    "no",
+    "A list: apples, pears; and (maybe) plums.",
+)
+
+
+def draw(
+    specs: Sequence[TensorSpec], count: int = SAMPLE_COUNT, seed: int = SEED
+) -> list[dict[str, np.ndarray]]:
+    """Draw ``count`` samples of the inputs ``specs``.
+
+    Floats are standard normal in even samples and uniform in [0, 1) in odd ones; integers
+    are uniform in [0, 8); booleans are fair; strings are short texts, some not ASCII.
+    """
+    generator = np.random.default_rng(seed)
+    return [
+        {spec.name: _draw_one(spec, generator, uniform=bool(at % 2)) for spec in specs}
+        for at in range(count)
+    ]
+
+
+def _draw_one(spec: TensorSpec, generator: np.random.Generator, uniform: bool) -> np.ndarray:
+    if spec.dtype == "string":
+        texts = np.array([text.encode() for text in _TEXTS], dtype=object)
+        return np.asarray(generator.choice(texts, size=spec.shape), dtype=object)
+    if spec.dtype == "bool":
+        return generator.integers(0, 2, size=spec.shape).astype(bool)
+    if "int" in spec.dtype:
+        return generator.integers(0, _INTEGER_BOUND, size=spec.shape).astype(spec.dtype)
+    values: Any = (
+        generator.random(size=spec.shape) if uniform else generator.standard_normal(spec.shape)
+    )
+    if spec.dtype.startswith("complex"):
+        values = values + 1j * generator.standard_normal(spec.shape)
+    return np.asarray(values).astype(numpy_dtype(spec.dtype))
+
+
+def numpy_dtype(name: str) -> np.dtype[Any]:
+    """Return NumPy's dtype for TensorFlow's name of one."""
+    if name == "string":
+        return np.dtype(object)
+    if name == "bfloat16":
+        import ml_dtypes
+
+        return np.dtype(ml_dtypes.bfloat16)
+    return np.dtype(name)

@@ -1,0 +1,151 @@
+"""A layer or an artifact, loaded: it answers samples and is timed.
+
+Sessions live in a child process (`hubopt.worker`), except that of a layer which the caller
+already has in memory.
+"""
+
+from __future__ import annotations
+
+import importlib
+import time
+from pathlib import Path
+from typing import Any
+
+from hubopt import registry
+from hubopt.arrays import read_samples, write_samples
+from hubopt.latency.protocol import time_calls
+from hubopt.latency.statistics import Timing
+from hubopt.errors import NotRunnableHereError
+from hubopt.exporter import Artifact, Options, Program, Runner, Source, XlaMode
+from hubopt.handles import Handle, LayerOptions
+from hubopt.spec import Hints, ModelSpec
+
+
+class Session:
+    """What sessions of layers and artifacts have in common."""
+
+    def __init__(self, import_ms: float | None, load_ms: float | None) -> None:
+        self._import_ms = import_ms
+        self._load_ms = load_ms
+        self._first_ms = 0.0
+        self._samples: list[dict[str, Any]] = []
+        self._runner: Runner
+
+    def answer(self, spec: ModelSpec, inputs: Path, outputs: Path) -> None:
+        """Run every sample of the file ``inputs`` and write the results to ``outputs``."""
+        self._samples = read_samples(inputs, spec.inputs)
+        results = []
+        for at, sample in enumerate(self._samples):
+            start = time.perf_counter()
+            results.append(self._runner.run(sample))
+            if at == 0:
+                self._first_ms = _since(start)
+        write_samples(outputs, results)
+
+    def time_calls(self, count: int) -> tuple[float, ...]:
+        """Time ``count`` calls on the first sample, in milliseconds."""
+        return time_calls(self._runner, self._samples[0], count)
+
+    def timing(self) -> Timing:
+        """Return how long importing, loading and the first call took."""
+        return Timing(self._import_ms, self._load_ms, self._first_ms, ())
+
+    def device(self) -> str:
+        """Return what it computes on."""
+        return self._runner.device
+
+
+class LayerSession(Session):
+    """The eager layer: the reference for parity and the baseline for latency."""
+
+    def __init__(
+        self, layer: Any, import_ms: float | None = None, load_ms: float | None = None
+    ) -> None:
+        import tensorflow as tf
+
+        super().__init__(import_ms, load_ms)
+        # float32 means float32, for the reference as for the artifacts.
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+        self._layer = layer
+
+    def resolve(self, hints: Hints) -> ModelSpec:
+        """Settle every shape and dtype."""
+        from hubopt.shapes import resolve
+
+        return resolve(self._layer, hints)
+
+    def signature(self) -> str | None:
+        """Return the signature that the layer calls, or None for the model's own call."""
+        return getattr(self._layer, "signature", None)
+
+    def answer(self, spec: ModelSpec, inputs: Path, outputs: Path) -> None:
+        """Run every sample eagerly with the inputs and outputs of ``spec``."""
+        from hubopt.layer import LayerRunner
+
+        self._runner = LayerRunner(self._layer, spec)
+        super().answer(spec, inputs, outputs)
+
+    def trace(self, spec: ModelSpec, folder: Path, xla: XlaMode) -> Program:
+        """Write the program."""
+        from hubopt.tracing import trace
+
+        return trace(self._layer, spec, folder, xla)
+
+    def inspect(self, hints: Hints) -> Any:
+        """Describe the layer and what is not settled yet."""
+        from hubopt.inspection import inspect_layer
+
+        return inspect_layer(self._layer, hints)
+
+
+def open_layer_session(handle: Handle, options: LayerOptions) -> LayerSession:
+    """Load the layer behind ``handle``, timing TensorFlow's import apart."""
+    start = time.perf_counter()
+    layer_module = importlib.import_module("hubopt.layer")
+    import_ms = _since(start)
+    start = time.perf_counter()
+    layer = layer_module.open_layer(handle, options)
+    return LayerSession(layer, import_ms, _since(start))
+
+
+class ArtifactSession(Session):
+    """An artifact in its own runtime.
+
+    Raises:
+        NotRunnableHereError: The runtime is missing, or the machine cannot run it.
+        ExportError: The artifact does not load.
+    """
+
+    def __init__(self, artifact: Artifact) -> None:
+        exporter = registry.get(artifact.target)
+        lacking = registry.missing(exporter.runs_with)
+        if lacking:
+            raise NotRunnableHereError(
+                f"{artifact.target} artifact",
+                f"no {' or '.join(lacking[0].modules)} is installed here",
+                "the runtime of this target",
+                lacking[0].install,
+            )
+        start = time.perf_counter()
+        for requirement in exporter.runs_with:
+            importlib.import_module(next(filter(registry.is_installed, requirement.modules)))
+        import_ms = _since(start)
+        start = time.perf_counter()
+        runner = exporter.runner(artifact)
+        super().__init__(import_ms, _since(start))
+        self._runner = runner
+
+
+def convert(
+    target: str, source: Source, path: Path, options: Options
+) -> tuple[Artifact, float]:
+    """Export ``source``; return the artifact and the seconds it took."""
+    exporter = registry.get(target)
+    start = time.perf_counter()
+    artifact = exporter.export(source, path, options)
+    return artifact, time.perf_counter() - start
+
+
+def _since(start: float) -> float:
+    return (time.perf_counter() - start) * 1e3
+

@@ -1,0 +1,112 @@
+"""The part of the line that runs once for each target: artifact, parity, latency."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hubopt.bundle import LOGS
+from hubopt.digest import sha256, size_bytes
+from hubopt.errors import HuboptError
+from hubopt.examine import Baseline, Kit, examine
+from hubopt.exporter import PROGRAM, Artifact, Exporter, Obstacle, Options, Program, Source
+from hubopt.results import TargetResult
+from hubopt.session import convert
+from hubopt.worker import Worker
+
+Progress = Callable[[str], AbstractContextManager[object]]
+"""Called with what begins; the context ends with it."""
+
+_OPS_SHOWN = 8
+
+
+def quiet(label: str) -> AbstractContextManager[object]:
+    """Report no progress."""
+    return nullcontext()
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What every target of one export shares.
+
+    Attributes:
+        folder: The bundle in the making.
+        program: The traced layer.
+        options: What the exporters may be asked.
+        kit: The samples and the reference.
+        baseline: What artifacts are timed against; None for no timing.
+        progress: Told what begins.
+    """
+
+    folder: Path
+    program: Program
+    options: Options
+    kit: Kit
+    baseline: Baseline | None
+    progress: Progress
+
+
+def run_targets(
+    line: Line, exporters: Sequence[Exporter], obstacles: Mapping[str, Sequence[Obstacle]]
+) -> tuple[TargetResult, ...]:
+    """Export to every target, sources first; one target's failure does not stop the others."""
+    artifacts: dict[str, Artifact] = {}
+    results = []
+    for exporter in exporters:
+        name = exporter.name
+        source: Source | None = (
+            line.program if exporter.source == PROGRAM else artifacts.get(exporter.source)
+        )
+        if obstacles[name]:
+            results.append(TargetResult(name, "failed", "obstacles", tell(obstacles[name])))
+        elif source is None:
+            reason = f"it starts from the {exporter.source} artifact, which failed"
+            results.append(TargetResult(name, "failed", "source", reason))
+        else:
+            result, artifact = _run_target(line, exporter, source)
+            results.append(result)
+            if artifact is not None:
+                artifacts[name] = artifact
+    return tuple(results)
+
+
+def tell(obstacles: Sequence[Obstacle]) -> str:
+    """Return obstacles as one sentence, grouped by reason."""
+    by_reason: dict[str, list[str]] = {}
+    for obstacle in obstacles:
+        by_reason.setdefault(obstacle.reason, []).append(f"{obstacle.op} (x{obstacle.count})")
+    return "; ".join(
+        f"{reason}: {', '.join(ops[:_OPS_SHOWN])}"
+        + (f" and {len(ops) - _OPS_SHOWN} more" if len(ops) > _OPS_SHOWN else "")
+        for reason, ops in by_reason.items()
+    )
+
+
+def _run_target(
+    line: Line, exporter: Exporter, source: Source
+) -> tuple[TargetResult, Artifact | None]:
+    """Convert, verify and time one target; leave no artifact behind if it fails."""
+    name = exporter.name
+    log = line.folder / LOGS / f"{name}.log"
+    home = line.folder / name
+    path = home / f"model{exporter.suffix}" if exporter.suffix else home
+    if exporter.suffix:
+        home.mkdir()
+    try:
+        with line.progress(f"{name}: export"), Worker(log) as worker:
+            artifact, seconds = worker.call(convert, name, source, path, line.options)
+    except HuboptError as error:
+        shutil.rmtree(home, ignore_errors=True)
+        return TargetResult(name, "failed", "export", f"{error.found}; {error.way_out}"), None
+    with line.progress(f"{name}: verify" + (" and time" if line.baseline else "")):
+        verdict = examine(artifact, line.kit, log, line.baseline)
+    made = TargetResult(name, "failed", export_s=seconds, details=artifact.details)
+    result = made.judged(verdict)
+    if result.status == "failed":
+        shutil.rmtree(home, ignore_errors=True)
+        return result, None
+    place = path.relative_to(line.folder).as_posix()
+    return replace(result, path=place, sha256=sha256(path), size_bytes=size_bytes(path)), artifact

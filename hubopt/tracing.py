@@ -1,0 +1,270 @@
+"""`trace`: a layer and its spec become a program on disk."""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from hubopt import tf_private
+from hubopt.errors import TraceError, UncompilableError
+from hubopt.exporter import OpUse, Program, XlaMode
+from hubopt.layer import DEFAULT_SIGNATURE, first_line, infer
+from hubopt.spec import ModelSpec
+from hubopt.structure import pack, unpack
+
+_INERT_OPS = frozenset({"Const", "Assert", "NoOp"})
+"""Operations that hold strings only as messages; every converter drops them."""
+
+
+def trace(
+    layer: Any, spec: ModelSpec, folder: Path | None = None, xla: XlaMode = "require"
+) -> Program:
+    """Trace ``layer`` in inference mode with the static shapes of ``spec``.
+
+    Args:
+        layer: A `hubopt.KerasLayer`.
+        spec: What `hubopt.resolve` returned for it.
+        folder: Where to write; by default a temporary folder that goes with the process.
+        xla: ``require`` raises on an operation that XLA cannot compile, before XLA is
+            asked; ``auto`` then writes the program uncompiled; ``off`` never compiles.
+
+    Raises:
+        UncompilableError: ``xla`` is ``require`` and XLA lacks a kernel.
+        TraceError: TensorFlow cannot trace or save the layer.
+    """
+    folder = folder or _temporary_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return _trace(layer, spec, folder, xla)
+    except UncompilableError:
+        raise
+    except Exception as error:  # TensorFlow raises nearly every type there is
+        raise TraceError(
+            "layer",
+            f"TensorFlow cannot trace it: {type(error).__name__}: {first_line(error)}",
+            "a layer that can be traced and saved with static shapes",
+            "call the layer inside tf.function with these shapes to see the cause:\n" + str(spec),
+        ) from error
+
+
+def _trace(layer: Any, spec: ModelSpec, folder: Path, xla: XlaMode) -> Program:
+    import tensorflow as tf
+
+    concrete = tf.function(
+        _flat_call(layer, spec), input_signature=_signature(spec), autograph=False
+    ).get_concrete_function()
+    frozen = _inline(tf_private.freeze(concrete))
+    graph_def = frozen.graph.as_graph_def()
+    ops = tuple(_uses(graph_def))
+    compilable = all(use.xla for use in ops)
+    if xla == "require" and not compilable:
+        raise uncompilable(ops)
+    program = Program(
+        folder=folder,
+        spec=spec,
+        input_tensors=tuple(tensor.name for tensor in frozen.inputs[: len(spec.inputs)]),
+        output_tensors=tuple(tensor.name for tensor in frozen.outputs),
+        ops=ops,
+        compiled=compilable and xla != "off",
+    )
+    if not any(use.resource for use in ops):
+        program.frozen_graph.write_bytes(graph_def.SerializeToString())
+    _save(layer, spec, concrete, program)
+    return program
+
+
+def operations(layer: Any, structure: Any, signature: Iterable[Any]) -> tuple[OpUse, ...]:
+    """Return the operations of ``layer`` traced with ``signature``, open dimensions allowed.
+
+    Args:
+        layer: A `hubopt.KerasLayer`.
+        structure: The nest of input names it takes.
+        signature: A ``tf.TensorSpec`` for each of them.
+    """
+    import tensorflow as tf
+
+    specs = list(signature)
+
+    def call(*tensors: Any) -> Any:
+        by_name = dict(zip([spec.name for spec in specs], tensors, strict=True))
+        return tf.nest.flatten(layer(pack(structure, by_name), training=False))
+
+    concrete = tf.function(call, input_signature=specs, autograph=False).get_concrete_function()
+    return tuple(_uses(_inline(tf_private.freeze(concrete)).graph.as_graph_def()))
+
+
+def uncompilable(ops: Iterable[OpUse]) -> UncompilableError:
+    """Return the error that names the operations in ``ops`` without an XLA kernel."""
+    return UncompilableError(
+        "layer",
+        tuple(f"{use.op} (x{use.count}, {use.example})" for use in ops if not use.xla),
+        "operations with an XLA kernel on this machine",
+        "pass --xla auto (xla='auto') to write it uncompiled",
+    )
+
+
+def _temporary_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="hubopt-program-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _signature(spec: ModelSpec) -> list[Any]:
+    import tensorflow as tf
+
+    return [tf.TensorSpec(each.shape, each.dtype, name=each.name) for each in spec.inputs]
+
+
+def _flat_call(layer: Any, spec: ModelSpec) -> Any:
+    """Return a function from the inputs, in order, to the list of outputs, in order."""
+    import tensorflow as tf
+
+    def call(*tensors: Any) -> list[Any]:
+        named = {each.name: tensor for each, tensor in zip(spec.inputs, tensors, strict=True)}
+        outputs = infer(layer, spec, named)
+        # An identity for each output: one tensor returned twice stays two outputs.
+        return [
+            tf.ensure_shape(tf.identity(outputs[each.name]), each.shape) for each in spec.outputs
+        ]
+
+    return call
+
+
+def _inline(frozen: Any) -> Any:
+    """Inline functions that were compiled in the model itself: freezing leaves those alone."""
+    import tensorflow as tf
+
+    graph_def = frozen.graph.as_graph_def()
+    if not tf_private.compiled_functions(graph_def):
+        return frozen
+    tf_private.clear_must_compile(graph_def)
+    _rename_functions(graph_def)
+    inputs = [tensor.name for tensor in frozen.inputs]
+    outputs = [tensor.name for tensor in frozen.outputs]
+    wrapped = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
+    return tf_private.freeze(wrapped.prune(inputs, outputs))
+
+
+def _rename_functions(graph_def: Any) -> None:
+    """Give every function a new name, in place: TensorFlow holds the old ones for this process."""
+    new_names = {
+        function.signature.name: f"{function.signature.name}_inlinable"
+        for function in graph_def.library.function
+    }
+    for function in graph_def.library.function:
+        function.signature.name = new_names[function.signature.name]
+    for node in _nodes(graph_def):
+        node.op = new_names.get(node.op, node.op)
+        for value in node.attr.values():
+            for reference in (value.func, *value.list.func):
+                if reference.name in new_names:
+                    reference.name = new_names[reference.name]
+
+
+def _uses(graph_def: Any) -> Iterator[OpUse]:
+    """Yield one `OpUse` for each operation of a graph and of its functions.
+
+    Operations that are about strings or tables by definition come before those that
+    merely pass them on.
+    """
+    groups: dict[str, list[Any]] = defaultdict(list)
+    for node in _nodes(graph_def):
+        groups[node.op].append(node)
+    functions = {function.signature.name for function in graph_def.library.function}
+    for op, nodes in sorted(groups.items(), key=lambda item: (_passes_on(item[0]), item[0])):
+        blocked = [node for node in nodes if not _xla_compiles(node, functions)]
+        yield OpUse(
+            op=op,
+            count=len(nodes),
+            example=(blocked or nodes)[0].name,
+            string=op not in _INERT_OPS and any(_touches(node, "DT_STRING") for node in nodes),
+            resource=any(_touches(node, "DT_RESOURCE") for node in nodes),
+            xla=not blocked,
+        )
+
+
+def _passes_on(op: str) -> bool:
+    return not tf_private.fixed_dtypes(op) & {_enum("DT_STRING"), _enum("DT_RESOURCE")}
+
+
+def _enum(dtype: str) -> int:
+    from tensorflow.core.framework import types_pb2
+
+    return int(types_pb2.DataType.Value(dtype))
+
+
+def _nodes(graph_def: Any) -> Iterator[Any]:
+    yield from graph_def.node
+    for function in graph_def.library.function:
+        yield from function.node_def
+
+
+def _dtypes(node: Any) -> dict[str, set[int]]:
+    return {
+        name: {value.type} if value.type else set(value.list.type)
+        for name, value in node.attr.items()
+        if value.type or value.list.type
+    }
+
+
+def _touches(node: Any, dtype: str) -> bool:
+    wanted = _enum(dtype)
+    return wanted in tf_private.fixed_dtypes(node.op) or any(
+        wanted in each for each in _dtypes(node).values()
+    )
+
+
+def _xla_compiles(node: Any, functions: set[str]) -> bool:
+    if node.op in _INERT_OPS or node.op in functions:
+        return True
+    if node.op == "Placeholder":  # an argument of the function; XLA takes all but strings
+        return not _touches(node, "DT_STRING")
+    dtypes = _dtypes(node)
+    return any(
+        all(dtypes.get(name, set()) <= set(allowed) for name, allowed in limits.items())
+        for limits in tf_private.xla_kernel_constraints(node.op)
+    )
+
+
+def _save(layer: Any, spec: ModelSpec, concrete: Any, program: Program) -> None:
+    """Write the SavedModel: callable like the layer, and by ``serving_default``."""
+    import tensorflow as tf
+
+    def call(inputs: Any) -> Any:
+        outputs = layer(inputs, training=False)
+        return tf.nest.map_structure(tf.identity, outputs)
+
+    nest = pack(
+        spec.input_structure,
+        dict(zip([each.name for each in spec.inputs], _signature(spec), strict=True)),
+    )
+    compiled = tf.function(
+        call, input_signature=[nest], autograph=False, jit_compile=program.compiled or None
+    )
+
+    def serve(*tensors: Any) -> Mapping[str, Any]:
+        named = {each.name: tensor for each, tensor in zip(spec.inputs, tensors, strict=True)}
+        outputs = unpack(spec.output_structure, compiled(pack(spec.input_structure, named)))
+        return {
+            each.name: tf.ensure_shape(outputs[each.name], each.shape) for each in spec.outputs
+        }
+
+    root = tf.train.Checkpoint()
+    root.__call__ = compiled
+    # What hub.KerasLayer reads from a reusable SavedModel.
+    root.variables = list(concrete.graph.variables)
+    root.trainable_variables = []
+    root.regularization_losses = []
+    if any(use.resource for use in program.ops):
+        root.source = layer.resolved_object  # owns the tables and assets that the graph reads
+    serving = tf.function(serve, input_signature=_signature(spec), autograph=False)
+    tf.saved_model.save(
+        root,
+        str(program.saved_model),
+        signatures={DEFAULT_SIGNATURE: serving.get_concrete_function()},
+    )
