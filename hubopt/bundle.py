@@ -1,10 +1,10 @@
 """The folder that an export writes: artifacts, manifest, and what it takes to verify them.
 
-    hubopt.json                  the manifest
-    savedmodel/, onnx/, ...      one folder a target
-    verification/inputs.npz      the samples
-    verification/reference.npz   what the eager layer gave for them
-    logs/                        what the layer and each target printed
+hubopt.json                  the manifest
+savedmodel/, onnx/, ...      one folder a target
+verification/inputs.npz      the samples
+verification/reference.npz   what the eager layer gave for them
+logs/                        what the layer and each target printed
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Manifest:
         format: The version of this layout.
         hubopt: The version that wrote it.
         created: When, in UTC.
-        handle: The handle as the user wrote it, or the name of a callable.
+        handle: The URL, the folder's absolute path, or the name of a callable.
         digest: SHA-256 of the model; None for a callable.
         signature: The signature that was exported, None for the model's own call.
         output_key: The output that was kept, None for all.

@@ -39,9 +39,7 @@ class HuboptError(Exception):
 
     def __str__(self) -> str:
         return (
-            f"{self.thing}: {self.found}\n"
-            f"  expected: {self.expected}\n"
-            f"  way out:  {self.way_out}"
+            f"{self.thing}: {self.found}\n  expected: {self.expected}\n  way out:  {self.way_out}"
         )
 
 
@@ -64,9 +62,7 @@ class SpecError(HuboptError):
         problems: One sentence for each conflict or unresolved dimension.
     """
 
-    def __init__(
-        self, thing: str, problems: tuple[str, ...], expected: str, way_out: str
-    ) -> None:
+    def __init__(self, thing: str, problems: tuple[str, ...], expected: str, way_out: str) -> None:
         listing = "".join(f"\n  - {problem}" for problem in problems)
         count = f"{len(problems)} problem" + ("s" if len(problems) != 1 else "")
         super().__init__(thing, f"{count}{listing}", expected, way_out)
@@ -87,9 +83,7 @@ class UncompilableError(TraceError):
         ops: The TensorFlow operations that have no XLA kernel here.
     """
 
-    def __init__(
-        self, thing: str, ops: tuple[str, ...], expected: str, way_out: str
-    ) -> None:
+    def __init__(self, thing: str, ops: tuple[str, ...], expected: str, way_out: str) -> None:
         super().__init__(thing, f"XLA cannot compile {', '.join(ops)}", expected, way_out)
         self.args = (thing, ops, expected, way_out)
         self.ops = ops

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from hubopt import registry
 from hubopt.arrays import read_samples
-from hubopt.latency.protocol import interleave
-from hubopt.latency.statistics import Latency
 from hubopt.errors import HuboptError, NotRunnableHereError
 from hubopt.exporter import Artifact
+from hubopt.latency.protocol import interleave
+from hubopt.latency.statistics import Latency
 from hubopt.parity import TOLERANCES, Parity, judge
 from hubopt.results import Verdict
 from hubopt.session import ArtifactSession, LayerSession

@@ -11,7 +11,7 @@ and is checked by `hubopt.testing.assert_conforms`. It sees this module,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -58,6 +58,7 @@ class OpUse:
         string: Whether it computes on strings.
         resource: Whether it reads a handle from outside the graph, such as a lookup table.
         xla: Whether XLA has a kernel for it here.
+        generic: Whether it takes many dtypes, so that it merely passes strings or handles on.
     """
 
     op: str
@@ -66,6 +67,7 @@ class OpUse:
     string: bool
     resource: bool
     xla: bool
+    generic: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,8 @@ class Program:
     def frozen_graph(self) -> Path:
         """A serialized ``GraphDef`` with the weights as constants.
 
-        It is there unless an operation in ``ops`` reads a resource."""
+        It is there unless an operation in ``ops`` reads a resource.
+        """
         return self.folder / "frozen.pb"
 
     @property
@@ -237,6 +240,12 @@ def not_runnable(artifact: Artifact, found: str, expected: str, way_out: str) ->
     return NotRunnableHereError(f"{artifact.target} artifact", found, expected, way_out)
 
 
+def culprits(ops: Iterable[OpUse]) -> list[OpUse]:
+    """Return the operations in ``ops`` to blame: without the generic ones, if that leaves any."""
+    every = list(ops)
+    return [use for use in every if not use.generic] or every
+
+
 def host_obstacles(ops: Sequence[OpUse], target: str) -> list[Obstacle]:
     """Return the operations in ``ops`` on strings and resources, which ``target`` cannot hold."""
     return [
@@ -245,6 +254,5 @@ def host_obstacles(ops: Sequence[OpUse], target: str) -> list[Obstacle]:
             use.count,
             f"{target} holds no strings" if use.string else f"{target} holds no lookup tables",
         )
-        for use in ops
-        if use.string or use.resource
+        for use in culprits(use for use in ops if use.string or use.resource)
     ]

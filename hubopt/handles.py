@@ -27,6 +27,11 @@ class Handle:
     folder: Path
     digest: str
 
+    @property
+    def origin(self) -> str:
+        """What leads to the model from anywhere: the URL, or the folder's absolute path."""
+        return self.text if "://" in self.text else str(self.folder)
+
 
 @dataclass(frozen=True, slots=True)
 class LayerOptions:

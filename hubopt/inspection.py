@@ -66,7 +66,7 @@ class Inspection:
     """A model and what each target makes of it.
 
     Attributes:
-        handle: The handle as the user wrote it.
+        handle: The URL, the folder's absolute path, or the name of a callable.
         digest: SHA-256 of the model; None for a callable.
         model: The model.
         obstacles: By target, the operations it cannot hold; empty if none is known.

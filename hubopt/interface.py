@@ -47,7 +47,7 @@ def read_interface(layer: Any) -> Interface:
     if layer_is_signature(layer):
         return _from_signature(function)
     signatures = [_from_signature(each) for each in getattr(function, "signatures", {}).values()]
-    traced = restored_signatures(getattr(function, "__call__", None))
+    traced = restored_signatures(function)
     if traced:
         interface = _from_traces(traced, signatures)
     elif getattr(function, "input_signature", None):
@@ -57,9 +57,7 @@ def read_interface(layer: Any) -> Interface:
     else:
         interface = Interface((Declared("input", None, None),), "input")
     twins = [each for each in signatures if _dtypes(each) == _dtypes(interface)]
-    return Interface(
-        interface.inputs, interface.structure, twins[0].only_output if twins else None
-    )
+    return Interface(interface.inputs, interface.structure, twins[0].only_output if twins else None)
 
 
 def _dtypes(interface: Interface) -> list[str]:
@@ -81,9 +79,7 @@ def _from_traces(traced: list[Any], signatures: list[Interface]) -> Interface:
     then the one that leaves most dimensions open, which takes whatever the others take.
     """
     inference = [args for args, kwargs in traced if not _trains(args, kwargs)]
-    candidates = [
-        _from_nest(args[0]) for args in inference or [args for args, _ in traced] if args
-    ]
+    candidates = [_from_nest(args[0]) for args in inference or [args for args, _ in traced] if args]
     signature_names = [{each.name for each in interface.inputs} for interface in signatures]
 
     def rank(interface: Interface) -> tuple[bool, int]:

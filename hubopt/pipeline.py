@@ -1,6 +1,6 @@
 """The line, from a handle to a bundle: the only module that knows its order.
 
-    handle -> layer -> spec -> program -> artifact -> parity -> latency -> bundle
+handle -> layer -> spec -> program -> artifact -> parity -> latency -> bundle
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from typing import Any
 
 from hubopt import registry
 from hubopt.arrays import write_samples
-from hubopt.latency import environment
-from hubopt.latency.protocol import ROUNDS
 from hubopt.bundle import (
     FORMAT,
     INPUTS,
@@ -34,6 +32,8 @@ from hubopt.examine import Baseline, Kit, examine
 from hubopt.exporter import Obstacle, Options
 from hubopt.handles import LayerOptions, locate
 from hubopt.inspection import Inspection, OpenModel
+from hubopt.latency import environment
+from hubopt.latency.protocol import ROUNDS
 from hubopt.results import TargetResult
 from hubopt.samples import SAMPLE_COUNT, SEED, draw
 from hubopt.session import LayerSession, open_layer_session
@@ -234,7 +234,7 @@ def _open(
             handle = locate(model)
         with progress("load the layer"):
             worker = stack.enter_context(Worker(log))
-            return handle.text, handle.digest, worker.create(open_layer_session, handle, options)
+            return handle.origin, handle.digest, worker.create(open_layer_session, handle, options)
     from hubopt.layer import KerasLayer
 
     layer = model if isinstance(model, KerasLayer) else KerasLayer(model)
@@ -323,4 +323,3 @@ def _none_left(results: Sequence[TargetResult]) -> ExportError:
         "at least one artifact to write a bundle",
         "see the reasons above; nothing was written",
     )
-

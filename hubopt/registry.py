@@ -30,8 +30,7 @@ def get(name: str) -> Exporter:
             f"target {name}",
             "no exporter has this name",
             f"one of: {', '.join(sorted(found)) or 'none is installed'}",
-            "see `hubopt targets`; a package adds its own through the entry point "
-            f"group {GROUP}",
+            f"see `hubopt targets`; a package adds its own through the entry point group {GROUP}",
         )
     point = found[name]
     try:
@@ -112,7 +111,9 @@ def require(exporters: Iterable[Exporter]) -> None:
                 for each in absent
             ),
             "the packages installed",
-            "; ".join(dict.fromkeys(each.install for absent in lacking.values() for each in absent)),
+            "; ".join(
+                dict.fromkeys(each.install for absent in lacking.values() for each in absent)
+            ),
         )
 
 

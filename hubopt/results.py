@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from hubopt.latency.statistics import Latency
 from hubopt.errors import EXIT_EXPORT, EXIT_OK, EXIT_PARITY, EXIT_UNVERIFIED
+from hubopt.latency.statistics import Latency
 from hubopt.parity.verify import Parity
 
 Status = Literal["verified", "unverified", "failed"]

@@ -13,11 +13,11 @@ from typing import Any
 
 from hubopt import registry
 from hubopt.arrays import read_samples, write_samples
-from hubopt.latency.protocol import time_calls
-from hubopt.latency.statistics import Timing
 from hubopt.errors import NotRunnableHereError
 from hubopt.exporter import Artifact, Options, Program, Runner, Source, XlaMode
 from hubopt.handles import Handle, LayerOptions
+from hubopt.latency.protocol import time_calls
+from hubopt.latency.statistics import Timing
 from hubopt.spec import Hints, ModelSpec
 
 
@@ -136,9 +136,7 @@ class ArtifactSession(Session):
         self._runner = runner
 
 
-def convert(
-    target: str, source: Source, path: Path, options: Options
-) -> tuple[Artifact, float]:
+def convert(target: str, source: Source, path: Path, options: Options) -> tuple[Artifact, float]:
     """Export ``source``; return the artifact and the seconds it took."""
     exporter = registry.get(target)
     start = time.perf_counter()
@@ -148,4 +146,3 @@ def convert(
 
 def _since(start: float) -> float:
     return (time.perf_counter() - start) * 1e3
-

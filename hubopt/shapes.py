@@ -86,7 +86,9 @@ def _by_name(
                 f"say {flag} NAME=... with one of {', '.join(names)}"
             )
         else:
-            problems.append(f"{flag} {name}=...: no {kind} of this name; {kind}s: {', '.join(names)}")
+            problems.append(
+                f"{flag} {name}=...: no {kind} of this name; {kind}s: {', '.join(names)}"
+            )
     return result
 
 
@@ -115,9 +117,7 @@ def _input(
     return TensorSpec(name, dtype[0], dims, dtype[1])
 
 
-def _merge(
-    label: str, claims: Sequence[Claim], problems: list[str]
-) -> list[Dim | None] | None:
+def _merge(label: str, claims: Sequence[Claim], problems: list[str]) -> list[Dim | None] | None:
     """Merge shapes, the strongest claim first; None where ranks or sizes conflict."""
     ranks = {len(claim.shape) for claim in claims}
     told = ", ".join(f"{format_shape(claim.shape)} ({claim.origin})" for claim in claims)
@@ -272,9 +272,7 @@ def _layer_output_hints(
         problems.append(f"output_shape of the layer: {error}")
         return {}
     return {
-        name: (None, *shape.as_list())
-        for name, shape in shapes.items()
-        if shape.rank is not None
+        name: (None, *shape.as_list()) for name, shape in shapes.items() if shape.rank is not None
     }
 
 
@@ -295,7 +293,9 @@ def _sample_outputs(
         for name, tensor in unpack(structure, outputs).items():
             seen.setdefault(name, []).append(tuple(tensor.shape))
     return {
-        name: tuple(sizes[0] if len(set(sizes)) == 1 else None for sizes in zip(*shapes))
+        name: tuple(
+            sizes[0] if len(set(sizes)) == 1 else None for sizes in zip(*shapes, strict=True)
+        )
         for name, shapes in seen.items()
         if len({len(shape) for shape in shapes}) == 1
     }
@@ -326,9 +326,7 @@ def _trace_outputs(layer: Any, structure: Structure, inputs: Sequence[TensorSpec
             "inputs that the model accepts",
             "check --input-shape and --dtype against `hubopt inspect HANDLE`",
         ) from error
-    odd = sorted(
-        {type(leaf).__name__ for leaf in tf.nest.flatten(outputs) if not _is_tensor(leaf)}
-    )
+    odd = sorted({type(leaf).__name__ for leaf in tf.nest.flatten(outputs) if not _is_tensor(leaf)})
     if odd:
         raise TraceError(
             "layer",

@@ -49,8 +49,8 @@ def unpack(structure: Structure, nest: Any) -> dict[str, Any]:
         pairs = [(child, by_name[key]) for key, child in structure.items()]
     else:
         if not isinstance(nest, list | tuple) or len(nest) != len(structure):
-            found = len(nest) if isinstance(nest, list | tuple) else type(nest).__name__
-            raise ValueError(f"a sequence of {len(structure)} was expected, found {found}")
+            size = f"{len(nest)}" if isinstance(nest, list | tuple) else type(nest).__name__
+            raise ValueError(f"a sequence of {len(structure)} was expected, found {size}")
         pairs = list(zip(structure, nest, strict=True))
     return {name: tensor for child, part in pairs for name, tensor in unpack(child, part).items()}
 

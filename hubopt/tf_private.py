@@ -113,11 +113,14 @@ def layer_output_key(layer: Any) -> str | None:
     return getattr(layer, "_output_key", None)
 
 
-def restored_signatures(function: Any) -> list[tuple[Sequence[Any], dict[str, Any]]]:
-    """Return ``(args, kwargs)`` specs for each trace of a function restored from a SavedModel."""
+def restored_signatures(loaded: Any) -> list[tuple[Sequence[Any], dict[str, Any]]]:
+    """Return ``(args, kwargs)`` specs for each trace of a SavedModel's own call.
+
+    Empty if ``loaded`` does not come from a SavedModel, or cannot be called.
+    """
+    call = getattr(loaded, "__call__", None)  # noqa: B004  # the restored function itself
     return [
-        concrete.structured_input_signature
-        for concrete in getattr(function, "concrete_functions", ())
+        concrete.structured_input_signature for concrete in getattr(call, "concrete_functions", ())
     ]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from hubopt import tf_private
 from hubopt.errors import TraceError, UncompilableError
-from hubopt.exporter import OpUse, Program, XlaMode
+from hubopt.exporter import OpUse, Program, XlaMode, culprits
 from hubopt.layer import DEFAULT_SIGNATURE, first_line, infer
 from hubopt.spec import ModelSpec
 from hubopt.structure import pack, unpack
@@ -102,7 +102,10 @@ def uncompilable(ops: Iterable[OpUse]) -> UncompilableError:
     """Return the error that names the operations in ``ops`` without an XLA kernel."""
     return UncompilableError(
         "layer",
-        tuple(f"{use.op} (x{use.count}, {use.example})" for use in ops if not use.xla),
+        tuple(
+            f"{use.op} (x{use.count}, {use.example})"
+            for use in culprits(use for use in ops if not use.xla)
+        ),
         "operations with an XLA kernel on this machine",
         "pass --xla auto (xla='auto') to write it uncompiled",
     )
@@ -167,16 +170,12 @@ def _rename_functions(graph_def: Any) -> None:
 
 
 def _uses(graph_def: Any) -> Iterator[OpUse]:
-    """Yield one `OpUse` for each operation of a graph and of its functions.
-
-    Operations that are about strings or tables by definition come before those that
-    merely pass them on.
-    """
+    """Yield one `OpUse` for each operation of a graph and of its functions."""
     groups: dict[str, list[Any]] = defaultdict(list)
     for node in _nodes(graph_def):
         groups[node.op].append(node)
     functions = {function.signature.name for function in graph_def.library.function}
-    for op, nodes in sorted(groups.items(), key=lambda item: (_passes_on(item[0]), item[0])):
+    for op, nodes in sorted(groups.items()):
         blocked = [node for node in nodes if not _xla_compiles(node, functions)]
         yield OpUse(
             op=op,
@@ -185,11 +184,13 @@ def _uses(graph_def: Any) -> Iterator[OpUse]:
             string=op not in _INERT_OPS and any(_touches(node, "DT_STRING") for node in nodes),
             resource=any(_touches(node, "DT_RESOURCE") for node in nodes),
             xla=not blocked,
+            generic=_is_generic(op),
         )
 
 
-def _passes_on(op: str) -> bool:
-    return not tf_private.fixed_dtypes(op) & {_enum("DT_STRING"), _enum("DT_RESOURCE")}
+def _is_generic(op: str) -> bool:
+    about = tf_private.fixed_dtypes(op) & {_enum("DT_STRING"), _enum("DT_RESOURCE")}
+    return not about and (op == "Placeholder" or bool(tf_private.xla_kernel_constraints(op)))
 
 
 def _enum(dtype: str) -> int:
@@ -250,9 +251,7 @@ def _save(layer: Any, spec: ModelSpec, concrete: Any, program: Program) -> None:
     def serve(*tensors: Any) -> Mapping[str, Any]:
         named = {each.name: tensor for each, tensor in zip(spec.inputs, tensors, strict=True)}
         outputs = unpack(spec.output_structure, compiled(pack(spec.input_structure, named)))
-        return {
-            each.name: tf.ensure_shape(outputs[each.name], each.shape) for each in spec.outputs
-        }
+        return {each.name: tf.ensure_shape(outputs[each.name], each.shape) for each in spec.outputs}
 
     root = tf.train.Checkpoint()
     root.__call__ = compiled

@@ -24,6 +24,10 @@ R = TypeVar("R")
 
 _CHILD = "import sys; sys.path[:] = {path!r}; from hubopt.worker import _serve; _serve()"
 _LOG_TAIL_LINES = 8
+_ENVIRONMENT = {
+    # Two children share a GPU while they are timed in turn; TensorFlow would take all of it.
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+}
 
 
 class Worker:
@@ -43,6 +47,7 @@ class Worker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stream,
+                env=_ENVIRONMENT | dict(os.environ),
             )
 
     def __enter__(self) -> Worker:
@@ -78,10 +83,11 @@ class Worker:
         The stand-in has the object's methods, which run in the child, and nothing else.
         """
         self._ask(("create", factory, args, kwargs))
-        return cast(R, _StandIn(self))
+        return cast("R", _StandIn(self))
 
     def _ask(self, request: tuple[Any, ...]) -> Any:
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         try:
             pickle.dump(request, self._process.stdin)
             self._process.stdin.flush()

@@ -18,6 +18,7 @@ from hubopt.exporter import (
     Source,
     Tensors,
     ToleranceClass,
+    culprits,
     require_program,
 )
 
@@ -44,14 +45,12 @@ class SavedModelExporter:
         if options.xla == "require":
             found += [
                 Obstacle(use.op, use.count, "XLA cannot compile it; --xla auto exports uncompiled")
-                for use in ops
-                if not use.xla
+                for use in culprits(use for use in ops if not use.xla)
             ]
         if options.freeze:
             found += [
                 Obstacle(use.op, use.count, "a table cannot be frozen; drop --freeze")
-                for use in ops
-                if use.resource
+                for use in culprits(use for use in ops if use.resource)
             ]
         return found
 

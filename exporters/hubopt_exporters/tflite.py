@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -96,12 +97,17 @@ class TFLiteRunner:
         if artifact.details.get(_FLEX):
             import tensorflow as tf
 
-            interpreter_class: Any = tf.lite.Interpreter
+            make_interpreter: Any = tf.lite.Interpreter
         else:
-            from ai_edge_litert.interpreter import Interpreter as interpreter_class
+            from ai_edge_litert.interpreter import Interpreter
+
+            make_interpreter = Interpreter
         try:
             # The runner reaches into the interpreter, which it does not keep alive itself.
-            self._interpreter = interpreter_class(model_path=str(artifact.path))
+            # Every core, as TensorFlow and onnxruntime do by default; LiteRT's own default is one.
+            self._interpreter = make_interpreter(
+                model_path=str(artifact.path), num_threads=os.cpu_count()
+            )
             self._interpreter.allocate_tensors()
             self._run = self._interpreter.get_signature_runner()
         except (RuntimeError, ValueError) as error:

@@ -15,12 +15,16 @@ import typer
 from rich.console import Console
 
 from hubopt.errors import EXIT_INTERNAL, HuboptError
+from hubopt.report.document import error_document
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-out = Console(highlight=False, soft_wrap=False)
-talk = Console(stderr=True, highlight=False)
+_PIPE_COLUMNS = 200
+"""Away from a terminal there is no width to fit, and nothing may be cut off."""
+
+out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
+talk = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _PIPE_COLUMNS)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 AllowUnverified = Annotated[
@@ -58,6 +62,8 @@ def tells_errors(verb: Callable[P, R]) -> Callable[P, R]:
         except HuboptError as error:
             if os.environ.get("HUBOPT_DEBUG"):
                 raise
+            if kwargs.get("json"):
+                print(error_document(error))
             talk.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
             raise typer.Exit(error.exit_code) from error
         except (typer.Exit, typer.Abort, KeyboardInterrupt):

@@ -55,7 +55,9 @@ def export(
     tag: Tag = None,
     xla: Annotated[
         XlaMode,
-        typer.Option(help="savedmodel: refuse what XLA cannot compile, leave it uncompiled, never."),
+        typer.Option(
+            help="savedmodel: refuse what XLA cannot compile, leave it uncompiled, never."
+        ),
     ] = _DEFAULTS.xla,
     freeze: Annotated[
         bool, typer.Option("--freeze", help="savedmodel: weights as constants, not variables.")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import typer
+from typing import Any
+
 from rich.table import Table
 
 from hubopt import registry
@@ -23,17 +24,17 @@ def targets(json: Json = False) -> None:
         table.add_column(heading)
     for row in rows:
         table.add_row(
-            str(row["target"]),
-            _mark(row["builds"]),
-            _mark(row["runs"]),
-            str(row["source"]),
-            str(row["summary"]),
-            "; ".join(map(str, row["install"])) or "-",
+            row["target"],
+            "yes" if row["builds"] else "no",
+            "yes" if row["runs"] else "no",
+            row["source"],
+            row["summary"],
+            row["install"] or "-",
         )
     out.print(table)
 
 
-def _describe(name: str) -> dict[str, object]:
+def _describe(name: str) -> dict[str, Any]:
     try:
         exporter = registry.get(name)
     except UsageError as error:  # one broken exporter must not hide the others
@@ -43,7 +44,7 @@ def _describe(name: str) -> dict[str, object]:
             "runs": False,
             "source": "?",
             "summary": error.found,
-            "install": [error.way_out],
+            "install": error.way_out,
         }
     to_build = registry.missing(
         each for one in registry.with_sources([name]) for each in one.builds_with
@@ -55,9 +56,5 @@ def _describe(name: str) -> dict[str, object]:
         "runs": not to_run,
         "source": exporter.source,
         "summary": exporter.summary,
-        "install": list(dict.fromkeys(each.install for each in (*to_build, *to_run))),
+        "install": "; ".join(dict.fromkeys(each.install for each in (*to_build, *to_run))),
     }
-
-
-def _mark(good: object) -> str:
-    return "yes" if good else "no"

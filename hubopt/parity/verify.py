@@ -75,8 +75,8 @@ def judge(
     problems: list[str] = []
     if not reference or len(actual) != len(reference):
         problems.append(f"{len(actual)} samples were run, {len(reference)} have a reference")
-    for at, outputs in enumerate(actual):
-        problems += _form_problems(spec, outputs, at)
+    for at, given in enumerate(actual):
+        problems += _form_problems(spec, given, at)
     if problems:
         return Parity(False, tuple(problems), (), tolerance, len(reference))
     outputs = tuple(

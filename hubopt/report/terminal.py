@@ -18,11 +18,10 @@ _STYLES = {"verified": "green", "unverified": "yellow", "failed": "red"}
 def results_table(results: tuple[TargetResult, ...]) -> RenderableType:
     """One row a target: status, errors, size, load, latency; then the reasons."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("target")
-    table.add_column("status")
-    table.add_column("worst error")
-    for heading in ("size", "load", "first", "p50", "vs layer"):
-        table.add_column(heading, justify="right")
+    for heading in ("target", "status", "worst error"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("size", "load", "p50", "vs layer"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for result in results:
         latency = result.latency
         table.add_row(
@@ -31,7 +30,6 @@ def results_table(results: tuple[TargetResult, ...]) -> RenderableType:
             _errors(result),
             _size(result.size_bytes),
             _ms(latency.artifact.load_ms if latency else None),
-            _ms(latency.artifact.first_ms if latency else None),
             _ms(latency.artifact.p50_ms if latency else None),
             _ratio(latency),
         )
@@ -101,8 +99,7 @@ def _signature_line(signature: Signature) -> Text:
         return ", ".join(f"{each.name}: {each.dtype} {_shape(each)}" for each in tensors)
 
     return Text(
-        f"signature   {signature.name}: {listing(signature.inputs)} "
-        f"-> {listing(signature.outputs)}"
+        f"signature   {signature.name}: {listing(signature.inputs)} -> {listing(signature.outputs)}"
     )
 
 
@@ -124,7 +121,6 @@ def _layer_row(latency: Latency) -> tuple[str | Text, ...]:
         "",
         "",
         _ms(layer.load_ms if layer else None),
-        _ms(layer.first_ms if layer else None),
         _ms(layer.p50_ms if layer else None),
         "1.00x" if layer else "-",
     )

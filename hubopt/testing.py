@@ -1,0 +1,140 @@
+"""For the tests of your own exporter: a tiny model and the checks that every exporter passes.
+
+In a test of yours::
+
+    from hubopt.testing import assert_conforms
+
+    def test_my_exporter(tmp_path):
+        assert_conforms(MyExporter(), tmp_path)
+"""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hubopt import registry
+from hubopt.errors import NotRunnableHereError
+from hubopt.exporter import PROGRAM, Artifact, Exporter, Options, Program, Source
+from hubopt.parity import TOLERANCES, Parity, judge
+from hubopt.samples import draw
+
+_FEATURES = 8
+
+
+def write_tiny_model(folder: Path, seed: int = 0) -> Path:
+    """Write a SavedModel with two inputs and two outputs of one shape; return ``folder``.
+
+    ``(left: float32 "batch 8", right: float32 "batch 8") -> {"sum": "batch 8",
+    "difference": "batch 8"}``, both through a dense layer each. Exchanging inputs or outputs
+    changes the result.
+    """
+    import tensorflow as tf
+
+    generator = np.random.default_rng(seed)
+
+    def weights(name: str) -> Any:
+        values = generator.standard_normal((_FEATURES, _FEATURES))
+        return tf.Variable(values.astype("float32"), name=name)
+
+    root = tf.train.Checkpoint()
+    root.a, root.b = weights("a"), weights("b")
+    tensor = tf.TensorSpec([None, _FEATURES], tf.float32)
+
+    def call(inputs: Any) -> Any:
+        left, right = inputs["left"] @ root.a, inputs["right"] @ root.b
+        return {"sum": tf.tanh(left + right), "difference": tf.tanh(left - right)}
+
+    root.__call__ = tf.function(call, input_signature=[{"left": tensor, "right": tensor}])
+    root.variables = [root.a, root.b]
+    serving = tf.function(
+        lambda left, right: call({"left": left, "right": right}),
+        input_signature=[tensor, tensor],
+        autograph=False,
+    )
+    tf.saved_model.save(
+        root, str(folder), signatures={"serving_default": serving.get_concrete_function()}
+    )
+    return folder
+
+
+def trace_tiny_model(folder: Path, batch: int = 2) -> tuple[Any, Program]:
+    """Write the tiny model below ``folder`` and return its layer and program."""
+    from hubopt.layer import KerasLayer
+    from hubopt.shapes import resolve
+    from hubopt.spec import Hints
+    from hubopt.tracing import trace
+
+    layer = KerasLayer(write_tiny_model(folder / "tiny"))
+    return layer, trace(layer, resolve(layer, Hints(batch=batch)), folder / "program")
+
+
+def assert_conforms(exporter: Exporter, folder: Path) -> Parity | None:
+    """Check ``exporter`` against `hubopt.exporter.Exporter` on a tiny model.
+
+    Args:
+        exporter: An instance.
+        folder: An empty folder to work in.
+
+    Returns:
+        The parity of its artifact with the layer; None if this machine cannot run it.
+
+    Raises:
+        AssertionError: It does not conform; the text says in what.
+    """
+    _assert_declares(exporter)
+    layer, program = trace_tiny_model(folder)
+    obstacles = exporter.obstacles(program.ops, Options())
+    assert obstacles == [], f"a model of two matrix products is refused: {obstacles}"
+    path = folder / f"model{exporter.suffix}"
+    artifact = exporter.export(_source(exporter, program, folder), path, Options())
+    _assert_wrote(exporter, artifact, path, program)
+    try:
+        runner = exporter.runner(artifact)
+    except NotRunnableHereError:
+        return None
+    assert runner.device, "the runner must say what it computes on"
+
+    from hubopt.layer import LayerRunner
+
+    samples = draw(program.spec.inputs)
+    reference = [LayerRunner(layer, program.spec).run(sample) for sample in samples]
+    # All calls before the first comparison: an output must not be overwritten by a later call.
+    actual = [runner.run(dict(reversed(sample.items()))) for sample in samples]
+    parity = judge(program.spec, actual, reference, TOLERANCES[exporter.tolerance])
+    assert parity.passed, "the artifact is not the layer: " + "; ".join(parity.problems)
+    return parity
+
+
+def _assert_declares(exporter: Exporter) -> None:
+    assert isinstance(exporter, Exporter), (
+        f"{type(exporter).__name__} lacks attributes or methods of hubopt.exporter.Exporter"
+    )
+    assert exporter.name.isidentifier(), f"name {exporter.name!r} must be a plain word"
+    assert exporter.suffix == "" or exporter.suffix.startswith("."), (
+        f"suffix {exporter.suffix!r} must be empty or start with a dot"
+    )
+    assert exporter.summary, "summary must be one line for `hubopt targets`"
+    assert exporter.tolerance in TOLERANCES, f"no tolerance class {exporter.tolerance!r}"
+    lacking = registry.missing(exporter.builds_with)
+    assert not lacking, f"builds_with is not installed: {lacking}"
+
+
+def _source(exporter: Exporter, program: Program, folder: Path) -> Source:
+    made: dict[str, Source] = {PROGRAM: program}
+    if exporter.source != PROGRAM:
+        for each in registry.with_sources([exporter.source]):
+            path = folder / f"source_{each.name}{each.suffix}"
+            made[each.name] = each.export(made[each.source], path, Options())
+    return made[exporter.source]
+
+
+def _assert_wrote(exporter: Exporter, artifact: Artifact, path: Path, program: Program) -> None:
+    assert path.exists(), f"nothing was written at the path asked for, {path.name}"
+    assert artifact.path == path, f"the artifact is at {artifact.path}, asked for {path}"
+    assert artifact.target == exporter.name, "the artifact names another target"
+    assert artifact.spec == program.spec, "the artifact's spec differs from the program's"
+    assert pickle.loads(pickle.dumps(artifact)) == artifact, "the artifact must be picklable"
