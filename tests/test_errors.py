@@ -1,0 +1,48 @@
+import pickle
+
+import pytest
+
+from hubopt import errors
+
+CASES = [
+    errors.UsageError("a", "b", "c", "d"),
+    errors.SpecError("shapes", ("one", "two"), "c", "d"),
+    errors.UncompilableError("layer", ("StringStrip (x1)",), "c", "d"),
+    errors.NotRunnableHereError("a", "b", "c", "d"),
+]
+
+
+@pytest.mark.parametrize("error", CASES, ids=lambda error: type(error).__name__)
+def test_an_error_survives_the_way_between_processes(error: errors.HuboptError) -> None:
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert str(again) == str(error)
+    assert vars(again) == vars(error)
+
+
+def test_the_text_says_thing_found_expected_and_way_out() -> None:
+    text = str(errors.UsageError("target foo", "unknown", "one of: onnx", "see `hubopt targets`"))
+    assert text == (
+        "target foo: unknown\n  expected: one of: onnx\n  way out:  see `hubopt targets`"
+    )
+
+
+def test_every_problem_is_listed() -> None:
+    text = str(errors.SpecError("shapes", ("dim 1", "dim 2"), "static", "flags"))
+    assert text.startswith("shapes: 2 problems\n  - dim 1\n  - dim 2\n  expected: static")
+
+
+def test_exit_codes_are_those_of_the_readme() -> None:
+    codes = {kind.__name__: kind.exit_code for kind in errors.HuboptError.__subclasses__()}
+    assert codes == {
+        "UsageError": 2,
+        "HandleError": 2,
+        "LoadError": 2,
+        "SpecError": 2,
+        "TraceError": 5,
+        "ExportError": 5,
+        "RuntimeMissingError": 2,
+        "NotRunnableHereError": 3,
+        "WorkerCrashError": 5,
+        "BundleError": 2,
+    }
