@@ -321,7 +321,7 @@ def _trace_outputs(layer: Any, structure: Structure, inputs: Sequence[TensorSpec
     except Exception as error:  # whatever the layer's own Python code raises
         raise TraceError(
             "layer",
-            f"it does not take {', '.join(map(str, inputs))}: "
+            f"calling it with {', '.join(map(str, inputs))} fails: "
             f"{type(error).__name__}: {first_line(error)}",
             "inputs that the model accepts",
             "check --input-shape and --dtype against `hubopt inspect HANDLE`",

@@ -1,0 +1,130 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import tensorflow as tf
+from hubopt_exporters.onnx import OnnxExporter, _check, nodes, rename_tensors
+
+import hubopt
+from hubopt.errors import ExportError
+from hubopt.exporter import Artifact, Options, Program
+from hubopt.tracing import trace
+
+
+def export(function: Any, folder: Path, *specs: Any, **options: Any) -> tuple[Any, Artifact]:
+    layer = hubopt.KerasLayer(tf.function(function, input_signature=list(specs)))
+    program = trace(layer, hubopt.resolve(layer), folder / "program", "auto")
+    return layer, OnnxExporter().export(program, folder / "m.onnx", Options(**options))
+
+
+def test_inputs_and_outputs_have_the_layers_names(
+    tiny_program: tuple[Any, Program], tmp_path: Path
+) -> None:
+    _, program = tiny_program
+    artifact = OnnxExporter().export(program, tmp_path / "m.onnx", Options())
+    model = onnx.load(artifact.path)
+    assert [each.name for each in model.graph.input] == ["left", "right"]
+    assert [each.name for each in model.graph.output] == ["difference", "sum"]
+    assert not {"left", "right"} & {each.name for each in model.graph.initializer}
+
+
+@pytest.mark.parametrize("opset", [15, 18])
+def test_the_opset_is_the_one_asked_for(
+    tiny_program: tuple[Any, Program], tmp_path: Path, opset: int
+) -> None:
+    artifact = OnnxExporter().export(tiny_program[1], tmp_path / "m.onnx", Options(opset=opset))
+    versions = {each.domain: each.version for each in onnx.load(artifact.path).opset_import}
+    assert versions[""] == opset
+
+
+def test_loops_run_with_their_outer_names(tmp_path: Path) -> None:
+    def loop(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        done = tf.while_loop(lambda i, y: i < 5, lambda i, y: (i + 1, y * 0.5 + x), (0, x))
+        return {"x_after": done[1]}
+
+    layer, artifact = export(loop, tmp_path, tf.TensorSpec([2, 3], tf.float32, name="x"))
+    x = np.random.default_rng(0).random((2, 3), np.float32)
+    outputs = OnnxExporter().runner(artifact).run({"x": x})
+    np.testing.assert_allclose(outputs["x_after"], layer(x)["x_after"], rtol=1e-5)
+
+
+def test_an_input_that_is_also_an_output(tmp_path: Path) -> None:
+    spec = tf.TensorSpec([2], tf.float32, name="x")
+    _, artifact = export(lambda x: {"same": x, "more": x + 1}, tmp_path, spec)
+    outputs = OnnxExporter().runner(artifact).run({"x": np.ones(2, "float32")})
+    assert outputs["same"].tolist() == [1, 1]
+    assert outputs["more"].tolist() == [2, 2]
+
+
+def test_an_operation_that_tf2onnx_lacks_is_named(tmp_path: Path) -> None:
+    spec = tf.TensorSpec([1, 3, 3], tf.float32, name="x")
+    with pytest.raises(ExportError, match="MatrixInverse|Qr"):
+        export(lambda x: tf.linalg.qr(x)[0], tmp_path, spec)
+
+
+def graph_with(*given: Any, inputs: Any = ("x:0",), outputs: Any = ("y:0",)) -> Any:
+    def value(name: str) -> Any:
+        return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1])
+
+    return onnx.helper.make_graph(
+        list(given), "g", [value(name) for name in inputs], [value(name) for name in outputs]
+    )
+
+
+def node(op: str, given: list[str], gives: list[str], **attributes: Any) -> Any:
+    return onnx.helper.make_node(op, given, gives, **attributes)
+
+
+def test_renaming_reaches_nested_graphs_and_moves_what_is_in_the_way() -> None:
+    inner = graph_with(node("Neg", ["x:0"], ["inner"]), inputs=(), outputs=("inner",))
+    graph = graph_with(
+        node("Not", ["c"], ["y"]),  # an inner tensor already has the name to be given
+        node("If", ["y"], ["y:0"], then_branch=inner, else_branch=inner),
+    )
+    rename_tensors(graph, {"x:0": "x", "y:0": "y"})
+    assert [each.name for each in graph.input] == ["x"]
+    assert [each.name for each in graph.output] == ["y"]
+    moved = graph.node[0].output[0]
+    assert moved not in ("x", "y")
+    assert list(graph.node[1].input) == [moved]
+    assert list(graph.node[1].output) == ["y"]
+    negations = [each for each in nodes(graph) if each.op_type == "Neg"]
+    assert [list(each.input) for each in negations] == [["x"], ["x"]]
+
+
+def test_names_that_swap_do_swap() -> None:
+    graph = graph_with(node("Neg", ["a"], ["b"]), inputs=("a",), outputs=("b",))
+    rename_tensors(graph, {"a": "b", "b": "a"})
+    assert (graph.input[0].name, graph.output[0].name) == ("b", "a")
+    assert (list(graph.node[0].input), list(graph.node[0].output)) == (["b"], ["a"])
+
+
+@pytest.mark.parametrize(
+    ("domain", "op", "told"),
+    [
+        ("", "StringLower", "ai.onnx.StringLower"),
+        ("ai.onnx.contrib", "Neg", "ai.onnx.contrib.Neg"),
+    ],
+)
+def test_operations_that_no_runtime_has_are_refused(domain: str, op: str, told: str) -> None:
+    graph = graph_with(node(op, ["x:0"], ["y:0"], domain=domain))
+    opsets = [onnx.helper.make_opsetid("", 18)]
+    with pytest.raises(ExportError, match=f"does not have: {told}"):
+        _check(onnx.helper.make_model(graph, opset_imports=opsets))
+
+
+def test_a_graph_that_does_not_type_check_is_refused() -> None:
+    graph = graph_with(node("Not", ["x:0"], ["y:0"]))
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)])
+    with pytest.raises(ExportError, match="onnx.checker refuses"):
+        _check(model)
+
+
+def test_a_file_that_is_no_model_does_not_load(
+    tiny_program: tuple[Any, Program], tmp_path: Path
+) -> None:
+    (tmp_path / "m.onnx").write_bytes(b"nothing")
+    with pytest.raises(ExportError, match="onnxruntime does not load it"):
+        OnnxExporter().runner(Artifact("onnx", tmp_path / "m.onnx", tiny_program[1].spec))

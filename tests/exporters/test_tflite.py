@@ -1,0 +1,61 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+from hubopt_exporters.tflite import TFLiteExporter
+
+import hubopt
+from hubopt.errors import ExportError
+from hubopt.exporter import Artifact, Options, Program
+from hubopt.tracing import trace
+
+
+def flex_program(folder: Path) -> tuple[Any, Program]:
+    """A program with an operation that TFLite has not builtin."""
+    function = tf.function(
+        lambda x: tf.linalg.inv(x + 3 * tf.eye(3)), [tf.TensorSpec([1, 3, 3], tf.float32, "x")]
+    )
+    layer = hubopt.KerasLayer(function)
+    return layer, trace(layer, hubopt.resolve(layer), folder)
+
+
+def test_the_signature_keeps_the_layers_names(
+    tiny_program: tuple[Any, Program], tmp_path: Path
+) -> None:
+    _, program = tiny_program
+    artifact = TFLiteExporter().export(program, tmp_path / "m.tflite", Options())
+    signatures = Interpreter(model_path=str(artifact.path)).get_signature_list()
+    assert list(signatures) == ["serving_default"]
+    assert sorted(signatures["serving_default"]["inputs"]) == ["left", "right"]
+    assert sorted(signatures["serving_default"]["outputs"]) == ["difference", "sum"]
+
+
+def test_an_operation_that_is_not_builtin_is_named(tmp_path: Path) -> None:
+    _, program = flex_program(tmp_path / "program")
+    with pytest.raises(ExportError, match="the converter refuses MatrixInverse") as caught:
+        TFLiteExporter().export(program, tmp_path / "m.tflite", Options())
+    assert "--select-tf-ops" in caught.value.way_out
+    assert not (tmp_path / "m.tflite").exists()
+
+
+def test_select_tf_ops_run_with_tensorflows_interpreter(tmp_path: Path) -> None:
+    layer, program = flex_program(tmp_path / "program")
+    exporter = TFLiteExporter()
+    artifact = exporter.export(program, tmp_path / "m.tflite", Options(select_tf_ops=True))
+    x = np.random.default_rng(0).random((1, 3, 3), np.float32)
+    np.testing.assert_allclose(
+        exporter.runner(artifact).run({"x": x})["output_0"], layer(x), rtol=1e-4
+    )
+
+
+def test_a_file_that_is_no_model_does_not_load(
+    tiny_program: tuple[Any, Program], tmp_path: Path
+) -> None:
+    _, program = tiny_program
+    (tmp_path / "m.tflite").write_bytes(b"nothing")
+    artifact = Artifact("tflite", tmp_path / "m.tflite", program.spec)
+    with pytest.raises(ExportError, match="LiteRT does not load it"):
+        TFLiteExporter().runner(artifact)

@@ -1,0 +1,97 @@
+import importlib.metadata
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from hubopt import registry
+from hubopt.errors import RuntimeMissingError, UsageError
+from hubopt.exporter import Requirement
+
+
+def point(name: str, value: str) -> EntryPoint:
+    return EntryPoint(name, value, registry.GROUP)
+
+
+@pytest.fixture
+def only(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    """Replace the installed entry points by the given ones."""
+
+    def install(*points: EntryPoint) -> None:
+        monkeypatch.setattr(registry, "entry_points", lambda group: points)
+
+    return install
+
+
+class Mine:
+    name = "mine"
+    summary = "a test's own"
+    suffix = ".mine"
+    source = "onnx"
+    tolerance = "fp32"
+    builds_with = (Requirement(("surely_not_installed",), "pip install surely"),)
+    runs_with = ()
+
+    def obstacles(self, ops: object, options: object) -> list[object]:
+        return []
+
+    def export(self, source: object, path: object, options: object) -> object:
+        raise NotImplementedError
+
+    def runner(self, artifact: object) -> object:
+        raise NotImplementedError
+
+
+class Round(Mine):
+    name = "round"
+    source = "round"
+
+
+def test_the_built_in_exporters_are_found_by_entry_point() -> None:
+    assert {"onnx", "savedmodel", "tflite", "trt"} <= set(registry.names())
+    declared = {each.name for each in importlib.metadata.entry_points(group=registry.GROUP)}
+    assert set(registry.names()) == declared
+
+
+def test_sources_come_first_and_once() -> None:
+    assert [each.name for each in registry.with_sources(["trt", "onnx"])] == ["onnx", "trt"]
+
+
+def test_an_unknown_target_lists_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="target foo: no exporter has this name") as caught:
+        registry.get("foo")
+    assert "onnx, savedmodel, tflite, trt" in caught.value.expected
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("no_such_module:X", "does not import: ModuleNotFoundError"),
+        ("pathlib:Path", "is no exporter of that name"),
+        (f"{__name__}:Round", "is no exporter of that name"),
+    ],
+)
+def test_a_broken_exporter_is_an_error_with_its_name(only, value: str, told: str) -> None:  # type: ignore[no-untyped-def]
+    only(point("mine", value))
+    with pytest.raises(UsageError, match=told):
+        registry.get("mine")
+
+
+def test_sources_that_go_round_are_refused(only) -> None:  # type: ignore[no-untyped-def]
+    only(point("round", f"{__name__}:Round"))
+    with pytest.raises(UsageError, match="its sources go round: round -> round"):
+        registry.with_sources(["round"])
+
+
+def test_a_missing_package_is_named_with_the_line_that_installs_it() -> None:
+    with pytest.raises(RuntimeMissingError) as caught:
+        registry.require([Mine()])  # type: ignore[list-item]
+    assert str(caught.value) == (
+        "target mine: mine needs surely_not_installed\n"
+        "  expected: the packages installed\n"
+        "  way out:  pip install surely"
+    )
+
+
+def test_any_one_of_the_modules_will_do() -> None:
+    assert not registry.missing([Requirement(("surely_not_installed", "json"), "")])
+    assert registry.missing([Requirement(("cuda.surely_not.there",), "")])
