@@ -230,7 +230,7 @@ def _converter() -> Any:
     converter = make_converter(forbid_extra_keys=True)
     # JSON has no infinity; Python's float() reads the word.
     converter.register_unstructure_hook(
-        float, lambda value: float(f"{value:.9g}") if math.isfinite(value) else str(value)
+        float, lambda value: value if math.isfinite(value) else str(value)
     )
     converter.register_unstructure_hook(Path, str)
     return converter

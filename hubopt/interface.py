@@ -66,7 +66,7 @@ def _dtypes(interface: Interface) -> list[str]:
 
 def _from_signature(function: Any) -> Interface:
     _, keywords = function.structured_input_signature
-    inputs = tuple(_declared(name, spec) for name, spec in keywords.items())
+    inputs = tuple(_declared(name, keywords[name]) for name in sorted(keywords))
     structure = inputs[0].name if len(inputs) == 1 else {each.name: each.name for each in inputs}
     outputs = [_declared(name, spec) for name, spec in function.structured_outputs.items()]
     return Interface(inputs, structure, outputs[0] if len(outputs) == 1 else None)

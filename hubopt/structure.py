@@ -66,7 +66,9 @@ def name_leaves(nest: Any, single: str, prefix: str) -> Structure:
 
     def walk(part: Any, path: tuple[str, ...]) -> Structure:
         if isinstance(part, Mapping):
-            return {str(key): walk(child, (*path, str(key))) for key, child in part.items()}
+            # By key, as tf.nest does: the order of a restored mapping changes from run to run.
+            by_key = {str(key): child for key, child in part.items()}
+            return {key: walk(by_key[key], (*path, key)) for key in sorted(by_key)}
         if isinstance(part, list | tuple):
             return [walk(child, (*path, f"{prefix}_{at}")) for at, child in enumerate(part)]
         return "/".join(path) if path else single

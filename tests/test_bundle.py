@@ -128,5 +128,5 @@ def test_what_is_there_already_is_left_alone(tmp_path: Path, kind: str) -> None:
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="cannot be written: Not a directory"):
+    with pytest.raises(UsageError, match="file cannot be written: File exists"):
         staging(tmp_path / "file" / "out").__enter__()

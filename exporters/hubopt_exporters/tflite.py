@@ -20,12 +20,14 @@ from hubopt.exporter import (
     Tensors,
     ToleranceClass,
     host_obstacles,
+    not_runnable,
     require_program,
 )
 
 _TENSORFLOW = Requirement(("tensorflow",), "pip install 'hubopt[export]'")
 _LITERT = Requirement(("ai_edge_litert",), "pip install 'hubopt[tflite]'")
-_FLEX = "select_tf_ops"
+_NEEDS_FLEX = "Select TensorFlow op(s)"
+"""How the interpreter's error begins when it lacks the Flex delegate."""
 
 
 class TFLiteExporter:
@@ -66,11 +68,11 @@ class TFLiteExporter:
             self.name,
             path,
             program.spec,
-            {"tensorflow": tf.__version__, _FLEX: options.select_tf_ops},
+            {"tensorflow": tf.__version__, "select_tf_ops": options.select_tf_ops},
         )
 
     def runner(self, artifact: Artifact) -> TFLiteRunner:
-        """Load the flatbuffer; select-TF operations need TensorFlow's own interpreter."""
+        """Load the flatbuffer."""
         return TFLiteRunner(artifact)
 
 
@@ -82,7 +84,7 @@ def _refused(error: Exception) -> ExportError:
         "tflite artifact",
         f"the converter refuses {', '.join(ops)}" if ops else lines[0] if lines else repr(error),
         "operations that TFLite has builtin",
-        "pass --select-tf-ops to run them with TensorFlow's kernels"
+        "pass --select-tf-ops to keep them as TensorFlow operations, for a device that has them"
         if "SELECT_TF_OPS" in text or ops
         else "see the log of the conversion",
     )
@@ -94,28 +96,30 @@ class TFLiteRunner:
     device = "CPU"
 
     def __init__(self, artifact: Artifact) -> None:
-        if artifact.details.get(_FLEX):
-            import tensorflow as tf
+        from ai_edge_litert.interpreter import Interpreter
 
-            make_interpreter: Any = tf.lite.Interpreter
-        else:
-            from ai_edge_litert.interpreter import Interpreter
-
-            make_interpreter = Interpreter
         try:
-            # The runner reaches into the interpreter, which it does not keep alive itself.
             # Every core, as TensorFlow and onnxruntime do by default; LiteRT's own default is one.
-            self._interpreter = make_interpreter(
+            self._interpreter = Interpreter(
                 model_path=str(artifact.path), num_threads=os.cpu_count()
             )
             self._interpreter.allocate_tensors()
+            # The signature's runner does not keep the interpreter alive itself.
             self._run = self._interpreter.get_signature_runner()
         except (RuntimeError, ValueError) as error:
+            if _NEEDS_FLEX in str(error):
+                raise not_runnable(
+                    artifact,
+                    "it has select-TF operations, for which LiteRT's Python package has no kernels",
+                    "builtin operations, or an interpreter linked with the Flex delegate",
+                    "verify it on the device; TensorFlow's own wheels lack the delegate from "
+                    "2.20 on (google-ai-edge/LiteRT issue 6458)",
+                ) from error
             raise ExportError(
                 "tflite artifact",
                 f"LiteRT does not load it: {error}",
                 "a model that the interpreter can allocate",
-                "pass --select-tf-ops if an operation is missing",
+                "export again",
             ) from error
 
     def run(self, inputs: Tensors) -> dict[str, Any]:

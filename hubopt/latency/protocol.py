@@ -30,7 +30,7 @@ def time_calls(runner: Runner, inputs: Tensors, count: int) -> tuple[float, ...]
     for _ in range(count):
         start = time.perf_counter()
         runner.run(inputs)
-        samples.append((time.perf_counter() - start) * 1e3)
+        samples.append(round((time.perf_counter() - start) * 1e3, 6))
     return tuple(samples)
 
 

@@ -8,7 +8,7 @@ from ai_edge_litert.interpreter import Interpreter
 from hubopt_exporters.tflite import TFLiteExporter
 
 import hubopt
-from hubopt.errors import ExportError
+from hubopt.errors import ExportError, NotRunnableHereError
 from hubopt.exporter import Artifact, Options, Program
 from hubopt.tracing import trace
 
@@ -41,14 +41,19 @@ def test_an_operation_that_is_not_builtin_is_named(tmp_path: Path) -> None:
     assert not (tmp_path / "m.tflite").exists()
 
 
-def test_select_tf_ops_run_with_tensorflows_interpreter(tmp_path: Path) -> None:
-    layer, program = flex_program(tmp_path / "program")
+def test_select_tf_ops_are_written_but_never_claimed_to_run(tmp_path: Path) -> None:
+    _, program = flex_program(tmp_path / "program")
     exporter = TFLiteExporter()
     artifact = exporter.export(program, tmp_path / "m.tflite", Options(select_tf_ops=True))
-    x = np.random.default_rng(0).random((1, 3, 3), np.float32)
-    np.testing.assert_allclose(
-        exporter.runner(artifact).run({"x": x})["output_0"], layer(x), rtol=1e-4
-    )
+    with pytest.raises(NotRunnableHereError, match="it has select-TF operations"):
+        exporter.runner(artifact)
+
+
+def test_the_flag_alone_does_no_harm(tiny_program: tuple[Any, Program], tmp_path: Path) -> None:
+    exporter = TFLiteExporter()
+    artifact = exporter.export(tiny_program[1], tmp_path / "m.tflite", Options(select_tf_ops=True))
+    inputs = {"left": np.ones((2, 8), "float32"), "right": np.ones((2, 8), "float32")}
+    assert set(exporter.runner(artifact).run(inputs)) == {"sum", "difference"}
 
 
 def test_a_file_that_is_no_model_does_not_load(

@@ -1,0 +1,184 @@
+"""Bad input: a message that helps, its exit code, and nothing half-written."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Ran
+
+
+@pytest.fixture
+def export(hubopt: Callable[..., Ran], tmp_path: Path) -> Callable[..., Ran]:
+    """Run an export that must fail, and check that it leaves nothing."""
+
+    def run(handle: object, *arguments: object, target: str = "onnx", **options: Any) -> Ran:
+        place = tmp_path / "place"
+        place.mkdir()
+        ran = hubopt(
+            "export",
+            handle,
+            "-t",
+            target,
+            "-o",
+            place / "out",
+            "--rounds",
+            0,
+            *arguments,
+            **options,
+        )
+        assert "Traceback" not in ran.err
+        assert ran.out == ""
+        assert list(place.iterdir()) == []
+        return ran
+
+    return run
+
+
+def test_no_such_handle(export: Callable[..., Ran]) -> None:
+    ran = export("nowhere")
+    assert ran.code == 2
+    assert ran.err == (
+        "error: handle nowhere: no such file or folder\n"
+        "  expected: a SavedModel folder, or a URL that leads to one\n"
+        "  way out:  check the path; URLs start with https://, http:// or gs://\n"
+    ) or ran.err.endswith("URLs start with https://, http:// or gs://\n")
+
+
+def test_a_folder_that_is_no_saved_model(export: Callable[..., Ran], tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    ran = export(tmp_path / "empty")
+    assert ran.code == 2
+    assert "a folder without saved_model.pb (it is empty)" in ran.err
+
+
+def test_a_truncated_variables_file(export: Callable[..., Ran], tiny: Path, tmp_path: Path) -> None:
+    broken = shutil.copytree(tiny, tmp_path / "broken")
+    weights = broken / "variables" / "variables.data-00000-of-00001"
+    weights.write_bytes(weights.read_bytes()[:100])
+    ran = export(broken)
+    assert ran.code == 2
+    assert f"model {broken}: TensorFlow cannot load it" in ran.err
+    assert "check that every file is there and whole, variables/ included" in ran.err
+
+
+def test_a_damaged_saved_model(export: Callable[..., Ran], tiny: Path, tmp_path: Path) -> None:
+    broken = shutil.copytree(tiny, tmp_path / "broken")
+    graph = broken / "saved_model.pb"
+    graph.write_bytes(graph.read_bytes()[:-100])
+    ran = export(broken)
+    assert ran.code == 2
+    assert f"model {broken}: TensorFlow cannot load it" in ran.err
+
+
+def test_an_unknown_signature(export: Callable[..., Ran], tiny: Path) -> None:
+    ran = export(tiny, "--signature", "nope")
+    assert ran.code == 2
+    assert f"signature nope: not in {tiny}\n  expected: one of: serving_default\n" in ran.err
+
+
+def test_an_unknown_target(export: Callable[..., Ran], tiny: Path) -> None:
+    ran = export(tiny, target="onnx,coreml")
+    assert ran.code == 2
+    assert "target coreml: no exporter has this name" in ran.err
+    assert "expected: one of: onnx, savedmodel, tflite, trt" in ran.err
+
+
+def test_every_wrong_shape_and_dtype_at_once(export: Callable[..., Ran], tiny: Path) -> None:
+    ran = export(
+        tiny, "--input-shape", "left=8", "--dtype", "right=float16", "--input-shape", "up=1"
+    )
+    assert ran.code == 2
+    assert "shapes: 3 problems" in ran.err
+    assert "--input-shape up=...: no input of this name; inputs: left, right" in ran.err
+    assert "input left: ranks differ: 8 (flag), ?x8 (signature)" in ran.err
+    assert "input right: --dtype float16, but the signature takes float32 only" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--input-shape", "1xfoo"], "--input-shape 1xfoo: 'foo' is no dimension"),
+        (["--dtype", "float31"], "--dtype float31: no dtype has this name"),
+        (["--batch", "0"], "--batch: 0"),
+        (["--samples", "0"], "samples: 0"),
+        (["--xla", "maybe"], "'maybe' is not one of 'require', 'auto', 'off'"),
+    ],
+)
+def test_flags_that_cannot_be_meant(
+    export: Callable[..., Ran], tiny: Path, arguments: list[str], told: str
+) -> None:
+    ran = export(tiny, *arguments)
+    assert ran.code == 2
+    assert told in ran.err
+
+
+def test_an_output_that_exists_is_left_alone(
+    hubopt: Callable[..., Ran], tiny: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").write_text("precious")
+    ran = hubopt("export", tiny, "-t", "onnx", "-o", tmp_path / "out")
+    assert ran.code == 2
+    assert "out: it exists already" in ran.err
+    assert [each.name for each in tmp_path.iterdir()] == ["out"]
+    assert (tmp_path / "out" / "mine").read_text() == "precious"
+
+
+def test_an_output_that_cannot_be_written(
+    hubopt: Callable[..., Ran], tiny: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    ran = hubopt("export", tiny, "-t", "onnx", "-o", tmp_path / "file" / "out")
+    assert ran.code == 2
+    assert "cannot be written" in ran.err
+
+
+@pytest.mark.real
+def test_a_string_model_is_refused_with_its_operations_named(
+    export: Callable[..., Ran], quickspacer: Path
+) -> None:
+    ran = export(quickspacer, "--signature", "serving_default", target="savedmodel,tflite,onnx,trt")
+    assert ran.code == 5
+    for refusal in (
+        "savedmodel: XLA cannot compile it; --xla auto exports uncompiled: LookupTableFindV2 (x1)",
+        "tflite: TFLite holds no strings: LookupTableFindV2 (x1)",
+        "onnx: ONNX holds no strings: LookupTableFindV2 (x1)",
+    ):
+        assert refusal in ran.err
+    assert "UnicodeDecode (x2)" in ran.err
+
+
+@pytest.mark.real
+def test_a_string_model_goes_where_strings_can(
+    hubopt: Callable[..., Ran], quickspacer: Path, tmp_path: Path
+) -> None:
+    ran = hubopt(
+        "export", quickspacer, "-t", "savedmodel,onnx", "-o", tmp_path / "out", "--json",
+        "--signature", "serving_default", "--xla", "auto", "--rounds", 0,
+    )  # fmt: skip
+    assert ran.code == 5
+    targets = ran.json["targets"]
+    assert targets["savedmodel"]["status"] == "verified"
+    assert targets["savedmodel"]["result"]["details"]["jit_compile"] is False
+    assert targets["onnx"]["status"] == "failed"
+    assert targets["onnx"]["stage"] == "obstacles"
+    assert not (tmp_path / "out" / "onnx").exists()
+
+
+def test_an_error_is_data_too(hubopt: Callable[..., Ran]) -> None:
+    ran = hubopt("export", "nowhere", "-t", "onnx", "-o", "never", "--json")
+    assert ran.code == 2
+    assert ran.json["exit_code"] == 2
+    assert ran.json["error"]["type"] == "HandleError"
+    assert ran.json["error"]["found"] == "no such file or folder"
+    assert ran.json["error"]["way_out"]
+
+
+@pytest.mark.parametrize("verb", ["verify", "bench"])
+def test_what_is_no_bundle(hubopt: Callable[..., Ran], tmp_path: Path, verb: str) -> None:
+    ran = hubopt(verb, tmp_path)
+    assert ran.code == 2
+    assert "hubopt.json cannot be read" in ran.err

@@ -1,0 +1,133 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hubopt_exporters.gpu import gpu_problem
+
+from hubopt.bundle import Bundle
+from tests.conftest import Ran
+
+HAS_GPU = gpu_problem() is None
+
+
+def without(package: str, folder: Path) -> dict[str, str]:
+    """An environment in which importing ``package`` finds nothing."""
+    hide = f"import sys, importlib.util as util\nsys.modules[{package!r}] = None\n"
+    (folder / "sitecustomize.py").write_text(hide)
+    return {**os.environ, "PYTHONPATH": str(folder)}
+
+
+def test_verify_and_exit_codes(hubopt: Callable[..., Ran], tiny_bundle: Bundle) -> None:
+    ran = hubopt("verify", tiny_bundle.path, "--json")
+    assert ran.code == (0 if HAS_GPU else 3)
+    assert ran.json["exit_code"] == ran.code
+    statuses = {name: each["status"] for name, each in ran.json["targets"].items()}
+    assert statuses == {
+        "savedmodel": "verified",
+        "tflite": "verified",
+        "onnx": "verified",
+        "trt": "verified" if HAS_GPU else "unverified",
+    }
+    assert hubopt("verify", tiny_bundle.path, "--allow-unverified").code == 0
+    assert hubopt("verify", tiny_bundle.path, "-t", "onnx").code == 0
+
+
+def test_verify_needs_no_tensorflow_where_the_runtime_is_another(
+    hubopt: Callable[..., Ran], tiny_bundle: Bundle, tmp_path: Path
+) -> None:
+    environment = without("tensorflow", tmp_path)
+    ran = hubopt("verify", tiny_bundle.path, "-t", "onnx,tflite", env=environment)
+    assert ran.code == 0, ran.err
+    ran = hubopt("verify", tiny_bundle.path, "-t", "savedmodel", env=environment)
+    assert ran.code == 3
+    assert "no tensorflow is installed here; pip install 'hubopt[export]'" in ran.out
+
+
+def test_a_target_whose_runtime_is_missing(
+    hubopt: Callable[..., Ran], tiny: Path, tiny_bundle: Bundle, tmp_path: Path
+) -> None:
+    environment = without("onnxruntime", tmp_path)
+    listed = hubopt("targets", "--json", env=environment).json
+    assert listed["onnx"]["builds"] is True
+    assert listed["onnx"]["runs"] is False
+    assert listed["onnx"]["install"] == "pip install 'hubopt[onnx]'"
+    assert listed["tflite"]["runs"] is True
+    assert "pip install 'hubopt[onnx]'" in hubopt("targets", env=environment).out
+    ran = hubopt("verify", tiny_bundle.path, "-t", "onnx", env=environment)
+    assert ran.code == 3
+    assert "onnx: no onnxruntime is installed here; pip install 'hubopt[onnx]'" in ran.out
+
+
+def test_a_target_that_cannot_even_be_built(
+    hubopt: Callable[..., Ran], tiny: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "hide").mkdir()
+    environment = without("tf2onnx", tmp_path / "hide")
+    ran = hubopt("export", tiny, "-t", "onnx", "-o", tmp_path / "out", env=environment)
+    assert ran.code == 2
+    assert "target onnx: onnx needs tf2onnx" in ran.err
+    assert "way out:  pip install 'hubopt[export]'" in ran.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_bench_prints_the_table(hubopt: Callable[..., Ran], tiny_bundle: Bundle) -> None:
+    ran = hubopt("bench", tiny_bundle.path, "-t", "tflite", "--rounds", 1)
+    assert ran.code == 0
+    lines = ran.out.splitlines()
+    assert lines[0].split() == [
+        "target",
+        "status",
+        "worst",
+        "error",
+        "size",
+        "load",
+        "p50",
+        "vs",
+        "layer",
+    ]
+    assert lines[1].startswith("tflite")
+    assert lines[1].endswith("x")
+    assert any(line.startswith("layer") and line.endswith("1.00x") for line in lines)
+    assert "tflite: time" in ran.err  # progress is talk, the table is data
+
+
+def test_inspect(hubopt: Callable[..., Ran], tiny: Path) -> None:
+    ran = hubopt("inspect", tiny)
+    assert ran.code == 0
+    assert "parameters  128 (512 B)" in ran.out
+    assert "signature   serving_default: left: float32 ?x8, right: float32 ?x8 -> " in ran.out
+    assert "in   left        float32  1x8    default, signature" in ran.out
+    data = hubopt("inspect", tiny, "--batch", 3, "--json").json
+    assert data["model"]["parameters"] == 128
+    assert data["model"]["spec"]["inputs"][0]["dims"][0] == {"size": 3, "origin": "flag"}
+    assert data["obstacles"] == {"onnx": [], "savedmodel": [], "tflite": [], "trt": []}
+
+
+def test_version(hubopt: Callable[..., Ran]) -> None:
+    import hubopt as package
+
+    assert hubopt("--version").out.strip() == package.__version__
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupted_export_leaves_nothing(tiny: Path, tmp_path: Path, number: int) -> None:
+    command = [sys.executable, "-m", "hubopt", "export", str(tiny), "-t", "onnx,tflite", "-o"]
+    process = subprocess.Popen(
+        [*command, str(tmp_path / "out")], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "trace" in line:
+            break
+    os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode not in (0, -number)
+    assert list(tmp_path.iterdir()) == []
+    time.sleep(0.2)
+    with pytest.raises(ProcessLookupError):  # no child is left in the group
+        os.killpg(process.pid, 0)

@@ -1,0 +1,65 @@
+"""What must stay light stays light; and the test that says so can fail."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("tensorflow", "tf_keras", "keras", "tensorflow_hub", "tf2onnx", "onnx", "onnxruntime",
+         "ai_edge_litert", "tensorrt", "tensorrt_rtx", "cuda")  # fmt: skip
+
+
+def heavy_imports(code: str) -> list[str]:
+    """Run ``code`` in a fresh interpreter and return the heavy packages it imported."""
+    probe = (
+        "import sys, json, contextlib, io\n"
+        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
+        + "".join(f"    {line}\n" for line in code.splitlines())
+        + f"print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    found: list[str] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import hubopt; hubopt.export, hubopt.verify, hubopt.Hints",
+        "import hubopt.testing",
+        "import hubopt.cli; sys.argv = ['hubopt', '--help']; hubopt.cli.main()",
+        "import hubopt.cli; sys.argv = ['hubopt', 'export', '--help']; hubopt.cli.main()",
+        "import hubopt.cli; sys.argv = ['hubopt', 'targets']; hubopt.cli.main()",
+        "from hubopt import registry; [registry.get(name) for name in registry.names()]",
+    ],
+)
+def test_nothing_heavy_is_imported(code: str) -> None:
+    assert heavy_imports(code) == []
+
+
+def test_this_check_can_fail() -> None:
+    assert "onnx" in heavy_imports("import onnx")
+    assert "tensorflow" in heavy_imports("import hubopt; hubopt.KerasLayer")
+
+
+def test_an_export_leaves_the_parent_light(tiny: object, tmp_path: object) -> None:
+    code = (
+        f"import hubopt; hubopt.export({str(tiny)!r}, ['onnx'], {str(tmp_path)!r} + '/o', rounds=0)"
+    )
+    assert heavy_imports(code) == []
+
+
+def test_the_public_names_are_these() -> None:
+    import hubopt
+
+    assert sorted(hubopt.__all__) == sorted(
+        [
+            "Bundle", "Dim", "Hints", "HuboptError", "KerasLayer", "LayerOptions", "ModelSpec",
+            "Options", "Program", "TargetResult", "TensorSpec", "__version__", "bench", "export",
+            "inspect", "load", "resolve", "trace", "verify",
+        ]
+    )  # fmt: skip
+    assert all(hasattr(hubopt, name) for name in hubopt.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        hubopt.nothing  # noqa: B018

@@ -1,0 +1,145 @@
+"""Published models through the whole line."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from benchmarks import models
+from hubopt_exporters.gpu import gpu_problem
+
+import hubopt
+from hubopt.arrays import read_samples
+from hubopt.bundle import read_bundle
+from hubopt.digest import sha256
+from hubopt.parity import TOLERANCES, judge
+from tests.conftest import Ran
+
+pytestmark = pytest.mark.real
+HAS_GPU = gpu_problem() is None
+
+
+def check_all_targets(ran: Ran, output: Path, outputs: set[str]) -> None:
+    """Three targets verified, a real engine, and the manifest agreeing with the disk."""
+    assert ran.code == (0 if HAS_GPU else 3), ran.err
+    targets = ran.json["targets"]
+    assert list(targets) == ["savedmodel", "tflite", "onnx", "trt"]
+    for name in ("savedmodel", "tflite", "onnx"):
+        assert targets[name]["status"] == "verified"
+        assert set(targets[name]["max_abs_error"]) == outputs
+        assert targets[name]["load_ms"] > 0
+        assert targets[name]["first_ms"] > 0
+        assert targets[name]["p50_ms"] > 0
+        assert targets[name]["ratio_to_layer"] > 0
+    if not HAS_GPU:
+        assert targets["trt"]["status"] == "unverified"
+        assert "run `hubopt verify BUNDLE --target trt`" in targets["trt"]["reason"]
+    assert targets["trt"]["size_bytes"] > 100_000
+    for target in targets.values():
+        assert target["sha256"] == sha256(output / target["path"])
+
+
+def test_basic_pitch(basic_pitch_export: tuple[Ran, Path]) -> None:
+    ran, output = basic_pitch_export
+    check_all_targets(ran, output, {"note", "onset", "contour"})
+    spec = read_bundle(output).manifest.spec
+    assert [str(each) for each in spec.inputs] == ["input_2: float32 1x43844x1"]
+    assert {str(each) for each in spec.outputs} == {
+        "note: float32 1x172x88",
+        "onset: float32 1x172x88",
+        "contour: float32 1x172x264",
+    }
+    assert [dim.origin for dim in spec.inputs[0].dims] == ["default", "signature", "signature"]
+
+
+def test_a_trained_mobilenet(mobilenet_export: tuple[Ran, Path]) -> None:
+    ran, output = mobilenet_export
+    check_all_targets(ran, output, {"dense_1"})
+    (image,) = read_bundle(output).manifest.spec.inputs
+    assert image.shape == (1, 224, 224, 3)
+
+
+def test_the_names_stay_in_every_artifact(basic_pitch_export: tuple[Ran, Path]) -> None:
+    import onnx
+    import tensorflow as tf
+    from ai_edge_litert.interpreter import Interpreter
+
+    _, output = basic_pitch_export
+    names = {"note", "onset", "contour"}
+    graph = onnx.load(output / "onnx" / "model.onnx").graph
+    assert {each.name for each in graph.output} == names
+    assert [each.name for each in graph.input] == ["input_2"]
+    tflite = Interpreter(str(output / "tflite" / "model.tflite")).get_signature_list()
+    assert set(tflite["serving_default"]["outputs"]) == names
+    loaded = tf.saved_model.load(str(output / "savedmodel"))
+    assert set(loaded.signatures["serving_default"].structured_outputs) == names
+
+
+@pytest.mark.parametrize("target", ["savedmodel", "tflite", "onnx"])
+def test_exchanging_note_and_onset_fails(basic_pitch_export: tuple[Ran, Path], target: str) -> None:
+    bundle = read_bundle(basic_pitch_export[1])
+    spec = bundle.manifest.spec
+    inputs = read_samples(bundle.inputs, spec.inputs)
+    reference = read_samples(bundle.reference, spec.outputs)
+    artifact = hubopt.load(bundle, target)
+    good = [artifact(sample["input_2"]) for sample in inputs]
+    tolerance = TOLERANCES["xla"]
+    assert judge(spec, good, reference, tolerance).passed
+    swapped = [each | {"note": each["onset"], "onset": each["note"]} for each in good]
+    parity = judge(spec, swapped, reference, tolerance)
+    assert not parity.passed
+    assert {problem.split(",")[0] for problem in parity.problems} == {"output note", "output onset"}
+
+
+VENDOR = {  # the vendor's own names for its outputs, by ours
+    "onnx": {"contour": "StatefulPartitionedCall:0", "note": "StatefulPartitionedCall:1", "onset": "StatefulPartitionedCall:2"},
+}  # fmt: skip
+
+
+def vendor_onnx(path: Path, audio: np.ndarray) -> dict[str, Any]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [each.name for each in session.get_outputs()]
+    arrays = dict(
+        zip(names, session.run(names, {session.get_inputs()[0].name: audio}), strict=True)
+    )
+    return {ours: arrays[theirs] for ours, theirs in VENDOR["onnx"].items()}
+
+
+def vendor_tflite(path: Path, audio: np.ndarray) -> dict[str, Any]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(path))
+    return dict(interpreter.get_signature_runner()(input_2=audio))
+
+
+@pytest.mark.parametrize(("target", "vendor"), [("onnx", vendor_onnx), ("tflite", vendor_tflite)])
+def test_our_export_agrees_with_the_vendors_own(
+    basic_pitch_export: tuple[Ran, Path], target: str, vendor: Any
+) -> None:
+    bundle = read_bundle(basic_pitch_export[1])
+    spec = bundle.manifest.spec
+    ours = hubopt.load(bundle, target)
+    path = models.basic_pitch().with_suffix(f".{target}")
+    inputs = [sample["input_2"] for sample in read_samples(bundle.inputs, spec.inputs)]
+    theirs = [vendor(path, audio) for audio in inputs]
+    parity = judge(spec, [ours(audio) for audio in inputs], theirs, TOLERANCES["fp32"])
+    assert parity.passed, parity.problems
+
+
+def test_the_numeric_core_of_a_text_model(tmp_path: Path, quickspacer: Path) -> None:
+    bundle = hubopt.export(
+        quickspacer,
+        ["savedmodel", "tflite", "onnx"],
+        tmp_path / "out",
+        hints=hubopt.Hints.parse(["tokens=1x24"]),
+        layer_options=hubopt.LayerOptions(signature="model_inference"),
+        rounds=0,
+    )
+    assert {each.target: each.status for each in bundle.results} == {
+        "savedmodel": "verified",
+        "tflite": "verified",
+        "onnx": "verified",
+    }
+    assert [str(each) for each in bundle.manifest.spec.inputs] == ["tokens: int32 1x24"]

@@ -1,0 +1,55 @@
+"""A stranger's exporter: the frozen GraphDef as a file, run by TensorFlow without XLA."""
+
+import json
+import shutil
+
+from hubopt.exporter import PROGRAM, Artifact, Requirement, host_obstacles, require_program
+
+_TENSORFLOW = (Requirement(("tensorflow",), "pip install tensorflow"),)
+
+
+class GraphDefExporter:
+    name = "graphdef"
+    summary = "frozen GraphDef, run by TensorFlow"
+    suffix = ".pb"
+    source = PROGRAM
+    tolerance = "fp32"
+    builds_with = _TENSORFLOW
+    runs_with = _TENSORFLOW
+
+    def obstacles(self, ops, options):
+        return host_obstacles(ops, "GraphDef")
+
+    def export(self, source, path, options):
+        program = require_program(source)
+        shutil.copy(program.frozen_graph, path)
+        names = {
+            "inputs": dict(zip((each.name for each in program.spec.inputs), program.input_tensors)),
+            "outputs": dict(
+                zip((each.name for each in program.spec.outputs), program.output_tensors)
+            ),
+        }
+        return Artifact(self.name, path, program.spec, {"tensors": json.dumps(names)})
+
+    def runner(self, artifact):
+        return GraphDefRunner(artifact)
+
+
+class GraphDefRunner:
+    device = "CPU"
+
+    def __init__(self, artifact):
+        import tensorflow as tf
+
+        graph_def = tf.compat.v1.GraphDef.FromString(artifact.path.read_bytes())
+        names = json.loads(artifact.details["tensors"])
+        self._inputs, self._outputs = list(names["inputs"]), list(names["outputs"])
+        self._function = tf.compat.v1.wrap_function(
+            lambda: tf.import_graph_def(graph_def, name=""), []
+        ).prune(list(names["inputs"].values()), list(names["outputs"].values()))
+
+    def run(self, inputs):
+        import tensorflow as tf
+
+        arrays = self._function(*(tf.constant(inputs[name]) for name in self._inputs))
+        return {name: tensor.numpy() for name, tensor in zip(self._outputs, arrays)}
