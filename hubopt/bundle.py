@@ -12,17 +12,13 @@ from __future__ import annotations
 import json
 import math
 import re
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from hubopt.digest import sha256
-from hubopt.errors import BundleError, UsageError
+from hubopt.errors import BundleError
 from hubopt.exporter import Artifact, Options
 from hubopt.results import TargetResult
 from hubopt.spec import Hints, ModelSpec
@@ -189,38 +185,6 @@ def to_json(value: Any) -> str:
         lambda match: "[" + re.sub(r"\s+", " ", match.group(1)) + "]",
         text,
     )
-
-
-@contextmanager
-def staging(output: Path) -> Iterator[Path]:
-    """Give a folder to fill; it becomes ``output`` in one step, or vanishes on an error.
-
-    Raises:
-        UsageError: ``output`` exists, or its place cannot be written.
-    """
-    if output.exists() or output.is_symlink():
-        raise UsageError(
-            f"output {output}",
-            "it exists already",
-            "a path where nothing is yet",
-            "choose another --output, or remove it first",
-        )
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
-    except OSError as error:
-        raise UsageError(
-            f"output {output}",
-            f"{error.filename or output.parent} cannot be written: {error.strerror}",
-            "a folder that you may write",
-            "choose another --output",
-        ) from error
-    try:
-        yield folder
-        folder.chmod(0o755)
-        folder.rename(output)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @cache

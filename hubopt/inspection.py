@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,7 +75,7 @@ class Inspection:
     handle: str
     digest: str | None
     model: OpenModel
-    obstacles: Mapping[str, tuple[Obstacle, ...]]
+    obstacles: Mapping[str, Sequence[Obstacle]]
 
 
 def inspect_layer(layer: Any, hints: Hints) -> OpenModel:

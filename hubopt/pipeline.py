@@ -23,7 +23,6 @@ from hubopt.bundle import (
     Bundle,
     Manifest,
     read_bundle,
-    staging,
     write_manifest,
 )
 from hubopt.digest import sha256
@@ -38,7 +37,8 @@ from hubopt.results import TargetResult
 from hubopt.samples import SAMPLE_COUNT, SEED, draw
 from hubopt.session import LayerSession, open_layer_session
 from hubopt.spec import Hints
-from hubopt.targets import Line, Progress, quiet, run_targets, tell
+from hubopt.staging import staging
+from hubopt.targets import Line, Progress, find_obstacles, quiet, run_targets, tell
 from hubopt.version import __version__
 from hubopt.worker import Worker
 
@@ -96,7 +96,7 @@ def export(
                 spec = layer.resolve(hints)
             with progress("trace"):
                 program = layer.trace(spec, Path(work), "off" if options.xla == "off" else "auto")
-            obstacles = {each.name: each.obstacles(program.ops, options) for each in exporters}
+            obstacles = find_obstacles(exporters, program.ops, options)
             _refuse_if_hopeless(obstacles)
             kit = Kit(spec, folder / INPUTS, folder / REFERENCE)
             kit.inputs.parent.mkdir()
@@ -204,14 +204,8 @@ def inspect(
         handle, digest, layer = _open(model, layer_options or LayerOptions(), log, stack, progress)
         with progress("inspect"):
             facts: OpenModel = layer.inspect(hints or Hints())
-    obstacles = {
-        name: tuple(
-            obstacle
-            for exporter in registry.with_sources([name])
-            for obstacle in exporter.obstacles(facts.ops, options or Options())
-        )
-        for name in registry.names()
-    }
+    exporters = registry.with_sources(registry.names())
+    obstacles = find_obstacles(exporters, facts.ops, options or Options())
     return Inspection(handle, digest, facts, obstacles)
 
 

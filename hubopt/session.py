@@ -13,7 +13,7 @@ from typing import Any
 
 from hubopt import registry
 from hubopt.arrays import read_samples, write_samples
-from hubopt.errors import NotRunnableHereError
+from hubopt.errors import NotRunnableHereError, UsageError
 from hubopt.exporter import Artifact, Options, Program, Runner, Source, XlaMode
 from hubopt.handles import Handle, LayerOptions
 from hubopt.latency.protocol import time_calls
@@ -117,7 +117,10 @@ class ArtifactSession(Session):
     """
 
     def __init__(self, artifact: Artifact) -> None:
-        exporter = registry.get(artifact.target)
+        try:
+            exporter = registry.get(artifact.target)
+        except UsageError as error:  # a bundle may come from a machine with more exporters
+            raise NotRunnableHereError(*error.args) from error
         lacking = registry.missing(exporter.runs_with)
         if lacking:
             raise NotRunnableHereError(

@@ -12,7 +12,16 @@ from hubopt.bundle import LOGS
 from hubopt.digest import sha256, size_bytes
 from hubopt.errors import HuboptError
 from hubopt.examine import Baseline, Kit, examine
-from hubopt.exporter import PROGRAM, Artifact, Exporter, Obstacle, Options, Program, Source
+from hubopt.exporter import (
+    PROGRAM,
+    Artifact,
+    Exporter,
+    Obstacle,
+    Options,
+    OpUse,
+    Program,
+    Source,
+)
 from hubopt.results import TargetResult
 from hubopt.session import convert
 from hubopt.worker import Worker
@@ -71,6 +80,17 @@ def run_targets(
             if artifact is not None:
                 artifacts[name] = artifact
     return tuple(results)
+
+
+def find_obstacles(
+    exporters: Sequence[Exporter], ops: Sequence[OpUse], options: Options
+) -> dict[str, list[Obstacle]]:
+    """Return what is in each target's way, its source's way included; sources come first."""
+    found: dict[str, list[Obstacle]] = {}
+    for exporter in exporters:
+        own = exporter.obstacles(ops, options)
+        found[exporter.name] = [*found.get(exporter.source, []), *own]
+    return found
 
 
 def tell(obstacles: Sequence[Obstacle]) -> str:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks import models
 
+from benchmarks import models
 from hubopt.bundle import Bundle, read_bundle
 from hubopt.testing import trace_tiny_model, write_tiny_model
 

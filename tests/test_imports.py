@@ -7,7 +7,7 @@ import sys
 import pytest
 
 HEAVY = ("tensorflow", "tf_keras", "keras", "tensorflow_hub", "tf2onnx", "onnx", "onnxruntime",
-         "ai_edge_litert", "tensorrt", "tensorrt_rtx", "cuda")  # fmt: skip
+         "ai_edge_litert", "tensorrt", "tensorrt_rtx", "cuda.bindings")  # fmt: skip
 
 
 def heavy_imports(code: str) -> list[str]:

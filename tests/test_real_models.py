@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from benchmarks import models
-from hubopt_exporters.gpu import gpu_problem
 
 import hubopt
+from benchmarks import models
 from hubopt.arrays import read_samples
 from hubopt.bundle import read_bundle
 from hubopt.digest import sha256
 from hubopt.parity import TOLERANCES, judge
+from hubopt_exporters.gpu import gpu_problem
 from tests.conftest import Ran
 
 pytestmark = pytest.mark.real
@@ -91,9 +91,11 @@ def test_exchanging_note_and_onset_fails(basic_pitch_export: tuple[Ran, Path], t
     assert {problem.split(",")[0] for problem in parity.problems} == {"output note", "output onset"}
 
 
-VENDOR = {  # the vendor's own names for its outputs, by ours
-    "onnx": {"contour": "StatefulPartitionedCall:0", "note": "StatefulPartitionedCall:1", "onset": "StatefulPartitionedCall:2"},
-}  # fmt: skip
+VENDORS_NAMES = {  # of its ONNX outputs, by ours; two of one shape
+    "contour": "StatefulPartitionedCall:0",
+    "note": "StatefulPartitionedCall:1",
+    "onset": "StatefulPartitionedCall:2",
+}
 
 
 def vendor_onnx(path: Path, audio: np.ndarray) -> dict[str, Any]:
@@ -104,7 +106,7 @@ def vendor_onnx(path: Path, audio: np.ndarray) -> dict[str, Any]:
     arrays = dict(
         zip(names, session.run(names, {session.get_inputs()[0].name: audio}), strict=True)
     )
-    return {ours: arrays[theirs] for ours, theirs in VENDOR["onnx"].items()}
+    return {ours: arrays[theirs] for ours, theirs in VENDORS_NAMES.items()}
 
 
 def vendor_tflite(path: Path, audio: np.ndarray) -> dict[str, Any]:

@@ -23,8 +23,10 @@ R = TypeVar("R")
 _PIPE_COLUMNS = 200
 """Away from a terminal there is no width to fit, and nothing may be cut off."""
 
-out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
-talk = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _PIPE_COLUMNS)
+out = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
+talk = Console(
+    stderr=True, highlight=False, markup=False, width=None if sys.stderr.isatty() else _PIPE_COLUMNS
+)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 AllowUnverified = Annotated[
@@ -64,7 +66,7 @@ def tells_errors(verb: Callable[P, R]) -> Callable[P, R]:
                 raise
             if kwargs.get("json"):
                 print(error_document(error))
-            talk.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+            talk.print(f"error: {error}", style="red", soft_wrap=True)
             raise typer.Exit(error.exit_code) from error
         except (typer.Exit, typer.Abort, KeyboardInterrupt):
             raise
@@ -75,7 +77,6 @@ def tells_errors(verb: Callable[P, R]) -> Callable[P, R]:
                 f"error: this is a defect of hubopt: {type(error).__name__}: {error}\n"
                 "  way out:  run it again with HUBOPT_DEBUG=1 and report the traceback",
                 style="red",
-                markup=False,
                 soft_wrap=True,
             )
             raise typer.Exit(EXIT_INTERNAL) from error
@@ -89,4 +90,4 @@ def progress(label: str) -> Iterator[None]:
     start = time.monotonic()
     with talk.status(f"{label} ..."):
         yield
-    talk.print(f"{time.monotonic() - start:6.1f} s  {label}", style="dim", markup=False)
+    talk.print(f"{time.monotonic() - start:6.1f} s  {label}", style="dim")

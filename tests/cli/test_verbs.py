@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hubopt_exporters.gpu import gpu_problem
 
 from hubopt.bundle import Bundle
+from hubopt_exporters.gpu import gpu_problem
 from tests.conftest import Ran
 
 HAS_GPU = gpu_problem() is None

@@ -5,12 +5,12 @@ import numpy as np
 import onnx
 import pytest
 import tensorflow as tf
-from hubopt_exporters.onnx import OnnxExporter, _check, nodes, rename_tensors
 
 import hubopt
 from hubopt.errors import ExportError
 from hubopt.exporter import Artifact, Options, Program
 from hubopt.tracing import trace
+from hubopt_exporters.onnx import OnnxExporter, _check, nodes, rename_tensors
 
 
 def export(function: Any, folder: Path, *specs: Any, **options: Any) -> tuple[Any, Artifact]:

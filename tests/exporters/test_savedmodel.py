@@ -4,10 +4,10 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from hubopt_exporters.savedmodel import SavedModelExporter, _is_compiled
 
 from hubopt.exporter import Options, OpUse, Program
 from hubopt.tracing import trace
+from hubopt_exporters.savedmodel import SavedModelExporter, _is_compiled
 
 STRIP = OpUse("StringStrip", 2, "node", string=True, resource=False, xla=False, generic=False)
 PASS = OpUse("Identity", 9, "node", string=True, resource=False, xla=False, generic=True)

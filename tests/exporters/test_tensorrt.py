@@ -3,12 +3,12 @@ from typing import Any
 
 import onnx
 import pytest
-from hubopt_exporters import tensorrt
-from hubopt_exporters.gpu import gpu_problem
-from hubopt_exporters.tensorrt import TensorRTExporter
 
 from hubopt.errors import ExportError, NotRunnableHereError
 from hubopt.exporter import Artifact, Options, Program
+from hubopt_exporters import tensorrt
+from hubopt_exporters.gpu import gpu_problem
+from hubopt_exporters.tensorrt import TensorRTExporter
 
 needs_no_gpu = pytest.mark.skipif(gpu_problem() is None, reason="there is a GPU")
 

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
-from hubopt_exporters.tflite import TFLiteExporter
 
 import hubopt
 from hubopt.errors import ExportError, NotRunnableHereError
 from hubopt.exporter import Artifact, Options, Program
 from hubopt.tracing import trace
+from hubopt_exporters.tflite import TFLiteExporter
 
 
 def flex_program(folder: Path) -> tuple[Any, Program]:

@@ -23,13 +23,14 @@ class GraphDefExporter:
     def export(self, source, path, options):
         program = require_program(source)
         shutil.copy(program.frozen_graph, path)
+        spec = program.spec
         names = {
-            "inputs": dict(zip((each.name for each in program.spec.inputs), program.input_tensors)),
-            "outputs": dict(
-                zip((each.name for each in program.spec.outputs), program.output_tensors)
-            ),
+            "inputs": {s.name: t for s, t in zip(spec.inputs, program.input_tensors, strict=True)},
+            "outputs": {
+                s.name: t for s, t in zip(spec.outputs, program.output_tensors, strict=True)
+            },
         }
-        return Artifact(self.name, path, program.spec, {"tensors": json.dumps(names)})
+        return Artifact(self.name, path, spec, {"tensors": json.dumps(names)})
 
     def runner(self, artifact):
         return GraphDefRunner(artifact)
@@ -52,4 +53,4 @@ class GraphDefRunner:
         import tensorflow as tf
 
         arrays = self._function(*(tf.constant(inputs[name]) for name in self._inputs))
-        return {name: tensor.numpy() for name, tensor in zip(self._outputs, arrays)}
+        return {name: tensor.numpy() for name, tensor in zip(self._outputs, arrays, strict=True)}
