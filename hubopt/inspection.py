@@ -84,6 +84,7 @@ def inspect_layer(layer: Any, hints: Hints) -> OpenModel:
 
     from hubopt.interface import read_interface
     from hubopt.shapes import resolve
+    from hubopt.tf_private import layer_signature
     from hubopt.tracing import operations
 
     interface = read_interface(layer)
@@ -106,7 +107,7 @@ def inspect_layer(layer: Any, hints: Hints) -> OpenModel:
     known = len(signature) == len(interface.inputs)
     variables = list(layer.variables)
     return OpenModel(
-        signature=layer.signature,
+        signature=layer_signature(layer),
         signatures=_signatures(layer.resolved_object),
         declared=declared,
         spec=spec,

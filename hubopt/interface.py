@@ -8,7 +8,7 @@ from typing import Any
 
 from hubopt.spec import MaybeShape
 from hubopt.structure import Structure, leaves, name_leaves, unpack
-from hubopt.tf_private import layer_callable, layer_is_signature, restored_signatures
+from hubopt.tf_private import layer_callable, layer_signature, restored_signatures
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Interface:
 def read_interface(layer: Any) -> Interface:
     """Return what ``layer``, a `KerasLayer`, declares of its inputs."""
     function = layer_callable(layer)
-    if layer_is_signature(layer):
+    if layer_signature(layer):
         return _from_signature(function)
     signatures = [_from_signature(each) for each in getattr(function, "signatures", {}).values()]
     traced = restored_signatures(function)

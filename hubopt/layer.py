@@ -36,14 +36,14 @@ class KerasLayer(hub.KerasLayer):  # type: ignore[misc]  # tensorflow_hub is unt
         self._dtype_hint = tf.as_dtype(kwargs["dtype"]).name if kwargs.get("dtype") else None
 
     @property
-    def signature(self) -> str | None:
-        """The signature that is called, or None for the model's own call."""
-        return self._signature or None
-
-    @property
     def dtype_hint(self) -> str | None:
         """The ``dtype`` given to the constructor, or None."""
         return self._dtype_hint
+
+
+def as_layer(model: Any) -> Any:
+    """Return a layer as it is, and any other callable wrapped as one."""
+    return model if isinstance(model, hub.KerasLayer) else KerasLayer(model)
 
 
 def open_layer(handle: Handle, options: LayerOptions) -> KerasLayer:

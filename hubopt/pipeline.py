@@ -229,9 +229,9 @@ def _open(
         with progress("load the layer"):
             worker = stack.enter_context(Worker(log))
             return handle.origin, handle.digest, worker.create(open_layer_session, handle, options)
-    from hubopt.layer import KerasLayer
+    from hubopt.layer import as_layer
 
-    layer = model if isinstance(model, KerasLayer) else KerasLayer(model)
+    layer = as_layer(model)
     name = getattr(model, "name", None) or getattr(model, "__name__", type(model).__name__)
     return str(name), None, LayerSession(layer)
 

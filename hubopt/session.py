@@ -76,7 +76,9 @@ class LayerSession(Session):
 
     def signature(self) -> str | None:
         """Return the signature that the layer calls, or None for the model's own call."""
-        return getattr(self._layer, "signature", None)
+        from hubopt.tf_private import layer_signature
+
+        return layer_signature(self._layer)
 
     def answer(self, spec: ModelSpec, inputs: Path, outputs: Path) -> None:
         """Run every sample eagerly with the inputs and outputs of ``spec``."""

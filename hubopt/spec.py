@@ -6,6 +6,7 @@ Every dimension says where its size came from, so that nothing in a spec is a gu
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -54,6 +55,12 @@ class TensorSpec:
     def shape(self) -> tuple[int, ...]:
         """The static shape."""
         return tuple(dim.size for dim in self.dims)
+
+    @property
+    def argument(self) -> str:
+        """The name as a TensorFlow signature can hold it; the same for nearly every name."""
+        safe = re.sub(r"[^A-Za-z0-9.\\/>_-]", "_", self.name)
+        return safe if re.match(r"[A-Za-z0-9.]", safe) else f"x{safe}"
 
     @property
     def size_bytes(self) -> int:

@@ -94,9 +94,10 @@ def layer_callable(layer: Any) -> Any:
     return layer._callable
 
 
-def layer_is_signature(layer: Any) -> bool:
-    """Return whether the layer calls a signature and not the object itself."""
-    return bool(layer._signature)
+def layer_signature(layer: Any) -> str | None:
+    """Return the signature that a `hub.KerasLayer` calls; None for the model's own call."""
+    signature: str | None = layer._signature
+    return signature or None
 
 
 def layer_input_hint(layer: Any) -> tuple[int | None, ...] | None:

@@ -120,7 +120,7 @@ def _temporary_folder() -> Path:
 def _signature(spec: ModelSpec) -> list[Any]:
     import tensorflow as tf
 
-    return [tf.TensorSpec(each.shape, each.dtype, name=each.name) for each in spec.inputs]
+    return [tf.TensorSpec(each.shape, each.dtype, name=each.argument) for each in spec.inputs]
 
 
 def _flat_call(layer: Any, spec: ModelSpec) -> Any:

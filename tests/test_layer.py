@@ -9,6 +9,7 @@ import hubopt
 from hubopt.errors import LoadError
 from hubopt.handles import LayerOptions, locate
 from hubopt.layer import LayerRunner, infer, open_layer
+from hubopt.tf_private import layer_signature
 
 
 def test_the_layer_is_a_hub_layer_and_takes_a_path(tiny: Path) -> None:
@@ -49,7 +50,7 @@ def test_a_model_without_a_call_uses_serving_default(tmp_path: Path) -> None:
     signatures = {"serving_default": serve.get_concrete_function()}
     tf.saved_model.save(module, str(tmp_path / "m"), signatures=signatures)
     layer = open_layer(locate(tmp_path / "m"), LayerOptions())
-    assert layer.signature == "serving_default"
+    assert layer_signature(layer) == "serving_default"
     assert layer(tf.zeros([2]))["y"].numpy().tolist() == [1.0, 1.0]
 
 

@@ -142,6 +142,31 @@ def test_a_function_is_exported_where_it_is(tmp_path: Path) -> None:
     np.testing.assert_array_equal(onnx(np.ones((2, 3))), 3 * np.ones((2, 3)))
 
 
+def test_names_that_tensorflow_cannot_hold_stay_the_layers_own(tmp_path: Path) -> None:
+    one, two = tf.TensorSpec([1, 2]), tf.TensorSpec([1, 2])
+    function = tf.function(
+        lambda given: {"x/y": given["a b"] * 2, "é": given["0"]},
+        input_signature=[{"a b": one, "0": two}],
+    )
+    bundle = hubopt.export(function, ["savedmodel", "tflite", "onnx"], tmp_path / "out", rounds=0)
+    assert [each.status for each in bundle.results] == ["verified"] * 3
+    inputs = {"a b": np.ones((1, 2), "float32"), "0": np.zeros((1, 2), "float32")}
+    for target in ("savedmodel", "tflite", "onnx"):
+        outputs = hubopt.load(bundle, target)(inputs)
+        assert outputs["x/y"].tolist() == [[2, 2]]
+        assert outputs["é"].tolist() == [[0, 0]]
+
+
+def test_a_stock_layer_is_taken_as_it_is(tiny: Path) -> None:
+    import tensorflow_hub as hub
+
+    stock = hub.KerasLayer(str(tiny), signature="serving_default", output_key="sum")
+    found = hubopt.inspect(stock, hints=hubopt.Hints(batch=2))
+    assert found.model.signature == "serving_default"
+    assert found.model.spec is not None
+    assert [str(each) for each in found.model.spec.outputs] == ["sum: float32 2x8"]
+
+
 @pytest.mark.parametrize("target", ["savedmodel", "tflite", "onnx"])
 def test_a_loaded_artifact_is_called_as_the_layer_is(
     tiny_bundle: hubopt.Bundle, tiny: Path, target: str

@@ -52,11 +52,11 @@ def test_jit_compile_leaves_its_attribute() -> None:
 def test_what_a_hub_layer_keeps_to_itself(tiny: Path) -> None:
     layer = hubopt.KerasLayer(tiny, input_shape=[8], output_shape={"sum": [8], "difference": [8]})
     assert callable(tf_private.layer_callable(layer)), ADVICE + "_callable"
-    assert not tf_private.layer_is_signature(layer), ADVICE + "_signature"
+    assert tf_private.layer_signature(layer) is None, ADVICE + "_signature"
     assert tf_private.layer_input_hint(layer) == (None, 8), ADVICE + "_batch_input_shape"
     assert tf_private.layer_output_hint(layer)["sum"] == [8], ADVICE + "_output_shape"
     signature = hubopt.KerasLayer(tiny, signature="serving_default", output_key="sum")
-    assert tf_private.layer_is_signature(signature), ADVICE + "_signature"
+    assert tf_private.layer_signature(signature) == "serving_default", ADVICE + "_signature"
     assert tf_private.layer_output_key(signature) == "sum", ADVICE + "_output_key"
 
 

@@ -31,7 +31,7 @@ def as_module(program: Program, jit_compile: bool) -> tuple[Any, Any]:
     graph_def = read_graph_def(program)
     graph = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
     flat = graph.prune(list(program.input_tensors), list(program.output_tensors))
-    signature = [tf.TensorSpec(each.shape, each.dtype, name=each.name) for each in spec.inputs]
+    signature = [tf.TensorSpec(each.shape, each.dtype, name=each.argument) for each in spec.inputs]
     input_names = [each.name for each in spec.inputs]
     output_names = [each.name for each in spec.outputs]
 

@@ -107,7 +107,7 @@ class SavedModelRunner:
     def run(self, inputs: Tensors) -> dict[str, Any]:
         """Call the signature with arrays."""
         tensors = {
-            each.name: self._constant(inputs[each.name], dtype=each.dtype)
+            each.argument: self._constant(inputs[each.name], dtype=each.dtype)
             for each in self._spec.inputs
         }
         return {name: tensor.numpy() for name, tensor in self._function(**tensors).items()}

@@ -98,6 +98,7 @@ class TFLiteRunner:
     def __init__(self, artifact: Artifact) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
+        self._spec = artifact.spec
         try:
             # Every core, as TensorFlow and onnxruntime do by default; LiteRT's own default is one.
             self._interpreter = Interpreter(
@@ -124,4 +125,5 @@ class TFLiteRunner:
 
     def run(self, inputs: Tensors) -> dict[str, Any]:
         """Invoke the model; outputs are copied out of the interpreter's memory."""
-        return {name: array.copy() for name, array in self._run(**inputs).items()}
+        given = {each.argument: inputs[each.name] for each in self._spec.inputs}
+        return {name: array.copy() for name, array in self._run(**given).items()}
