@@ -15,6 +15,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hubopt import registry
 from hubopt.bundle import Bundle
 from hubopt.errors import HuboptError
 from hubopt.exporter import Options, Program, XlaMode
@@ -89,6 +90,7 @@ def trace(
 
 def __getattr__(name: str) -> Any:
     if name == "KerasLayer":
+        registry.require_layer()
         from hubopt.layer import KerasLayer
 
         return KerasLayer

@@ -223,6 +223,7 @@ def _open(
     model: Model, options: LayerOptions, log: Path, stack: ExitStack, progress: Progress
 ) -> tuple[str, str | None, LayerSession]:
     """Return the handle's text, the model's digest and the loaded layer."""
+    registry.require_layer()
     if isinstance(model, str | os.PathLike):
         with progress("find the model"):
             handle = locate(model)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 
 from hubopt.errors import RuntimeMissingError, UsageError
 from hubopt.exporter import PROGRAM, Exporter, Requirement
 
 GROUP = "hubopt.exporters"
+_LAYER = tuple(
+    Requirement((module,), "pip install 'hubopt[export]'")
+    for module in ("tensorflow", "tensorflow_hub", "tf_keras")
+)
 
 
 def names() -> tuple[str, ...]:
@@ -99,21 +103,30 @@ def require(exporters: Iterable[Exporter]) -> None:
     Raises:
         RuntimeMissingError: A package is missing; all of them are named.
     """
-    lacking = {
-        exporter.name: absent for exporter in exporters if (absent := missing(exporter.builds_with))
-    }
+    _require({f"target {exporter.name}": exporter.builds_with for exporter in exporters})
+
+
+def require_layer() -> None:
+    """Check that everything is there to load a model as a layer.
+
+    Raises:
+        RuntimeMissingError: A package is missing; all of them are named.
+    """
+    _require({"a layer": _LAYER})
+
+
+def _require(needs: Mapping[str, Iterable[Requirement]]) -> None:
+    lacking = {who: absent for who, needed in needs.items() if (absent := missing(needed))}
     if lacking:
+        every = [each for absent in lacking.values() for each in absent]
         raise RuntimeMissingError(
-            f"target {', '.join(lacking)}",
+            "packages",
             "; ".join(
-                f"{name} needs {' or '.join(each.modules)}"
-                for name, absent in lacking.items()
-                for each in absent
+                f"{who} needs {' and '.join(' or '.join(each.modules) for each in absent)}"
+                for who, absent in lacking.items()
             ),
             "the packages installed",
-            "; ".join(
-                dict.fromkeys(each.install for absent in lacking.values() for each in absent)
-            ),
+            "; ".join(dict.fromkeys(each.install for each in every)),
         )
 
 

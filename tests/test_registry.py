@@ -86,7 +86,7 @@ def test_a_missing_package_is_named_with_the_line_that_installs_it() -> None:
     with pytest.raises(RuntimeMissingError) as caught:
         registry.require([Mine()])  # type: ignore[list-item]
     assert str(caught.value) == (
-        "target mine: mine needs surely_not_installed\n"
+        "packages: target mine needs surely_not_installed\n"
         "  expected: the packages installed\n"
         "  way out:  pip install surely"
     )

@@ -70,9 +70,18 @@ def test_a_target_that_cannot_even_be_built(
     environment = without("tf2onnx", tmp_path / "hide")
     ran = hubopt("export", tiny, "-t", "onnx", "-o", tmp_path / "out", env=environment)
     assert ran.code == 2
-    assert "target onnx: onnx needs tf2onnx" in ran.err
+    assert "packages: target onnx needs tf2onnx" in ran.err
     assert "way out:  pip install 'hubopt[export]'" in ran.err
     assert not (tmp_path / "out").exists()
+
+
+def test_without_tensorflow_no_model_can_be_loaded(
+    hubopt: Callable[..., Ran], tiny: Path, tmp_path: Path
+) -> None:
+    ran = hubopt("inspect", tiny, env=without("tensorflow", tmp_path))
+    assert ran.code == 2
+    assert "a layer needs tensorflow" in ran.err
+    assert "way out:  pip install 'hubopt[export]'" in ran.err
 
 
 def test_bench_prints_the_table(hubopt: Callable[..., Ran], tiny_bundle: Bundle) -> None:
