@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hubopt.exporter import Tensors
 from hubopt.samples import numpy_dtype
@@ -26,10 +28,10 @@ def write_samples(path: Path, samples: Sequence[Tensors]) -> None:
         np.savez(stream, **arrays)  # type: ignore[arg-type]  # numpy's stub wants a bool here
 
 
-def read_samples(path: Path, specs: Sequence[TensorSpec]) -> list[dict[str, np.ndarray]]:
+def read_samples(path: Path, specs: Sequence[TensorSpec]) -> list[dict[str, NDArray[Any]]]:
     """Read what `write_samples` wrote; ``specs`` give the dtypes that NumPy cannot store."""
     by_name = {spec.name: spec for spec in specs}
-    samples: dict[int, dict[str, np.ndarray]] = {}
+    samples: dict[int, dict[str, NDArray[Any]]] = {}
     with np.load(path, allow_pickle=False) as archive:
         for key in archive.files:
             at, _, name = key.partition("/")
@@ -38,7 +40,7 @@ def read_samples(path: Path, specs: Sequence[TensorSpec]) -> list[dict[str, np.n
     return [samples[at] for at in sorted(samples)]
 
 
-def _plain(array: np.ndarray) -> np.ndarray:
+def _plain(array: NDArray[Any]) -> NDArray[Any]:
     if array.dtype.kind == "O":
         # A closing mark keeps the trailing zero bytes that NumPy's bytes dtype drops.
         marked = [bytes(each) + b"." for each in array.ravel()]
@@ -48,7 +50,7 @@ def _plain(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def _restore(array: np.ndarray, spec: TensorSpec | None) -> np.ndarray:
+def _restore(array: NDArray[Any], spec: TensorSpec | None) -> NDArray[Any]:
     if array.dtype.kind == "S":
         texts = np.empty(array.shape, dtype=object)
         texts.ravel()[:] = [bytes(each)[:-1] for each in array.ravel()]

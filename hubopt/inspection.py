@@ -136,5 +136,5 @@ def _tensors(specs: Mapping[str, Any]) -> tuple[Tensor, ...]:
             spec.dtype.name,
             None if spec.shape.rank is None else tuple(spec.shape.as_list()),
         )
-        for name, spec in specs.items()
+        for name, spec in sorted(specs.items())
     )

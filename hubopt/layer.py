@@ -9,9 +9,9 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 import tensorflow_hub as hub
+from numpy.typing import NDArray
 
 from hubopt.errors import LoadError
 from hubopt.exporter import Tensors
@@ -140,7 +140,7 @@ class LayerRunner:
         self._spec = spec
         self.device = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
 
-    def run(self, inputs: Tensors) -> dict[str, np.ndarray]:
+    def run(self, inputs: Tensors) -> dict[str, NDArray[Any]]:
         """Call the layer eagerly."""
         tensors = {
             spec.name: tf.constant(inputs[spec.name], dtype=spec.dtype)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hubopt.spec import TensorSpec
 
@@ -24,7 +25,7 @@ _TEXTS = (
 
 def draw(
     specs: Sequence[TensorSpec], count: int = SAMPLE_COUNT, seed: int = SEED
-) -> list[dict[str, np.ndarray]]:
+) -> list[dict[str, NDArray[Any]]]:
     """Draw ``count`` samples of the inputs ``specs``.
 
     Floats are standard normal in even samples and uniform in [0, 1) in odd ones; integers
@@ -37,7 +38,7 @@ def draw(
     ]
 
 
-def _draw_one(spec: TensorSpec, generator: np.random.Generator, uniform: bool) -> np.ndarray:
+def _draw_one(spec: TensorSpec, generator: np.random.Generator, uniform: bool) -> NDArray[Any]:
     if spec.dtype == "string":
         texts = np.array([text.encode() for text in _TEXTS], dtype=object)
         return np.asarray(generator.choice(texts, size=spec.shape), dtype=object)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hubopt.parity.tolerance import Tolerance
 
@@ -35,7 +36,7 @@ class Difference:
     problem: str | None = None
 
 
-def compare(actual: np.ndarray, reference: np.ndarray, tolerance: Tolerance) -> Difference:
+def compare(actual: NDArray[Any], reference: NDArray[Any], tolerance: Tolerance) -> Difference:
     """Compare arrays of one shape and dtype.
 
     NaN and infinity are looked at first: a NaN never passes, on either side; infinities must
@@ -100,11 +101,11 @@ def _same_specials(actual: Any, reference: Any) -> Any:
     return (np.isfinite(actual) & np.isfinite(reference)) | (actual == reference)
 
 
-def _widen(array: np.ndarray) -> np.ndarray:
+def _widen(array: NDArray[Any]) -> NDArray[Any]:
     return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
 
 
-def _largest_step(actual: np.ndarray, reference: np.ndarray) -> float:
+def _largest_step(actual: NDArray[Any], reference: NDArray[Any]) -> float:
     if reference.dtype.kind not in "iu" or not reference.size:
         return 0.0
     # Python integers: uint64 differences do not fit any NumPy dtype.

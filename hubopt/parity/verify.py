@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hubopt.exporter import Tensors
 from hubopt.parity.metrics import Difference, compare
@@ -109,7 +111,7 @@ def _form_problems(spec: ModelSpec, outputs: Tensors, at: int) -> list[str]:
     ]
 
 
-def _form(array: np.ndarray) -> str:
+def _form(array: NDArray[Any]) -> str:
     dtype = "string" if array.dtype.kind in "OSU" else array.dtype.name
     return f"{dtype} {format_shape(array.shape)}"
 
