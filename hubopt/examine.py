@@ -72,11 +72,12 @@ def examine(artifact: Artifact, kit: Kit, log: Path, baseline: Baseline | None =
                 session.answer(kit.spec, kit.inputs, answers)
             except HuboptError as error:
                 return Verdict("failed", "run", f"{error.found}; {error.way_out}")
+            device = session.device()
             parity = judge_files(artifact, kit, answers)
             if not parity.passed:
-                return Verdict("failed", "parity", _tell(parity.problems), parity)
+                return Verdict("failed", "parity", _tell(parity.problems), device, parity)
             latency = _time(session, baseline) if baseline else None
-            return Verdict("verified", None, None, parity, latency)
+            return Verdict("verified", None, None, device, parity, latency)
     finally:
         answers.unlink(missing_ok=True)
 
@@ -92,16 +93,14 @@ def judge_files(artifact: Artifact, kit: Kit, answers: Path) -> Parity:
 
 
 def _time(session: ArtifactSession, baseline: Baseline) -> Latency:
-    device = session.device()
     if baseline.layer is None:
         (ours,) = interleave((session,), baseline.rounds)
         loaded = replace(session.timing(), rounds_ms=ours)
-        return Latency(loaded, None, device, baseline.problem)
+        return Latency(loaded, None, baseline.problem)
     ours, theirs = interleave((session, baseline.layer), baseline.rounds)
     return Latency(
         replace(session.timing(), rounds_ms=ours),
         replace(baseline.layer.timing(), rounds_ms=theirs),
-        device,
     )
 
 

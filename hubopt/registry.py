@@ -12,7 +12,7 @@ from hubopt.exporter import PROGRAM, Exporter, Requirement
 
 GROUP = "hubopt.exporters"
 _LAYER = tuple(
-    Requirement((module,), "pip install 'hubopt[export]'")
+    Requirement((module,), "pip install tensorflow tf_keras tensorflow-hub 'setuptools<81'")
     for module in ("tensorflow", "tensorflow_hub", "tf_keras")
 )
 

@@ -20,6 +20,7 @@ class Verdict:
     status: Status
     stage: Stage | None
     reason: str | None
+    device: str | None = None
     parity: Parity | None = None
     latency: Latency | None = None
 
@@ -39,6 +40,7 @@ class TargetResult:
         size_bytes: The artifact's size.
         export_s: How long the conversion took.
         details: What the exporter notes about the artifact.
+        device: What it ran on, such as ``CPU``; None if it did not run.
         parity: The metrics, where it ran.
         latency: The timing, where it was taken.
     """
@@ -52,6 +54,7 @@ class TargetResult:
     size_bytes: int | None = None
     export_s: float | None = None
     details: dict[str, str | int | float | bool] = field(default_factory=dict)
+    device: str | None = None
     parity: Parity | None = None
     latency: Latency | None = None
 
@@ -62,6 +65,7 @@ class TargetResult:
             status=verdict.status,
             stage=verdict.stage,
             reason=verdict.reason,
+            device=verdict.device,
             parity=verdict.parity,
             latency=verdict.latency,
         )

@@ -187,6 +187,7 @@ def test_verify_gives_a_fresh_verdict(tiny_bundle: hubopt.Bundle) -> None:
     fresh = hubopt.verify(tiny_bundle.path, ["onnx", "tflite"])
     assert [each.target for each in fresh] == ["tflite", "onnx"]
     assert all(each.status == "verified" for each in fresh)
+    assert all(each.device in ("CPU", "CUDA") for each in fresh)
     assert all(each.parity is not None and each.parity.samples == 4 for each in fresh)
 
 

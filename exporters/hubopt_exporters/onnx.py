@@ -21,8 +21,11 @@ from hubopt.exporter import (
     require_program,
 )
 
-_CONVERTER = Requirement(("tf2onnx",), "pip install 'hubopt[export]'")
-_RUNTIME = Requirement(("onnxruntime",), "pip install 'hubopt[onnx]'")
+_CONVERTER = (
+    Requirement(("tf2onnx",), "pip install tf2onnx"),
+    Requirement(("onnx",), "pip install onnx"),
+)
+_RUNTIME = Requirement(("onnxruntime",), "pip install onnxruntime")
 _CUDA = "CUDAExecutionProvider"
 
 
@@ -34,7 +37,7 @@ class OnnxExporter:
     suffix = ".onnx"
     source = PROGRAM
     tolerance: ToleranceClass = "fp32"
-    builds_with = (_CONVERTER,)
+    builds_with = _CONVERTER
     runs_with = (_RUNTIME,)
 
     def obstacles(self, ops: Sequence[OpUse], options: Options) -> list[Obstacle]:

@@ -22,7 +22,7 @@ from hubopt.exporter import (
     require_program,
 )
 
-_TENSORFLOW = Requirement(("tensorflow",), "pip install 'hubopt[export]'")
+_TENSORFLOW = Requirement(("tensorflow",), "pip install tensorflow")
 _SIGNATURE = "serving_default"
 _MUST_COMPILE = "_XlaMustCompile"
 """The attribute by which a reloaded function is still compiled; TensorFlow has no accessor."""

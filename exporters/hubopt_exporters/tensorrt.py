@@ -27,7 +27,7 @@ from hubopt.exporter import (
 )
 from hubopt_exporters.gpu import gpu_problem
 
-_INSTALL = "pip install 'hubopt[trt]'"
+_INSTALL = "pip install tensorrt-rtx-cu13 cuda-bindings"
 _TENSORRT = Requirement(("tensorrt", "tensorrt_rtx"), _INSTALL)
 _CUDA = Requirement(("cuda.bindings",), _INSTALL)
 

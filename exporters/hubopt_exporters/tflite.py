@@ -24,8 +24,8 @@ from hubopt.exporter import (
     require_program,
 )
 
-_TENSORFLOW = Requirement(("tensorflow",), "pip install 'hubopt[export]'")
-_LITERT = Requirement(("ai_edge_litert",), "pip install 'hubopt[tflite]'")
+_TENSORFLOW = Requirement(("tensorflow",), "pip install tensorflow")
+_LITERT = Requirement(("ai_edge_litert",), "pip install ai-edge-litert")
 _NEEDS_FLEX = "Select TensorFlow op(s)"
 """How the interpreter's error begins when it lacks the Flex delegate."""
 

@@ -28,6 +28,10 @@ talk = Console(
     stderr=True, highlight=False, markup=False, width=None if sys.stderr.isatty() else _PIPE_COLUMNS
 )
 
+HandleArgument = Annotated[
+    str,
+    typer.Argument(metavar="HANDLE", help="A SavedModel folder, or a URL that leads to one."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 AllowUnverified = Annotated[
     bool, typer.Option("--allow-unverified", help="Exit 0 for artifacts nothing here can run.")

@@ -12,6 +12,7 @@ from hubopt.cli.common import (
     AllowUnverified,
     Batch,
     Dtype,
+    HandleArgument,
     InputShape,
     Json,
     OutputKey,
@@ -38,7 +39,7 @@ _DEFAULTS = Options()
 
 @tells_errors
 def export(
-    handle: Annotated[str, typer.Argument(help="A SavedModel folder, or a URL that leads to one.")],
+    handle: HandleArgument,
     target: Annotated[
         list[str],
         typer.Option("--target", "-t", help="Such as savedmodel,tflite,onnx,trt; repeatable."),

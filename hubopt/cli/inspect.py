@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 from hubopt.bundle import to_json
 from hubopt.cli.common import (
     Batch,
     Dtype,
+    HandleArgument,
     InputShape,
     Json,
     OutputKey,
@@ -28,7 +25,7 @@ from hubopt.spec import Hints
 
 @tells_errors
 def inspect(
-    handle: Annotated[str, typer.Argument(help="A SavedModel folder, or a URL that leads to one.")],
+    handle: HandleArgument,
     input_shape: InputShape = None,
     dtype: Dtype = None,
     output_shape: OutputShape = None,

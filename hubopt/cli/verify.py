@@ -13,7 +13,9 @@ from hubopt.report.document import results_document
 from hubopt.report.terminal import results_table
 from hubopt.results import exit_code
 
-Bundle = Annotated[Path, typer.Argument(help="A folder that `hubopt export` wrote.")]
+Bundle = Annotated[
+    Path, typer.Argument(metavar="BUNDLE", help="A folder that `hubopt export` wrote.")
+]
 Targets = Annotated[
     list[str] | None,
     typer.Option("--target", "-t", help="These targets only; all by default."),

@@ -42,13 +42,11 @@ class Latency:
     Attributes:
         artifact: The artifact's timing.
         layer: The eager layer's; None where the layer could not be had.
-        device: What the artifact ran on.
         no_layer: Why the layer could not be had; None if it could.
     """
 
     artifact: Timing
     layer: Timing | None
-    device: str
     no_layer: str | None = None
 
     @property

@@ -44,6 +44,7 @@ def _with_figures(result: TargetResult) -> dict[str, Any]:
         "status": result.status,
         "stage": result.stage,
         "reason": result.reason,
+        "device": result.device,
         "path": result.path,
         "sha256": result.sha256,
         "size_bytes": result.size_bytes,

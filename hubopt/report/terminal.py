@@ -37,7 +37,10 @@ def results_table(results: tuple[TargetResult, ...]) -> RenderableType:
     if layer is not None:
         table.add_row(*_layer_row(layer))
     notes = [
-        Text(f"{each.target}: {each.reason}", style=_STYLES[each.status])
+        Text(
+            f"{each.target}: " + (f"{each.stage}: " if each.stage else "") + f"{each.reason}",
+            style=_STYLES[each.status],
+        )
         for each in results
         if each.reason
     ]

@@ -9,7 +9,7 @@ def timing(*rounds: tuple[float, ...]) -> Timing:
 
 def test_the_ratio_is_taken_in_each_round_before_the_median() -> None:
     # The machine is ten times slower in the second round, for both.
-    latency = Latency(timing((2.0,), (20.0,), (2.0,)), timing((4.0,), (40.0,), (4.0,)), "CPU")
+    latency = Latency(timing((2.0,), (20.0,), (2.0,)), timing((4.0,), (40.0,), (4.0,)))
     assert latency.ratio == pytest.approx(0.5)
 
 
@@ -20,4 +20,4 @@ def test_percentiles_are_over_all_calls() -> None:
 
 
 def test_without_a_layer_there_is_no_ratio() -> None:
-    assert Latency(timing((1.0,)), None, "CPU", "no TensorFlow").ratio is None
+    assert Latency(timing((1.0,)), None, "no TensorFlow").ratio is None
