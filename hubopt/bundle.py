@@ -115,7 +115,7 @@ class Bundle:
             )
         path = self.path / result.path
         self._check(path, result.sha256)
-        return Artifact(target, path, self.manifest.spec, result.details)
+        return Artifact(target, path, self.manifest.spec, result.tolerance, result.details)
 
     def check_kit(self) -> None:
         """Check that samples and reference are those that were written."""

@@ -20,6 +20,8 @@ def sha256(path: Path) -> str:
             while chunk := stream.read(_CHUNK_BYTES):
                 state.update(chunk)
         return state.hexdigest()
+    if not path.is_dir():
+        raise FileNotFoundError(path)
     files = sorted(
         (file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file()
     )
@@ -29,6 +31,6 @@ def sha256(path: Path) -> str:
 
 def size_bytes(path: Path) -> int:
     """Return the bytes of a file, or of all files in a folder."""
-    if path.is_file():
+    if not path.is_dir():
         return path.stat().st_size
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

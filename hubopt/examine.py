@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hubopt import registry
 from hubopt.arrays import read_samples
 from hubopt.errors import HuboptError, NotRunnableHereError
 from hubopt.exporter import Artifact
@@ -88,7 +87,7 @@ def judge_files(artifact: Artifact, kit: Kit, answers: Path) -> Parity:
         kit.spec,
         read_samples(answers, kit.spec.outputs),
         read_samples(kit.reference, kit.spec.outputs),
-        TOLERANCES[registry.get(artifact.target).tolerance],
+        TOLERANCES[artifact.tolerance],
     )
 
 

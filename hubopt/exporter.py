@@ -112,12 +112,14 @@ class Artifact:
         target: The name of the exporter that wrote it.
         path: The file or folder.
         spec: The inputs and outputs that it promises.
+        tolerance: The tolerance class that it is held to.
         details: Facts worth keeping with it: versions, opset, builder.
     """
 
     target: str
     path: Path
     spec: ModelSpec
+    tolerance: ToleranceClass = "fp32"
     details: dict[str, str | int | float | bool] = field(default_factory=dict)
 
 
@@ -179,7 +181,6 @@ class Exporter(Protocol):
         summary: One line for ``hubopt targets``.
         suffix: The artifact's file suffix, such as ``.onnx``; empty for a folder.
         source: `PROGRAM`, or the name of the exporter whose artifact it starts from.
-        tolerance: The tolerance class its artifacts are held to.
         builds_with: What writing needs.
         runs_with: What running needs.
     """
@@ -192,8 +193,6 @@ class Exporter(Protocol):
     def suffix(self) -> str: ...
     @property
     def source(self) -> str: ...
-    @property
-    def tolerance(self) -> ToleranceClass: ...
     @property
     def builds_with(self) -> tuple[Requirement, ...]: ...
     @property
@@ -208,6 +207,13 @@ class Exporter(Protocol):
 
         Raises:
             ExportError: The conversion failed.
+        """
+        ...
+
+    def machine_problem(self) -> str | None:
+        """Return why this machine cannot run the target though the packages are there.
+
+        Answers at once: no heavy import.
         """
         ...
 

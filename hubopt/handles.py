@@ -59,8 +59,9 @@ def locate(handle: str | os.PathLike[str]) -> Handle:
         HandleError: Nothing is there, or it is no model.
     """
     text = os.fspath(handle)
-    folder = _fetch(text) if "://" in text else Path(text).expanduser()
-    if not folder.exists():
+    path = text.removeprefix("file://")
+    folder = _fetch(text) if "://" in path else Path(path).expanduser()
+    if not text or not folder.exists():
         raise HandleError(
             f"handle {text}",
             "no such file or folder",

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hubopt.errors import SpecError
+from hubopt.errors import SpecError, TraceError
 from hubopt.exporter import Obstacle, OpUse
 from hubopt.spec import Hints, MaybeShape, ModelSpec
 
@@ -44,6 +44,7 @@ class OpenModel:
         signature: The signature that is called; None for the model's own call.
         signatures: Every signature of the model.
         declared: The inputs of what is called, as declared.
+        outputs: What it gives for inputs as declared, or as resolved where they are.
         spec: Inputs and outputs with the origin of each dimension; None while some are open.
         problems: What keeps ``spec`` open, with the flag that would settle it.
         parameters: How many numbers the variables hold.
@@ -54,6 +55,7 @@ class OpenModel:
     signature: str | None
     signatures: tuple[Signature, ...]
     declared: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
     spec: ModelSpec | None
     problems: tuple[str, ...]
     parameters: int
@@ -83,7 +85,7 @@ def inspect_layer(layer: Any, hints: Hints) -> OpenModel:
     import tensorflow as tf
 
     from hubopt.interface import read_interface
-    from hubopt.shapes import resolve
+    from hubopt.shapes import resolve, trace_outputs
     from hubopt.tf_private import layer_signature
     from hubopt.tracing import operations
 
@@ -104,17 +106,27 @@ def inspect_layer(layer: Any, hints: Hints) -> OpenModel:
         for each, shape, dtype in zip(interface.inputs, shapes, dtypes, strict=True)
         if dtype is not None
     ]
-    known = len(signature) == len(interface.inputs)
+    ops: tuple[OpUse, ...] = ()
+    outputs: dict[str, Any] = {}
+    if len(signature) == len(interface.inputs):
+        try:
+            ops = operations(layer, interface.structure, signature)
+            _, outputs = trace_outputs(layer, interface, signature)
+        except TraceError:
+            if spec is not None:
+                raise
+            # With dimensions still open the model need not be traceable; the problems are told.
     variables = list(layer.variables)
     return OpenModel(
         signature=layer_signature(layer),
         signatures=_signatures(layer.resolved_object),
         declared=declared,
+        outputs=_tensors(outputs),
         spec=spec,
         problems=problems,
         parameters=sum(math.prod(each.shape) for each in variables),
         parameters_bytes=sum(math.prod(each.shape) * each.dtype.size for each in variables),
-        ops=operations(layer, interface.structure, signature) if known else (),
+        ops=ops,
     )
 
 

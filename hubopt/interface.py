@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hubopt.errors import LoadError
 from hubopt.spec import MaybeShape
 from hubopt.structure import Structure, leaves, name_leaves, unpack
 from hubopt.tf_private import layer_callable, layer_signature, restored_signatures
@@ -53,15 +54,22 @@ def read_interface(layer: Any) -> Interface:
     elif getattr(function, "input_signature", None):
         interface = _from_nest(function.input_signature[0])
     elif getattr(function, "inputs", None):
-        interface = _from_nest(function.input)
+        interface = _from_nest(_keras_input(function))
     else:
         interface = Interface((Declared("input", None, None),), "input")
-    twins = [each for each in signatures if _dtypes(each) == _dtypes(interface)]
-    return Interface(interface.inputs, interface.structure, twins[0].only_output if twins else None)
+    # A signature with the very same inputs may know the output's name; if several disagree,
+    # which of them is the model's own call cannot be told.
+    twins = {each.only_output for each in signatures if set(each.inputs) == set(interface.inputs)}
+    only_output = twins.pop() if len(twins) == 1 else None
+    return Interface(interface.inputs, interface.structure, only_output)
 
 
-def _dtypes(interface: Interface) -> list[str]:
-    return sorted(str(each.dtype) for each in interface.inputs)
+def _keras_input(model: Any) -> Any:
+    """Return the nest of a Keras model's inputs; a Keras 3 Sequential has only the list."""
+    try:
+        return model.input
+    except AttributeError:
+        return model.inputs[0] if len(model.inputs) == 1 else model.inputs
 
 
 def _from_signature(function: Any) -> Interface:
@@ -78,6 +86,14 @@ def _from_traces(traced: list[Any], signatures: list[Interface]) -> Interface:
     Inference traces come first; then the one whose input names a signature also uses;
     then the one that leaves most dimensions open, which takes whatever the others take.
     """
+    several = [args for args, kwargs in traced if len(_tensors((*args, *kwargs.values()))) > 1]
+    if several:
+        raise LoadError(
+            "model",
+            f"its call takes {len(_tensors(several[0]))} separate tensor arguments",
+            "one tensor, or one list or mapping of tensors, as hub.KerasLayer passes it",
+            "name a signature with --signature, if the model has one",
+        )
     inference = [args for args, kwargs in traced if not _trains(args, kwargs)]
     candidates = [_from_nest(args[0]) for args in inference or [args for args, _ in traced] if args]
     signature_names = [{each.name for each in interface.inputs} for interface in signatures]
@@ -91,6 +107,16 @@ def _from_traces(traced: list[Any], signatures: list[Interface]) -> Interface:
     if not candidates:
         return Interface((Declared("input", None, None),), "input")
     return max(candidates, key=rank)
+
+
+def _tensors(arguments: Any) -> list[Any]:
+    import tensorflow as tf
+
+    return [
+        each
+        for each in arguments
+        if any(isinstance(leaf, tf.TensorSpec) for leaf in tf.nest.flatten(each))
+    ]
 
 
 def _trains(args: Any, kwargs: Mapping[str, Any]) -> bool:

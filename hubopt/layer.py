@@ -6,7 +6,8 @@ Importing this module imports TensorFlow: `hubopt.KerasLayer` does so when first
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import tensorflow as tf
@@ -16,11 +17,12 @@ from numpy.typing import NDArray
 from hubopt.errors import LoadError
 from hubopt.exporter import Tensors
 from hubopt.handles import TF1_MODULE_FILE, Handle, LayerOptions
+from hubopt.serving import SIGNATURE
 from hubopt.spec import ModelSpec
 from hubopt.structure import pack, unpack
-from hubopt.tf_private import MetaGraph, read_meta_graphs
+from hubopt.tf_private import MetaGraph, read_meta_graphs, switch_autocast_off
 
-DEFAULT_SIGNATURE = "serving_default"
+_KERAS_HEADING = "Exception encountered when calling"
 
 
 class KerasLayer(hub.KerasLayer):  # type: ignore[misc]  # tensorflow_hub is untyped
@@ -43,7 +45,11 @@ class KerasLayer(hub.KerasLayer):  # type: ignore[misc]  # tensorflow_hub is unt
 
 def as_layer(model: Any) -> Any:
     """Return a layer as it is, and any other callable wrapped as one."""
-    return model if isinstance(model, hub.KerasLayer) else KerasLayer(model)
+    if isinstance(model, hub.KerasLayer):
+        return model
+    layer = KerasLayer(model)
+    switch_autocast_off(layer)
+    return layer
 
 
 def open_layer(handle: Handle, options: LayerOptions) -> KerasLayer:
@@ -58,7 +64,7 @@ def open_layer(handle: Handle, options: LayerOptions) -> KerasLayer:
     try:
         signature = _choose_signature(handle, options)
         as_dict = True if signature is not None and options.output_key is None else None
-        return KerasLayer(
+        layer = KerasLayer(
             str(handle.folder),
             tags=list(options.tags) or None,
             signature=signature,
@@ -74,10 +80,25 @@ def open_layer(handle: Handle, options: LayerOptions) -> KerasLayer:
             "a complete SavedModel",
             "check that every file is there and whole, variables/ included; save the model again",
         ) from error
+    switch_autocast_off(layer)
+    return layer
 
 
 def _choose_signature(handle: Handle, options: LayerOptions) -> str | None:
     graph = _choose_graph(handle, options.tags)
+    name = _choose_signature_name(handle, options, graph)
+    outputs = graph.signatures.get(name or "", ())
+    if outputs and options.output_key is not None and options.output_key not in outputs:
+        raise LoadError(
+            f"output {options.output_key}",
+            f"signature {name} does not have it",
+            f"one of: {', '.join(outputs)}",
+            "pass one of these to --output-key, or leave the flag out",
+        )
+    return name
+
+
+def _choose_signature_name(handle: Handle, options: LayerOptions, graph: MetaGraph) -> str | None:
     there = ", ".join(graph.signatures) or "none; the model has none"
     if options.signature is not None:
         if options.signature not in graph.signatures:
@@ -90,14 +111,14 @@ def _choose_signature(handle: Handle, options: LayerOptions) -> str | None:
         return options.signature
     if graph.can_be_called or (handle.folder / TF1_MODULE_FILE).is_file():
         return None
-    if DEFAULT_SIGNATURE not in graph.signatures:
+    if SIGNATURE not in graph.signatures:
         raise LoadError(
             f"model {handle.text}",
-            f"it cannot be called and has no signature {DEFAULT_SIGNATURE}",
+            f"it cannot be called and has no signature {SIGNATURE}",
             f"--signature, one of: {there}",
             "name the signature to export",
         )
-    return DEFAULT_SIGNATURE
+    return SIGNATURE
 
 
 def _choose_graph(handle: Handle, tags: tuple[str, ...]) -> MetaGraph:
@@ -119,14 +140,27 @@ def _choose_graph(handle: Handle, tags: tuple[str, ...]) -> MetaGraph:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, which for TensorFlow is the telling one."""
+    """Return the telling line of an error's text: the first one below Keras's own heading."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    telling = [line for line in lines if not line.startswith(_KERAS_HEADING)]
+    return telling[0] if telling else type(error).__name__
 
 
 def infer(layer: Callable[..., Any], spec: ModelSpec, tensors: Tensors) -> dict[str, Any]:
     """Call ``layer`` in inference mode with tensors by name; return its outputs by name."""
     return unpack(spec.output_structure, layer(pack(spec.input_structure, tensors), training=False))
+
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """Compute float32 as float32 on a GPU: TF32 would lose 13 bits of each product."""
+    config = tf.config.experimental
+    before = config.tensor_float_32_execution_enabled()
+    config.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        config.enable_tensor_float_32_execution(before)
 
 
 class LayerRunner:

@@ -26,17 +26,17 @@ from hubopt.bundle import (
     write_manifest,
 )
 from hubopt.digest import sha256
-from hubopt.errors import BundleError, ExportError, HuboptError, UsageError
+from hubopt.errors import BundleError, ExportError, HuboptError, SpecError, UsageError
 from hubopt.examine import Baseline, Kit, examine
-from hubopt.exporter import Obstacle, Options
-from hubopt.handles import LayerOptions, locate
-from hubopt.inspection import Inspection, OpenModel
+from hubopt.exporter import Exporter, Obstacle, Options
+from hubopt.handles import LayerOptions
+from hubopt.inspection import Inspection
 from hubopt.latency import environment
 from hubopt.latency.protocol import ROUNDS
-from hubopt.results import TargetResult
+from hubopt.results import TargetResult, Verdict
 from hubopt.samples import SAMPLE_COUNT, SEED, draw
 from hubopt.session import LayerSession, open_layer_session
-from hubopt.spec import Hints
+from hubopt.spec import Hints, ModelSpec
 from hubopt.staging import staging
 from hubopt.targets import Line, Progress, find_obstacles, quiet, run_targets, tell
 from hubopt.version import __version__
@@ -83,7 +83,8 @@ def export(
     """
     hints, options = hints or Hints(), options or Options()
     layer_options = layer_options or LayerOptions()
-    _check_counts(targets, samples, rounds)
+    _check_counts(targets, samples, rounds, seed)
+    _check_apart(model, Path(output))
     exporters = registry.with_sources(targets)
     registry.require(exporters)
     with staging(Path(output)) as folder:
@@ -93,7 +94,7 @@ def export(
                 model, layer_options, folder / LOGS / "layer.log", stack, progress
             )
             with progress("resolve shapes"):
-                spec = layer.resolve(hints)
+                spec = _resolve(layer, hints, exporters, options)
             with progress("trace"):
                 program = layer.trace(spec, Path(work), "off" if options.xla == "off" else "auto")
             obstacles = find_obstacles(exporters, program.ops, options)
@@ -146,10 +147,12 @@ def verify(
         progress: Told what begins.
 
     Returns:
-        The bundle's results with a fresh verdict; the bundle itself is left as it is.
+        The bundle's results with a fresh verdict for every target that has an artifact; one
+        that is damaged fails. The bundle itself is left as it is.
 
     Raises:
-        BundleError: A file is missing or changed, or a target has no artifact.
+        BundleError: It is no bundle, its samples or its reference have changed, or it has no
+            such target.
     """
     return _recheck(_as_bundle(bundle), targets, None, "verify", progress)
 
@@ -172,7 +175,7 @@ def bench(
         The bundle's results with a fresh verdict and latency: what is timed is verified first.
 
     Raises:
-        BundleError: A file is missing or changed, or a target has no artifact.
+        BundleError: As for `verify`.
     """
     if rounds < 1:
         raise UsageError("rounds", str(rounds), "1 or more", "see `hubopt bench --help`")
@@ -203,17 +206,32 @@ def inspect(
     with _log_file() as log, ExitStack() as stack:
         handle, digest, layer = _open(model, layer_options or LayerOptions(), log, stack, progress)
         with progress("inspect"):
-            facts: OpenModel = layer.inspect(hints or Hints())
+            facts = layer.inspect(hints or Hints())
     exporters = registry.with_sources(registry.names())
     obstacles = find_obstacles(exporters, facts.ops, options or Options())
     return Inspection(handle, digest, facts, obstacles)
 
 
-def _check_counts(targets: Sequence[str], samples: int, rounds: int) -> None:
+def _check_apart(model: Model, output: Path) -> None:
+    """Check that the output is not in the model's folder: it would change the model's digest."""
+    if not isinstance(model, str | os.PathLike):
+        return
+    folder = Path(model).resolve()
+    if folder.is_dir() and output.resolve().is_relative_to(folder) and os.fspath(model):
+        raise UsageError(
+            f"output {output}",
+            "it is inside the model's folder",
+            "a path outside of it",
+            "choose another --output",
+        )
+
+
+def _check_counts(targets: Sequence[str], samples: int, rounds: int, seed: int) -> None:
     for thing, found, expected, wrong in (
         ("targets", "none", "one or more", not targets),
         ("samples", samples, "1 or more", samples < 1),
         ("rounds", rounds, "0 for no timing, or more", rounds < 0),
+        ("seed", seed, "0 or more", seed < 0),
     ):
         if wrong:
             raise UsageError(thing, str(found), expected, "see `hubopt export --help`")
@@ -225,16 +243,23 @@ def _open(
     """Return the handle's text, the model's digest and the loaded layer."""
     registry.require_layer()
     if isinstance(model, str | os.PathLike):
-        with progress("find the model"):
-            handle = locate(model)
         with progress("load the layer"):
             worker = stack.enter_context(Worker(log))
-            return handle.origin, handle.digest, worker.create(open_layer_session, handle, options)
+            session = worker.create(open_layer_session, os.fspath(model), options)
+            handle = session.handle()
+        assert handle is not None
+        return handle.origin, handle.digest, session
+    if options != LayerOptions():
+        raise UsageError(
+            "layer_options",
+            f"{options} with a layer or a callable",
+            "options for a handle only",
+            "give signature, output_key and tags to KerasLayer itself",
+        )
     from hubopt.layer import as_layer
 
-    layer = as_layer(model)
     name = getattr(model, "name", None) or getattr(model, "__name__", type(model).__name__)
-    return str(name), None, LayerSession(layer)
+    return str(name), None, LayerSession(as_layer(model))
 
 
 def _open_baseline(bundle: Bundle, stack: ExitStack) -> tuple[LayerSession | None, str | None]:
@@ -245,13 +270,13 @@ def _open_baseline(bundle: Bundle, stack: ExitStack) -> tuple[LayerSession | Non
     if not registry.is_installed("tensorflow"):
         return None, "TensorFlow is not installed here"
     try:
-        handle = locate(manifest.handle)
-        if handle.digest != manifest.digest:
-            return None, f"{manifest.handle} has changed since the export"
         log = stack.enter_context(_log_file())
         worker = stack.enter_context(Worker(log))
         options = LayerOptions(manifest.signature, manifest.output_key, manifest.tags)
-        layer = worker.create(open_layer_session, handle, options)
+        layer = worker.create(open_layer_session, manifest.handle, options)
+        handle = layer.handle()
+        if handle is None or handle.digest != manifest.digest:
+            return None, f"{manifest.handle} has changed since the export"
         layer.answer(manifest.spec, bundle.inputs, log.with_name("answers.npz"))
     except HuboptError as error:
         return None, f"{error.thing}: {error.found}"
@@ -284,9 +309,19 @@ def _recheck(
                 results.append(result)
                 continue
             with progress(f"{result.target}: {what}"):
-                artifact = bundle.artifact(result.target)
-                results.append(result.judged(examine(artifact, kit, log, baseline)))
+                results.append(result.judged(_examine(bundle, result.target, kit, log, baseline)))
     return tuple(results)
+
+
+def _examine(
+    bundle: Bundle, target: str, kit: Kit, log: Path, baseline: Baseline | None
+) -> Verdict:
+    """Examine one artifact; one that is damaged fails and does not stop the others."""
+    try:
+        artifact = bundle.artifact(target)
+    except BundleError as error:
+        return Verdict("failed", "load", f"{error.thing}: {error.found}; {error.way_out}")
+    return examine(artifact, kit, log, baseline)
 
 
 def _as_bundle(bundle: Bundle | str | os.PathLike[str]) -> Bundle:
@@ -297,6 +332,19 @@ def _as_bundle(bundle: Bundle | str | os.PathLike[str]) -> Bundle:
 def _log_file() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="hubopt-") as folder:
         yield Path(folder) / "child.log"
+
+
+def _resolve(
+    layer: LayerSession, hints: Hints, exporters: Sequence[Exporter], options: Options
+) -> ModelSpec:
+    """Settle the shapes; before asking for more flags, see whether any target is possible."""
+    try:
+        return layer.resolve(hints)
+    except SpecError:
+        ops = layer.inspect(hints).ops
+        if ops:
+            _refuse_if_hopeless(find_obstacles(exporters, ops, options))
+        raise
 
 
 def _refuse_if_hopeless(obstacles: Mapping[str, Sequence[Obstacle]]) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Iterable, Mapping
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, entry_points, packages_distributions, version
 
+from hubopt.contract import exporter_problems
 from hubopt.errors import RuntimeMissingError, UsageError
 from hubopt.exporter import PROGRAM, Exporter, Requirement
 
@@ -46,14 +47,16 @@ def get(name: str) -> Exporter:
             "an exporter class that takes no arguments",
             "update or remove the package that registers it",
         ) from error
-    if not isinstance(exporter, Exporter) or exporter.name != name:
+    problems = exporter_problems(exporter, name)
+    if problems:
         raise UsageError(
             f"target {name}",
-            f"{point.value} is no exporter of that name",
+            f"{point.value} does not conform: {'; '.join(problems)}",
             "a class that follows hubopt.exporter.Exporter",
             "check it with hubopt.testing.assert_conforms",
         )
-    return exporter
+    conforming: Exporter = exporter
+    return conforming
 
 
 def with_sources(targets: Iterable[str]) -> tuple[Exporter, ...]:
@@ -85,6 +88,19 @@ def missing(requirements: Iterable[Requirement]) -> tuple[Requirement, ...]:
     return tuple(
         each for each in requirements if not any(is_installed(module) for module in each.modules)
     )
+
+
+def versions(requirements: Iterable[Requirement]) -> list[str]:
+    """Return ``distribution version`` for each required module that is installed."""
+    distributions = packages_distributions()
+    modules = [module for each in requirements for module in each.modules if is_installed(module)]
+    found = {
+        f"{name} {version(name)}"
+        for module in modules
+        for name in distributions.get(module.partition(".")[0], ())
+        if "." not in module or name.replace("-", ".").startswith(module)
+    }
+    return sorted(found)
 
 
 def is_installed(module: str) -> bool:

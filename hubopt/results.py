@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from hubopt.errors import EXIT_EXPORT, EXIT_OK, EXIT_PARITY, EXIT_UNVERIFIED
+from hubopt.exporter import ToleranceClass
 from hubopt.latency.statistics import Latency
 from hubopt.parity.verify import Parity
 
@@ -39,6 +40,7 @@ class TargetResult:
         sha256: The artifact's digest, see `hubopt.digest.sha256`.
         size_bytes: The artifact's size.
         export_s: How long the conversion took.
+        tolerance: The tolerance class that the artifact is held to.
         details: What the exporter notes about the artifact.
         device: What it ran on, such as ``CPU``; None if it did not run.
         parity: The metrics, where it ran.
@@ -53,6 +55,7 @@ class TargetResult:
     sha256: str | None = None
     size_bytes: int | None = None
     export_s: float | None = None
+    tolerance: ToleranceClass = "fp32"
     details: dict[str, str | int | float | bool] = field(default_factory=dict)
     device: str | None = None
     parity: Parity | None = None

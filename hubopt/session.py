@@ -13,9 +13,11 @@ from typing import Any
 
 from hubopt import registry
 from hubopt.arrays import read_samples, write_samples
-from hubopt.errors import NotRunnableHereError, UsageError
+from hubopt.contract import artifact_problems
+from hubopt.errors import ExportError, NotRunnableHereError, TraceError, UsageError
 from hubopt.exporter import Artifact, Options, Program, Runner, Source, XlaMode
-from hubopt.handles import Handle, LayerOptions
+from hubopt.handles import Handle, LayerOptions, locate
+from hubopt.inspection import OpenModel, inspect_layer
 from hubopt.latency.protocol import time_calls
 from hubopt.latency.statistics import Timing
 from hubopt.spec import Hints, ModelSpec
@@ -56,17 +58,29 @@ class Session:
 
 
 class LayerSession(Session):
-    """The eager layer: the reference for parity and the baseline for latency."""
+    """The eager layer: the reference for parity and the baseline for latency.
+
+    Args:
+        layer: A `hubopt.KerasLayer`.
+        handle: What it was loaded from; None for a layer that the caller made.
+        import_ms: How long importing TensorFlow took.
+        load_ms: How long loading took.
+    """
 
     def __init__(
-        self, layer: Any, import_ms: float | None = None, load_ms: float | None = None
+        self,
+        layer: Any,
+        handle: Handle | None = None,
+        import_ms: float | None = None,
+        load_ms: float | None = None,
     ) -> None:
-        import tensorflow as tf
-
         super().__init__(import_ms, load_ms)
-        # float32 means float32, for the reference as for the artifacts.
-        tf.config.experimental.enable_tensor_float_32_execution(False)
         self._layer = layer
+        self._handle = handle
+
+    def handle(self) -> Handle | None:
+        """Return what the layer was loaded from."""
+        return self._handle
 
     def resolve(self, hints: Hints) -> ModelSpec:
         """Settle every shape and dtype."""
@@ -81,11 +95,32 @@ class LayerSession(Session):
         return layer_signature(self._layer)
 
     def answer(self, spec: ModelSpec, inputs: Path, outputs: Path) -> None:
-        """Run every sample eagerly with the inputs and outputs of ``spec``."""
-        from hubopt.layer import LayerRunner
+        """Run every sample eagerly with the inputs and outputs of ``spec``.
+
+        Raises:
+            TraceError: The layer refuses a sample.
+        """
+        from hubopt.layer import LayerRunner, first_line, full_float32
 
         self._runner = LayerRunner(self._layer, spec)
-        super().answer(spec, inputs, outputs)
+        try:
+            with full_float32():
+                super().answer(spec, inputs, outputs)
+        except Exception as error:  # whatever the model's own code raises
+            raise TraceError(
+                "layer",
+                f"it refuses a sample: {type(error).__name__}: {first_line(error)}",
+                "a model that takes what hubopt draws: normal and uniform floats, "
+                "integers from 0 to 7, short texts",
+                "wrap the model in a function that brings such inputs into its range",
+            ) from error
+
+    def time_calls(self, count: int) -> tuple[float, ...]:
+        """Time ``count`` calls on the first sample, in milliseconds."""
+        from hubopt.layer import full_float32
+
+        with full_float32():
+            return super().time_calls(count)
 
     def trace(self, spec: ModelSpec, folder: Path, xla: XlaMode) -> Program:
         """Write the program."""
@@ -93,21 +128,20 @@ class LayerSession(Session):
 
         return trace(self._layer, spec, folder, xla)
 
-    def inspect(self, hints: Hints) -> Any:
+    def inspect(self, hints: Hints) -> OpenModel:
         """Describe the layer and what is not settled yet."""
-        from hubopt.inspection import inspect_layer
-
         return inspect_layer(self._layer, hints)
 
 
-def open_layer_session(handle: Handle, options: LayerOptions) -> LayerSession:
-    """Load the layer behind ``handle``, timing TensorFlow's import apart."""
+def open_layer_session(handle: str, options: LayerOptions) -> LayerSession:
+    """Find the model behind ``handle`` and load it, timing TensorFlow's import apart."""
+    found = locate(handle)
     start = time.perf_counter()
     layer_module = importlib.import_module("hubopt.layer")
     import_ms = _since(start)
     start = time.perf_counter()
-    layer = layer_module.open_layer(handle, options)
-    return LayerSession(layer, import_ms, _since(start))
+    layer = layer_module.open_layer(found, options)
+    return LayerSession(layer, found, import_ms, _since(start))
 
 
 class ArtifactSession(Session):
@@ -142,11 +176,28 @@ class ArtifactSession(Session):
 
 
 def convert(target: str, source: Source, path: Path, options: Options) -> tuple[Artifact, float]:
-    """Export ``source``; return the artifact and the seconds it took."""
+    """Export ``source``; return the artifact and the seconds it took.
+
+    Raises:
+        ExportError: The conversion failed, or did not give what the contract asks for.
+    """
     exporter = registry.get(target)
+    before = set(path.parent.iterdir())
     start = time.perf_counter()
     artifact = exporter.export(source, path, options)
-    return artifact, time.perf_counter() - start
+    seconds = time.perf_counter() - start
+    problems = artifact_problems(artifact, target, path, source.spec)
+    strays = sorted(each.name for each in {*path.parent.iterdir()} - before - {path})
+    if strays:
+        problems.append(f"it also wrote {', '.join(strays)}")
+    if problems:
+        raise ExportError(
+            f"{target} artifact",
+            f"the exporter does not conform: {'; '.join(problems)}",
+            f"one artifact at {path.name}",
+            "check the exporter with hubopt.testing.assert_conforms",
+        )
+    return artifact, seconds
 
 
 def _since(start: float) -> float:

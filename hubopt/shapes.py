@@ -21,6 +21,8 @@ from hubopt.tf_private import layer_input_hint, layer_output_hint, layer_output_
 
 _log = logging.getLogger(__name__)
 _DEFAULT_BATCH = 1
+_MAX_INPUT_BYTES = 2**31 - 1
+"""One input of one sample: parity draws several and keeps them in the bundle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,14 @@ def _input(
     dtype = _settle_dtype(declared, dtypes.get(name), getattr(layer, "dtype_hint", None), problems)
     if dims is None or dtype is None:
         return None
-    return TensorSpec(name, dtype[0], dims, dtype[1])
+    spec = TensorSpec(name, dtype[0], dims, dtype[1])
+    if spec.size_bytes > _MAX_INPUT_BYTES:
+        problems.append(
+            f"input {name}: {format_shape(spec.shape)} is {spec.size_bytes / 1e9:.1f} GB a sample; "
+            f"at most {_MAX_INPUT_BYTES / 1e9:.1f} GB, with --batch or --input-shape"
+        )
+        return None
+    return spec
 
 
 def _merge(label: str, claims: Sequence[Claim], problems: list[str]) -> list[Dim | None] | None:
@@ -199,9 +208,10 @@ def _outputs(
     hints: Hints,
     problems: list[str],
 ) -> tuple[tuple[TensorSpec, ...], Structure]:
-    nest = _trace_outputs(layer, interface.structure, inputs)
-    structure = name_leaves(nest, single=_only_name(layer, interface, nest), prefix="output")
-    traced = unpack(structure, nest)
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec(spec.shape, spec.dtype) for spec in inputs]
+    structure, traced = trace_outputs(layer, interface, signature)
     names = leaves(structure)
     if len(set(names)) != len(names):
         problems.append(f"outputs: two of them would have one name: {', '.join(names)}")
@@ -220,20 +230,23 @@ def _outputs(
         shape = traced[name].shape
         if shape.rank is not None:
             claims.append(Claim(tuple(shape.as_list()), "trace"))
-        if name in sampled:
-            claims.append(Claim(sampled[name], "sample"))
-        if spec := _output(name, traced[name].dtype.name, claims, problems):
+        if spec := _output(name, traced[name].dtype.name, claims, sampled.get(name), problems):
             specs.append(spec)
     return tuple(specs), structure
 
 
 def _output(
-    name: str, dtype: str, claims: Sequence[Claim], problems: list[str]
+    name: str,
+    dtype: str,
+    claims: Sequence[Claim],
+    sampled: MaybeShape | None,
+    problems: list[str],
 ) -> TensorSpec | None:
+    flag = f"--output-shape {name}="
+    seen = f"; every sample gave {format_shape(sampled)}" if sampled is not None else ""
     if not claims:
         problems.append(
-            f"output {name}: neither the trace nor sample calls settle its rank; "
-            f"say --output-shape {name}=... (such as 1x20)"
+            f"output {name}: the trace gives no rank{seen}; say {flag}... (such as 1x20)"
         )
         return None
     merged = _merge(f"output {name}", claims, problems)
@@ -242,8 +255,8 @@ def _output(
     known = [dim.size if dim else None for dim in merged]
     if None in known:
         problems.append(
-            f"output {name}: the trace and sample calls settle {format_shape(known)} only; "
-            f"say --output-shape {name}={_example(known)}"
+            f"output {name}: the trace gives {format_shape(known)}{seen}; "
+            f"if it is the same for every input, say {flag}{_example(known)}"
         )
         return None
     return TensorSpec(name, dtype, tuple(dim for dim in merged if dim is not None), "trace")
@@ -279,10 +292,14 @@ def _layer_output_hints(
 def _sample_outputs(
     layer: Any, interface: Interface, inputs: Sequence[TensorSpec], structure: Structure
 ) -> dict[str, MaybeShape]:
-    """Call the layer on samples; keep of each output's shape what all calls agree on."""
+    """Return the output shapes on which calls with samples agree.
+
+    They go into the error text and settle nothing: that four samples agree does not mean
+    that the next one does.
+    """
     import tensorflow as tf
 
-    seen: dict[str, list[tuple[int, ...]]] = {}
+    seen: dict[str, set[tuple[int, ...]]] = {}
     for sample in draw(inputs):
         tensors = {spec.name: tf.constant(sample[spec.name], spec.dtype) for spec in inputs}
         try:
@@ -291,40 +308,47 @@ def _sample_outputs(
             _log.info("the layer refuses a sample: %s", first_line(error))
             return {}
         for name, tensor in unpack(structure, outputs).items():
-            seen.setdefault(name, []).append(tuple(tensor.shape))
-    return {
-        name: tuple(
-            sizes[0] if len(set(sizes)) == 1 else None for sizes in zip(*shapes, strict=True)
-        )
-        for name, shapes in seen.items()
-        if len({len(shape) for shape in shapes}) == 1
-    }
+            seen.setdefault(name, set()).add(tuple(tensor.shape))
+    return {name: next(iter(shapes)) for name, shapes in seen.items() if len(shapes) == 1}
 
 
-def _trace_outputs(layer: Any, structure: Structure, inputs: Sequence[TensorSpec]) -> Any:
-    """Return the nest of symbolic outputs that TensorFlow infers for these inputs."""
+def trace_outputs(
+    layer: Any, interface: Interface, signature: Sequence[Any]
+) -> tuple[Structure, dict[str, Any]]:
+    """Return the structure and the symbolic outputs that TensorFlow infers.
+
+    Args:
+        layer: A `hubopt.KerasLayer`.
+        interface: What it declares.
+        signature: A ``tf.TensorSpec`` for each input; its dimensions may be open.
+
+    Raises:
+        TraceError: TensorFlow cannot trace the layer, or it returns something else than tensors.
+    """
     import tensorflow as tf
 
-    names = [spec.name for spec in inputs]
+    names = [each.name for each in interface.inputs]
 
     def call(*tensors: Any) -> Any:
-        packed = pack(structure, dict(zip(names, tensors, strict=True)))
+        packed = pack(interface.structure, dict(zip(names, tensors, strict=True)))
         return layer(packed, training=False)
 
-    signature = [tf.TensorSpec(spec.shape, spec.dtype) for spec in inputs]
     try:
         outputs = (
-            tf.function(call, input_signature=signature, autograph=False)
+            tf.function(call, input_signature=list(signature), autograph=False)
             .get_concrete_function()
             .structured_outputs
         )
     except Exception as error:  # whatever the layer's own Python code raises
+        given = ", ".join(
+            f"{name}: {each.dtype.name} {_tell_shape(each.shape)}"
+            for name, each in zip(names, signature, strict=True)
+        )
         raise TraceError(
             "layer",
-            f"calling it with {', '.join(map(str, inputs))} fails: "
-            f"{type(error).__name__}: {first_line(error)}",
+            f"calling it with {given} fails: {type(error).__name__}: {first_line(error)}",
             "inputs that the model accepts",
-            "check --input-shape and --dtype against `hubopt inspect HANDLE`",
+            "compare the flags with what `hubopt inspect HANDLE` shows",
         ) from error
     odd = sorted({type(leaf).__name__ for leaf in tf.nest.flatten(outputs) if not _is_tensor(leaf)})
     if odd:
@@ -334,7 +358,12 @@ def _trace_outputs(layer: Any, structure: Structure, inputs: Sequence[TensorSpec
             "dense tensors, alone or in lists and mappings",
             "wrap it in a function that returns dense tensors",
         )
-    return outputs
+    structure = name_leaves(outputs, single=_only_name(layer, interface, outputs), prefix="output")
+    return structure, unpack(structure, outputs)
+
+
+def _tell_shape(shape: Any) -> str:
+    return "of unknown rank" if shape.rank is None else format_shape(shape.as_list())
 
 
 def _is_tensor(leaf: Any) -> bool:

@@ -14,13 +14,12 @@ from typing import Literal
 from hubopt.errors import UsageError
 from hubopt.structure import Structure, leaves
 
-Origin = Literal["flag", "layer", "signature", "trace", "sample", "default"]
+Origin = Literal["flag", "layer", "signature", "trace", "default"]
 """Where a fact came from, strongest first.
 
 ``flag``: said for this run; ``layer``: a hint given to the `KerasLayer`;
 ``signature``: declared by the SavedModel or the callable; ``trace``: computed by
-TensorFlow's shape inference; ``sample``: every call of the layer on a sample gave it;
-``default``: the documented default (batch 1).
+TensorFlow's shape inference; ``default``: the documented default (batch 1).
 """
 
 MaybeShape = tuple[int | None, ...]
@@ -161,7 +160,7 @@ def format_shape(shape: Iterable[int | None]) -> str:
 
 
 def _size(part: str) -> int:
-    if not part.isdecimal():
+    if not (part.isascii() and part.isdecimal() and int(part) > 0):
         raise ValueError(f"{part!r} is no dimension")
     return int(part)
 

@@ -40,10 +40,24 @@ def staging(output: Path) -> Iterator[Path]:
         folder = around / output.name  # mkdtemp's own folder is closed to everybody else
         folder.mkdir()
         yield folder
-        folder.rename(output)
+        _move(folder, output)
     finally:
         shutil.rmtree(around, ignore_errors=True)
         if not output.exists():
             for parent in new_parents:
                 with suppress(OSError):  # somebody else has put something there meanwhile
                     parent.rmdir()
+
+
+def _move(folder: Path, output: Path) -> None:
+    try:
+        if output.exists():  # rename would replace an empty folder without a word
+            raise FileExistsError
+        folder.rename(output)
+    except OSError as error:
+        raise UsageError(
+            f"output {output}",
+            "something has appeared there meanwhile",
+            "a path where nothing is yet",
+            "choose another --output",
+        ) from error

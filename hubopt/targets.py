@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -29,6 +30,7 @@ from hubopt.worker import Worker
 Progress = Callable[[str], AbstractContextManager[object]]
 """Called with what begins; the context ends with it."""
 
+_log = logging.getLogger(__name__)
 _OPS_SHOWN = 8
 
 
@@ -88,7 +90,11 @@ def find_obstacles(
     """Return what is in each target's way, its source's way included; sources come first."""
     found: dict[str, list[Obstacle]] = {}
     for exporter in exporters:
-        own = exporter.obstacles(ops, options)
+        try:
+            own = exporter.obstacles(ops, options)
+        except Exception as error:  # a stranger's code can raise anything
+            _log.warning("obstacles of target %s", exporter.name, exc_info=True)
+            own = [Obstacle("?", 0, f"its obstacles() fails: {type(error).__name__}: {error}")]
         found[exporter.name] = [*found.get(exporter.source, []), *own]
     return found
 
@@ -123,8 +129,13 @@ def _run_target(
         return TargetResult(name, "failed", "export", f"{error.found}; {error.way_out}"), None
     with line.progress(f"{name}: verify" + (" and time" if line.baseline else "")):
         verdict = examine(artifact, line.kit, log, line.baseline)
-    made = TargetResult(name, "failed", export_s=seconds, details=artifact.details)
-    result = made.judged(verdict)
+    result = TargetResult(
+        name,
+        verdict.status,
+        export_s=seconds,
+        tolerance=artifact.tolerance,
+        details=artifact.details,
+    ).judged(verdict)
     if result.status == "failed":
         shutil.rmtree(home, ignore_errors=True)
         return result, None

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from hubopt import registry
+from hubopt.contract import artifact_problems, exporter_problems
 from hubopt.errors import NotRunnableHereError
 from hubopt.exporter import PROGRAM, Artifact, Exporter, Options, Program, Source
 from hubopt.parity import TOLERANCES, Parity, judge
@@ -104,21 +105,16 @@ def assert_conforms(exporter: Exporter, folder: Path) -> Parity | None:
     reference = [LayerRunner(layer, program.spec).run(sample) for sample in samples]
     # All calls before the first comparison: an output must not be overwritten by a later call.
     actual = [runner.run(dict(reversed(sample.items()))) for sample in samples]
-    parity = judge(program.spec, actual, reference, TOLERANCES[exporter.tolerance])
+    parity = judge(program.spec, actual, reference, TOLERANCES[artifact.tolerance])
     assert parity.passed, "the artifact is not the layer: " + "; ".join(parity.problems)
     return parity
 
 
 def _assert_declares(exporter: Exporter) -> None:
-    assert isinstance(exporter, Exporter), (
-        f"{type(exporter).__name__} lacks attributes or methods of hubopt.exporter.Exporter"
-    )
-    assert exporter.name.isidentifier(), f"name {exporter.name!r} must be a plain word"
-    assert exporter.suffix == "" or exporter.suffix.startswith("."), (
-        f"suffix {exporter.suffix!r} must be empty or start with a dot"
-    )
-    assert exporter.summary, "summary must be one line for `hubopt targets`"
-    assert exporter.tolerance in TOLERANCES, f"no tolerance class {exporter.tolerance!r}"
+    problems = exporter_problems(exporter, getattr(exporter, "name", ""))
+    assert not problems, "; ".join(problems)
+    problem = exporter.machine_problem()
+    assert problem is None or isinstance(problem, str), "machine_problem must be a text or None"
     lacking = registry.missing(exporter.builds_with)
     assert not lacking, f"builds_with is not installed: {lacking}"
 
@@ -133,8 +129,6 @@ def _source(exporter: Exporter, program: Program, folder: Path) -> Source:
 
 
 def _assert_wrote(exporter: Exporter, artifact: Artifact, path: Path, program: Program) -> None:
-    assert path.exists(), f"nothing was written at the path asked for, {path.name}"
-    assert artifact.path == path, f"the artifact is at {artifact.path}, asked for {path}"
-    assert artifact.target == exporter.name, "the artifact names another target"
-    assert artifact.spec == program.spec, "the artifact's spec differs from the program's"
+    problems = artifact_problems(artifact, exporter.name, path, program.spec)
+    assert not problems, "; ".join(problems)
     assert pickle.loads(pickle.dumps(artifact)) == artifact, "the artifact must be picklable"

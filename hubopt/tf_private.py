@@ -89,6 +89,14 @@ def clear_must_compile(graph_def: Any) -> None:
         node.attr.pop(MUST_COMPILE, None)
 
 
+def switch_autocast_off(layer: Any) -> None:
+    """Make a tf_keras layer leave its inputs' dtypes alone.
+
+    By default it casts every float to its own dtype, so a float64 model gets float32.
+    """
+    layer._autocast = False
+
+
 def layer_callable(layer: Any) -> Any:
     """Return what a `hub.KerasLayer` calls: the loaded object or the signature asked for."""
     return layer._callable
@@ -132,12 +140,12 @@ class MetaGraph:
 
     Attributes:
         tags: Its tags.
-        signatures: The names of its signatures.
+        signatures: The names of its signatures, and of the outputs of each.
         can_be_called: Whether the object it restores has a ``__call__``.
     """
 
     tags: frozenset[str]
-    signatures: tuple[str, ...]
+    signatures: dict[str, tuple[str, ...]]
     can_be_called: bool
 
 
@@ -148,7 +156,11 @@ def read_meta_graphs(folder: Path) -> list[MetaGraph]:
     return [
         MetaGraph(
             frozenset(graph.meta_info_def.tags),
-            tuple(sorted(name for name in graph.signature_def if not name.startswith("__"))),
+            {
+                name: tuple(sorted(graph.signature_def[name].outputs))
+                for name in sorted(graph.signature_def)
+                if not name.startswith("__")
+            },
             any(
                 child.local_name == "__call__"
                 for root in graph.object_graph_def.nodes[:1]

@@ -6,16 +6,17 @@ import atexit
 import shutil
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from hubopt import tf_private
 from hubopt.errors import TraceError, UncompilableError
 from hubopt.exporter import OpUse, Program, XlaMode, culprits
-from hubopt.layer import DEFAULT_SIGNATURE, first_line, infer
+from hubopt.layer import first_line, infer
+from hubopt.serving import SIGNATURE, argument_specs, make_root
 from hubopt.spec import ModelSpec
-from hubopt.structure import pack, unpack
+from hubopt.structure import pack
 
 _INERT_OPS = frozenset({"Const", "Assert", "NoOp"})
 """Operations that hold strings only as messages; every converter drops them."""
@@ -41,7 +42,7 @@ def trace(
     folder.mkdir(parents=True, exist_ok=True)
     try:
         return _trace(layer, spec, folder, xla)
-    except UncompilableError:
+    except TraceError:
         raise
     except Exception as error:  # TensorFlow raises nearly every type there is
         raise TraceError(
@@ -56,9 +57,9 @@ def _trace(layer: Any, spec: ModelSpec, folder: Path, xla: XlaMode) -> Program:
     import tensorflow as tf
 
     concrete = tf.function(
-        _flat_call(layer, spec), input_signature=_signature(spec), autograph=False
+        _flat_call(layer, spec), input_signature=argument_specs(spec), autograph=False
     ).get_concrete_function()
-    frozen = _inline(tf_private.freeze(concrete))
+    frozen = _freeze(concrete)
     graph_def = frozen.graph.as_graph_def()
     ops = tuple(_uses(graph_def))
     compilable = all(use.xla for use in ops)
@@ -85,6 +86,9 @@ def operations(layer: Any, structure: Any, signature: Iterable[Any]) -> tuple[Op
         layer: A `hubopt.KerasLayer`.
         structure: The nest of input names it takes.
         signature: A ``tf.TensorSpec`` for each of them.
+
+    Raises:
+        TraceError: TensorFlow cannot trace it.
     """
     import tensorflow as tf
 
@@ -94,8 +98,18 @@ def operations(layer: Any, structure: Any, signature: Iterable[Any]) -> tuple[Op
         by_name = dict(zip([spec.name for spec in specs], tensors, strict=True))
         return tf.nest.flatten(layer(pack(structure, by_name), training=False))
 
-    concrete = tf.function(call, input_signature=specs, autograph=False).get_concrete_function()
-    return tuple(_uses(_inline(tf_private.freeze(concrete)).graph.as_graph_def()))
+    function = tf.function(call, input_signature=specs, autograph=False)
+    try:
+        return tuple(_uses(_freeze(function.get_concrete_function()).graph.as_graph_def()))
+    except TraceError:
+        raise
+    except Exception as error:  # TensorFlow raises nearly every type there is
+        raise TraceError(
+            "layer",
+            f"TensorFlow cannot trace it: {type(error).__name__}: {first_line(error)}",
+            "a layer that can be traced",
+            "settle the open dimensions with --input-shape",
+        ) from error
 
 
 def uncompilable(ops: Iterable[OpUse]) -> UncompilableError:
@@ -117,12 +131,6 @@ def _temporary_folder() -> Path:
     return folder
 
 
-def _signature(spec: ModelSpec) -> list[Any]:
-    import tensorflow as tf
-
-    return [tf.TensorSpec(each.shape, each.dtype, name=each.argument) for each in spec.inputs]
-
-
 def _flat_call(layer: Any, spec: ModelSpec) -> Any:
     """Return a function from the inputs, in order, to the list of outputs, in order."""
     import tensorflow as tf
@@ -136,6 +144,29 @@ def _flat_call(layer: Any, spec: ModelSpec) -> Any:
         ]
 
     return call
+
+
+def _freeze(concrete: Any) -> Any:
+    try:
+        return _inline(tf_private.freeze(concrete))
+    except Exception as error:
+        writes = sorted(
+            {node.op for node in _nodes(concrete.graph.as_graph_def()) if _writes(node.op)}
+        )
+        if not writes:
+            raise
+        raise TraceError(
+            "layer",
+            f"it changes its own variables when it is called ({', '.join(writes)})",
+            "a layer that keeps no state between calls in inference mode",
+            "export a function of the model that takes the state and returns it",
+        ) from error
+
+
+def _writes(op: str) -> bool:
+    return (op.startswith("Assign") and op.endswith("VariableOp")) or op.startswith(
+        ("ResourceScatter", "ResourceApply")
+    )
 
 
 def _inline(frozen: Any) -> Any:
@@ -236,34 +267,12 @@ def _save(layer: Any, spec: ModelSpec, concrete: Any, program: Program) -> None:
     """Write the SavedModel: callable like the layer, and by ``serving_default``."""
     import tensorflow as tf
 
-    def call(inputs: Any) -> Any:
-        outputs = layer(inputs, training=False)
-        return tf.nest.map_structure(tf.identity, outputs)
-
-    nest = pack(
-        spec.input_structure,
-        dict(zip([each.name for each in spec.inputs], _signature(spec), strict=True)),
+    root, serving = make_root(
+        spec,
+        lambda inputs: layer(inputs, training=False),
+        jit_compile=program.compiled,
+        variables=concrete.graph.variables,
     )
-    compiled = tf.function(
-        call, input_signature=[nest], autograph=False, jit_compile=program.compiled or None
-    )
-
-    def serve(*tensors: Any) -> Mapping[str, Any]:
-        named = {each.name: tensor for each, tensor in zip(spec.inputs, tensors, strict=True)}
-        outputs = unpack(spec.output_structure, compiled(pack(spec.input_structure, named)))
-        return {each.name: tf.ensure_shape(outputs[each.name], each.shape) for each in spec.outputs}
-
-    root = tf.train.Checkpoint()
-    root.__call__ = compiled
-    # What hub.KerasLayer reads from a reusable SavedModel.
-    root.variables = list(concrete.graph.variables)
-    root.trainable_variables = []
-    root.regularization_losses = []
     if any(use.resource for use in program.ops):
         root.source = layer.resolved_object  # owns the tables and assets that the graph reads
-    serving = tf.function(serve, input_signature=_signature(spec), autograph=False)
-    tf.saved_model.save(
-        root,
-        str(program.saved_model),
-        signatures={DEFAULT_SIGNATURE: serving.get_concrete_function()},
-    )
+    tf.saved_model.save(root, str(program.saved_model), signatures={SIGNATURE: serving})

@@ -94,6 +94,13 @@ class Worker:
             good, value = pickle.load(self._process.stdout)
         except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
             raise self._crash() from error
+        except (ImportError, AttributeError) as error:  # a class that only the child knows
+            raise WorkerCrashError(
+                "child process",
+                f"its answer cannot be read: {error}",
+                "values of classes that can be imported here",
+                "define them at the top level of an installed module",
+            ) from error
         if not good:
             raise value
         return value
@@ -156,7 +163,11 @@ def _answer_all(requests: BinaryIO, answers: BinaryIO) -> None:
             answer = (False, error)
         except Exception as error:  # everything must reach the parent, whatever its type
             answer = (False, _unexpected(error))
-        pickle.dump(answer, answers)
+        try:
+            data = pickle.dumps(answer)
+        except Exception as error:  # what a stranger returns need not be picklable
+            data = pickle.dumps((False, _unexpected(error)))
+        answers.write(data)
         answers.flush()
 
 

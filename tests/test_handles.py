@@ -21,6 +21,15 @@ def test_a_saved_model_folder_is_found(tiny: Path) -> None:
     assert handle.origin == str(tiny.resolve())
 
 
+def test_a_file_url_is_a_folder(tiny: Path) -> None:
+    assert locate(f"file://{tiny}").folder == tiny.resolve()
+
+
+def test_an_empty_handle_is_none() -> None:
+    with pytest.raises(HandleError, match="no such file or folder"):
+        locate("")
+
+
 def test_no_such_handle() -> None:
     with pytest.raises(HandleError, match="handle nowhere: no such file or folder"):
         locate("nowhere")
@@ -53,6 +62,8 @@ def test_the_digest_of_a_folder_follows_names_and_contents(tiny: Path, tmp_path:
     copy = shutil.copytree(tiny, tmp_path / "copy")
     assert sha256(copy) == sha256(tiny)
     assert size_bytes(copy) == size_bytes(tiny)
+    with pytest.raises(FileNotFoundError):
+        sha256(copy / "nothing")
     (copy / "saved_model.pb").rename(copy / "renamed.pb")
     assert sha256(copy) != sha256(tiny)
     (copy / "renamed.pb").rename(copy / "saved_model.pb")

@@ -14,8 +14,11 @@ def heavy_imports(code: str) -> list[str]:
     """Run ``code`` in a fresh interpreter and return the heavy packages it imported."""
     probe = (
         "import sys, json, contextlib, io\n"
-        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
-        + "".join(f"    {line}\n" for line in code.splitlines())
+        "with contextlib.redirect_stdout(io.StringIO()):\n"
+        "    try:\n"
+        + "".join(f"        {line}\n" for line in code.splitlines())
+        + "    except SystemExit as stop:\n"
+        "        assert stop.code in (0, None, 2), stop.code\n"
         + f"print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))"
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)

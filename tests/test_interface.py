@@ -6,6 +6,7 @@ import tensorflow as tf
 import tf_keras
 
 import hubopt
+from hubopt.errors import LoadError
 from hubopt.interface import Declared, read_interface
 
 
@@ -66,6 +67,37 @@ def test_a_keras_model_is_read_as_it_is(keras: str) -> None:
         Declared("two", "int32", (None, 5)),
     )
     assert interface.structure == ["one", "two"]
+
+
+def test_a_keras_3_sequential_has_a_list_of_inputs() -> None:
+    import keras
+
+    model = keras.Sequential([keras.Input([3], name="x"), keras.layers.Dense(2)])
+    assert read_interface(hubopt.KerasLayer(model)).inputs == (Declared("x", "float32", (None, 3)),)
+
+
+def test_signatures_that_disagree_lend_no_name(tmp_path: Path) -> None:
+    spec = tf.TensorSpec([None, 3], tf.float32, name="x")
+    root = tf.Module()
+    root.__call__ = tf.function(lambda x: x, input_signature=[spec])
+    embed = tf.function(lambda x: {"embedding": x + 1}, input_signature=[spec])
+    serve = tf.function(lambda x: {"logits": x}, input_signature=[spec])
+    layer = saved(
+        tmp_path,
+        root,
+        embed=embed.get_concrete_function(),
+        serving_default=serve.get_concrete_function(),
+    )
+    assert read_interface(layer).only_output is None
+    assert [each.name for each in hubopt.resolve(layer).outputs] == ["output_0"]
+
+
+def test_a_call_with_two_tensor_arguments_is_refused(tmp_path: Path) -> None:
+    spec = tf.TensorSpec([1], tf.float32)
+    root = tf.Module()
+    root.__call__ = tf.function(lambda a, b: a + b, input_signature=[spec, spec])
+    with pytest.raises(LoadError, match="its call takes 2 separate tensor arguments"):
+        read_interface(saved(tmp_path, root))
 
 
 def test_a_plain_function_declares_nothing() -> None:

@@ -8,7 +8,7 @@ import tensorflow_hub as hub
 import hubopt
 from hubopt.errors import LoadError
 from hubopt.handles import LayerOptions, locate
-from hubopt.layer import LayerRunner, infer, open_layer
+from hubopt.layer import LayerRunner, full_float32, infer, open_layer
 from hubopt.tf_private import layer_signature
 
 
@@ -36,10 +36,26 @@ def test_unknown_tags_list_those_there_are(tiny: Path) -> None:
         open_layer(locate(tiny), LayerOptions(tags=("gpu",)))
 
 
-def test_an_unknown_output_key_is_refused_when_called(tiny: Path) -> None:
-    layer = open_layer(locate(tiny), LayerOptions("serving_default", "nope"))
-    with pytest.raises(ValueError, match="does not contain the output key nope"):
-        layer({"left": tf.ones([1, 8]), "right": tf.ones([1, 8])})
+def test_an_unknown_output_key_lists_those_there_are(tiny: Path) -> None:
+    with pytest.raises(LoadError, match="output nope: .*\n.*one of: difference, sum"):
+        open_layer(locate(tiny), LayerOptions("serving_default", "nope"))
+
+
+def test_a_float64_model_gets_float64(tmp_path: Path) -> None:
+    root = tf.Module()
+    root.__call__ = tf.function(tf.exp, input_signature=[tf.TensorSpec([1], tf.float64, name="x")])
+    tf.saved_model.save(root, str(tmp_path / "m"))
+    layer = open_layer(locate(tmp_path / "m"), LayerOptions())
+    (output,) = hubopt.resolve(layer).outputs
+    assert output.dtype == "float64"
+
+
+def test_tf32_is_off_for_the_call_and_as_before_after_it() -> None:
+    config = tf.config.experimental
+    config.enable_tensor_float_32_execution(True)
+    with full_float32():
+        assert not config.tensor_float_32_execution_enabled()
+    assert config.tensor_float_32_execution_enabled()
 
 
 def test_a_model_without_a_call_uses_serving_default(tmp_path: Path) -> None:

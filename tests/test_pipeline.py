@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from hubopt.bundle import read_bundle
 from hubopt.errors import ExportError, SpecError, UsageError
 from hubopt.exporter import Artifact, Options
 from hubopt.results import TargetResult, exit_code
+from hubopt.targets import find_obstacles
+from hubopt_exporters.onnx import OnnxExporter
+from tests.faults import swap_outputs
 
 
 def results(bundle: hubopt.Bundle) -> dict[str, TargetResult]:
@@ -33,19 +37,9 @@ def crash(source: Any, path: Path, options: Options) -> Artifact:
 
 
 def wrong(source: Any, path: Path, options: Options) -> Artifact:
-    """Export the model with its outputs exchanged."""
-    import onnx
-
+    """Export the model with two outputs of one shape exchanged."""
     artifact = registry.get("onnx").export(source, path, options)
-    model = onnx.load(path)
-    first, second = model.graph.output
-    first.name, second.name = second.name, first.name
-    for node in model.graph.node:
-        exchanged = {first.name: second.name, second.name: first.name}
-        node.output[:] = [exchanged.get(name, name) for name in node.output]
-    # Only the producers changed places; the interface looks as before.
-    model.graph.output.sort(key=lambda each: each.name)
-    onnx.save(model, path)
+    swap_outputs(path, "sum", "difference")
     return artifact
 
 
@@ -102,13 +96,92 @@ def test_a_target_that_fails_takes_only_those_that_start_from_it_along(
     assert read_bundle(bundle.path).results == bundle.results
 
 
+class WritesElsewhere(OnnxExporter):
+    """Appends a suffix of its own, as np.save does."""
+
+    def export(self, source: Any, path: Path, options: Options) -> Artifact:
+        return super().export(source, path.with_suffix(".onnx.data"), options)
+
+
+class WritesMore(OnnxExporter):
+    """Leaves a file beside the artifact that no digest covers."""
+
+    def export(self, source: Any, path: Path, options: Options) -> Artifact:
+        path.with_suffix(".more").touch()
+        return super().export(source, path, options)
+
+
+class OddDetails(OnnxExporter):
+    """Puts a value into the details that JSON does not have."""
+
+    def export(self, source: Any, path: Path, options: Options) -> Artifact:
+        artifact = super().export(source, path, options)
+        return replace(artifact, details={"score": np.float32(1)})  # type: ignore[dict-item]
+
+
+class OddTolerance(OnnxExporter):
+    """Names a tolerance class that does not exist."""
+
+    def export(self, source: Any, path: Path, options: Options) -> Artifact:
+        return replace(super().export(source, path, options), tolerance="fp8")  # type: ignore[arg-type]
+
+
+class Unpicklable(OnnxExporter):
+    """Returns what cannot be sent."""
+
+    def export(self, source: Any, path: Path, options: Options) -> Artifact:
+        artifact = super().export(source, path, options)
+        return replace(artifact, path=lambda: None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("exporter", "told"),
+    [
+        (WritesElsewhere, "nothing was written at the path asked for"),
+        (WritesMore, "it also wrote model.more"),
+        (OddDetails, "details must be plain strings, numbers and booleans: score"),
+        (OddTolerance, "no tolerance class 'fp8'"),
+        (Unpicklable, "the artifact says it is at"),
+    ],
+)
+def test_what_a_strangers_exporter_gives_is_checked(
+    tmp_path: Path,
+    tiny_program: tuple[Any, hubopt.Program],
+    monkeypatch: pytest.MonkeyPatch,
+    exporter: Any,
+    told: str,
+) -> None:
+    monkeypatch.setattr(registry, "get", lambda name: exporter())
+    with pytest.raises(ExportError) as caught:
+        session.convert("onnx", tiny_program[1], tmp_path / "model.onnx", Options())
+    assert told in str(caught.value)
+
+
+def test_obstacles_that_fail_are_that_targets_failure(
+    tiny_program: tuple[Any, hubopt.Program],
+) -> None:
+    class Broken(OnnxExporter):
+        def obstacles(self, ops: Any, options: Any) -> Any:
+            raise KeyError("a stranger's bug")
+
+    program = tiny_program[1]
+    found = find_obstacles([Broken(), registry.get("tflite")], program.ops, Options())
+    assert "obstacles() fails: KeyError" in found["onnx"][0].reason
+    assert found["tflite"] == []
+
+
+def test_layer_options_are_for_handles(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="options for a handle only"):
+        hubopt.inspect(tf.identity, layer_options=hubopt.LayerOptions(signature="x"))
+
+
 def test_if_every_target_fails_nothing_is_written(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hubopt.targets.convert", convert_crashing)
     with pytest.raises(ExportError, match="no target gave an artifact\n  - onnx: export: "):
         hubopt.export(tiny, ["onnx"], tmp_path / "out", rounds=0)
-    assert list(tmp_path.iterdir()) == []
+    assert [each.name for each in tmp_path.iterdir()] == []
 
 
 def test_parity_alone_that_fails_has_its_own_exit_code(
@@ -195,8 +268,6 @@ def test_verify_sees_an_artifact_that_is_another_model(
     tiny_bundle: hubopt.Bundle, tmp_path: Path
 ) -> None:
     """A hand-made manifest with a good digest does not help an artifact that is wrong."""
-    from dataclasses import replace
-
     from hubopt.bundle import write_manifest
     from hubopt.digest import sha256
     from hubopt.testing import write_tiny_model
@@ -211,6 +282,30 @@ def test_verify_sees_an_artifact_that_is_another_model(
     write_manifest(copy, replace(manifest, targets=manifest.targets | {"onnx": forged}))
     (result,) = hubopt.verify(copy, ["onnx"])
     assert (result.status, result.stage) == ("failed", "parity")
+
+
+def test_a_damaged_artifact_does_not_stop_the_others(
+    tiny_bundle: hubopt.Bundle, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(tiny_bundle.path, tmp_path / "copy")
+    with (copy / "tflite" / "model.tflite").open("ab") as stream:
+        stream.write(b"\0")
+    tflite, onnx = hubopt.verify(copy, ["tflite", "onnx"])
+    assert (tflite.status, tflite.stage) == ("failed", "load")
+    assert "sha256" in str(tflite.reason)
+    assert onnx.status == "verified"
+
+
+def test_verify_works_on_a_bundle_that_cannot_be_written(
+    tiny_bundle: hubopt.Bundle, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(tiny_bundle.path, tmp_path / "copy")
+    before = sorted(copy.rglob("*"))
+    for each in [copy, *copy.rglob("*")]:
+        each.chmod(0o555 if each.is_dir() else 0o444)
+    (result,) = hubopt.verify(copy, ["onnx"])
+    assert result.status == "verified"
+    assert sorted(copy.rglob("*")) == before
 
 
 def test_bench_times_what_it_verified_beside_the_layer(tiny_bundle: hubopt.Bundle) -> None:

@@ -27,7 +27,6 @@ class Mine:
     summary = "a test's own"
     suffix = ".mine"
     source = "onnx"
-    tolerance = "fp32"
     builds_with = (Requirement(("surely_not_installed",), "pip install surely"),)
     runs_with = ()
 
@@ -36,6 +35,9 @@ class Mine:
 
     def export(self, source: object, path: object, options: object) -> object:
         raise NotImplementedError
+
+    def machine_problem(self) -> str | None:
+        return None
 
     def runner(self, artifact: object) -> object:
         raise NotImplementedError
@@ -66,8 +68,8 @@ def test_an_unknown_target_lists_the_known_ones() -> None:
     ("value", "told"),
     [
         ("no_such_module:X", "does not import: ModuleNotFoundError"),
-        ("pathlib:Path", "is no exporter of that name"),
-        (f"{__name__}:Round", "is no exporter of that name"),
+        ("pathlib:Path", "Path lacks .*summary"),
+        (f"{__name__}:Round", "name is 'round', registered is 'mine'"),
     ],
 )
 def test_a_broken_exporter_is_an_error_with_its_name(only, value: str, told: str) -> None:  # type: ignore[no-untyped-def]

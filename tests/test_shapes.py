@@ -121,26 +121,44 @@ def open_shape(tensor: tf.Tensor) -> tf.Tensor:
     return tf.reshape(tensor, tf.random.shuffle(tf.shape(tensor)) * 0 + tf.shape(tensor))
 
 
-def test_what_the_trace_leaves_open_is_taken_from_calls_that_agree() -> None:
-    spec = hubopt.resolve(layer(open_shape, (2, 3)))
-    assert origins(spec.outputs[0]) == [(2, "sample"), (3, "sample")]
+def test_what_the_trace_leaves_open_is_asked_for_with_what_samples_gave() -> None:
+    told = (
+        r"output output_0: the trace gives \?x\?; every sample gave 2x3; "
+        r"if it is the same for every input, say --output-shape output_0=NxN"
+    )
+    with pytest.raises(SpecError, match=told):
+        hubopt.resolve(layer(open_shape, (2, 3)))
+    spec = hubopt.resolve(layer(open_shape, (2, 3)), Hints.parse(output_shapes=["2x3"]))
+    assert origins(spec.outputs[0]) == [(2, "flag"), (3, "flag")]
 
 
-def test_an_output_whose_shape_depends_on_the_data_is_never_guessed() -> None:
-    data_dependent = layer(lambda x: tf.boolean_mask(x, x > 0.5), (64,))
-    with pytest.raises(SpecError, match=r"settle \? only; say --output-shape output_0=N"):
+@pytest.mark.parametrize(
+    ("keep", "seen"),
+    [(0.5, ""), (100.0, "; every sample gave 0"), (-100.0, "; every sample gave 64")],
+)
+def test_a_shape_that_depends_on_the_data_is_never_guessed(keep: float, seen: str) -> None:
+    data_dependent = layer(lambda x: tf.boolean_mask(x, x > keep), (64,))
+    with pytest.raises(SpecError) as caught:
         hubopt.resolve(data_dependent)
-    spec = hubopt.resolve(data_dependent, Hints.parse(output_shapes=["32"]))
-    assert origins(spec.outputs[0]) == [(32, "flag")]
+    assert f"the trace gives ?{seen}; if it is" in str(caught.value)
+
+
+def test_an_input_too_large_to_sample_is_refused_before_it_is_drawn() -> None:
+    with pytest.raises(SpecError, match="100000000000x3 is 1200.0 GB a sample; at most 2.1 GB"):
+        hubopt.resolve(layer(), Hints(batch=10**11))
 
 
 def test_a_layer_that_does_not_take_the_inputs_says_so() -> None:
-    with pytest.raises(TraceError, match="calling it with x: float32 1x3 fails: ValueError"):
+    told = "calling it with x: float32 1x3 fails: ValueError: Dimensions must be equal"
+    with pytest.raises(TraceError, match=told):
         hubopt.resolve(layer(lambda x: tf.matmul(x, tf.zeros([4, 4]))))
 
 
 def test_a_wrong_output_shape_of_the_layer_is_an_error() -> None:
-    with pytest.raises(TraceError, match="calling it with x: float32 1x3 fails: ValueError"):
+    told = (
+        "calling it with x: float32 1x3 fails: ValueError: Dimension 1 in both shapes must be equal"
+    )
+    with pytest.raises(TraceError, match=told):
         hubopt.resolve(layer(output_shape=[4]))
 
 

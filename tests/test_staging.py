@@ -39,6 +39,19 @@ def test_what_is_there_already_is_left_alone(tmp_path: Path, kind: str) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_what_appears_meanwhile_is_left_alone(tmp_path: Path, kind: str) -> None:
+    output = tmp_path / "out"
+
+    def raced() -> None:
+        with staging(output):
+            output.mkdir() if kind == "folder" else output.write_text("theirs")
+
+    with pytest.raises(UsageError, match="something has appeared there meanwhile"):
+        raced()
+    assert [each.name for each in tmp_path.iterdir()] == ["out"]
+
+
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (

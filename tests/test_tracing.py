@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 import hubopt
-from hubopt.errors import UncompilableError
+from hubopt.errors import TraceError, UncompilableError
 from hubopt.exporter import OpUse, Program
 from hubopt.tf_private import compiled_functions
 from hubopt.tracing import trace
@@ -155,6 +155,12 @@ def test_a_table_outside_the_graph_is_seen(tmp_path: Path) -> None:
     assert not program.frozen_graph.exists()
     reloaded = tf.saved_model.load(str(program.saved_model))  # the table came along
     assert reloaded(tf.constant([[1, 2, 3]] * 2)).numpy().tolist() == [[10, 20, -1]] * 2
+
+
+def test_a_layer_that_keeps_state_is_refused_by_name(tmp_path: Path) -> None:
+    counter = tf.Variable(0.0)
+    with pytest.raises(TraceError, match=r"changes its own variables .*AssignAddVariableOp"):
+        program_of(lambda x: x + counter.assign_add(1.0), tmp_path)
 
 
 def test_off_never_compiles(tmp_path: Path) -> None:

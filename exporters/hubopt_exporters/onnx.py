@@ -16,7 +16,6 @@ from hubopt.exporter import (
     Requirement,
     Source,
     Tensors,
-    ToleranceClass,
     host_obstacles,
     require_program,
 )
@@ -36,7 +35,6 @@ class OnnxExporter:
     summary = "ONNX model, run with onnxruntime"
     suffix = ".onnx"
     source = PROGRAM
-    tolerance: ToleranceClass = "fp32"
     builds_with = _CONVERTER
     runs_with = (_RUNTIME,)
 
@@ -76,8 +74,13 @@ class OnnxExporter:
             self.name,
             path,
             program.spec,
+            "fp32",
             {"tf2onnx": tf2onnx.__version__, "onnx": onnx.__version__, "opset": options.opset},
         )
+
+    def machine_problem(self) -> str | None:
+        """Return None: any machine can run it."""
+        return None
 
     def runner(self, artifact: Artifact) -> OnnxRunner:
         """Load the model."""

@@ -17,15 +17,12 @@ from hubopt.exporter import (
     Requirement,
     Source,
     Tensors,
-    ToleranceClass,
     culprits,
     require_program,
 )
+from hubopt.serving import SIGNATURE, is_compiled
 
 _TENSORFLOW = Requirement(("tensorflow",), "pip install tensorflow")
-_SIGNATURE = "serving_default"
-_MUST_COMPILE = "_XlaMustCompile"
-"""The attribute by which a reloaded function is still compiled; TensorFlow has no accessor."""
 
 
 class SavedModelExporter:
@@ -35,7 +32,6 @@ class SavedModelExporter:
     summary = "TensorFlow SavedModel, compiled by XLA on load"
     suffix = ""
     source = PROGRAM
-    tolerance: ToleranceClass = "xla"
     builds_with = (_TENSORFLOW,)
     runs_with = (_TENSORFLOW,)
 
@@ -63,27 +59,32 @@ class SavedModelExporter:
             from hubopt_exporters.frozen import as_module
 
             root, serving = as_module(program, jit_compile=program.compiled)
-            tf.saved_model.save(root, str(path), signatures={_SIGNATURE: serving})
+            tf.saved_model.save(root, str(path), signatures={SIGNATURE: serving})
         else:
             shutil.copytree(program.saved_model, path)
-        compiled = _is_compiled(tf.saved_model.load(str(path)))
-        if compiled != program.compiled:
+        compiled = is_compiled(tf.saved_model.load(str(path)))
+        if program.compiled and not compiled:
             raise ExportError(
                 "savedmodel artifact",
-                f"after reloading, jit_compile is {compiled}",
-                f"jit_compile {program.compiled}, as traced",
+                "after reloading, it is not compiled",
+                "jit_compile=True, as traced",
                 "report this: TensorFlow has changed how the attribute is stored",
             )
         return Artifact(
             self.name,
             path,
             program.spec,
+            "xla" if compiled else "fp32",
             {
                 "tensorflow": tf.__version__,
                 "jit_compile": compiled,
                 "weights": "constants" if options.freeze else "variables",
             },
         )
+
+    def machine_problem(self) -> str | None:
+        """Return None: any machine can run it."""
+        return None
 
     def runner(self, artifact: Artifact) -> SavedModelRunner:
         """Load the SavedModel."""
@@ -101,7 +102,7 @@ class SavedModelRunner:
         self._spec = artifact.spec
         # The loaded object owns the variables: it must outlive the signature.
         self._loaded = tf.saved_model.load(str(artifact.path))
-        self._function = self._loaded.signatures[_SIGNATURE]
+        self._function = self._loaded.signatures[SIGNATURE]
         self.device = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
 
     def run(self, inputs: Tensors) -> dict[str, Any]:
@@ -111,8 +112,3 @@ class SavedModelRunner:
             for each in self._spec.inputs
         }
         return {name: tensor.numpy() for name, tensor in self._function(**tensors).items()}
-
-
-def _is_compiled(loaded: Any) -> bool:
-    library = loaded.signatures[_SIGNATURE].graph.as_graph_def().library
-    return any(function.attr[_MUST_COMPILE].b for function in library.function)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,6 @@ from hubopt.exporter import (
     Requirement,
     Source,
     Tensors,
-    ToleranceClass,
     not_runnable,
     require_artifact,
 )
@@ -39,7 +39,6 @@ class TensorRTExporter:
     summary = "TensorRT engine, built from the ONNX model"
     suffix = ".engine"
     source = "onnx"
-    tolerance: ToleranceClass = "fp32"
     builds_with = (_TENSORRT,)
     runs_with = (_TENSORRT, _CUDA)
 
@@ -73,8 +72,16 @@ class TensorRTExporter:
             raise _failed(f"the builder gives no engine: {log.text()}")
         path.write_bytes(engine)
         return Artifact(
-            self.name, path, onnx.spec, {"builder": builder_name, "version": trt.__version__}
+            self.name,
+            path,
+            onnx.spec,
+            "fp32",
+            {"builder": builder_name, "version": trt.__version__},
         )
+
+    def machine_problem(self) -> str | None:
+        """Return why there is no usable GPU."""
+        return gpu_problem()
 
     def runner(self, artifact: Artifact) -> TensorRTRunner:
         """Load the engine on the GPU."""
@@ -85,6 +92,14 @@ class TensorRTExporter:
                 problem,
                 "an NVIDIA GPU that TensorRT supports",
                 "run `hubopt verify BUNDLE --target trt` on a machine that has one",
+            )
+        builder = str(artifact.details["builder"])
+        if not importlib.util.find_spec(builder):
+            raise not_runnable(
+                artifact,
+                f"it was built with {builder}, which is not installed here",
+                f"{builder} {artifact.details['version']}",
+                "install that, or export on this machine",
             )
         return TensorRTRunner(artifact)
 
@@ -149,19 +164,22 @@ class TensorRTRunner:
                 "export on the machine where the engine will run",
             )
         self._context = self._engine.create_execution_context()
+        self._inputs = [each.name for each in artifact.spec.inputs]
+        self._outputs = [each.name for each in artifact.spec.outputs]
+        held = {self._engine.get_tensor_name(at) for at in range(self._engine.num_io_tensors)}
+        if held != {*self._inputs, *self._outputs}:
+            raise _failed(f"the engine's tensors are {sorted(held)}")
         self._stream = self._check(cuda.cudaStreamCreate())
-        self._inputs: list[str] = []
+        weakref.finalize(self, cuda.cudaStreamDestroy, self._stream)
         self._host: dict[str, Any] = {}
         self._device: dict[str, int] = {}
-        for at in range(self._engine.num_io_tensors):
-            name = self._engine.get_tensor_name(at)
+        for name in (*self._inputs, *self._outputs):
             dtype = trt.nptype(self._engine.get_tensor_dtype(name))
             array = np.empty(tuple(self._engine.get_tensor_shape(name)), dtype)
-            if self._engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT:
-                self._inputs.append(name)
-            self._host[name] = array
-            self._device[name] = self._check(cuda.cudaMalloc(max(array.nbytes, 1)))
-            self._context.set_tensor_address(name, self._device[name])
+            address = self._check(cuda.cudaMalloc(max(array.nbytes, 1)))
+            weakref.finalize(self, cuda.cudaFree, address)
+            self._host[name], self._device[name] = array, address
+            self._context.set_tensor_address(name, address)
 
     def run(self, inputs: Tensors) -> dict[str, Any]:
         """Copy the inputs in, execute, copy the outputs out."""
@@ -169,16 +187,15 @@ class TensorRTRunner:
 
         cuda = self._cuda
         for name in self._inputs:
-            np.copyto(self._host[name], inputs[name])
+            np.copyto(self._host[name], inputs[name], casting="no")
             self._copy(self._device[name], self._host[name], to_device=True)
         if not self._context.execute_async_v3(int(self._stream)):
             raise _failed("the engine does not execute")
         self._check(cuda.cudaStreamSynchronize(self._stream))
         outputs = {}
-        for name, array in self._host.items():
-            if name not in self._inputs:
-                self._copy(self._device[name], array, to_device=False)
-                outputs[name] = array.copy()
+        for name in self._outputs:
+            self._copy(self._device[name], self._host[name], to_device=False)
+            outputs[name] = self._host[name].copy()
         return outputs
 
     def _copy(self, device: int, host: Any, to_device: bool) -> None:

@@ -18,7 +18,6 @@ from hubopt.exporter import (
     Requirement,
     Source,
     Tensors,
-    ToleranceClass,
     host_obstacles,
     not_runnable,
     require_program,
@@ -37,7 +36,6 @@ class TFLiteExporter:
     summary = "TFLite flatbuffer, run with LiteRT"
     suffix = ".tflite"
     source = PROGRAM
-    tolerance: ToleranceClass = "fp32"
     builds_with = (_TENSORFLOW,)
     runs_with = (_LITERT,)
 
@@ -68,8 +66,13 @@ class TFLiteExporter:
             self.name,
             path,
             program.spec,
+            "fp32",
             {"tensorflow": tf.__version__, "select_tf_ops": options.select_tf_ops},
         )
+
+    def machine_problem(self) -> str | None:
+        """Return None: any machine can run it."""
+        return None
 
     def runner(self, artifact: Artifact) -> TFLiteRunner:
         """Load the flatbuffer."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hubopt.cli.common import AllowUnverified, Json, out, progress, tells_errors
+from hubopt.cli.common import AllowUnverified, Json, out, progress, split_names, tells_errors
 from hubopt.cli.verify import Bundle, Targets
 from hubopt.latency.protocol import ROUNDS
 from hubopt.pipeline import bench as run_bench
@@ -24,8 +24,7 @@ def bench(
     json: Json = False,
 ) -> None:
     """Time a bundle's artifacts here, in turn with the eager layer; what is timed is verified."""
-    names = [name for each in target or () for name in each.split(",") if name]
-    results = run_bench(bundle, names, rounds, progress)
+    results = run_bench(bundle, split_names(target), rounds, progress)
     if json:
         print(results_document(results, str(bundle), allow_unverified))
     else:

@@ -36,9 +36,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard outpu
 AllowUnverified = Annotated[
     bool, typer.Option("--allow-unverified", help="Exit 0 for artifacts nothing here can run.")
 ]
-Signature = Annotated[
-    str | None, typer.Option(help="Export this signature, not the model's own call.")
-]
+Signature = Annotated[str | None, typer.Option(help="Call this signature, not the model itself.")]
 OutputKey = Annotated[str | None, typer.Option(help="Keep this output of the signature only.")]
 Tag = Annotated[list[str] | None, typer.Option(help="Load the graph with this tag.")]
 InputShape = Annotated[
@@ -52,6 +50,11 @@ Dtype = Annotated[
     list[str] | None, typer.Option(metavar="[NAME=]DTYPE", help="Where the model declares none.")
 ]
 Batch = Annotated[int | None, typer.Option(help="The batch dimension where it is open; else 1.")]
+
+
+def split_names(values: list[str] | None) -> list[str]:
+    """Return names that were given comma-separated, repeated, or both."""
+    return [name for value in values or () for name in value.split(",") if name]
 
 
 def tells_errors(verb: Callable[P, R]) -> Callable[P, R]:

@@ -21,6 +21,7 @@ from hubopt.cli.common import (
     Tag,
     out,
     progress,
+    split_names,
     talk,
     tells_errors,
 )
@@ -76,7 +77,7 @@ def export(
     """Export a model, prove each artifact against the eager layer, time it, say what was done."""
     bundle = run_export(
         handle,
-        [name for each in target for name in each.split(",") if name],
+        split_names(target),
         output,
         hints=Hints.parse(input_shape or (), dtype or (), output_shape or (), batch),
         layer_options=LayerOptions(signature, output_key, tuple(tag or ())),

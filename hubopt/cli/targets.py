@@ -20,15 +20,16 @@ def targets(json: Json = False) -> None:
         print(to_json({row["target"]: row for row in rows}))
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("target", "builds", "runs", "from", "what it is", "to install"):
+    for heading in ("target", "builds", "runs", "from", "what it is", "found", "missing"):
         table.add_column(heading)
     for row in rows:
         table.add_row(
             row["target"],
             "yes" if row["builds"] else "no",
-            "yes" if row["runs"] else "no",
+            row["machine_problem"] or ("yes" if row["runs"] else "no"),
             row["source"],
             row["summary"],
+            ", ".join(row["found"]) or "-",
             row["install"] or "-",
         )
     out.print(table)
@@ -42,19 +43,24 @@ def _describe(name: str) -> dict[str, Any]:
             "target": name,
             "builds": False,
             "runs": False,
+            "machine_problem": None,
             "source": "?",
             "summary": error.found,
+            "found": [],
             "install": error.way_out,
         }
     to_build = registry.missing(
         each for one in registry.with_sources([name]) for each in one.builds_with
     )
     to_run = registry.missing(exporter.runs_with)
+    problem = exporter.machine_problem() if not to_run else None
     return {
         "target": name,
         "builds": not to_build,
-        "runs": not to_run,
+        "runs": not to_run and problem is None,
+        "machine_problem": problem,
         "source": exporter.source,
         "summary": exporter.summary,
+        "found": registry.versions((*exporter.builds_with, *exporter.runs_with)),
         "install": "; ".join(dict.fromkeys(each.install for each in (*to_build, *to_run))),
     }

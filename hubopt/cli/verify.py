@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hubopt.cli.common import AllowUnverified, Json, out, progress, tells_errors
+from hubopt.cli.common import AllowUnverified, Json, out, progress, split_names, tells_errors
 from hubopt.pipeline import verify as run_verify
 from hubopt.report.document import results_document
 from hubopt.report.terminal import results_table
@@ -30,8 +30,7 @@ def verify(
     json: Json = False,
 ) -> None:
     """Run a bundle's artifacts here and judge them against the layer's stored outputs."""
-    names = [name for each in target or () for name in each.split(",") if name]
-    results = run_verify(bundle, names, progress)
+    results = run_verify(bundle, split_names(target), progress)
     if json:
         print(results_document(results, str(bundle), allow_unverified))
     else:

@@ -95,7 +95,7 @@ def judge(
         f"output {output.name}, sample {at}: {_describe(difference)}"
         for output in outputs
         for at, difference in enumerate(output.differences)
-        if difference.problem or difference.mismatches
+        if difference.problem or difference.mismatches or not difference.elements
     ]
     return Parity(not problems, tuple(problems), outputs, tolerance, len(reference))
 
@@ -124,6 +124,8 @@ def _spec_form(spec: TensorSpec) -> str:
 def _describe(difference: Difference) -> str:
     if difference.problem:
         return difference.problem
+    if not difference.elements:
+        return "it has no elements, so nothing was compared"
     return (
         f"{difference.mismatches} of {difference.elements} elements differ by more than allowed, "
         f"the worst at {difference.worst_index} by {difference.worst:.3g} times the bound "

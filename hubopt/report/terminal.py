@@ -19,8 +19,8 @@ def results_table(results: tuple[TargetResult, ...]) -> RenderableType:
     """One row a target: status, errors, size, load, latency; then the reasons."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("target", "status", "worst error"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("size", "load", "p50", "vs layer"):
+        table.add_column(heading, no_wrap=heading != "worst error")
+    for heading in ("size", "load", "first", "p50", "vs layer"):
         table.add_column(heading, justify="right", no_wrap=True)
     for result in results:
         latency = result.latency
@@ -30,6 +30,7 @@ def results_table(results: tuple[TargetResult, ...]) -> RenderableType:
             _errors(result),
             _size(result.size_bytes),
             _ms(latency.artifact.load_ms if latency else None),
+            _ms(latency.artifact.first_ms if latency else None),
             _ms(latency.artifact.p50_ms if latency else None),
             _ratio(latency),
         )
@@ -70,7 +71,8 @@ def inspection_report(inspection: Inspection) -> RenderableType:
         Text(f"sha256      {inspection.digest or '-'}"),
         Text(f"parameters  {model.parameters:,} ({_size(model.parameters_bytes)})"),
         Text(f"calls       {called}"),
-        _tensor_table("declared", model.declared),
+        _tensor_table("input", model.declared),
+        _tensor_table("output", model.outputs),
     ]
     parts += [_signature_line(each) for each in model.signatures]
     if model.spec is not None:
@@ -83,7 +85,7 @@ def inspection_report(inspection: Inspection) -> RenderableType:
         parts.append(
             Text(f"  {name}: blocked: {tell(obstacles)}", style="red")
             if obstacles
-            else Text(f"  {name}: nothing known blocks it", style="green")
+            else Text(f"  {name}: no string, table or XLA gap blocks it", style="green")
         )
     return Group(*parts)
 
@@ -124,6 +126,7 @@ def _layer_row(latency: Latency) -> tuple[str | Text, ...]:
         "",
         "",
         _ms(layer.load_ms if layer else None),
+        _ms(layer.first_ms if layer else None),
         _ms(layer.p50_ms if layer else None),
         "1.00x" if layer else "-",
     )

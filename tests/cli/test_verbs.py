@@ -55,6 +55,9 @@ def test_a_target_whose_runtime_is_missing(
     listed = hubopt("targets", "--json", env=environment).json
     assert listed["onnx"]["builds"] is True
     assert listed["onnx"]["runs"] is False
+    assert listed["trt"]["runs"] is HAS_GPU
+    assert (listed["trt"]["machine_problem"] is None) == HAS_GPU
+    assert any(each.startswith("ai-edge-litert ") for each in listed["tflite"]["found"])
     assert listed["onnx"]["install"] == "pip install onnxruntime"
     assert listed["tflite"]["runs"] is True
     assert "pip install onnxruntime" in hubopt("targets", env=environment).out
@@ -95,6 +98,7 @@ def test_bench_prints_the_table(hubopt: Callable[..., Ran], tiny_bundle: Bundle)
         "error",
         "size",
         "load",
+        "first",
         "p50",
         "vs",
         "layer",
@@ -123,7 +127,7 @@ def test_version(hubopt: Callable[..., Ran]) -> None:
     assert hubopt("--version").out.strip() == package.__version__
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_an_interrupted_export_leaves_nothing(tiny: Path, tmp_path: Path, number: int) -> None:
     command = [sys.executable, "-m", "hubopt", "export", str(tiny), "-t", "onnx,tflite", "-o"]
     process = subprocess.Popen(

@@ -64,7 +64,7 @@ class Overwriting(OnnxExporter):
     ("exporter", "told"),
     [
         (Swapped(), "the artifact is not the layer"),
-        (Elsewhere(), "nothing was written at the path asked for"),
+        (Elsewhere(), "the artifact says it is at .*nothing was written at the path"),
         (Overwriting(), "the artifact is not the layer"),
     ],
     ids=["swapped", "elsewhere", "overwriting"],
@@ -75,5 +75,5 @@ def test_a_faulty_exporter_does_not_conform(exporter: Exporter, told: str, tmp_p
 
 
 def test_half_an_exporter_does_not_conform(tmp_path: Path) -> None:
-    with pytest.raises(AssertionError, match="lacks attributes or methods"):
+    with pytest.raises(AssertionError, match="object lacks builds_with, export, "):
         assert_conforms(object(), tmp_path)  # type: ignore[arg-type]

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -5,9 +6,33 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import hubopt
+from hubopt.errors import ExportError
 from hubopt.exporter import Options, OpUse, Program
+from hubopt.serving import is_compiled
 from hubopt.tracing import trace
-from hubopt_exporters.savedmodel import SavedModelExporter, _is_compiled
+from hubopt_exporters.savedmodel import SavedModelExporter
+
+
+def test_a_compiled_function_inside_does_not_make_it_compiled(tmp_path: Path) -> None:
+    inner = tf.function(lambda x: x * 2, jit_compile=True)
+    spec = tf.TensorSpec([2], tf.float32, name="x")
+    layer = hubopt.KerasLayer(tf.function(lambda x: inner(x) + 1, input_signature=[spec]))
+    program = trace(layer, hubopt.resolve(layer), tmp_path / "program", "off")
+    artifact = SavedModelExporter().export(program, tmp_path / "m", Options(xla="off"))
+    assert artifact.details["jit_compile"] is False
+    assert artifact.tolerance == "fp32"
+
+
+def test_a_lost_attribute_is_seen(
+    tiny_program: tuple[Any, Program], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer, program = tiny_program
+    plain = trace(layer, program.spec, tmp_path / "program", "off")
+    lost = replace(plain, compiled=True)
+    with pytest.raises(ExportError, match="after reloading, it is not compiled"):
+        SavedModelExporter().export(lost, tmp_path / "m", Options())
+
 
 STRIP = OpUse("StringStrip", 2, "node", string=True, resource=False, xla=False, generic=False)
 PASS = OpUse("Identity", 9, "node", string=True, resource=False, xla=False, generic=True)
@@ -23,7 +48,8 @@ def test_it_is_static_and_compiled_after_reloading(
     artifact = exporter.export(program, tmp_path / "m", Options(freeze=freeze))
     assert artifact.details["jit_compile"] is True
     loaded = tf.saved_model.load(str(artifact.path))
-    assert _is_compiled(loaded)
+    assert is_compiled(loaded)
+    assert artifact.tolerance == "xla"
     files = list((artifact.path / "variables").glob("variables.data*"))
     assert artifact.details["weights"] == ("constants" if freeze else "variables")
     assert (sum(each.stat().st_size for each in files) > 2 * 8 * 8 * 4) == (not freeze)
@@ -41,6 +67,7 @@ def test_a_program_that_is_not_compiled_says_so(
     plain = trace(layer, program.spec, tmp_path / "program", "off")
     artifact = SavedModelExporter().export(plain, tmp_path / "m", Options(xla="off"))
     assert artifact.details["jit_compile"] is False
+    assert artifact.tolerance == "fp32"
 
 
 @pytest.mark.parametrize(

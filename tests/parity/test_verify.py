@@ -73,3 +73,11 @@ def test_missing_samples_never_pass(actual: list[dict[str, np.ndarray]]) -> None
 
 def test_nothing_compared_is_no_success() -> None:
     assert not judge(SPEC, [], [], TOLERANCE).passed
+
+
+def test_an_output_without_elements_proves_nothing() -> None:
+    empty = ModelSpec((tensor("x", 1),), (tensor("boxes", 0, 4),), "x", "boxes")
+    nothing = [{"boxes": np.zeros((0, 4), np.float32)}]
+    parity = judge(empty, nothing, nothing, TOLERANCE)
+    assert not parity.passed
+    assert "nothing was compared" in parity.problems[0]

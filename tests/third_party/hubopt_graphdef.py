@@ -13,7 +13,6 @@ class GraphDefExporter:
     summary = "frozen GraphDef, run by TensorFlow"
     suffix = ".pb"
     source = PROGRAM
-    tolerance = "fp32"
     builds_with = _TENSORFLOW
     runs_with = _TENSORFLOW
 
@@ -30,7 +29,10 @@ class GraphDefExporter:
                 s.name: t for s, t in zip(spec.outputs, program.output_tensors, strict=True)
             },
         }
-        return Artifact(self.name, path, spec, {"tensors": json.dumps(names)})
+        return Artifact(self.name, path, spec, "fp32", {"tensors": json.dumps(names)})
+
+    def machine_problem(self):
+        return None
 
     def runner(self, artifact):
         return GraphDefRunner(artifact)

@@ -1,0 +1,56 @@
+"""Who may import whom, where import-linter's lists could silently fall behind."""
+
+import ast
+from pathlib import Path
+
+import pytest
+import tomllib
+
+ROOT = Path(__file__).resolve().parents[1]
+CONTRACT = {"hubopt.exporter", "hubopt.spec", "hubopt.structure", "hubopt.errors", "hubopt.serving"}
+EXPORTERS = sorted((ROOT / "exporters" / "hubopt_exporters").glob("*.py"))
+
+
+def imported(source: str) -> set[str]:
+    """Return the modules that ``source`` imports, inside functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+@pytest.mark.parametrize("path", EXPORTERS, ids=lambda path: path.stem)
+def test_exporters_see_the_contract_only(path: Path) -> None:
+    seen = {each for each in imported(path.read_text()) if each.split(".")[0] == "hubopt"}
+    assert seen <= CONTRACT
+
+
+def test_this_check_sees_imports_inside_functions() -> None:
+    assert imported("def f():\n    from hubopt.session import x") == {"hubopt.session"}
+
+
+def test_no_private_module_of_another_library_outside_its_own_room() -> None:
+    rooms = {"tf_private.py"}
+    for path in [*EXPORTERS, *(ROOT / "hubopt").rglob("*.py")]:
+        private = {each for each in imported(path.read_text()) if ".python." in f"{each}."}
+        assert not private or path.name in rooms, f"{path.name}: {private}"
+
+
+def test_every_module_stands_in_the_layers_of_import_linter() -> None:
+    tomllib = pytest.importorskip("tomllib")  # from Python 3.11 on
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    (layers,) = (
+        each["layers"]
+        for each in settings["tool"]["importlinter"]["contracts"]
+        if each["type"] == "layers"
+    )
+    listed = {name.strip() for layer in layers for name in layer.split("|")}
+    modules = {
+        f"hubopt.{path.stem}"
+        for path in (ROOT / "hubopt").iterdir()
+        if (path.suffix == ".py" or (path / "__init__.py").is_file()) and path.stem[0] != "_"
+    }
+    assert listed == modules
