@@ -6,6 +6,7 @@ Importing this module imports TensorFlow: `hubopt.KerasLayer` does so when first
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,6 +24,7 @@ from hubopt.structure import pack, unpack
 from hubopt.tf_private import MetaGraph, read_meta_graphs, switch_autocast_off
 
 _KERAS_HEADING = "Exception encountered when calling"
+_AUTOGRAPH_HEADING = "in user code:"
 
 
 class KerasLayer(hub.KerasLayer):  # type: ignore[misc]  # tensorflow_hub is untyped
@@ -140,9 +142,11 @@ def _choose_graph(handle: Handle, tags: tuple[str, ...]) -> MetaGraph:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the telling line of an error's text: the first one below Keras's own heading."""
+    """Return the telling line of an error's text, below the headings of Keras and AutoGraph."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     telling = [line for line in lines if not line.startswith(_KERAS_HEADING)]
+    if telling and telling[0] == _AUTOGRAPH_HEADING:  # a traceback follows, the error ends it
+        telling = [line for line in telling if re.match(r"\w*(Error|Exception): ", line)] or telling
     return telling[0] if telling else type(error).__name__
 
 

@@ -4,7 +4,6 @@ import ast
 from pathlib import Path
 
 import pytest
-import tomllib
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTRACT = {"hubopt.exporter", "hubopt.spec", "hubopt.structure", "hubopt.errors", "hubopt.serving"}

@@ -17,7 +17,7 @@ def export(hubopt: Callable[..., Ran], tmp_path: Path) -> Callable[..., Ran]:
 
     def run(handle: object, *arguments: object, target: str = "onnx", **options: Any) -> Ran:
         place = tmp_path / "place"
-        place.mkdir()
+        place.mkdir(exist_ok=True)
         ran = hubopt(
             "export",
             handle,
@@ -107,7 +107,6 @@ def test_every_wrong_shape_and_dtype_at_once(export: Callable[..., Ran], tiny: P
         (["--samples", "0"], "samples: 0"),
         (["--seed", "-1"], "seed: -1"),
         (["--batch", "100000000000"], "GB a sample"),
-        (["--output-key", "sum"], "is not a dict"),
         (["--xla", "maybe"], "'maybe' is not one of 'require', 'auto', 'off'"),
     ],
 )
@@ -129,6 +128,17 @@ def test_an_output_that_exists_is_left_alone(
     assert "out: it exists already" in ran.err
     assert [each.name for each in tmp_path.iterdir()] == ["out"]
     assert (tmp_path / "out" / "mine").read_text() == "precious"
+
+
+def test_an_unknown_output_key_lists_those_there_are(
+    export: Callable[..., Ran], tiny: Path
+) -> None:
+    ran = export(tiny, "--output-key", "nope")
+    assert ran.code == 5
+    assert "ValueError: KerasLayer output does not contain the output key nope" in ran.err
+    ran = export(tiny, "--output-key", "nope", "--signature", "serving_default")
+    assert ran.code == 2
+    assert "expected: one of: difference, sum" in ran.err
 
 
 def test_an_output_inside_the_model_is_refused(hubopt: Callable[..., Ran], tiny: Path) -> None:
@@ -195,7 +205,7 @@ def test_a_string_model_goes_where_strings_can(
 ) -> None:
     ran = hubopt(
         "export", quickspacer, "-t", "savedmodel,onnx", "-o", tmp_path / "out", "--json",
-        "--signature", "serving_default", "--xla", "auto", "--rounds", 0,
+        "--signature", "serving_default", "--xla", "auto", "--rounds", 0, "--output-shape", 1,
     )  # fmt: skip
     assert ran.code == 5
     targets = ran.json["targets"]
