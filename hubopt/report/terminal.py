@@ -17,7 +17,8 @@ _STYLES = {"verified": "green", "unverified": "yellow", "failed": "red"}
 
 def results_table(results: tuple[TargetResult, ...]) -> RenderableType:
     """One row a target: status, errors, size, load, latency; then the reasons."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    # One space between columns, so that names of a dozen letters fit a terminal of 80 columns.
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for heading in ("target", "status", "worst error"):
         table.add_column(heading, no_wrap=heading != "worst error")
     for heading in ("size", "load", "first", "p50", "vs layer"):
