@@ -53,5 +53,5 @@ clean:
 	touch $@
 
 .venv/.dev: .venv/.installed
-	$(BIN)/pip install --quiet --group dev hatchling
+	$(BIN)/pip install --quiet --group dev
 	touch $@
