@@ -12,7 +12,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,11 @@ from typing import Any
 from hubopt.digest import sha256
 from hubopt.errors import BundleError
 from hubopt.exporter import Artifact, Options
+from hubopt.handles import LayerOptions
+from hubopt.latency.environment import describe
 from hubopt.results import TargetResult
 from hubopt.spec import Hints, ModelSpec
+from hubopt.version import __version__
 
 MANIFEST = "hubopt.json"
 INPUTS = "verification/inputs.npz"
@@ -30,7 +34,11 @@ LOGS = "logs"
 FORMAT = 1
 
 
-@dataclass(frozen=True, slots=True)
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """Everything a bundle says about itself.
 
@@ -38,36 +46,32 @@ class Manifest:
         format: The version of this layout.
         hubopt: The version that wrote it.
         created: When, in UTC.
+        environment: Machine and versions.
         handle: The URL, the folder's absolute path, or the name of a callable.
         digest: SHA-256 of the model; None for a callable.
-        signature: The signature that was exported, None for the model's own call.
-        output_key: The output that was kept, None for all.
-        tags: The tags of the graph that was loaded.
+        layer: Which part of the model was exported; the signature is the one that was called.
         hints: What the user said about shapes.
         options: What the user asked of the exporters.
         spec: The inputs and outputs, with the origin of every dimension.
         seed: The seed of the samples.
         inputs_sha256: Digest of the samples.
         reference_sha256: Digest of the layer's outputs.
-        environment: Machine and versions.
         targets: What became of each target.
     """
 
-    format: int
-    hubopt: str
-    created: str
+    format: int = FORMAT
+    hubopt: str = __version__
+    created: str = field(default_factory=_now)
+    environment: dict[str, str] = field(default_factory=describe)
     handle: str
     digest: str | None
-    signature: str | None
-    output_key: str | None
-    tags: tuple[str, ...]
+    layer: LayerOptions
     hints: Hints
     options: Options
     spec: ModelSpec
     seed: int
     inputs_sha256: str
     reference_sha256: str
-    environment: dict[str, str]
     targets: dict[str, TargetResult]
 
 

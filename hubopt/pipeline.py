@@ -9,14 +9,13 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import datetime, timezone
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hubopt import registry
 from hubopt.arrays import write_samples
 from hubopt.bundle import (
-    FORMAT,
     INPUTS,
     LOGS,
     REFERENCE,
@@ -31,7 +30,6 @@ from hubopt.examine import Baseline, Kit, examine
 from hubopt.exporter import Exporter, Obstacle, Options
 from hubopt.handles import LayerOptions
 from hubopt.inspection import Inspection
-from hubopt.latency import environment
 from hubopt.latency.protocol import ROUNDS
 from hubopt.results import TargetResult, Verdict
 from hubopt.samples import SAMPLE_COUNT, SEED, draw
@@ -39,7 +37,6 @@ from hubopt.session import LayerSession, open_layer_session
 from hubopt.spec import Hints, ModelSpec
 from hubopt.staging import staging
 from hubopt.targets import Line, Progress, find_obstacles, quiet, run_targets, tell
-from hubopt.version import __version__
 from hubopt.worker import Worker
 
 Model = str | os.PathLike[str] | Callable[..., Any]
@@ -107,25 +104,19 @@ def export(
             baseline = Baseline(layer, None, rounds) if rounds else None
             line = Line(folder, program, options, kit, baseline, progress)
             results = run_targets(line, exporters, obstacles)
-            signature = layer.signature()
+            called = replace(layer_options, signature=layer.signature())
         if not any(each.path for each in results):
             raise _none_left(results)
         manifest = Manifest(
-            format=FORMAT,
-            hubopt=__version__,
-            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             handle=handle,
             digest=digest,
-            signature=signature,
-            output_key=layer_options.output_key,
-            tags=layer_options.tags,
+            layer=called,
             hints=hints,
             options=options,
             spec=spec,
             seed=seed,
             inputs_sha256=sha256(kit.inputs),
             reference_sha256=sha256(kit.reference),
-            environment=environment.describe(),
             targets={each.target: each for each in results},
         )
         write_manifest(folder, manifest)
@@ -272,8 +263,7 @@ def _open_baseline(bundle: Bundle, stack: ExitStack) -> tuple[LayerSession | Non
     try:
         log = stack.enter_context(_log_file())
         worker = stack.enter_context(Worker(log))
-        options = LayerOptions(manifest.signature, manifest.output_key, manifest.tags)
-        layer = worker.create(open_layer_session, manifest.handle, options)
+        layer = worker.create(open_layer_session, manifest.handle, manifest.layer)
         handle = layer.handle()
         if handle is None or handle.digest != manifest.digest:
             return None, f"{manifest.handle} has changed since the export"

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from hubopt.serving import SIGNATURE, argument_specs, make_root
 from hubopt.spec import ModelSpec
 from hubopt.structure import pack
 
+_REFERENCE_VARIABLES = frozenset({"Variable", "VariableV2"})
 _INERT_OPS = frozenset({"Const", "Assert", "NoOp"})
 """Operations that hold strings only as messages; every converter drops them."""
 
@@ -40,17 +42,8 @@ def trace(
     """
     folder = folder or _temporary_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    try:
+    with _telling_causes():
         return _trace(layer, spec, folder, xla)
-    except TraceError:
-        raise
-    except Exception as error:  # TensorFlow raises nearly every type there is
-        raise TraceError(
-            "layer",
-            f"TensorFlow cannot trace it: {type(error).__name__}: {first_line(error)}",
-            "a layer that can be traced and saved with static shapes",
-            "call the layer inside tf.function with these shapes to see the cause:\n" + str(spec),
-        ) from error
 
 
 def _trace(layer: Any, spec: ModelSpec, folder: Path, xla: XlaMode) -> Program:
@@ -99,17 +92,8 @@ def operations(layer: Any, structure: Any, signature: Iterable[Any]) -> tuple[Op
         return tf.nest.flatten(layer(pack(structure, by_name), training=False))
 
     function = tf.function(call, input_signature=specs, autograph=False)
-    try:
+    with _telling_causes():
         return tuple(_uses(_freeze(function.get_concrete_function()).graph.as_graph_def()))
-    except TraceError:
-        raise
-    except Exception as error:  # TensorFlow raises nearly every type there is
-        raise TraceError(
-            "layer",
-            f"TensorFlow cannot trace it: {type(error).__name__}: {first_line(error)}",
-            "a layer that can be traced",
-            "settle the open dimensions with --input-shape",
-        ) from error
 
 
 def uncompilable(ops: Iterable[OpUse]) -> UncompilableError:
@@ -123,6 +107,21 @@ def uncompilable(ops: Iterable[OpUse]) -> UncompilableError:
         "operations with an XLA kernel on this machine",
         "pass --xla auto (xla='auto') to write it uncompiled",
     )
+
+
+@contextmanager
+def _telling_causes() -> Iterator[None]:
+    try:
+        yield
+    except TraceError:
+        raise
+    except Exception as error:  # TensorFlow raises nearly every type there is
+        raise TraceError(
+            "layer",
+            f"TensorFlow cannot trace it: {type(error).__name__}: {first_line(error)}",
+            "a layer that can be traced, frozen and saved",
+            "call it inside a tf.function with the shapes of `hubopt inspect` to see the cause",
+        ) from error
 
 
 def _temporary_folder() -> Path:
@@ -150,17 +149,23 @@ def _freeze(concrete: Any) -> Any:
     try:
         return _inline(tf_private.freeze(concrete))
     except Exception as error:
-        writes = sorted(
-            {node.op for node in _nodes(concrete.graph.as_graph_def()) if _writes(node.op)}
-        )
-        if not writes:
-            raise
-        raise TraceError(
-            "layer",
-            f"it changes its own variables when it is called ({', '.join(writes)})",
-            "a layer that keeps no state between calls in inference mode",
-            "export a function of the model that takes the state and returns it",
-        ) from error
+        ops = {node.op for node in _nodes(concrete.graph.as_graph_def())}
+        writes = sorted(filter(_writes, ops))
+        if writes:
+            raise TraceError(
+                "layer",
+                f"it changes its own variables when it is called ({', '.join(writes)})",
+                "a layer that keeps no state between calls in inference mode",
+                "export a function of the model that takes the state and returns it",
+            ) from error
+        if ops & _REFERENCE_VARIABLES:
+            raise TraceError(
+                "layer",
+                "its variables are TensorFlow 1 reference variables, which cannot be frozen",
+                "resource variables",
+                "save the model again after tf.compat.v1.enable_resource_variables()",
+            ) from error
+        raise
 
 
 def _writes(op: str) -> bool:

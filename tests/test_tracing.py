@@ -9,6 +9,8 @@ import tensorflow as tf
 import hubopt
 from hubopt.errors import TraceError, UncompilableError
 from hubopt.exporter import OpUse, Program
+from hubopt.handles import LayerOptions, locate
+from hubopt.layer import open_layer
 from hubopt.tf_private import compiled_functions
 from hubopt.tracing import trace
 
@@ -161,6 +163,27 @@ def test_a_layer_that_keeps_state_is_refused_by_name(tmp_path: Path) -> None:
     counter = tf.Variable(0.0)
     with pytest.raises(TraceError, match=r"changes its own variables .*AssignAddVariableOp"):
         program_of(lambda x: x + counter.assign_add(1.0), tmp_path)
+
+
+@pytest.mark.parametrize("resource", [True, False])
+def test_a_tensorflow_1_model_is_traced_unless_its_variables_are_references(
+    tmp_path: Path, resource: bool
+) -> None:
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        x = v1.placeholder(tf.float32, [None, 4], name="x")
+        weights = v1.get_variable("w", [4, 2], use_resource=resource)
+        y = tf.matmul(x, weights)
+        session.run(v1.global_variables_initializer())
+        v1.saved_model.simple_save(session, str(tmp_path / "m"), {"x": x}, {"y": y})
+    layer = open_layer(locate(tmp_path / "m"), LayerOptions())
+    spec = hubopt.resolve(layer)
+    assert str(spec) == "in  x: float32 1x4\nout y: float32 1x2"
+    if resource:
+        assert trace(layer, spec, tmp_path / "program").compiled
+    else:
+        with pytest.raises(TraceError, match="are TensorFlow 1 reference variables"):
+            trace(layer, spec, tmp_path / "program")
 
 
 def test_off_never_compiles(tmp_path: Path) -> None:
