@@ -85,7 +85,8 @@ def inspect_layer(layer: Any, hints: Hints) -> OpenModel:
     import tensorflow as tf
 
     from hubopt.interface import read_interface
-    from hubopt.shapes import resolve, trace_outputs
+    from hubopt.outputs import trace_outputs
+    from hubopt.shapes import resolve
     from hubopt.tf_private import layer_signature
     from hubopt.tracing import operations
 

@@ -6,20 +6,17 @@ flag; it is never guessed. All problems are collected and raised at once.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hubopt.errors import SpecError, TraceError
+from hubopt.errors import SpecError
 from hubopt.interface import Declared, Interface, read_interface
-from hubopt.layer import first_line
-from hubopt.samples import draw
+from hubopt.outputs import sample_shapes, trace_outputs
 from hubopt.spec import Dim, Hints, MaybeShape, ModelSpec, Origin, TensorSpec, format_shape
-from hubopt.structure import Structure, leaves, name_leaves, pack, unpack
-from hubopt.tf_private import layer_input_hint, layer_output_hint, layer_output_key
+from hubopt.structure import Structure, leaves, unpack
+from hubopt.tf_private import layer_input_hint, layer_output_hint
 
-_log = logging.getLogger(__name__)
 _DEFAULT_BATCH = 1
 _MAX_INPUT_BYTES = 2**31 - 1
 """One input of one sample: parity draws several and keeps them in the bundle."""
@@ -219,7 +216,7 @@ def _outputs(
     flags = _by_name("--output-shape", dict(hints.output_shapes), names, "output", problems)
     layer_hints = _layer_output_hints(layer, structure, problems)
     fully_traced = all(traced[name].shape.is_fully_defined() for name in names)
-    sampled = {} if fully_traced else _sample_outputs(layer, interface, inputs, structure)
+    sampled = {} if fully_traced else sample_shapes(layer, interface, inputs, structure)
     specs = []
     for name in names:
         claims = []
@@ -262,16 +259,6 @@ def _output(
     return TensorSpec(name, dtype, tuple(dim for dim in merged if dim is not None), "trace")
 
 
-def _only_name(layer: Any, interface: Interface, nest: Any) -> str:
-    """Return the name of an output that the layer returns alone, outside any mapping."""
-    chosen = layer_output_key(layer)
-    if chosen:
-        return chosen
-    declared = interface.only_output
-    same_dtype = declared and declared.dtype == getattr(getattr(nest, "dtype", None), "name", None)
-    return declared.name if declared and same_dtype else "output_0"
-
-
 def _layer_output_hints(
     layer: Any, structure: Structure, problems: list[str]
 ) -> dict[str, MaybeShape]:
@@ -287,86 +274,3 @@ def _layer_output_hints(
     return {
         name: (None, *shape.as_list()) for name, shape in shapes.items() if shape.rank is not None
     }
-
-
-def _sample_outputs(
-    layer: Any, interface: Interface, inputs: Sequence[TensorSpec], structure: Structure
-) -> dict[str, MaybeShape]:
-    """Return the output shapes on which calls with samples agree.
-
-    They go into the error text and settle nothing: that four samples agree does not mean
-    that the next one does.
-    """
-    import tensorflow as tf
-
-    seen: dict[str, set[tuple[int, ...]]] = {}
-    for sample in draw(inputs):
-        tensors = {spec.name: tf.constant(sample[spec.name], spec.dtype) for spec in inputs}
-        try:
-            outputs = layer(pack(interface.structure, tensors), training=False)
-        except tf.errors.OpError as error:  # such as an index outside its table
-            _log.info("the layer refuses a sample: %s", first_line(error))
-            return {}
-        for name, tensor in unpack(structure, outputs).items():
-            seen.setdefault(name, set()).add(tuple(tensor.shape))
-    return {name: next(iter(shapes)) for name, shapes in seen.items() if len(shapes) == 1}
-
-
-def trace_outputs(
-    layer: Any, interface: Interface, signature: Sequence[Any]
-) -> tuple[Structure, dict[str, Any]]:
-    """Return the structure and the symbolic outputs that TensorFlow infers.
-
-    Args:
-        layer: A `hubopt.KerasLayer`.
-        interface: What it declares.
-        signature: A ``tf.TensorSpec`` for each input; its dimensions may be open.
-
-    Raises:
-        TraceError: TensorFlow cannot trace the layer, or it returns something else than tensors.
-    """
-    import tensorflow as tf
-
-    names = [each.name for each in interface.inputs]
-
-    def call(*tensors: Any) -> Any:
-        packed = pack(interface.structure, dict(zip(names, tensors, strict=True)))
-        return layer(packed, training=False)
-
-    try:
-        outputs = (
-            tf.function(call, input_signature=list(signature), autograph=False)
-            .get_concrete_function()
-            .structured_outputs
-        )
-    except Exception as error:  # whatever the layer's own Python code raises
-        given = ", ".join(
-            f"{name}: {each.dtype.name} {_tell_shape(each.shape)}"
-            for name, each in zip(names, signature, strict=True)
-        )
-        raise TraceError(
-            "layer",
-            f"calling it with {given} fails: {type(error).__name__}: {first_line(error)}",
-            "inputs that the model accepts",
-            "compare the flags with what `hubopt inspect HANDLE` shows",
-        ) from error
-    odd = sorted({type(leaf).__name__ for leaf in tf.nest.flatten(outputs) if not _is_tensor(leaf)})
-    if odd:
-        raise TraceError(
-            "layer",
-            f"it returns {', '.join(odd)}",
-            "dense tensors, alone or in lists and mappings",
-            "wrap it in a function that returns dense tensors",
-        )
-    structure = name_leaves(outputs, single=_only_name(layer, interface, outputs), prefix="output")
-    return structure, unpack(structure, outputs)
-
-
-def _tell_shape(shape: Any) -> str:
-    return "of unknown rank" if shape.rank is None else format_shape(shape.as_list())
-
-
-def _is_tensor(leaf: Any) -> bool:
-    import tensorflow as tf
-
-    return isinstance(leaf, tf.Tensor | tf.TensorSpec)
