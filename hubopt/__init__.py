@@ -67,25 +67,29 @@ def load(bundle: Bundle | str | os.PathLike[str], target: str) -> Any:
 
 
 def resolve(layer: Any, hints: Hints | None = None) -> ModelSpec:
-    """Settle the shape and dtype of every input and output of a `KerasLayer`.
+    """Settle the shape and dtype of every input and output of a layer or callable.
 
     See `hubopt.shapes.resolve`.
     """
+    registry.require_layer()
+    from hubopt.layer import as_layer
     from hubopt.shapes import resolve as _resolve
 
-    return _resolve(layer, hints)
+    return _resolve(as_layer(layer), hints)
 
 
 def trace(
     layer: Any, spec: ModelSpec, folder: Path | None = None, xla: XlaMode = "require"
 ) -> Program:
-    """Trace a `KerasLayer` with static shapes in inference mode.
+    """Trace a layer or callable with static shapes in inference mode.
 
     See `hubopt.tracing.trace`.
     """
+    registry.require_layer()
+    from hubopt.layer import as_layer
     from hubopt.tracing import trace as _trace
 
-    return _trace(layer, spec, folder, xla)
+    return _trace(as_layer(layer), spec, folder, xla)
 
 
 def __getattr__(name: str) -> Any:

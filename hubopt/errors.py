@@ -95,6 +95,28 @@ class ExportError(HuboptError):
     exit_code = EXIT_EXPORT
 
 
+class NothingExportedError(HuboptError):
+    """An export of which no target gave an artifact that may be kept.
+
+    Attributes:
+        results: What became of each target: `hubopt.results.TargetResult` values.
+    """
+
+    def __init__(
+        self,
+        thing: str,
+        found: str,
+        expected: str,
+        way_out: str,
+        results: tuple[object, ...],
+        exit_code: int,
+    ) -> None:
+        super().__init__(thing, found, expected, way_out)
+        self.args = (thing, found, expected, way_out, results, exit_code)
+        self.results = results
+        self.exit_code = exit_code  # type: ignore[misc]  # the worst target's, as with a bundle
+
+
 class RuntimeMissingError(HuboptError):
     """A target whose packages are not installed."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,7 @@ def read_interface(layer: Any) -> Interface:
     signatures = [_from_signature(each) for each in getattr(function, "signatures", {}).values()]
     traced = restored_signatures(function)
     if traced:
+        _check_arguments(traced, sorted(getattr(function, "signatures", {})))
         interface = _from_traces(traced, signatures)
     elif getattr(function, "input_signature", None):
         interface = _from_nest(function.input_signature[0])
@@ -86,14 +87,6 @@ def _from_traces(traced: list[Any], signatures: list[Interface]) -> Interface:
     Inference traces come first; then the one whose input names a signature also uses;
     then the one that leaves most dimensions open, which takes whatever the others take.
     """
-    several = [args for args, kwargs in traced if len(_tensors((*args, *kwargs.values()))) > 1]
-    if several:
-        raise LoadError(
-            "model",
-            f"its call takes {len(_tensors(several[0]))} separate tensor arguments",
-            "one tensor, or one list or mapping of tensors, as hub.KerasLayer passes it",
-            "name a signature with --signature, if the model has one",
-        )
     inference = [args for args, kwargs in traced if not _trains(args, kwargs)]
     candidates = [_from_nest(args[0]) for args in inference or [args for args, _ in traced] if args]
     signature_names = [{each.name for each in interface.inputs} for interface in signatures]
@@ -104,9 +97,21 @@ def _from_traces(traced: list[Any], signatures: list[Interface]) -> Interface:
         open_dims = sum(99 if shape is None else shape.count(None) for shape in shapes)
         return names in signature_names, open_dims
 
-    if not candidates:
-        return Interface((Declared("input", None, None),), "input")
     return max(candidates, key=rank)
+
+
+def _check_arguments(traced: list[Any], signatures: Sequence[str]) -> None:
+    """Check that the model's own call takes one nest of tensors, as hub.KerasLayer passes it."""
+    counts = [len(_tensors((*args, *kwargs.values()))) for args, kwargs in traced]
+    if max(counts) == 1:
+        return
+    way_out = f"pass --signature with one of: {', '.join(signatures)}"
+    raise LoadError(
+        "model",
+        f"its own call takes {max(counts)} separate tensor arguments",
+        "one tensor, or one list or mapping of tensors, as hub.KerasLayer passes it",
+        way_out if signatures else "save it with a call that takes one mapping of tensors",
+    )
 
 
 def _tensors(arguments: Any) -> list[Any]:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hubopt import registry
 from hubopt.bundle import Bundle, read_bundle
+from hubopt.errors import UsageError
 from hubopt.exporter import Runner
 from hubopt.samples import numpy_dtype
-from hubopt.spec import ModelSpec
+from hubopt.spec import ModelSpec, TensorSpec, format_shape
 from hubopt.structure import pack, unpack
 
 
@@ -28,16 +30,32 @@ class LoadedArtifact:
         self.spec = spec
 
     def __call__(self, inputs: Any) -> Any:
-        """Run on ``inputs``, packed as the layer takes them; return outputs packed as its own."""
+        """Run on ``inputs``, packed as the layer takes them; return outputs packed as its own.
+
+        Raises:
+            UsageError: An input has another shape, or a dtype that would change its values.
+            ValueError: The inputs are packed otherwise.
+        """
         given = unpack(self.spec.input_structure, inputs)
-        arrays = {
-            spec.name: np.asarray(given[spec.name], numpy_dtype(spec.dtype))
-            for spec in self.spec.inputs
-        }
+        arrays = {spec.name: _as_array(given[spec.name], spec) for spec in self.spec.inputs}
         return pack(self.spec.output_structure, self._runner.run(arrays))
 
     def __repr__(self) -> str:
         return f"LoadedArtifact on {self._runner.device}\n{self.spec}"
+
+
+def _as_array(value: Any, spec: TensorSpec) -> NDArray[Any]:
+    """Return ``value`` as the input ``spec``; only the width of its numbers may change."""
+    array = np.asarray(value)
+    dtype = numpy_dtype(spec.dtype)
+    if array.shape != spec.shape or not np.can_cast(array.dtype, dtype, casting="same_kind"):
+        raise UsageError(
+            f"input {spec.name}",
+            f"{array.dtype.name} {format_shape(array.shape)}",
+            f"{spec.dtype} {format_shape(spec.shape)}",
+            "pass that, or export for these inputs",
+        )
+    return array.astype(dtype, copy=False)
 
 
 def load(bundle: Bundle | str | os.PathLike[str], target: str) -> LoadedArtifact:

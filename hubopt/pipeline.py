@@ -25,13 +25,20 @@ from hubopt.bundle import (
     write_manifest,
 )
 from hubopt.digest import sha256
-from hubopt.errors import BundleError, ExportError, HuboptError, SpecError, UsageError
+from hubopt.errors import (
+    BundleError,
+    ExportError,
+    HuboptError,
+    NothingExportedError,
+    SpecError,
+    UsageError,
+)
 from hubopt.examine import Baseline, Kit, examine
 from hubopt.exporter import Exporter, Obstacle, Options
 from hubopt.handles import LayerOptions
 from hubopt.inspection import Inspection
 from hubopt.latency.protocol import ROUNDS
-from hubopt.results import TargetResult, Verdict
+from hubopt.results import TargetResult, Verdict, exit_code
 from hubopt.samples import SAMPLE_COUNT, SEED, draw
 from hubopt.session import LayerSession, open_layer_session
 from hubopt.spec import Hints, ModelSpec
@@ -80,6 +87,7 @@ def export(
     """
     hints, options = hints or Hints(), options or Options()
     layer_options = layer_options or LayerOptions()
+    targets = [targets] if isinstance(targets, str) else targets
     _check_counts(targets, samples, rounds, seed)
     _check_apart(model, Path(output))
     exporters = registry.with_sources(targets)
@@ -348,11 +356,13 @@ def _refuse_if_hopeless(obstacles: Mapping[str, Sequence[Obstacle]]) -> None:
         )
 
 
-def _none_left(results: Sequence[TargetResult]) -> ExportError:
-    return ExportError(
+def _none_left(results: tuple[TargetResult, ...]) -> NothingExportedError:
+    return NothingExportedError(
         "export",
-        "no target gave an artifact"
+        "no target gave an artifact that may be kept"
         + "".join(f"\n  - {each.target}: {each.stage}: {each.reason}" for each in results),
         "at least one artifact to write a bundle",
         "see the reasons above; nothing was written",
+        results,
+        exit_code(results),
     )

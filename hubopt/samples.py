@@ -14,6 +14,8 @@ SAMPLE_COUNT = 4
 SEED = 0
 _INTEGER_BOUND = 8
 """Integers are drawn below this, so that they stay inside small lookup tables."""
+_PIXELS = ("uint8", "int8")
+"""Rather pixels than indices: clipping and wrapping show over the whole range only."""
 _TEXTS = (
     "the quick brown fox jumps over the lazy dog",
     "Is this film worth two hours of my life?",
@@ -29,7 +31,8 @@ def draw(
     """Draw ``count`` samples of the inputs ``specs``.
 
     Floats are standard normal in even samples and uniform in [0, 1) in odd ones; integers
-    are uniform in [0, 8); booleans are fair; strings are short texts, some not ASCII.
+    are uniform in [0, 8), 8-bit ones over their whole range in odd samples; booleans are fair;
+    strings are short texts, some not ASCII.
     """
     generator = np.random.default_rng(seed)
     return [
@@ -45,7 +48,10 @@ def _draw_one(spec: TensorSpec, generator: np.random.Generator, uniform: bool) -
     if spec.dtype == "bool":
         return generator.integers(0, 2, size=spec.shape).astype(bool)
     if "int" in spec.dtype:
-        return generator.integers(0, _INTEGER_BOUND, size=spec.shape).astype(spec.dtype)
+        low, high = 0, _INTEGER_BOUND
+        if spec.dtype in _PIXELS and uniform:
+            low, high = int(np.iinfo(spec.dtype).min), int(np.iinfo(spec.dtype).max) + 1
+        return generator.integers(low, high, size=spec.shape).astype(spec.dtype)
     values: Any = (
         generator.random(size=spec.shape) if uniform else generator.standard_normal(spec.shape)
     )

@@ -47,10 +47,10 @@ def make_root(
 
     def structured(inputs: Any) -> Any:
         outputs = unpack(spec.output_structure, call(inputs))
-        static = {
-            each.name: tf.ensure_shape(tf.identity(outputs[each.name]), each.shape)
-            for each in spec.outputs
-        }
+        static = {each.name: tf.identity(outputs[each.name]) for each in spec.outputs}
+        for each in spec.outputs:
+            if not static[each.name].shape.is_fully_defined():
+                static[each.name] = tf.ensure_shape(static[each.name], each.shape)
         return pack(spec.output_structure, static)
 
     nest = pack(spec.input_structure, dict(zip(names, specs, strict=True)))

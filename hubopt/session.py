@@ -111,7 +111,7 @@ class LayerSession(Session):
                 "layer",
                 f"it refuses a sample: {type(error).__name__}: {first_line(error)}",
                 "a model that takes what hubopt draws: normal and uniform floats, "
-                "integers from 0 to 7, short texts",
+                "integers from 0 to 7 (8-bit ones over their whole range), short texts",
                 "wrap the model in a function that brings such inputs into its range",
             ) from error
 

@@ -175,7 +175,7 @@ def _settle_input(
 
 
 def _example(known: Sequence[int | None]) -> str:
-    return "x".join("N" if size is None else str(size) for size in known)
+    return "x".join("N" if not size else str(size) for size in known) or format_shape(())
 
 
 def _settle_dtype(
@@ -210,6 +210,8 @@ def _outputs(
     signature = [tf.TensorSpec(spec.shape, spec.dtype) for spec in inputs]
     structure, traced = trace_outputs(layer, interface, signature)
     names = leaves(structure)
+    if not names:
+        problems.append("outputs: the model returns nothing")
     if len(set(names)) != len(names):
         problems.append(f"outputs: two of them would have one name: {', '.join(names)}")
         return (), structure
@@ -243,7 +245,9 @@ def _output(
     seen = f"; every sample gave {format_shape(sampled)}" if sampled is not None else ""
     if not claims:
         problems.append(
-            f"output {name}: the trace gives no rank{seen}; say {flag}... (such as 1x20)"
+            f"output {name}: the trace gives no rank{seen}; "
+            f"if it is the same for every input, say {flag}"
+            + (_example(sampled) if sampled is not None else "... (such as 1x20)")
         )
         return None
     merged = _merge(f"output {name}", claims, problems)
@@ -253,7 +257,7 @@ def _output(
     if None in known:
         problems.append(
             f"output {name}: the trace gives {format_shape(known)}{seen}; "
-            f"if it is the same for every input, say {flag}{_example(known)}"
+            f"if it is the same for every input, say {flag}{_example(sampled or known)}"
         )
         return None
     return TensorSpec(name, dtype, tuple(dim for dim in merged if dim is not None), "trace")

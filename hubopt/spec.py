@@ -114,6 +114,28 @@ class Hints:
     output_shapes: tuple[tuple[str, MaybeShape], ...] = ()
     batch: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.batch is not None and self.batch < 1:
+            raise UsageError(
+                "--batch", f"{self.batch}", "a whole number from 1", "pass, for example, --batch 8"
+            )
+        for name, shape in (*self.input_shapes, *self.output_shapes):
+            if any(size is not None and size < 1 for size in shape):
+                raise UsageError(
+                    f"shape of {name or 'the only tensor'}",
+                    f"{shape}",
+                    "sizes from 1, None for an unknown one",
+                    "correct the hint",
+                )
+        for name, dtype in self.dtypes:
+            if dtype not in DTYPES:
+                raise UsageError(
+                    f"--dtype {dtype}",
+                    f"no dtype has this name (for {name or 'the only tensor'})",
+                    f"one of {', '.join(DTYPES)}",
+                    "write --dtype [name=]float32",
+                )
+
     @classmethod
     def parse(
         cls,
@@ -127,13 +149,9 @@ class Hints:
         >>> Hints.parse(["image=1x224x224x3"], batch=1).input_shapes
         (('image', (1, 224, 224, 3)),)
         """
-        if batch is not None and batch < 1:
-            raise UsageError(
-                "--batch", f"{batch}", "a whole number from 1", "pass, for example, --batch 8"
-            )
         return cls(
             input_shapes=tuple(_named_shapes("--input-shape", input_shapes)),
-            dtypes=tuple(_named_dtypes(dtypes)),
+            dtypes=tuple(_split("--dtype", dtypes)),
             output_shapes=tuple(_named_shapes("--output-shape", output_shapes)),
             batch=batch,
         )
@@ -191,18 +209,6 @@ def _named_shapes(option: str, texts: Iterable[str]) -> Iterator[tuple[str, Mayb
                 "sizes joined by x, ? for an unknown one, such as 1x224x224x3",
                 f"write {option} [name=]1x224x224x3",
             ) from error
-
-
-def _named_dtypes(texts: Iterable[str]) -> Iterator[tuple[str, str]]:
-    for name, value in _split("--dtype", texts):
-        if value not in DTYPES:
-            raise UsageError(
-                f"--dtype {value}",
-                "no dtype has this name",
-                f"one of {', '.join(DTYPES)}",
-                "write --dtype [name=]float32",
-            )
-        yield name, value
 
 
 _ITEM_BYTES = {

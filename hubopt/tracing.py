@@ -134,13 +134,14 @@ def _flat_call(layer: Any, spec: ModelSpec) -> Any:
     """Return a function from the inputs, in order, to the list of outputs, in order."""
     import tensorflow as tf
 
-    def call(*tensors: Any) -> list[Any]:
-        named = {each.name: tensor for each, tensor in zip(spec.inputs, tensors, strict=True)}
+    def call(*arguments: Any) -> list[Any]:
+        named = {each.name: tensor for each, tensor in zip(spec.inputs, arguments, strict=True)}
         outputs = infer(layer, spec, named)
         # An identity for each output: one tensor returned twice stays two outputs.
-        return [
-            tf.ensure_shape(tf.identity(outputs[each.name]), each.shape) for each in spec.outputs
-        ]
+        tensors = [tf.identity(outputs[each.name]) for each in spec.outputs]
+        for tensor, each in zip(tensors, spec.outputs, strict=True):
+            tensor.set_shape(each.shape)  # no EnsureShape: TFLite has no such operation
+        return tensors
 
     return call
 

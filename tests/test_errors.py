@@ -9,6 +9,7 @@ CASES = [
     errors.SpecError("shapes", ("one", "two"), "c", "d"),
     errors.UncompilableError("layer", ("StringStrip (x1)",), "c", "d"),
     errors.NotRunnableHereError("a", "b", "c", "d"),
+    errors.NothingExportedError("a", "b", "c", "d", ("result",), 4),
 ]
 
 
@@ -34,6 +35,7 @@ def test_every_problem_is_listed() -> None:
 
 def test_exit_codes_are_those_of_the_readme() -> None:
     codes = {kind.__name__: kind.exit_code for kind in errors.HuboptError.__subclasses__()}
+    assert codes.pop("NothingExportedError") == 2  # each carries its own, the worst target's
     assert codes == {
         "UsageError": 2,
         "HandleError": 2,

@@ -92,12 +92,18 @@ def test_signatures_that_disagree_lend_no_name(tmp_path: Path) -> None:
     assert [each.name for each in hubopt.resolve(layer).outputs] == ["output_0"]
 
 
-def test_a_call_with_two_tensor_arguments_is_refused(tmp_path: Path) -> None:
-    spec = tf.TensorSpec([1], tf.float32)
+@pytest.mark.parametrize("arguments", [0, 2])
+def test_a_call_that_does_not_take_one_nest_of_tensors_points_to_a_signature(
+    tmp_path: Path, arguments: int
+) -> None:
     root = tf.Module()
-    root.__call__ = tf.function(lambda a, b: a + b, input_signature=[spec, spec])
-    with pytest.raises(LoadError, match="its call takes 2 separate tensor arguments"):
+    root.__call__ = tf.function(
+        lambda *tensors: tf.add_n([tf.zeros([1]), *tensors]),
+        input_signature=[tf.TensorSpec([1], tf.float32, name=f"t{at}") for at in range(arguments)],
+    )
+    with pytest.raises(LoadError, match=f"takes {arguments} separate tensor") as caught:
         read_interface(saved(tmp_path, root))
+    assert caught.value.way_out == "pass --signature with one of: serving_default"
 
 
 def test_a_plain_function_declares_nothing() -> None:

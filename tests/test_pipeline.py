@@ -1,5 +1,6 @@
 """The line as Python calls it, and what it leaves behind when a stage fails."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -14,8 +15,9 @@ import tensorflow as tf
 import hubopt
 from hubopt import registry, session
 from hubopt.bundle import read_bundle
-from hubopt.errors import ExportError, SpecError, UsageError
+from hubopt.errors import ExportError, NothingExportedError, SpecError, UsageError
 from hubopt.exporter import Artifact, Options
+from hubopt.report.document import error_document
 from hubopt.results import TargetResult, exit_code
 from hubopt.targets import find_obstacles
 from hubopt_exporters.onnx import OnnxExporter
@@ -179,7 +181,8 @@ def test_if_every_target_fails_nothing_is_written(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hubopt.targets.convert", convert_crashing)
-    with pytest.raises(ExportError, match="no target gave an artifact\n  - onnx: export: "):
+    told = "no target gave an artifact that may be kept\n  - onnx: export: "
+    with pytest.raises(NothingExportedError, match=told):
         hubopt.export(tiny, ["onnx"], tmp_path / "out", rounds=0)
     assert [each.name for each in tmp_path.iterdir()] == []
 
@@ -190,6 +193,24 @@ def test_parity_alone_that_fails_has_its_own_exit_code(
     monkeypatch.setattr("hubopt.targets.convert", convert_wrong)
     bundle = hubopt.export(tiny, ["onnx", "tflite"], tmp_path / "out", rounds=0)
     assert exit_code(bundle.results) == 4
+
+
+def test_parity_that_fails_everywhere_has_that_exit_code_and_its_metrics(tmp_path: Path) -> None:
+    def noisy(x: tf.Tensor) -> tf.Tensor:
+        return x + tf.random.normal([2])
+
+    with pytest.raises(NothingExportedError) as caught:
+        hubopt.export(
+            noisy, "onnx", tmp_path / "out", hints=hubopt.Hints.parse(["2"], ["float32"]), rounds=0
+        )
+    assert caught.value.exit_code == 4
+    (result,) = caught.value.results
+    assert isinstance(result, TargetResult)
+    assert result.parity is not None
+    document = json.loads(error_document(caught.value))
+    assert document["exit_code"] == 4
+    assert document["targets"]["onnx"]["stage"] == "parity"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_function_is_exported_where_it_is(tmp_path: Path) -> None:
@@ -254,6 +275,13 @@ def test_a_loaded_artifact_is_called_as_the_layer_is(
         np.testing.assert_allclose(actual[name], expected[name], rtol=1e-4, atol=1e-5)
     with pytest.raises(ValueError, match="a mapping with keys"):
         artifact(inputs["left"])
+    for odd, told in (
+        (np.ones((2, 8), "float32"), "input left: float32 2x8\n  expected: float32 1x8"),
+        (np.ones((1, 8), "complex64"), "input left: complex64 1x8"),
+    ):
+        with pytest.raises(UsageError, match=told):
+            artifact(inputs | {"left": odd})
+    artifact(inputs | {"left": np.ones((1, 8), "float64")})
 
 
 def test_verify_gives_a_fresh_verdict(tiny_bundle: hubopt.Bundle) -> None:

@@ -28,3 +28,11 @@ def test_two_distributions_take_turns() -> None:
     normal, uniform, *_ = (sample["x"] for sample in draw([spec("float32", 1000)]))
     assert normal.min() < -1
     assert 0 <= uniform.min() < uniform.max() < 1
+
+
+def test_pixels_cover_their_whole_range_and_indices_stay_small() -> None:
+    small, pixels, *_ = (sample["x"] for sample in draw([spec("uint8", 2000)]))
+    assert small.max() == 7
+    assert (pixels.min(), pixels.max()) == (0, 255)
+    assert min(sample["x"].min() for sample in draw([spec("int8", 2000)])) == -128
+    assert max(sample["x"].max() for sample in draw([spec("int64", 2000)])) == 7

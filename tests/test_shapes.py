@@ -124,7 +124,7 @@ def open_shape(tensor: tf.Tensor) -> tf.Tensor:
 def test_what_the_trace_leaves_open_is_asked_for_with_what_samples_gave() -> None:
     told = (
         r"output output_0: the trace gives \?x\?; every sample gave 2x3; "
-        r"if it is the same for every input, say --output-shape output_0=NxN"
+        r"if it is the same for every input, say --output-shape output_0=2x3"
     )
     with pytest.raises(SpecError, match=told):
         hubopt.resolve(layer(open_shape, (2, 3)))
@@ -160,6 +160,17 @@ def test_a_wrong_output_shape_of_the_layer_is_an_error() -> None:
     )
     with pytest.raises(TraceError, match=told):
         hubopt.resolve(layer(output_shape=[4]))
+
+
+def test_a_model_that_returns_nothing_is_refused() -> None:
+    with pytest.raises(SpecError, match="outputs: the model returns nothing"):
+        hubopt.resolve(layer(lambda x: {}))
+
+
+def test_a_function_is_wrapped() -> None:
+    spec = hubopt.resolve(lambda x: x + 1, Hints.parse(["2"], ["int32"]))
+    assert str(spec) == "in  input: int32 2\nout output_0: int32 2"
+    assert hubopt.trace(lambda x: x + 1, spec).spec == spec
 
 
 def test_ragged_outputs_are_refused_by_name() -> None:

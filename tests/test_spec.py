@@ -32,6 +32,20 @@ def test_hints_that_cannot_be_meant_are_refused(hints: dict[str, object], told: 
     assert str(caught.value).startswith(told)
 
 
+@pytest.mark.parametrize(
+    "hints",
+    [
+        {"batch": 0},
+        {"input_shapes": (("x", (1, -1)),)},
+        {"output_shapes": (("", (0,)),)},
+        {"dtypes": (("x", "flt"),)},
+    ],
+)
+def test_hints_made_in_python_are_checked_too(hints: dict[str, object]) -> None:
+    with pytest.raises(UsageError):
+        Hints(**hints)  # type: ignore[arg-type]
+
+
 def test_a_name_may_hold_an_equals_sign() -> None:
     assert Hints.parse(["a=b=1x2"]).input_shapes == (("a=b", (1, 2)),)
 

@@ -25,6 +25,8 @@ _CONVERTER = (
     Requirement(("onnx",), "pip install onnx"),
 )
 _RUNTIME = Requirement(("onnxruntime",), "pip install onnxruntime")
+_OLDEST_OPSET = 13
+"""The oldest for which tf2onnx's handlers and onnxruntime's kernels are still tested."""
 _CUDA = "CUDAExecutionProvider"
 
 
@@ -50,6 +52,14 @@ class OnnxExporter:
         from hubopt_exporters.frozen import read_graph_def
 
         program = require_program(source)
+        newest = max(tf2onnx.constants.OPSET_TO_IR_VERSION)
+        if not _OLDEST_OPSET <= options.opset <= newest:
+            raise ExportError(
+                "onnx artifact",
+                f"--opset {options.opset}",
+                f"{_OLDEST_OPSET} to {newest}, which tf2onnx {tf2onnx.__version__} writes",
+                "pass one of these",
+            )
         try:
             model, _ = tf2onnx.convert.from_graph_def(
                 read_graph_def(program),
@@ -91,8 +101,8 @@ def _failed(found: str) -> ExportError:
     return ExportError(
         "onnx artifact",
         found,
-        "operations that ONNX has at this opset",
-        "try another --opset, or see `hubopt inspect` for the model's operations",
+        "operations that tf2onnx can express in ONNX at this opset",
+        "see `hubopt inspect` for the model's operations; a newer --opset has more of them",
     )
 
 

@@ -20,6 +20,8 @@ from hubopt.report.document import error_document
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_EXIT_PIPE = 141
+"""128 + SIGPIPE, what a shell reports for a program that a closed pipe ended."""
 _PIPE_COLUMNS = 200
 """Away from a terminal there is no width to fit, and nothing may be cut off."""
 
@@ -77,6 +79,9 @@ def tells_errors(verb: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(error.exit_code) from error
         except (typer.Exit, typer.Abort, KeyboardInterrupt):
             raise
+        except BrokenPipeError:  # whoever reads our output has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(_EXIT_PIPE) from None
         except Exception as error:  # the last stop: a defect must not look like a user's mistake
             if os.environ.get("HUBOPT_DEBUG"):
                 raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hubopt.bundle import to_json
-from hubopt.errors import HuboptError
+from hubopt.errors import HuboptError, NothingExportedError
 from hubopt.results import TargetResult, exit_code
 
 
@@ -23,18 +23,20 @@ def results_document(
 
 def error_document(error: HuboptError) -> str:
     """Return the JSON of an error that ended a command."""
-    return to_json(
-        {
-            "exit_code": error.exit_code,
-            "error": {
-                "type": type(error).__name__,
-                "thing": error.thing,
-                "found": error.found,
-                "expected": error.expected,
-                "way_out": error.way_out,
-            },
-        }
-    )
+    document: dict[str, Any] = {
+        "exit_code": error.exit_code,
+        "error": {
+            "type": type(error).__name__,
+            "thing": error.thing,
+            "found": error.found,
+            "expected": error.expected,
+            "way_out": error.way_out,
+        },
+    }
+    if isinstance(error, NothingExportedError):
+        results = [each for each in error.results if isinstance(each, TargetResult)]
+        document["targets"] = {each.target: _with_figures(each) for each in results}
+    return to_json(document)
 
 
 def _with_figures(result: TargetResult) -> dict[str, Any]:

@@ -39,6 +39,16 @@ def test_the_opset_is_the_one_asked_for(
     assert versions[""] == opset
 
 
+@pytest.mark.parametrize("opset", [8, 99])
+def test_an_opset_that_tf2onnx_does_not_write_is_refused_with_those_it_does(
+    tiny_program: tuple[Any, Program], tmp_path: Path, opset: int
+) -> None:
+    with pytest.raises(
+        ExportError, match=rf"--opset {opset}\n  expected: 13 to \d+, which tf2onnx"
+    ):
+        OnnxExporter().export(tiny_program[1], tmp_path / "m.onnx", Options(opset=opset))
+
+
 def test_loops_run_with_their_outer_names(tmp_path: Path) -> None:
     def loop(x: tf.Tensor) -> dict[str, tf.Tensor]:
         done = tf.while_loop(lambda i, y: i < 5, lambda i, y: (i + 1, y * 0.5 + x), (0, x))

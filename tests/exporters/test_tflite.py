@@ -64,3 +64,19 @@ def test_a_file_that_is_no_model_does_not_load(
     artifact = Artifact("tflite", tmp_path / "m.tflite", program.spec)
     with pytest.raises(ExportError, match="LiteRT does not load it"):
         TFLiteExporter().runner(artifact)
+
+
+def test_an_output_shape_that_was_given_adds_no_operation(tmp_path: Path) -> None:
+    boxes = tf.constant([[0.0, 0.0, 1.0, 1.0], [2.0, 2.0, 3.0, 3.0], [4.0, 4.0, 5.0, 5.0]])
+    function = tf.function(
+        lambda scores: tf.image.non_max_suppression(boxes, scores, 3),
+        [tf.TensorSpec([3], tf.float32, "scores")],
+    )
+    layer = hubopt.KerasLayer(function)
+    spec = hubopt.resolve(layer, hubopt.Hints.parse(output_shapes=["3"]))
+    program = trace(layer, spec, tmp_path / "program")
+    assert "EnsureShape" not in {each.op for each in program.ops}
+    exporter = TFLiteExporter()
+    artifact = exporter.export(program, tmp_path / "m.tflite", Options())
+    outputs = exporter.runner(artifact).run({"scores": np.float32([0.1, 0.9, 0.5])})
+    assert outputs["output_0"].tolist() == [1, 2, 0]
