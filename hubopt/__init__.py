@@ -20,7 +20,8 @@ from hubopt.bundle import Bundle
 from hubopt.errors import HuboptError
 from hubopt.exporter import Options, Program, XlaMode
 from hubopt.handles import LayerOptions
-from hubopt.pipeline import bench, export, inspect, verify
+from hubopt.pipeline import export, inspect
+from hubopt.recheck import bench, verify
 from hubopt.results import TargetResult
 from hubopt.spec import Dim, Hints, ModelSpec, TensorSpec
 from hubopt.version import __version__

@@ -1,4 +1,4 @@
-"""The line, from a handle to a bundle: the only module that knows its order.
+"""The line, from a handle to a bundle: the only module that knows its order::
 
 handle -> layer -> spec -> program -> artifact -> parity -> latency -> bundle
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,30 +21,27 @@ from hubopt.bundle import (
     REFERENCE,
     Bundle,
     Manifest,
-    read_bundle,
     write_manifest,
 )
 from hubopt.digest import sha256
 from hubopt.errors import (
-    BundleError,
     ExportError,
-    HuboptError,
     NothingExportedError,
     SpecError,
     UsageError,
 )
-from hubopt.examine import Baseline, Kit, examine
+from hubopt.examine import Baseline, Kit
 from hubopt.exporter import Exporter, Obstacle, Options
 from hubopt.handles import LayerOptions
 from hubopt.inspection import Inspection
 from hubopt.latency.protocol import ROUNDS
-from hubopt.results import TargetResult, Verdict, exit_code
+from hubopt.results import TargetResult, exit_code
 from hubopt.samples import SAMPLE_COUNT, SEED, draw
 from hubopt.session import LayerSession, open_layer_session
 from hubopt.spec import Hints, ModelSpec
 from hubopt.staging import staging
 from hubopt.targets import Line, Progress, find_obstacles, quiet, run_targets, tell
-from hubopt.worker import Worker
+from hubopt.worker import Worker, temporary_log
 
 Model = str | os.PathLike[str] | Callable[..., Any]
 """A handle, a `hubopt.KerasLayer`, or a callable to wrap as one."""
@@ -131,60 +128,6 @@ def export(
     return Bundle(Path(output), manifest)
 
 
-def verify(
-    bundle: Bundle | str | os.PathLike[str],
-    targets: Sequence[str] = (),
-    progress: Progress = quiet,
-) -> tuple[TargetResult, ...]:
-    """Run each artifact of a bundle here and judge it against the stored reference.
-
-    Needs the runtimes of the targets; TensorFlow only for targets that run on it.
-
-    Args:
-        bundle: A bundle or its folder.
-        targets: Which targets; all by default.
-        progress: Told what begins.
-
-    Returns:
-        The bundle's results with a fresh verdict for every target that has an artifact; one
-        that is damaged fails. The bundle itself is left as it is.
-
-    Raises:
-        BundleError: It is no bundle, its samples or its reference have changed, or it has no
-            such target.
-    """
-    return _recheck(_as_bundle(bundle), targets, None, "verify", progress)
-
-
-def bench(
-    bundle: Bundle | str | os.PathLike[str],
-    targets: Sequence[str] = (),
-    rounds: int = ROUNDS,
-    progress: Progress = quiet,
-) -> tuple[TargetResult, ...]:
-    """Time each artifact of a bundle here, beside the eager layer where that can be had.
-
-    Args:
-        bundle: A bundle or its folder.
-        targets: Which targets; all by default.
-        rounds: How many rounds, from 1.
-        progress: Told what begins.
-
-    Returns:
-        The bundle's results with a fresh verdict and latency: what is timed is verified first.
-
-    Raises:
-        BundleError: As for `verify`.
-    """
-    if rounds < 1:
-        raise UsageError("rounds", str(rounds), "1 or more", "see `hubopt bench --help`")
-    bundle = _as_bundle(bundle)
-    with ExitStack() as stack:
-        with progress("load the layer"):
-            layer, problem = _open_baseline(bundle, stack)
-        return _recheck(bundle, targets, Baseline(layer, problem, rounds), "time", progress)
-
-
 def inspect(
     model: Model,
     *,
@@ -202,7 +145,7 @@ def inspect(
         options: What the exporters may be asked.
         progress: Told what begins.
     """
-    with _log_file() as log, ExitStack() as stack:
+    with temporary_log() as log, ExitStack() as stack:
         handle, digest, layer = _open(model, layer_options or LayerOptions(), log, stack, progress)
         with progress("inspect"):
             facts = layer.inspect(hints or Hints())
@@ -259,77 +202,6 @@ def _open(
 
     name = getattr(model, "name", None) or getattr(model, "__name__", type(model).__name__)
     return str(name), None, LayerSession(as_layer(model))
-
-
-def _open_baseline(bundle: Bundle, stack: ExitStack) -> tuple[LayerSession | None, str | None]:
-    """Load the layer that the bundle was made from, or say why that cannot be."""
-    manifest = bundle.manifest
-    if manifest.digest is None:
-        return None, f"the bundle was made from a callable, {manifest.handle}"
-    if not registry.is_installed("tensorflow"):
-        return None, "TensorFlow is not installed here"
-    try:
-        log = stack.enter_context(_log_file())
-        worker = stack.enter_context(Worker(log))
-        layer = worker.create(open_layer_session, manifest.handle, manifest.layer)
-        handle = layer.handle()
-        if handle is None or handle.digest != manifest.digest:
-            return None, f"{manifest.handle} has changed since the export"
-        layer.answer(manifest.spec, bundle.inputs, log.with_name("answers.npz"))
-    except HuboptError as error:
-        return None, f"{error.thing}: {error.found}"
-    return layer, None
-
-
-def _recheck(
-    bundle: Bundle,
-    targets: Sequence[str],
-    baseline: Baseline | None,
-    what: str,
-    progress: Progress,
-) -> tuple[TargetResult, ...]:
-    bundle.check_kit()
-    unknown = [name for name in targets if name not in bundle.manifest.targets]
-    if unknown:
-        raise BundleError(
-            f"bundle {bundle.path}",
-            f"no target {', '.join(unknown)}",
-            f"one of: {', '.join(bundle.manifest.targets)}",
-            "export again with that target",
-        )
-    results = []
-    with _log_file() as log:
-        kit = Kit(bundle.manifest.spec, bundle.inputs, bundle.reference)
-        for result in bundle.results:
-            if targets and result.target not in targets:
-                continue
-            if result.path is None:
-                results.append(result)
-                continue
-            with progress(f"{result.target}: {what}"):
-                results.append(result.judged(_examine(bundle, result.target, kit, log, baseline)))
-    return tuple(results)
-
-
-def _examine(
-    bundle: Bundle, target: str, kit: Kit, log: Path, baseline: Baseline | None
-) -> Verdict:
-    """Examine one artifact; one that is damaged fails and does not stop the others."""
-    try:
-        artifact = bundle.artifact(target)
-    except BundleError as error:
-        return Verdict("failed", "load", f"{error.thing}: {error.found}; {error.way_out}")
-    return examine(artifact, kit, log, baseline)
-
-
-def _as_bundle(bundle: Bundle | str | os.PathLike[str]) -> Bundle:
-    return bundle if isinstance(bundle, Bundle) else read_bundle(Path(bundle))
-
-
-@contextmanager
-def _log_file() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="hubopt-") as folder:
-        yield Path(folder) / "child.log"
 
 
 def _resolve(

@@ -12,7 +12,9 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, ParamSpec, TypeVar, cast
@@ -28,6 +30,13 @@ _ENVIRONMENT = {
     # Two children share a GPU while they are timed in turn; TensorFlow would take all of it.
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",
 }
+
+
+@contextmanager
+def temporary_log() -> Iterator[Path]:
+    """Give the path of a log file that goes when the context ends."""
+    with tempfile.TemporaryDirectory(prefix="hubopt-") as folder:
+        yield Path(folder) / "child.log"
 
 
 class Worker:

@@ -308,7 +308,7 @@ def test_verify_sees_an_artifact_that_is_another_model(
     manifest = tiny_bundle.manifest
     forged = replace(manifest.targets["onnx"], sha256=sha256(copy / "onnx" / "model.onnx"))
     write_manifest(copy, replace(manifest, targets=manifest.targets | {"onnx": forged}))
-    (result,) = hubopt.verify(copy, ["onnx"])
+    (result,) = hubopt.verify(copy, "onnx")
     assert (result.status, result.stage) == ("failed", "parity")
 
 

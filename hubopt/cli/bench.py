@@ -9,7 +9,7 @@ import typer
 from hubopt.cli.common import AllowUnverified, Json, out, progress, split_names, tells_errors
 from hubopt.cli.verify import Bundle, Targets
 from hubopt.latency.protocol import ROUNDS
-from hubopt.pipeline import bench as run_bench
+from hubopt.recheck import bench as run_bench
 from hubopt.report.document import results_document
 from hubopt.report.terminal import results_table
 from hubopt.results import exit_code

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hubopt.cli.common import AllowUnverified, Json, out, progress, split_names, tells_errors
-from hubopt.pipeline import verify as run_verify
+from hubopt.recheck import verify as run_verify
 from hubopt.report.document import results_document
 from hubopt.report.terminal import results_table
 from hubopt.results import exit_code
