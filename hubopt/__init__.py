@@ -1,5 +1,7 @@
 """From a TensorFlow Hub handle to an artifact that is proved equal to it.
 
+In a script::
+
     import hubopt
 
     bundle = hubopt.export("path/to/model", ["onnx", "tflite"], "out")

@@ -1,6 +1,7 @@
-"""The line, from a handle to a bundle: the only module that knows its order::
+"""The line, from a handle to a bundle: the only module that knows its order.
 
-handle -> layer -> spec -> program -> artifact -> parity -> latency -> bundle
+Layer, spec, program, artifact, parity, latency, bundle: each stage takes what the one before
+it returned, and nothing is passed back.
 """
 
 from __future__ import annotations
