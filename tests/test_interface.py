@@ -60,7 +60,9 @@ def test_a_keras_model_is_read_as_it_is(keras: str) -> None:
 
     library = importlib.import_module(keras)
     one, two = library.Input([3], name="one"), library.Input([5], dtype="int32", name="two")
-    model = library.Model([one, two], library.layers.Dense(2)(one))
+    layers = library.layers
+    words = layers.GlobalAveragePooling1D()(layers.Embedding(9, 2)(two))
+    model = library.Model([one, two], layers.Add()([layers.Dense(2)(one), words]))
     interface = read_interface(hubopt.KerasLayer(model))
     assert interface.inputs == (
         Declared("one", "float32", (None, 3)),
