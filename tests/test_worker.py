@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+import types
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,17 @@ def chatter() -> int:
     print("to standard output")
     os.write(1, b"from native code\n")
     return 1
+
+
+def give_what_cannot_be_sent() -> object:
+    return lambda: None
+
+
+def give_what_only_the_child_knows() -> object:
+    module = types.ModuleType("only_in_the_child")
+    exec("class Thing:\n    pass", module.__dict__)
+    sys.modules["only_in_the_child"] = module
+    return module.Thing()
 
 
 class Counter:
@@ -99,6 +111,18 @@ def test_any_other_error_is_told_and_its_traceback_logged(log: Path) -> None:
     with Worker(log) as worker, pytest.raises(WorkerCrashError, match="RuntimeError: an exporter"):
         worker.call(stumble)
     assert "in stumble" in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("function", "told"),
+    [
+        (give_what_cannot_be_sent, "<lambda>"),
+        (give_what_only_the_child_knows, "its answer cannot be read: No module named"),
+    ],
+)
+def test_an_answer_that_does_not_travel_is_told(log: Path, function: object, told: str) -> None:
+    with Worker(log) as worker, pytest.raises(WorkerCrashError, match=told):
+        worker.call(function)  # type: ignore[arg-type]
 
 
 def test_what_the_child_prints_goes_to_the_log(log: Path) -> None:
