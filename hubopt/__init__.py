@@ -21,17 +21,20 @@ from hubopt import registry
 from hubopt.bundle import Bundle
 from hubopt.errors import HuboptError
 from hubopt.exporter import Options, Program, XlaMode
-from hubopt.handles import LayerOptions
+from hubopt.handles import Access, LayerOptions
+from hubopt.hints import Hints
 from hubopt.pipeline import export, inspect
 from hubopt.recheck import bench, verify
 from hubopt.results import TargetResult
-from hubopt.spec import Dim, Hints, ModelSpec, TensorSpec
+from hubopt.spec import Bounds, Dim, ModelSpec, TensorSpec
 from hubopt.version import __version__
 
 if TYPE_CHECKING:
     from hubopt.layer import KerasLayer as KerasLayer
 
 __all__ = [
+    "Access",
+    "Bounds",
     "Bundle",
     "Dim",
     "Hints",
@@ -69,7 +72,7 @@ def load(bundle: Bundle | str | os.PathLike[str], target: str) -> Any:
     return _load(bundle, target)
 
 
-def resolve(layer: Any, hints: Hints | None = None) -> ModelSpec:
+def resolve(layer: Any, hints: Hints | None = None, data: Any = None) -> ModelSpec:
     """Settle the shape and dtype of every input and output of a layer or callable.
 
     See `hubopt.shapes.resolve`.
@@ -78,7 +81,7 @@ def resolve(layer: Any, hints: Hints | None = None) -> ModelSpec:
     from hubopt.layer import as_layer
     from hubopt.shapes import resolve as _resolve
 
-    return _resolve(as_layer(layer), hints)
+    return _resolve(as_layer(layer), hints, data)
 
 
 def trace(

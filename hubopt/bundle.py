@@ -22,9 +22,10 @@ from hubopt.digest import sha256
 from hubopt.errors import BundleError
 from hubopt.exporter import Artifact, Options
 from hubopt.handles import LayerOptions
+from hubopt.hints import Hints
 from hubopt.latency.environment import describe
 from hubopt.results import TargetResult
-from hubopt.spec import Hints, ModelSpec
+from hubopt.spec import ModelSpec
 from hubopt.version import __version__
 
 MANIFEST = "hubopt.json"
@@ -47,9 +48,10 @@ class Manifest:
         hubopt: The version that wrote it.
         created: When, in UTC.
         environment: Machine and versions.
-        handle: The URL, the folder's absolute path, or the name of a callable.
-        digest: SHA-256 of the model; None for a callable.
+        handle: The URL, the absolute path, package.module:attribute, or a callable's name.
+        digest: SHA-256 of the model; None for a callable and for package.module:attribute.
         layer: Which part of the model was exported; the signature is the one that was called.
+        allow_ops: Operations that were allowed although they reach outside of the model.
         hints: What the user said about shapes.
         options: What the user asked of the exporters.
         spec: The inputs and outputs, with the origin of every dimension.
@@ -66,6 +68,7 @@ class Manifest:
     handle: str
     digest: str | None
     layer: LayerOptions
+    allow_ops: tuple[str, ...] = ()
     hints: Hints
     options: Options
     spec: ModelSpec

@@ -51,8 +51,26 @@ class HandleError(HuboptError):
     """A handle that leads to nothing, or to something that is no model."""
 
 
+class PinError(HandleError):
+    """A model that is not the one that was pinned."""
+
+
 class LoadError(HuboptError):
     """A model that is there but cannot be loaded as a layer."""
+
+
+class UnsafeModelError(LoadError):
+    """A model that could do more than compute, and was therefore not loaded.
+
+    Attributes:
+        problems: One line for each operation: its count, its place and what it can do.
+    """
+
+    def __init__(self, thing: str, problems: tuple[str, ...], expected: str, way_out: str) -> None:
+        listing = "".join(f"\n  - {problem}" for problem in problems)
+        super().__init__(thing, f"it can do more than compute{listing}", expected, way_out)
+        self.args = (thing, problems, expected, way_out)
+        self.problems = problems
 
 
 class SpecError(HuboptError):

@@ -72,7 +72,7 @@ class OpUse:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A traced layer on disk, in inference mode, with static shapes.
+    """A traced layer on disk, in inference mode.
 
     Attributes:
         folder: Where the files below stand.
@@ -181,6 +181,8 @@ class Exporter(Protocol):
         summary: One line for ``hubopt targets``.
         suffix: The artifact's file suffix, such as ``.onnx``; empty for a folder.
         source: `PROGRAM`, or the name of the exporter whose artifact it starts from.
+        dynamic: Whether it holds dynamic dimensions; if not, a model that has some is refused
+            for this target before any work.
         builds_with: What writing needs.
         runs_with: What running needs.
     """
@@ -193,6 +195,8 @@ class Exporter(Protocol):
     def suffix(self) -> str: ...
     @property
     def source(self) -> str: ...
+    @property
+    def dynamic(self) -> bool: ...
     @property
     def builds_with(self) -> tuple[Requirement, ...]: ...
     @property

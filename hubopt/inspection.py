@@ -9,7 +9,8 @@ from typing import Any
 
 from hubopt.errors import SpecError, TraceError
 from hubopt.exporter import Obstacle, OpUse
-from hubopt.spec import Hints, MaybeShape, ModelSpec
+from hubopt.hints import Hints
+from hubopt.spec import MaybeShape, ModelSpec
 
 
 @dataclass(frozen=True, slots=True)

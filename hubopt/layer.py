@@ -1,188 +1,150 @@
-"""`KerasLayer`, and how a handle becomes one.
+"""`KerasLayer` for Keras 2: a drop-in for `hub.KerasLayer`.
 
 Importing this module imports TensorFlow: `hubopt.KerasLayer` does so when first used.
 """
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import tensorflow as tf
 import tensorflow_hub as hub
-from numpy.typing import NDArray
+import tf_keras
 
-from hubopt.errors import LoadError
-from hubopt.exporter import Tensors
-from hubopt.handles import TF1_MODULE_FILE, Handle, LayerOptions
-from hubopt.serving import SIGNATURE
-from hubopt.spec import ModelSpec
-from hubopt.structure import pack, unpack
-from hubopt.tf_private import MetaGraph, read_meta_graphs, switch_autocast_off
-
-_KERAS_HEADING = "Exception encountered when calling"
-_AUTOGRAPH_HEADING = "in user code:"
+from hubopt.hub_layer import HubLayer, dtype_name
+from hubopt.tf_private import is_unconditional
 
 
-class KerasLayer(hub.KerasLayer):  # type: ignore[misc]  # tensorflow_hub is untyped
-    """A drop-in for `hub.KerasLayer` that also takes a `pathlib.Path`.
+@tf_keras.saving.register_keras_serializable("hubopt")
+class KerasLayer(HubLayer, hub.KerasLayer):  # type: ignore[misc]  # tensorflow_hub is untyped
+    """A drop-in for `hub.KerasLayer`, a Keras 2 layer, with its defects mended.
 
-    Takes `hub.KerasLayer`'s arguments, by position and by name.
+    Takes `hub.KerasLayer`'s arguments, by position and by name, and every handle that
+    `hubopt.handles.locate` knows. `hubopt.keras3.KerasLayer` is its twin for Keras 3.
+    What is mended is told in `hubopt.hub_layer`.
+
+    Args:
+        handle: A string or path that leads to a model, or a callable. Only a string or path
+            can go into the config.
+        trainable: Whether the model's trainable variables are the layer's; can be set later.
+        arguments: Keyword arguments for the callable; JSON, to be saved in the config.
+        tags: Which graph of a SavedModel to load.
+        signature: The signature to call, with ``output_key`` or ``signature_outputs_as_dict``.
+        signature_outputs_as_dict: Return all of a signature's outputs by name.
+        output_key: Return this output only.
+        output_shape: The shape or nest of shapes that the model gives, without the batch.
+        load_options: A ``tf.saved_model.LoadOptions``.
+        allow_ops: Operations to allow though `hubopt.scan` refuses them. Not in the config.
+        **kwargs: For the constructor of ``tf_keras.layers.Layer``: ``name``, ``dtype``,
+            ``input_shape``, ``activity_regularizer``. ``autocast=False`` leaves the floats of
+            a callable that declares no dtypes as they are.
+
+    Raises:
+        HandleError: The handle leads to nothing.
+        LoadError: The model cannot be loaded, or is not safe to load.
+        ValueError: The arguments contradict each other or the model.
     """
 
-    def __init__(self, handle: Any, *args: Any, **kwargs: Any) -> None:
-        handle = os.fspath(handle) if isinstance(handle, os.PathLike) else handle
-        super().__init__(handle, *args, **kwargs)
+    def __init__(
+        self,
+        handle: Any,
+        trainable: bool = False,
+        arguments: Mapping[str, Any] | None = None,
+        _sentinel: None = None,
+        tags: Sequence[str] | None = None,
+        signature: str | None = None,
+        signature_outputs_as_dict: bool | None = None,
+        output_key: str | None = None,
+        output_shape: Any = None,
+        load_options: Any = None,
+        *,
+        allow_ops: Sequence[str] = (),
+        **kwargs: Any,
+    ) -> None:
         # tf_keras gives every layer a dtype, so whether it was a hint is only known here.
-        self._dtype_hint = tf.as_dtype(kwargs["dtype"]).name if kwargs.get("dtype") else None
+        self._dtype_hint = dtype_name(kwargs.get("dtype"))
+        self._casts_undeclared = kwargs.pop("autocast", True)
+        self._open(
+            handle,
+            arguments,
+            tags,
+            signature,
+            signature_outputs_as_dict,
+            output_key,
+            output_shape,
+            load_options,
+            allow_ops,
+        )
+        super(hub.KerasLayer, self).__init__(trainable=trainable, autocast=False, **kwargs)
+        for variable, is_trainable in self._variables_of_model():
+            self.add_weight(
+                name=variable.name,
+                shape=variable.shape,
+                dtype=variable.dtype,
+                trainable=is_trainable,
+                experimental_autocast=False,
+                getter=lambda *_, __variable=variable, **___: __variable,
+            )
+        for loss in self._loss_functions():
+            self.add_loss(loss)
+        self.built = True
 
     @property
     def dtype_hint(self) -> str | None:
         """The ``dtype`` given to the constructor, or None."""
         return self._dtype_hint
 
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call the model.
+
+        Raises:
+            ValueError: It does not take such inputs, or gives something else than
+                ``output_shape`` says.
+        """
+        return super().__call__(self._fit(inputs, self._float_dtype), *args, **kwargs)
+
+    def call(self, inputs: Any, training: Any = None) -> Any:
+        """Call the model on tensors; Keras calls this."""
+        if training is None and self.trainable:
+            training = tf_keras.backend.learning_phase()
+        return self._answer(self._fit(inputs, self._float_dtype), training)
+
+    @property
+    def _float_dtype(self) -> str | None:
+        return self.variable_dtype if self._casts_undeclared else None
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return a nest of ``tf.TensorShape``: ``output_shape`` if given, else as traced."""
+        if self._hub.output_shape is not None:
+            return self._hinted_shapes(input_shape)
+        traced = self._traced_shapes(input_shape)
+        return super().compute_output_shape(input_shape) if traced is None else traced
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what `from_config` makes the layer from.
+
+        Raises:
+            NotImplementedError: The handle is a callable.
+            ValueError: ``arguments`` are not JSON.
+        """
+        return {**super(hub.KerasLayer, self).get_config(), **self._hub_config()}
+
+    def apply(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call the layer: an alias, which current Keras lacks."""
+        return self(inputs, *args, **kwargs)
+
+    def get_losses_for(self, inputs: Any) -> list[Any]:
+        """Return the losses that depend on inputs; for None, those that do not."""
+        return [loss for loss in self.losses if is_unconditional(loss) is (inputs is None)]
+
+    def get_updates_for(self, inputs: Any) -> list[Any]:
+        """Return no update operations: variables are updated when the layer is called."""
+        del inputs
+        return []
+
 
 def as_layer(model: Any) -> Any:
     """Return a layer as it is, and any other callable wrapped as one."""
-    if isinstance(model, hub.KerasLayer):
+    if isinstance(model, hub.KerasLayer | HubLayer):
         return model
-    layer = KerasLayer(model)
-    switch_autocast_off(layer)
-    return layer
-
-
-def open_layer(handle: Handle, options: LayerOptions) -> KerasLayer:
-    """Load the model behind ``handle`` as a layer.
-
-    A SavedModel that is not callable and has the signature ``serving_default`` is called
-    through it, as TensorFlow Serving does.
-
-    Raises:
-        LoadError: TensorFlow cannot load it, or it lacks the tags, signature or output.
-    """
-    try:
-        signature = _choose_signature(handle, options)
-        as_dict = True if signature is not None and options.output_key is None else None
-        layer = KerasLayer(
-            str(handle.folder),
-            tags=list(options.tags) or None,
-            signature=signature,
-            output_key=options.output_key,
-            signature_outputs_as_dict=as_dict,
-        )
-    except LoadError:
-        raise
-    except Exception as error:  # TensorFlow's loader raises nearly every type there is
-        raise LoadError(
-            f"model {handle.text}",
-            f"TensorFlow cannot load it: {type(error).__name__}: {first_line(error)}",
-            "a complete SavedModel",
-            "check that every file is there and whole, variables/ included; save the model again",
-        ) from error
-    switch_autocast_off(layer)
-    return layer
-
-
-def _choose_signature(handle: Handle, options: LayerOptions) -> str | None:
-    graph = _choose_graph(handle, options.tags)
-    name = _choose_signature_name(handle, options, graph)
-    outputs = graph.signatures.get(name or "", ())
-    if outputs and options.output_key is not None and options.output_key not in outputs:
-        raise LoadError(
-            f"output {options.output_key}",
-            f"signature {name} does not have it",
-            f"one of: {', '.join(outputs)}",
-            "pass one of these to --output-key, or leave the flag out",
-        )
-    return name
-
-
-def _choose_signature_name(handle: Handle, options: LayerOptions, graph: MetaGraph) -> str | None:
-    there = ", ".join(graph.signatures) or "none; the model has none"
-    if options.signature is not None:
-        if options.signature not in graph.signatures:
-            raise LoadError(
-                f"signature {options.signature}",
-                f"not in {handle.text}",
-                f"one of: {there}",
-                "pass one of these to --signature, or leave the flag out",
-            )
-        return options.signature
-    if graph.can_be_called or (handle.folder / TF1_MODULE_FILE).is_file():
-        return None
-    if SIGNATURE not in graph.signatures:
-        raise LoadError(
-            f"model {handle.text}",
-            f"it cannot be called and has no signature {SIGNATURE}",
-            f"--signature, one of: {there}",
-            "name the signature to export",
-        )
-    return SIGNATURE
-
-
-def _choose_graph(handle: Handle, tags: tuple[str, ...]) -> MetaGraph:
-    graphs = read_meta_graphs(handle.folder)
-    if not tags and len(graphs) == 1:
-        return graphs[0]
-    is_tf1_module = (handle.folder / TF1_MODULE_FILE).is_file()
-    wanted = frozenset(tags)
-    for graph in graphs:
-        if graph.tags == wanted and (tags or is_tf1_module):
-            return graph
-    raise LoadError(
-        f"model {handle.text}",
-        f"no graph with tags {', '.join(tags)}" if tags else f"{len(graphs)} graphs and no --tag",
-        "--tag with one of: "
-        + "; ".join(",".join(sorted(graph.tags)) or "(none)" for graph in graphs),
-        "repeat --tag for each tag of the graph you want",
-    )
-
-
-def first_line(error: BaseException) -> str:
-    """Return the telling line of an error's text, below the headings of Keras and AutoGraph."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines if not line.startswith(_KERAS_HEADING)]
-    if telling and telling[0] == _AUTOGRAPH_HEADING:  # a traceback follows, the error ends it
-        telling = [line for line in telling if re.match(r"\w*(Error|Exception): ", line)] or telling
-    return telling[0] if telling else type(error).__name__
-
-
-def infer(layer: Callable[..., Any], spec: ModelSpec, tensors: Tensors) -> dict[str, Any]:
-    """Call ``layer`` in inference mode with tensors by name; return its outputs by name."""
-    return unpack(spec.output_structure, layer(pack(spec.input_structure, tensors), training=False))
-
-
-@contextmanager
-def full_float32() -> Iterator[None]:
-    """Compute float32 as float32 on a GPU: TF32 would lose 13 bits of each product."""
-    config = tf.config.experimental
-    before = config.tensor_float_32_execution_enabled()
-    config.enable_tensor_float_32_execution(False)
-    try:
-        yield
-    finally:
-        config.enable_tensor_float_32_execution(before)
-
-
-class LayerRunner:
-    """The eager layer as a `hubopt.exporter.Runner`: the reference and the baseline.
-
-    Arrays go in and arrays come out, as for every artifact.
-    """
-
-    def __init__(self, layer: Callable[..., Any], spec: ModelSpec) -> None:
-        self._layer = layer
-        self._spec = spec
-        self.device = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
-
-    def run(self, inputs: Tensors) -> dict[str, NDArray[Any]]:
-        """Call the layer eagerly."""
-        tensors = {
-            spec.name: tf.constant(inputs[spec.name], dtype=spec.dtype)
-            for spec in self._spec.inputs
-        }
-        outputs = infer(self._layer, self._spec, tensors)
-        return {name: tensor.numpy() for name, tensor in outputs.items()}
+    return KerasLayer(model, autocast=False)

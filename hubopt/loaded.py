@@ -48,11 +48,11 @@ def _as_array(value: Any, spec: TensorSpec) -> NDArray[Any]:
     """Return ``value`` as the input ``spec``; only the width of its numbers may change."""
     array = np.asarray(value)
     dtype = numpy_dtype(spec.dtype)
-    if array.shape != spec.shape or not np.can_cast(array.dtype, dtype, casting="same_kind"):
+    if not spec.admits(array.shape) or not np.can_cast(array.dtype, dtype, casting="same_kind"):
         raise UsageError(
             f"input {spec.name}",
             f"{array.dtype.name} {format_shape(array.shape)}",
-            f"{spec.dtype} {format_shape(spec.shape)}",
+            f"{spec.dtype} {format_shape(spec.named_shape)}",
             "pass that, or export for these inputs",
         )
     return array.astype(dtype, copy=False)

@@ -1,16 +1,17 @@
-"""What a layer gives: structure, names and dtypes from a trace, shapes as samples show them."""
+"""What a layer gives: structure, names, dtypes and shapes from traces and from calls."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from hubopt.causes import first_line
 from hubopt.errors import TraceError
 from hubopt.interface import Interface
-from hubopt.layer import first_line
 from hubopt.samples import draw
-from hubopt.spec import MaybeShape, TensorSpec, format_shape
+from hubopt.spec import Bounds, MaybeShape, TensorSpec, format_shape
 from hubopt.structure import Structure, name_leaves, pack, unpack
 from hubopt.tf_private import layer_output_key
 
@@ -36,7 +37,7 @@ def trace_outputs(
 
     def call(*tensors: Any) -> Any:
         packed = pack(interface.structure, dict(zip(names, tensors, strict=True)))
-        return layer(packed, training=False)
+        return call_as_is(layer, packed)
 
     try:
         outputs = (
@@ -87,24 +88,132 @@ def _only_name(layer: Any, interface: Interface, nest: Any) -> str:
     return declared.name if declared and same_dtype else "output_0"
 
 
-def sample_shapes(
-    layer: Any, interface: Interface, inputs: Sequence[TensorSpec], structure: Structure
-) -> dict[str, MaybeShape]:
-    """Return the output shapes on which calls with samples agree.
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """An output as TensorFlow's shape inference sees it.
 
-    They go into the error text and settle nothing: that four samples agree does not mean
-    that the next one does.
+    Attributes:
+        dtype: TensorFlow's name of the dtype.
+        shape: Sizes, names of input dimensions, None for what is unknown; None for unknown rank.
+        varying: By dimension, the usual size of those that vary with the inputs' dynamic
+            dimensions and are none of them.
+    """
+
+    dtype: str
+    shape: MaybeShape | None
+    varying: Mapping[int, int]
+
+
+def trace_shapes(
+    layer: Any,
+    interface: Interface,
+    inputs: Sequence[TensorSpec],
+    bounds: Mapping[str, Bounds],
+) -> tuple[Structure, dict[str, Traced]]:
+    """Return the outputs' structure, and each output as shape inference sees it.
+
+    Dynamic dimensions are traced open, and once more at their smallest, usual and largest
+    sizes: that tells which output dimension follows which input dimension.
+
+    Raises:
+        TraceError: TensorFlow cannot trace the layer.
     """
     import tensorflow as tf
 
-    seen: dict[str, set[tuple[int, ...]]] = {}
-    for sample in draw(inputs):
+    open_specs = [tf.TensorSpec(spec.open_shape, spec.dtype) for spec in inputs]
+    structure, outputs = trace_outputs(layer, interface, open_specs)
+    probes = []
+    for sizes in _probe_sizes(bounds):
+        specs = [tf.TensorSpec(spec.shape_at(sizes), spec.dtype) for spec in inputs]
+        probes.append((sizes, trace_outputs(layer, interface, specs)[1]))
+    return structure, {
+        name: _read(tensor, [(sizes, probe[name].shape) for sizes, probe in probes])
+        for name, tensor in outputs.items()
+    }
+
+
+def _probe_sizes(bounds: Mapping[str, Bounds]) -> list[dict[str, int]]:
+    """Return sizes to trace at: all usual first, then each dimension moved on its own."""
+    usual = {name: each.usual for name, each in bounds.items()}
+    moved = [
+        {**usual, name: size} for name, each in bounds.items() for size in (each.low, each.high)
+    ]
+    return [usual, *moved] if bounds else []
+
+
+def _read(tensor: Any, probes: Sequence[tuple[Mapping[str, int], Any]]) -> Traced:
+    if tensor.shape.rank is None:
+        return Traced(tensor.dtype.name, None, {})
+    shape: list[int | str | None] = list(tensor.shape.as_list())
+    varying: dict[int, int] = {}
+    for at, size in enumerate(shape):
+        seen = [probe[at] for _, probe in probes if probe.rank == len(shape)]
+        if size is not None or not seen or None in seen or len(seen) < len(probes):
+            continue
+        follows = [
+            name
+            for name in probes[0][0]
+            if all(sizes[name] == found for (sizes, _), found in zip(probes, seen, strict=True))
+        ]
+        if follows:
+            shape[at] = follows[0]
+        else:
+            varying[at] = seen[0]
+    return Traced(tensor.dtype.name, tuple(shape), varying)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The shapes that one real call gave.
+
+    Attributes:
+        sizes: The sizes of the inputs' dynamic dimensions in it.
+        shapes: The outputs' shapes by name.
+    """
+
+    sizes: Mapping[str, int]
+    shapes: Mapping[str, tuple[int, ...]]
+
+
+def call_layer(
+    layer: Any,
+    interface: Interface,
+    inputs: Sequence[TensorSpec],
+    structure: Structure,
+    bounds: Mapping[str, Bounds],
+    data: Any = None,
+) -> list[Call]:
+    """Call the layer on ``data``, or on samples; empty if it refuses them.
+
+    Drawn samples settle nothing: that four of them agree does not mean that the next one does.
+    """
+    import tensorflow as tf
+
+    samples = draw(inputs, bounds=bounds) if data is None else [unpack(interface.structure, data)]
+    calls = []
+    for sample in samples:
         tensors = {spec.name: tf.constant(sample[spec.name], spec.dtype) for spec in inputs}
         try:
-            outputs = layer(pack(interface.structure, tensors), training=False)
+            outputs = call_as_is(layer, pack(interface.structure, tensors))
         except tf.errors.OpError as error:  # such as an index outside its table
             _log.info("the layer refuses a sample: %s", first_line(error))
-            return {}
-        for name, tensor in unpack(structure, outputs).items():
-            seen.setdefault(name, set()).add(tuple(tensor.shape))
-    return {name: next(iter(shapes)) for name, shapes in seen.items() if len(shapes) == 1}
+            return []
+        sizes = {
+            dim.name: int(size)
+            for spec in inputs
+            for dim, size in zip(spec.dims, tensors[spec.name].shape, strict=True)
+            if dim.name
+        }
+        named = unpack(structure, outputs)
+        calls.append(Call(sizes, {name: tuple(each.shape) for name, each in named.items()}))
+    return calls
+
+
+def call_as_is(layer: Any, inputs: Any) -> Any:
+    """Call in inference mode, without holding the outputs to the layer's ``output_shape``.
+
+    The hint is a claim that `hubopt.shapes.resolve` checks itself, to tell every problem at
+    once; and no check goes into the graphs that are exported.
+    """
+    infer = getattr(layer, "infer", None)  # a layer of tensorflow_hub has no such method
+    return infer(inputs) if infer else layer(inputs, training=False)

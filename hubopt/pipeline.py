@@ -33,13 +33,14 @@ from hubopt.errors import (
 )
 from hubopt.examine import Baseline, Kit
 from hubopt.exporter import Exporter, Obstacle, Options
-from hubopt.handles import LayerOptions
+from hubopt.handles import Access, LayerOptions, local_path
+from hubopt.hints import Hints
 from hubopt.inspection import Inspection
 from hubopt.latency.protocol import ROUNDS
 from hubopt.results import TargetResult, exit_code
 from hubopt.samples import SAMPLE_COUNT, SEED, draw
 from hubopt.session import LayerSession, open_layer_session
-from hubopt.spec import Hints, ModelSpec
+from hubopt.spec import ModelSpec
 from hubopt.staging import staging
 from hubopt.targets import Line, Progress, find_obstacles, quiet, run_targets, tell
 from hubopt.worker import Worker, temporary_log
@@ -55,6 +56,7 @@ def export(
     *,
     hints: Hints | None = None,
     layer_options: LayerOptions | None = None,
+    access: Access | None = None,
     options: Options | None = None,
     samples: int = SAMPLE_COUNT,
     seed: int = SEED,
@@ -69,6 +71,7 @@ def export(
         output: The bundle's folder; nothing may be there yet.
         hints: Shapes and dtypes that the model leaves open.
         layer_options: Signature, output and tags, for a handle.
+        access: A digest to insist on, no network, operations to allow; for a handle.
         options: What the exporters may be asked.
         samples: How many samples parity is judged on, from 1.
         seed: Their seed.
@@ -84,28 +87,30 @@ def export(
             output exists, a package is missing, or no target gave an artifact.
     """
     hints, options = hints or Hints(), options or Options()
-    layer_options = layer_options or LayerOptions()
+    layer_options, access = layer_options or LayerOptions(), access or Access()
     targets = [targets] if isinstance(targets, str) else targets
     _check_counts(targets, samples, rounds, seed)
     _check_apart(model, Path(output))
     exporters = registry.with_sources(targets)
     registry.require(exporters)
+    dynamic = [name for name, _ in hints.bounds]
+    _refuse_if_hopeless(find_obstacles(exporters, (), options, dynamic))
     with staging(Path(output)) as folder:
         (folder / LOGS).mkdir()
         with tempfile.TemporaryDirectory(prefix=".work.", dir=folder) as work, ExitStack() as stack:
             handle, digest, layer = _open(
-                model, layer_options, folder / LOGS / "layer.log", stack, progress
+                model, layer_options, access, folder / LOGS / "layer.log", stack, progress
             )
             with progress("resolve shapes"):
                 spec = _resolve(layer, hints, exporters, options)
             with progress("trace"):
                 program = layer.trace(spec, Path(work), "off" if options.xla == "off" else "auto")
-            obstacles = find_obstacles(exporters, program.ops, options)
+            obstacles = find_obstacles(exporters, program.ops, options, dynamic)
             _refuse_if_hopeless(obstacles)
             kit = Kit(spec, folder / INPUTS, folder / REFERENCE)
             kit.inputs.parent.mkdir()
             with progress(f"run the eager layer on {samples} samples"):
-                write_samples(kit.inputs, draw(spec.inputs, samples, seed))
+                write_samples(kit.inputs, draw(spec.inputs, samples, seed, spec.bounds))
                 layer.answer(spec, kit.inputs, kit.reference)
             baseline = Baseline(layer, None, rounds) if rounds else None
             line = Line(folder, program, options, kit, baseline, progress)
@@ -117,6 +122,7 @@ def export(
             handle=handle,
             digest=digest,
             layer=called,
+            allow_ops=access.allow_ops,
             hints=hints,
             options=options,
             spec=spec,
@@ -134,6 +140,7 @@ def inspect(
     *,
     hints: Hints | None = None,
     layer_options: LayerOptions | None = None,
+    access: Access | None = None,
     options: Options | None = None,
     progress: Progress = quiet,
 ) -> Inspection:
@@ -143,15 +150,20 @@ def inspect(
         model: As for `export`.
         hints: Shapes and dtypes that the model leaves open.
         layer_options: Signature, output and tags, for a handle.
+        access: A digest to insist on, no network, operations to allow; for a handle.
         options: What the exporters may be asked.
         progress: Told what begins.
     """
     with temporary_log() as log, ExitStack() as stack:
-        handle, digest, layer = _open(model, layer_options or LayerOptions(), log, stack, progress)
+        handle, digest, layer = _open(
+            model, layer_options or LayerOptions(), access or Access(), log, stack, progress
+        )
         with progress("inspect"):
             facts = layer.inspect(hints or Hints())
     exporters = registry.with_sources(registry.names())
-    obstacles = find_obstacles(exporters, facts.ops, options or Options())
+    obstacles = find_obstacles(
+        exporters, facts.ops, options or Options(), [name for name, _ in (hints or Hints()).bounds]
+    )
     return Inspection(handle, digest, facts, obstacles)
 
 
@@ -159,7 +171,7 @@ def _check_apart(model: Model, output: Path) -> None:
     """Check that the output is not in the model's folder: it would change the model's digest."""
     if not isinstance(model, str | os.PathLike):
         return
-    folder = Path(model).resolve()
+    folder = local_path(os.fspath(model)).resolve()
     if folder.is_dir() and output.resolve().is_relative_to(folder) and os.fspath(model):
         raise UsageError(
             f"output {output}",
@@ -181,14 +193,19 @@ def _check_counts(targets: Sequence[str], samples: int, rounds: int, seed: int) 
 
 
 def _open(
-    model: Model, options: LayerOptions, log: Path, stack: ExitStack, progress: Progress
+    model: Model,
+    options: LayerOptions,
+    access: Access,
+    log: Path,
+    stack: ExitStack,
+    progress: Progress,
 ) -> tuple[str, str | None, LayerSession]:
     """Return the handle's text, the model's digest and the loaded layer."""
     registry.require_layer()
     if isinstance(model, str | os.PathLike):
         with progress("load the layer"):
             worker = stack.enter_context(Worker(log))
-            session = worker.create(open_layer_session, os.fspath(model), options)
+            session = worker.create(open_layer_session, os.fspath(model), options, access)
             handle = session.handle()
         assert handle is not None
         return handle.origin, handle.digest, session
@@ -198,6 +215,13 @@ def _open(
             f"{options} with a layer or a callable",
             "options for a handle only",
             "give signature, output_key and tags to KerasLayer itself",
+        )
+    if access != Access():
+        raise UsageError(
+            "access",
+            f"{access} with a layer or a callable",
+            "conditions for a handle only",
+            "pass the handle, or load it with hubopt's own KerasLayer first",
         )
     from hubopt.layer import as_layer
 

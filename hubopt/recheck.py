@@ -9,8 +9,9 @@ from pathlib import Path
 
 from hubopt import registry
 from hubopt.bundle import Bundle, read_bundle
-from hubopt.errors import BundleError, HuboptError, UsageError
+from hubopt.errors import BundleError, HuboptError, PinError, UsageError
 from hubopt.examine import Baseline, Kit, examine
+from hubopt.handles import Access, is_python
 from hubopt.latency.protocol import ROUNDS
 from hubopt.results import TargetResult, Verdict
 from hubopt.session import LayerSession, open_layer_session
@@ -75,18 +76,18 @@ def bench(
 def _open_baseline(bundle: Bundle, stack: ExitStack) -> tuple[LayerSession | None, str | None]:
     """Load the layer that the bundle was made from, or say why that cannot be."""
     manifest = bundle.manifest
-    if manifest.digest is None:
+    if manifest.digest is None and not is_python(manifest.handle):
         return None, f"the bundle was made from a callable, {manifest.handle}"
     if not registry.is_installed("tensorflow"):
         return None, "TensorFlow is not installed here"
+    access = Access(pin=manifest.digest, allow_ops=manifest.allow_ops)
     try:
         log = stack.enter_context(temporary_log())
         worker = stack.enter_context(Worker(log))
-        layer = worker.create(open_layer_session, manifest.handle, manifest.layer)
-        handle = layer.handle()
-        if handle is None or handle.digest != manifest.digest:
-            return None, f"{manifest.handle} has changed since the export"
+        layer = worker.create(open_layer_session, manifest.handle, manifest.layer, access)
         layer.answer(manifest.spec, bundle.inputs, log.with_name("answers.npz"))
+    except PinError:
+        return None, f"{manifest.handle} has changed since the export"
     except HuboptError as error:
         return None, f"{error.thing}: {error.found}"
     return layer, None

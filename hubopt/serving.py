@@ -22,7 +22,7 @@ def argument_specs(spec: ModelSpec) -> list[Any]:
     """Return a ``tf.TensorSpec`` for each input, in order."""
     import tensorflow as tf
 
-    return [tf.TensorSpec(each.shape, each.dtype, name=each.argument) for each in spec.inputs]
+    return [tf.TensorSpec(each.open_shape, each.dtype, name=each.argument) for each in spec.inputs]
 
 
 def make_root(
@@ -49,8 +49,9 @@ def make_root(
         outputs = unpack(spec.output_structure, call(inputs))
         static = {each.name: tf.identity(outputs[each.name]) for each in spec.outputs}
         for each in spec.outputs:
-            if not static[each.name].shape.is_fully_defined():
-                static[each.name] = tf.ensure_shape(static[each.name], each.shape)
+            known = static[each.name].shape
+            if known.rank is None or known.as_list() != list(each.open_shape):
+                static[each.name] = tf.ensure_shape(static[each.name], each.open_shape)
         return pack(spec.output_structure, static)
 
     nest = pack(spec.input_structure, dict(zip(names, specs, strict=True)))

@@ -16,11 +16,12 @@ from hubopt.arrays import read_samples, write_samples
 from hubopt.contract import artifact_problems
 from hubopt.errors import ExportError, NotRunnableHereError, TraceError, UsageError
 from hubopt.exporter import Artifact, Options, Program, Runner, Source, XlaMode
-from hubopt.handles import Handle, LayerOptions, locate
+from hubopt.handles import Access, Handle, LayerOptions, locate
+from hubopt.hints import Hints
 from hubopt.inspection import OpenModel, inspect_layer
 from hubopt.latency.protocol import time_calls
 from hubopt.latency.statistics import Timing
-from hubopt.spec import Hints, ModelSpec
+from hubopt.spec import ModelSpec
 
 
 class Session:
@@ -100,24 +101,29 @@ class LayerSession(Session):
         Raises:
             TraceError: The layer refuses a sample.
         """
-        from hubopt.layer import LayerRunner, first_line, full_float32
+        from hubopt.causes import explain, first_line
+        from hubopt.eager import LayerRunner, full_float32
 
         self._runner = LayerRunner(self._layer, spec)
         try:
             with full_float32():
                 super().answer(spec, inputs, outputs)
         except Exception as error:  # whatever the model's own code raises
+            found, way_out = explain(error) or (
+                f"{type(error).__name__}: {first_line(error)}",
+                "wrap the model in a function that brings such inputs into its range",
+            )
             raise TraceError(
                 "layer",
-                f"it refuses a sample: {type(error).__name__}: {first_line(error)}",
+                f"it refuses a sample: {found}",
                 "a model that takes what hubopt draws: normal and uniform floats, "
                 "integers from 0 to 7 (8-bit ones over their whole range), short texts",
-                "wrap the model in a function that brings such inputs into its range",
+                way_out,
             ) from error
 
     def time_calls(self, count: int) -> tuple[float, ...]:
         """Time ``count`` calls on the first sample, in milliseconds."""
-        from hubopt.layer import full_float32
+        from hubopt.eager import full_float32
 
         with full_float32():
             return super().time_calls(count)
@@ -133,14 +139,14 @@ class LayerSession(Session):
         return inspect_layer(self._layer, hints)
 
 
-def open_layer_session(handle: str, options: LayerOptions) -> LayerSession:
+def open_layer_session(handle: str, options: LayerOptions, access: Access) -> LayerSession:
     """Find the model behind ``handle`` and load it, timing TensorFlow's import apart."""
-    found = locate(handle)
+    found = locate(handle, access)
     start = time.perf_counter()
-    layer_module = importlib.import_module("hubopt.layer")
+    opening = importlib.import_module("hubopt.opening")
     import_ms = _since(start)
     start = time.perf_counter()
-    layer = layer_module.open_layer(found, options)
+    layer = opening.open_layer(found, options, access)
     return LayerSession(layer, found, import_ms, _since(start))
 
 

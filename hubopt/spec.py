@@ -1,42 +1,69 @@
-"""What goes into a model and what comes out: names, dtypes and static shapes.
+"""What goes into a model and what comes out: names, dtypes and shapes.
 
-Every dimension says where its size came from, so that nothing in a spec is a guess.
+Every dimension is static, or named with bounds, and says where it came from, so that nothing
+in a spec is a guess.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
-from hubopt.errors import UsageError
 from hubopt.structure import Structure, leaves
 
-Origin = Literal["flag", "layer", "signature", "trace", "default"]
+Origin = Literal["flag", "layer", "signature", "trace", "sample", "default"]
 """Where a fact came from, strongest first.
 
 ``flag``: said for this run; ``layer``: a hint given to the `KerasLayer`;
 ``signature``: declared by the SavedModel or the callable; ``trace``: computed by
-TensorFlow's shape inference; ``default``: the documented default (batch 1).
+TensorFlow's shape inference; ``sample``: the user's own data, and what the layer gave for it;
+``default``: the documented default (batch 1).
 """
 
-MaybeShape = tuple[int | None, ...]
-"""A shape with ``None`` for an unknown dimension."""
+MaybeShape = tuple[int | str | None, ...]
+"""A shape with ``None`` for an unknown dimension and a name for a dynamic one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The sizes that a dynamic dimension may have.
+
+    Attributes:
+        low: The smallest.
+        usual: The one that is optimized for and timed.
+        high: The largest.
+    """
+
+    low: int
+    usual: int
+    high: int
+
+    def __str__(self) -> str:
+        return f"{self.low}:{self.usual}:{self.high}"
 
 
 @dataclass(frozen=True, slots=True)
 class Dim:
-    """One static dimension and where its size came from."""
+    """One dimension and where it came from.
+
+    Attributes:
+        size: Its size; the usual one if it is dynamic.
+        origin: Who said so.
+        name: The name of a dynamic dimension; None for a static one. An output's dimension has
+            an input dimension's name if it is always of that size, and else one of its own.
+    """
 
     size: int
     origin: Origin
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """One input or output of a model, fully static.
+    """One input or output of a model.
 
     Attributes:
         name: The layer's own name for the tensor; every artifact keeps it.
@@ -52,8 +79,33 @@ class TensorSpec:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The static shape."""
+        """The shape, with the usual size of each dynamic dimension."""
         return tuple(dim.size for dim in self.dims)
+
+    @property
+    def open_shape(self) -> tuple[int | None, ...]:
+        """The shape as TensorFlow and ONNX write it, with None for dynamic dimensions."""
+        return tuple(None if dim.name else dim.size for dim in self.dims)
+
+    @property
+    def named_shape(self) -> tuple[int | str, ...]:
+        """The shape with the names of dynamic dimensions."""
+        return tuple(dim.name or dim.size for dim in self.dims)
+
+    @property
+    def is_static(self) -> bool:
+        """Whether no dimension is dynamic."""
+        return not any(dim.name for dim in self.dims)
+
+    def shape_at(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """Return the shape with dynamic dimensions of ``sizes``, by name."""
+        return tuple(sizes.get(dim.name or "", dim.size) for dim in self.dims)
+
+    def admits(self, shape: tuple[int, ...]) -> bool:
+        """Whether an array of ``shape`` fits; dynamic dimensions fit any size."""
+        return len(shape) == len(self.dims) and all(
+            dim.name or dim.size == size for dim, size in zip(self.dims, shape, strict=True)
+        )
 
     @property
     def argument(self) -> str:
@@ -64,10 +116,14 @@ class TensorSpec:
     @property
     def size_bytes(self) -> int:
         """Bytes of the tensor's data; strings count one byte an element."""
-        return math.prod(self.shape) * _ITEM_BYTES.get(self.dtype, 4)
+        return self.size_bytes_at({})
+
+    def size_bytes_at(self, sizes: Mapping[str, int]) -> int:
+        """Return the bytes with dynamic dimensions of ``sizes``."""
+        return math.prod(self.shape_at(sizes)) * _ITEM_BYTES.get(self.dtype, 4)
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.dtype} {format_shape(self.shape)}"
+        return f"{self.name}: {self.dtype} {format_shape(self.named_shape)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +135,14 @@ class ModelSpec:
         outputs: The outputs, in the order of ``output_structure``'s leaves.
         input_structure: The nest of input names that the layer is called with.
         output_structure: The nest of output names that the layer returns.
+        bounds: The bounds of each dynamic dimension of the inputs, by name.
     """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     input_structure: Structure
     output_structure: Structure
+    bounds: Mapping[str, Bounds] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for specs, structure in (
@@ -94,121 +152,29 @@ class ModelSpec:
             names = [spec.name for spec in specs]
             if names != leaves(structure) or len(set(names)) != len(names):
                 raise ValueError(f"names {names} do not match the structure {structure}")
+        dynamic = {dim.name for spec in self.inputs for dim in spec.dims if dim.name}
+        if dynamic != set(self.bounds):
+            raise ValueError(f"dimensions {dynamic} do not match the bounds {self.bounds}")
+
+    @property
+    def is_static(self) -> bool:
+        """Whether no dimension of any input or output is dynamic."""
+        return all(each.is_static for each in (*self.inputs, *self.outputs))
 
     def __str__(self) -> str:
         return "\n".join(
-            [*(f"in  {spec}" for spec in self.inputs), *(f"out {spec}" for spec in self.outputs)]
+            [
+                *(f"in  {spec}" for spec in self.inputs),
+                *(f"out {spec}" for spec in self.outputs),
+                *(f"dim {name}: {bounds}" for name, bounds in self.bounds.items()),
+            ]
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Hints:
-    """What the user said about shapes and dtypes.
-
-    Keys are tensor names; ``""`` stands for the only input (or the only output).
-    Shapes include the batch dimension.
-    """
-
-    input_shapes: tuple[tuple[str, MaybeShape], ...] = ()
-    dtypes: tuple[tuple[str, str], ...] = ()
-    output_shapes: tuple[tuple[str, MaybeShape], ...] = ()
-    batch: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.batch is not None and self.batch < 1:
-            raise UsageError(
-                "--batch", f"{self.batch}", "a whole number from 1", "pass, for example, --batch 8"
-            )
-        for name, shape in (*self.input_shapes, *self.output_shapes):
-            if any(size is not None and size < 1 for size in shape):
-                raise UsageError(
-                    f"shape of {name or 'the only tensor'}",
-                    f"{shape}",
-                    "sizes from 1, None for an unknown one",
-                    "correct the hint",
-                )
-        for name, dtype in self.dtypes:
-            if dtype not in DTYPES:
-                raise UsageError(
-                    f"--dtype {dtype}",
-                    f"no dtype has this name (for {name or 'the only tensor'})",
-                    f"one of {', '.join(DTYPES)}",
-                    "write --dtype [name=]float32",
-                )
-
-    @classmethod
-    def parse(
-        cls,
-        input_shapes: Iterable[str] = (),
-        dtypes: Iterable[str] = (),
-        output_shapes: Iterable[str] = (),
-        batch: int | None = None,
-    ) -> Hints:
-        """Read hints as the command line writes them.
-
-        >>> Hints.parse(["image=1x224x224x3"], batch=1).input_shapes
-        (('image', (1, 224, 224, 3)),)
-        """
-        return cls(
-            input_shapes=tuple(_named_shapes("--input-shape", input_shapes)),
-            dtypes=tuple(_split("--dtype", dtypes)),
-            output_shapes=tuple(_named_shapes("--output-shape", output_shapes)),
-            batch=batch,
-        )
-
-
-def parse_shape(text: str) -> MaybeShape:
-    """Read ``1x224x224x3``; ``?`` is an unknown dimension, ``scalar`` the empty shape.
-
-    >>> parse_shape("1x?x3")
-    (1, None, 3)
-
-    Raises:
-        ValueError: The text is no shape.
-    """
-    if text == "scalar":
-        return ()
-    return tuple(None if part == "?" else _size(part) for part in text.split("x"))
-
-
-def format_shape(shape: Iterable[int | None]) -> str:
-    """Write a shape as `parse_shape` reads it."""
+def format_shape(shape: Iterable[int | str | None]) -> str:
+    """Write a shape as `hubopt.hints.parse_shape` reads it."""
     sizes = ["?" if size is None else str(size) for size in shape]
     return "x".join(sizes) if sizes else "scalar"
-
-
-def _size(part: str) -> int:
-    if not (part.isascii() and part.isdecimal() and int(part) > 0):
-        raise ValueError(f"{part!r} is no dimension")
-    return int(part)
-
-
-def _split(option: str, texts: Iterable[str]) -> Iterator[tuple[str, str]]:
-    seen: set[str] = set()
-    for text in texts:
-        name, _, value = text.rpartition("=")
-        if name in seen:
-            raise UsageError(
-                option,
-                f"given twice for {name or 'the only tensor'}",
-                "one value for each tensor",
-                "drop one of them",
-            )
-        seen.add(name)
-        yield name, value
-
-
-def _named_shapes(option: str, texts: Iterable[str]) -> Iterator[tuple[str, MaybeShape]]:
-    for name, value in _split(option, texts):
-        try:
-            yield name, parse_shape(value)
-        except ValueError as error:
-            raise UsageError(
-                f"{option} {value}",
-                str(error),
-                "sizes joined by x, ? for an unknown one, such as 1x224x224x3",
-                f"write {option} [name=]1x224x224x3",
-            ) from error
 
 
 _ITEM_BYTES = {

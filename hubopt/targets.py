@@ -85,16 +85,31 @@ def run_targets(
 
 
 def find_obstacles(
-    exporters: Sequence[Exporter], ops: Sequence[OpUse], options: Options
+    exporters: Sequence[Exporter],
+    ops: Sequence[OpUse],
+    options: Options,
+    dynamic: Sequence[str] = (),
 ) -> dict[str, list[Obstacle]]:
-    """Return what is in each target's way, its source's way included; sources come first."""
+    """Return what is in each target's way, its source's way included; sources come first.
+
+    Args:
+        exporters: The targets.
+        ops: The operations of the program; none if they are not known yet.
+        options: What the exporters may be asked.
+        dynamic: The names of the inputs' dynamic dimensions.
+    """
     found: dict[str, list[Obstacle]] = {}
     for exporter in exporters:
         try:
-            own = exporter.obstacles(ops, options)
+            own = list(exporter.obstacles(ops, options))
         except Exception as error:  # a stranger's code can raise anything
             _log.warning("obstacles of target %s", exporter.name, exc_info=True)
             own = [Obstacle("?", 0, f"its obstacles() fails: {type(error).__name__}: {error}")]
+        if not exporter.dynamic:
+            own += [
+                Obstacle(f"dimension {name}", 1, f"{exporter.name} holds static shapes only")
+                for name in dynamic
+            ]
         found[exporter.name] = [*found.get(exporter.source, []), *own]
     return found
 

@@ -64,9 +64,9 @@ def write_tiny_model(folder: Path, seed: int = 0) -> Path:
 
 def trace_tiny_model(folder: Path, batch: int = 2) -> tuple[Any, Program]:
     """Write the tiny model below ``folder`` and return its layer and program."""
+    from hubopt.hints import Hints
     from hubopt.layer import KerasLayer
     from hubopt.shapes import resolve
-    from hubopt.spec import Hints
     from hubopt.tracing import trace
 
     layer = KerasLayer(write_tiny_model(folder / "tiny"))
@@ -99,7 +99,7 @@ def assert_conforms(exporter: Exporter, folder: Path) -> Parity | None:
         return None
     assert runner.device, "the runner must say what it computes on"
 
-    from hubopt.layer import LayerRunner
+    from hubopt.eager import LayerRunner
 
     samples = draw(program.spec.inputs)
     reference = [LayerRunner(layer, program.spec).run(sample) for sample in samples]

@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from hubopt.errors import LoadError
+
 
 def freeze(concrete: Any) -> Any:
     """Return ``concrete`` with variables as constants and calls inlined.
@@ -89,12 +91,61 @@ def clear_must_compile(graph_def: Any) -> None:
         node.attr.pop(MUST_COMPILE, None)
 
 
-def switch_autocast_off(layer: Any) -> None:
-    """Make a tf_keras layer leave its inputs' dtypes alone.
+REFERENCE_VARIABLES = ("Variable", "VariableV2")
+"""The variables of TensorFlow 1 before resource variables; most TF1 Hub modules have them."""
 
-    By default it casts every float to its own dtype, so a float64 model gets float32.
+
+def reference_values(nodes: Sequence[Any]) -> dict[str, Any]:
+    """Return the value of each reference variable in a loaded model's graph, by node name.
+
+    Their state lives in the process under ``shared_name``, so nodes of the same attributes in
+    another graph read it. There is no object to ask: the loader makes none for them.
     """
-    layer._autocast = False
+    import tensorflow as tf
+
+    graph_def = tf.compat.v1.GraphDef()
+    for node in nodes:
+        copy = graph_def.node.add()
+        copy.CopyFrom(node)
+        if not copy.attr["shared_name"].s:  # TensorFlow then goes by the node's own name
+            copy.attr["shared_name"].s = node.name.encode()
+    wanted = [f"{node.name}:0" for node in nodes]
+
+    def read() -> list[Any]:
+        return [
+            tf.identity(tensor)
+            for tensor in tf.import_graph_def(graph_def, name="", return_elements=wanted)
+        ]
+
+    values = tf.compat.v1.wrap_function(read, [])()
+    return dict(zip([node.name for node in nodes], values, strict=True))
+
+
+def constant_node(name: str, value: Any) -> Any:
+    """Return a ``NodeDef`` of a constant."""
+    import tensorflow as tf
+    from tensorflow.core.framework import node_def_pb2
+
+    array = value.numpy()
+    node = node_def_pb2.NodeDef(name=name, op="Const")
+    node.attr["dtype"].type = value.dtype.as_datatype_enum
+    node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(array, value.dtype, array.shape))
+    return node
+
+
+def is_unconditional(loss: Any) -> bool:
+    """Whether tf_keras computed ``loss`` from weights alone, not from a layer's inputs."""
+    return bool(getattr(loss, "_unconditional_loss", False))
+
+
+def keras_nodes(layer: Any) -> list[Any]:
+    """Return the symbolic calls of a Keras 3 layer, which has no public list of them."""
+    return list(layer._inbound_nodes)
+
+
+def keras_mask(tensor: Any) -> Any:
+    """Return the mask that Keras 3 keeps with a symbolic tensor, or None."""
+    return getattr(tensor, "_keras_mask", None)
 
 
 def layer_callable(layer: Any) -> Any:
@@ -109,7 +160,10 @@ def layer_signature(layer: Any) -> str | None:
 
 
 def layer_input_hint(layer: Any) -> tuple[int | None, ...] | None:
-    """Return the ``input_shape=`` given to a tf_keras layer, batch included."""
+    """Return the ``input_shape=`` given to a layer of either Keras, batch included."""
+    keras3 = getattr(layer, "_input_shape_arg", None)
+    if keras3 is not None:
+        return (None, *keras3)
     return getattr(layer, "_batch_input_shape", None)
 
 
@@ -150,9 +204,11 @@ class MetaGraph:
 
 
 def read_meta_graphs(folder: Path) -> list[MetaGraph]:
-    """Describe a SavedModel's graphs from its file, without loading it."""
-    from tensorflow.python.saved_model.loader_impl import parse_saved_model
+    """Describe a SavedModel's graphs from its file, without loading it.
 
+    Raises:
+        LoadError: As for `read_saved_model`.
+    """
     return [
         MetaGraph(
             frozenset(graph.meta_info_def.tags),
@@ -167,5 +223,66 @@ def read_meta_graphs(folder: Path) -> list[MetaGraph]:
                 for child in root.children
             ),
         )
-        for graph in parse_saved_model(str(folder)).meta_graphs
+        for graph in read_saved_model(folder).meta_graphs
     ]
+
+
+def read_saved_model(folder: Path) -> Any:
+    """Parse a SavedModel's file, binary or text, as the loader does; nothing is loaded.
+
+    Returns:
+        The ``SavedModel`` message; it has a graph at least.
+
+    Raises:
+        LoadError: There is no such file, or it is damaged.
+    """
+    from tensorflow.python.saved_model.loader_impl import parse_saved_model
+
+    try:
+        saved_model = parse_saved_model(str(folder))
+    except Exception as error:  # OSError; UnicodeDecodeError and RecursionError for a text file
+        raise _unreadable(folder, " ".join(str(error).split()) or type(error).__name__) from error
+    if not saved_model.meta_graphs:
+        raise _unreadable(folder, "the file holds no graph")
+    return saved_model
+
+
+def _unreadable(folder: Path, found: str) -> LoadError:
+    return LoadError(
+        f"model {folder}",
+        f"it cannot be read: {found}",
+        "saved_model.pb as it was written",
+        "the file is damaged or cut short: fetch or save the model again",
+    )
+
+
+def is_registered(op: str) -> bool:
+    """Whether this process has an operation of the name ``op``."""
+    from tensorflow.python.framework import op_def_registry
+
+    return op_def_registry.get(op) is not None
+
+
+def operation_arguments() -> dict[str, tuple[str, ...]]:
+    """Return the names of the inputs and attributes of each operation of this process."""
+    from tensorflow.core.framework.op_def_pb2 import OpList
+    from tensorflow.python.client import pywrap_tf_session
+
+    buffer = pywrap_tf_session.TF_GetAllOpList()
+    definitions = OpList.FromString(pywrap_tf_session.TF_GetBuffer(buffer))
+    return {
+        op.name: tuple(argument.name for argument in (*op.input_arg, *op.attr))
+        for op in definitions.op
+    }
+
+
+def fingerprint_of(folder: Path) -> Any:
+    """Compute the ``FingerprintDef`` that TensorFlow would write for ``folder`` now.
+
+    It ends the process on a graph whose nodes lack the attributes it reads:
+    `hubopt.fingerprint` looks at them before.
+    """
+    from tensorflow.core.protobuf.fingerprint_pb2 import FingerprintDef
+    from tensorflow.python.saved_model.pywrap_saved_model import fingerprinting
+
+    return FingerprintDef.FromString(fingerprinting.CreateFingerprintDef(str(folder)))

@@ -6,20 +6,20 @@ import atexit
 import shutil
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from hubopt import tf_private
+from hubopt.causes import explain, first_line
 from hubopt.errors import TraceError, UncompilableError
 from hubopt.exporter import OpUse, Program, XlaMode, culprits
-from hubopt.layer import first_line, infer
+from hubopt.outputs import call_as_is
 from hubopt.serving import SIGNATURE, argument_specs, make_root
 from hubopt.spec import ModelSpec
-from hubopt.structure import pack
+from hubopt.structure import pack, unpack
 
-_REFERENCE_VARIABLES = frozenset({"Variable", "VariableV2"})
 _INERT_OPS = frozenset({"Const", "Assert", "NoOp"})
 """Operations that hold strings only as messages; every converter drops them."""
 
@@ -68,7 +68,11 @@ def _trace(layer: Any, spec: ModelSpec, folder: Path, xla: XlaMode) -> Program:
     )
     if not any(use.resource for use in ops):
         program.frozen_graph.write_bytes(graph_def.SerializeToString())
-    _save(layer, spec, concrete, program)
+    if _references(concrete.graph.as_graph_def()):
+        _save(program, _nested_call(frozen, spec))
+    else:
+        variables = concrete.graph.variables
+        _save(program, lambda inputs: call_as_is(layer, inputs), variables, layer.resolved_object)
     return program
 
 
@@ -89,7 +93,7 @@ def operations(layer: Any, structure: Any, signature: Iterable[Any]) -> tuple[Op
 
     def call(*tensors: Any) -> Any:
         by_name = dict(zip([spec.name for spec in specs], tensors, strict=True))
-        return tf.nest.flatten(layer(pack(structure, by_name), training=False))
+        return tf.nest.flatten(call_as_is(layer, pack(structure, by_name)))
 
     function = tf.function(call, input_signature=specs, autograph=False)
     with _telling_causes():
@@ -116,12 +120,12 @@ def _telling_causes() -> Iterator[None]:
     except TraceError:
         raise
     except Exception as error:  # TensorFlow raises nearly every type there is
-        raise TraceError(
-            "layer",
+        found, way_out = explain(error) or (
             f"TensorFlow cannot trace it: {type(error).__name__}: {first_line(error)}",
-            "a layer that can be traced, frozen and saved",
             "call it inside a tf.function with the shapes of `hubopt inspect` to see the cause",
-        ) from error
+        )
+        expected = "a layer that can be traced, frozen and saved"
+        raise TraceError("layer", found, expected, way_out) from error
 
 
 def _temporary_folder() -> Path:
@@ -136,11 +140,13 @@ def _flat_call(layer: Any, spec: ModelSpec) -> Any:
 
     def call(*arguments: Any) -> list[Any]:
         named = {each.name: tensor for each, tensor in zip(spec.inputs, arguments, strict=True)}
-        outputs = infer(layer, spec, named)
+        outputs = unpack(
+            spec.output_structure, call_as_is(layer, pack(spec.input_structure, named))
+        )
         # An identity for each output: one tensor returned twice stays two outputs.
         tensors = [tf.identity(outputs[each.name]) for each in spec.outputs]
         for tensor, each in zip(tensors, spec.outputs, strict=True):
-            tensor.set_shape(each.shape)  # no EnsureShape: TFLite has no such operation
+            tensor.set_shape(each.open_shape)  # no EnsureShape: TFLite has no such operation
         return tensors
 
     return call
@@ -148,7 +154,7 @@ def _flat_call(layer: Any, spec: ModelSpec) -> Any:
 
 def _freeze(concrete: Any) -> Any:
     try:
-        return _inline(tf_private.freeze(concrete))
+        return _inline(tf_private.freeze(_without_references(concrete)))
     except Exception as error:
         ops = {node.op for node in _nodes(concrete.graph.as_graph_def())}
         writes = sorted(filter(_writes, ops))
@@ -158,13 +164,6 @@ def _freeze(concrete: Any) -> Any:
                 f"it changes its own variables when it is called ({', '.join(writes)})",
                 "a layer that keeps no state between calls in inference mode",
                 "export a function of the model that takes the state and returns it",
-            ) from error
-        if ops & _REFERENCE_VARIABLES:
-            raise TraceError(
-                "layer",
-                "its variables are TensorFlow 1 reference variables, which cannot be frozen",
-                "resource variables",
-                "save the model again after tf.compat.v1.enable_resource_variables()",
             ) from error
         raise
 
@@ -177,17 +176,48 @@ def _writes(op: str) -> bool:
 
 def _inline(frozen: Any) -> Any:
     """Inline functions that were compiled in the model itself: freezing leaves those alone."""
-    import tensorflow as tf
-
     graph_def = frozen.graph.as_graph_def()
     if not tf_private.compiled_functions(graph_def):
         return frozen
     tf_private.clear_must_compile(graph_def)
+    return tf_private.freeze(_rebuild(graph_def, frozen))
+
+
+def _without_references(concrete: Any) -> Any:
+    """Put TensorFlow 1's reference variables, which cannot be frozen, into the graph."""
+    graph_def = concrete.graph.as_graph_def()
+    variables = _references(graph_def)
+    if not variables:
+        return concrete
+    values = tf_private.reference_values(variables)
+    for node in variables:
+        node.CopyFrom(tf_private.constant_node(node.name, values[node.name]))
+    for function in graph_def.library.function:  # where the output of a node goes by its own name
+        for node in function.node_def:
+            node.input[:] = [_constant_output(name, values) for name in node.input]
+        for result, name in function.ret.items():
+            function.ret[result] = _constant_output(name, values)
+    return _rebuild(graph_def, concrete)
+
+
+def _constant_output(name: str, constants: Collection[str]) -> str:
+    node, _, output = name.partition(":")
+    return f"{node}:output:0" if output == "ref:0" and node in constants else name
+
+
+def _references(graph_def: Any) -> list[Any]:
+    return [node for node in _nodes(graph_def) if node.op in tf_private.REFERENCE_VARIABLES]
+
+
+def _rebuild(graph_def: Any, original: Any) -> Any:
+    """Make a function of ``graph_def``, which was ``original``'s and has changed."""
+    import tensorflow as tf
+
     _rename_functions(graph_def)
-    inputs = [tensor.name for tensor in frozen.inputs]
-    outputs = [tensor.name for tensor in frozen.outputs]
+    inputs = [tensor.name for tensor in original.inputs]
+    outputs = [tensor.name for tensor in original.outputs]
     wrapped = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
-    return tf_private.freeze(wrapped.prune(inputs, outputs))
+    return wrapped.prune(inputs, outputs)
 
 
 def _rename_functions(graph_def: Any) -> None:
@@ -269,16 +299,32 @@ def _xla_compiles(node: Any, functions: set[str]) -> bool:
     )
 
 
-def _save(layer: Any, spec: ModelSpec, concrete: Any, program: Program) -> None:
-    """Write the SavedModel: callable like the layer, and by ``serving_default``."""
+def _nested_call(frozen: Any, spec: ModelSpec) -> Callable[[Any], Any]:
+    """Return a function that calls the frozen one packed as the layer is called."""
+
+    def call(inputs: Any) -> Any:
+        tensors = unpack(spec.input_structure, inputs)
+        outputs = frozen(*(tensors[each.name] for each in spec.inputs))
+        names = [each.name for each in spec.outputs]
+        return pack(spec.output_structure, dict(zip(names, outputs, strict=True)))
+
+    return call
+
+
+def _save(
+    program: Program, call: Callable[[Any], Any], variables: Iterable[Any] = (), owner: Any = None
+) -> None:
+    """Write the SavedModel: callable like the layer, and by ``serving_default``.
+
+    Args:
+        program: What to write, and where.
+        call: What it calls.
+        variables: What ``call`` reads.
+        owner: What has the tables and assets that ``call`` reads.
+    """
     import tensorflow as tf
 
-    root, serving = make_root(
-        spec,
-        lambda inputs: layer(inputs, training=False),
-        jit_compile=program.compiled,
-        variables=concrete.graph.variables,
-    )
+    root, serving = make_root(program.spec, call, jit_compile=program.compiled, variables=variables)
     if any(use.resource for use in program.ops):
-        root.source = layer.resolved_object  # owns the tables and assets that the graph reads
+        root.source = owner
     tf.saved_model.save(root, str(program.saved_model), signatures={SIGNATURE: serving})

@@ -52,7 +52,7 @@ class Worker:
         self._log = log
         with log.open("ab") as stream:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _CHILD.format(path=sys.path)],
+                [sys.executable, "-c", _CHILD.format(path=_child_path())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stream,
@@ -133,6 +133,12 @@ class Worker:
     def _log_tail(self) -> str:
         lines = self._log.read_text(errors="replace").splitlines()
         return "\n".join(f"    {line}" for line in lines[-_LOG_TAIL_LINES:])
+
+
+def _child_path() -> list[str]:
+    """Return our search path and, last, the current folder: a handle may name a module in it."""
+    here = str(Path.cwd())
+    return sys.path if here in sys.path or "" in sys.path else [*sys.path, here]
 
 
 class _StandIn:

@@ -7,6 +7,7 @@ from hubopt import errors
 CASES = [
     errors.UsageError("a", "b", "c", "d"),
     errors.SpecError("shapes", ("one", "two"), "c", "d"),
+    errors.UnsafeModelError("model", ("ReadFile (x1)",), "c", "d"),
     errors.UncompilableError("layer", ("StringStrip (x1)",), "c", "d"),
     errors.NotRunnableHereError("a", "b", "c", "d"),
     errors.NothingExportedError("a", "b", "c", "d", ("result",), 4),

@@ -58,9 +58,9 @@ def test_the_public_names_are_these() -> None:
 
     assert sorted(hubopt.__all__) == sorted(
         [
-            "Bundle", "Dim", "Hints", "HuboptError", "KerasLayer", "LayerOptions", "ModelSpec",
-            "Options", "Program", "TargetResult", "TensorSpec", "__version__", "bench", "export",
-            "inspect", "load", "resolve", "trace", "verify",
+            "Access", "Bundle", "Dim", "Hints", "HuboptError", "KerasLayer", "LayerOptions",
+            "ModelSpec", "Options", "Program", "TargetResult", "TensorSpec", "__version__", "bench",
+            "export", "inspect", "load", "resolve", "trace", "verify",
         ]
     )  # fmt: skip
     assert all(hasattr(hubopt, name) for name in hubopt.__all__)

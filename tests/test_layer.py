@@ -6,9 +6,10 @@ import tensorflow as tf
 import tensorflow_hub as hub
 
 import hubopt
+from hubopt.eager import LayerRunner, full_float32, infer
 from hubopt.errors import LoadError
 from hubopt.handles import LayerOptions, locate
-from hubopt.layer import LayerRunner, full_float32, infer, open_layer
+from hubopt.opening import open_layer
 from hubopt.tf_private import layer_signature
 
 
@@ -70,15 +71,22 @@ def test_a_model_without_a_call_uses_serving_default(tmp_path: Path) -> None:
     assert layer(tf.zeros([2]))["y"].numpy().tolist() == [1.0, 1.0]
 
 
-def test_a_model_with_neither_call_nor_default_asks_for_a_signature(tmp_path: Path) -> None:
+def save_signatures(folder: Path, *names: str) -> Path:
     serve = tf.function(lambda x: x, input_signature=[tf.TensorSpec([1], tf.float32)])
-    tf.saved_model.save(
-        tf.train.Checkpoint(),
-        str(tmp_path / "m"),
-        signatures={"other": serve.get_concrete_function()},
-    )
-    with pytest.raises(LoadError, match="has no signature serving_default\n.*one of: other"):
-        open_layer(locate(tmp_path / "m"), LayerOptions())
+    functions = dict.fromkeys(names, serve.get_concrete_function())
+    tf.saved_model.save(tf.train.Checkpoint(), str(folder), signatures=functions)
+    return folder
+
+
+def test_the_only_signature_of_a_model_without_a_call_is_called(tmp_path: Path) -> None:
+    layer = open_layer(locate(save_signatures(tmp_path / "m", "other")), LayerOptions())
+    assert layer_signature(layer) == "other"
+
+
+def test_of_several_signatures_one_must_be_named(tmp_path: Path) -> None:
+    folder = save_signatures(tmp_path / "m", "one", "other")
+    with pytest.raises(LoadError, match="has no signature serving_default\n.*one of: one, other"):
+        open_layer(locate(folder), LayerOptions())
 
 
 def test_truncated_weights_are_an_error_of_one_line(tiny: Path, tmp_path: Path) -> None:
@@ -87,7 +95,7 @@ def test_truncated_weights_are_an_error_of_one_line(tiny: Path, tmp_path: Path) 
     broken = shutil.copytree(tiny, tmp_path / "broken")
     weights = broken / "variables" / "variables.data-00000-of-00001"
     weights.write_bytes(weights.read_bytes()[:100])
-    with pytest.raises(LoadError, match="TensorFlow cannot load it"):
+    with pytest.raises(LoadError, match="a file of the variables is cut short"):
         open_layer(locate(broken), LayerOptions())
 
 

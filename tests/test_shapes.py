@@ -3,90 +3,358 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import hubopt
 from hubopt.errors import SpecError, TraceError
-from hubopt.spec import Hints
+from hubopt.hints import Hints
+from tests.layers.models import hide_shape, text_embedding
+
+UNKNOWN = object()
+"""An input of unknown rank."""
 
 
 def layer(
     function: Callable[..., Any] = tf.identity, shape: Any = (None, 3), **options: Any
 ) -> hubopt.KerasLayer:
     """A layer over ``function`` with one input ``x`` declared with ``shape``."""
-    spec = tf.TensorSpec(shape, tf.float32, name="x")
+    spec = tf.TensorSpec(None if shape is UNKNOWN else shape, tf.float32, name="x")
     return hubopt.KerasLayer(tf.function(function, input_signature=[spec]), **options)
 
 
-def origins(spec: hubopt.TensorSpec) -> list[tuple[int, str]]:
-    return [(dim.size, dim.origin) for dim in spec.dims]
+def origins(spec: hubopt.TensorSpec) -> list[tuple[int | str, str]]:
+    return [(dim.name or dim.size, dim.origin) for dim in spec.dims]
 
 
-@pytest.mark.parametrize(
-    ("shape", "options", "hints", "expected"),
-    [
-        ((None, 3), {}, {}, [(1, "default"), (3, "signature")]),
-        ((None, 3), {}, {"batch": 4}, [(4, "flag"), (3, "signature")]),
-        ((2, 3), {}, {}, [(2, "signature"), (3, "signature")]),
-        ((2, 3), {}, {"batch": 2}, [(2, "flag"), (3, "signature")]),
-        ((None, None), {}, {"input_shapes": ["x=5x7"]}, [(5, "flag"), (7, "flag")]),
-        ((None, None), {}, {"input_shapes": ["5x7"]}, [(5, "flag"), (7, "flag")]),
-        ((None, None), {}, {"input_shapes": ["?x7"]}, [(1, "default"), (7, "flag")]),
-        ((None, None), {"input_shape": [7]}, {}, [(1, "default"), (7, "layer")]),
-        ((None, None), {"input_shape": [7]}, {"batch": 9}, [(9, "flag"), (7, "layer")]),
-        (None, {}, {"input_shapes": ["2x2"]}, [(2, "flag"), (2, "flag")]),
-        (None, {"input_shape": []}, {}, [(1, "default")]),
-        ((), {}, {}, []),
-    ],
-)
-def test_the_strongest_source_settles_a_dimension(
-    shape: Any, options: dict[str, Any], hints: dict[str, Any], expected: list[tuple[int, str]]
-) -> None:
-    spec = hubopt.resolve(layer(shape=shape, **options), Hints.parse(**hints))
+DATA = np.zeros([6, 5], "float32")
+
+SETTLED: dict[str, tuple[Any, dict[str, Any], dict[str, Any], Any, list[tuple[int | str, str]]]] = {
+    # declared shape, arguments of the layer, flags, data; the input's dimensions
+    "an open batch is one": ((None, 3), {}, {}, None, [(1, "default"), (3, "signature")]),
+    "a flag sets the batch": ((None, 3), {}, {"batch": 4}, None, [(4, "flag"), (3, "signature")]),
+    "a declared batch stays": ((2, 3), {}, {}, None, [(2, "signature"), (3, "signature")]),
+    "a flag may repeat it": ((2, 3), {}, {"batch": 2}, None, [(2, "flag"), (3, "signature")]),
+    "a named flag": (
+        (None, None),
+        {},
+        {"input_shapes": ["x=5x7"]},
+        None,
+        [(5, "flag"), (7, "flag")],
+    ),
+    "the only input": (
+        (None, None),
+        {},
+        {"input_shapes": ["5x7"]},
+        None,
+        [(5, "flag"), (7, "flag")],
+    ),
+    "a flag in part": (
+        (None, None),
+        {},
+        {"input_shapes": ["?x7"]},
+        None,
+        [(1, "default"), (7, "flag")],
+    ),
+    "a flag and a batch": (
+        (None, None),
+        {},
+        {"input_shapes": ["?x7"], "batch": 3},
+        None,
+        [(3, "flag"), (7, "flag")],
+    ),
+    "the layer's hint": (
+        (None, None),
+        {"input_shape": [7]},
+        {},
+        None,
+        [(1, "default"), (7, "layer")],
+    ),
+    "a flag beside the hint": (
+        (None, None),
+        {"input_shape": [7]},
+        {"batch": 9},
+        None,
+        [(9, "flag"), (7, "layer")],
+    ),
+    "a flag repeats the hint": (
+        (None, None),
+        {"input_shape": [7]},
+        {"input_shapes": ["2x7"]},
+        None,
+        [(2, "flag"), (7, "flag")],
+    ),
+    "unknown rank by flag": (
+        UNKNOWN,
+        {},
+        {"input_shapes": ["2x2"]},
+        None,
+        [(2, "flag"), (2, "flag")],
+    ),
+    "unknown rank by hint": (
+        UNKNOWN,
+        {"input_shape": [4]},
+        {},
+        None,
+        [(1, "default"), (4, "layer")],
+    ),
+    "unknown rank by data": (UNKNOWN, {}, {}, DATA, [(6, "sample"), (5, "sample")]),
+    "scalars per example": (UNKNOWN, {"input_shape": []}, {}, None, [(1, "default")]),
+    "scalars per example, declared": ((None,), {}, {}, None, [(1, "default")]),
+    "scalars per example, batched": ((None,), {}, {"batch": 5}, None, [(5, "flag")]),
+    "no dimension at all": ((), {}, {}, None, []),
+    "a scalar by flag": (UNKNOWN, {}, {"input_shapes": ["scalar"]}, None, []),
+    "data for open dimensions": ((None, None), {}, {}, DATA, [(6, "sample"), (5, "sample")]),
+    "the signature before data": ((6, None), {}, {}, DATA, [(6, "signature"), (5, "sample")]),
+    "data before the default": ((None, 5), {}, {}, DATA, [(6, "sample"), (5, "signature")]),
+    "a dynamic batch": (
+        (None, 3),
+        {},
+        {"input_shapes": ["Bx3"], "dims": ["B=1:8:32"]},
+        None,
+        [("B", "flag"), (3, "flag")],
+    ),
+    "two dynamic dimensions": (
+        (None, None),
+        {},
+        {"input_shapes": ["BxT"], "dims": ["B=1:8:32", "T=2:4:8"]},
+        None,
+        [("B", "flag"), ("T", "flag")],
+    ),
+    "a dynamic dimension and the hint": (
+        (None, None),
+        {"input_shape": [7]},
+        {"input_shapes": ["Bx?"], "dims": ["B=1:2:3"]},
+        None,
+        [("B", "flag"), (7, "layer")],
+    ),
+    "data for a dynamic dimension": (
+        (None, None),
+        {},
+        {"input_shapes": ["Bx?"], "dims": ["B=1:8:32"]},
+        DATA,
+        [("B", "flag"), (5, "sample")],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SETTLED)
+def test_the_strongest_source_settles_a_dimension(case: str) -> None:
+    shape, options, hints, data, expected = SETTLED[case]
+    spec = hubopt.resolve(layer(shape=shape, **options), Hints.parse(**hints), data)
     assert origins(spec.inputs[0]) == expected
-    assert spec.outputs[0].shape == spec.inputs[0].shape
+    assert spec.outputs[0].named_shape == spec.inputs[0].named_shape
+    assert {dim.origin for dim in spec.outputs[0].dims} <= {"trace"}
 
 
-@pytest.mark.parametrize(
-    ("shape", "options", "hints", "told"),
-    [
-        ((None, None), {}, {}, "input x: dimension 1 of 1x? is unknown; say --input-shape x=1xN"),
-        (None, {}, {}, "input x: nothing declares its rank; say --input-shape x="),
-        (
-            (None, 3),
-            {},
-            {"input_shapes": ["3"]},
-            "input x: ranks differ: 3 (flag), ?x3 (signature)",
-        ),
-        ((2, 3), {}, {"batch": 4}, "input x: --batch 4, but dimension 0 is 2 (signature)"),
-        (
-            (None, 3),
-            {},
-            {"input_shapes": ["1x4"]},
-            "input x: dimension 1 differs: 1x4 (flag), ?x3 (signature)",
-        ),
-        ((None, 3), {"input_shape": [4]}, {}, "differs: ?x4 (layer), ?x3 (signature)"),
-        ((None, 3), {}, {"input_shapes": ["y=1x3"]}, "--input-shape y=...: no input of this name"),
-        ((None, 3), {}, {"dtypes": ["int32"]}, "--dtype int32, but the signature takes float32"),
-        ((None, 3), {}, {"output_shapes": ["1x4"]}, "dimension 1 differs: 1x4 (flag), 1x3 (trace)"),
-        ((None, 3), {}, {"output_shapes": ["y=1x3"]}, "--output-shape y=...: no output of this"),
-    ],
-)
-def test_what_conflicts_or_stays_open_is_told(
-    shape: Any, options: dict[str, Any], hints: dict[str, Any], told: str
-) -> None:
+REFUSED: dict[str, tuple[Any, dict[str, Any], dict[str, Any], Any, list[str]]] = {
+    # declared shape, arguments of the layer, flags, data; what is told
+    "open": (
+        (None, None),
+        {},
+        {},
+        None,
+        ["input x: dimension 1 of 1x? is unknown; say --input-shape x=1xN"],
+    ),
+    "open twice": (
+        (None, None, None),
+        {},
+        {},
+        None,
+        ["input x: dimension 1 of 1x?x? is unknown", "input x: dimension 2 of 1x?x? is unknown"],
+    ),
+    "unknown rank": (
+        UNKNOWN,
+        {},
+        {},
+        None,
+        ["input x: nothing declares its rank; say --input-shape x="],
+    ),
+    "ranks": (
+        (None, 3),
+        {},
+        {"input_shapes": ["3"]},
+        None,
+        ["input x: ranks differ: 3 (flag), ?x3 (signature)"],
+    ),
+    "batch": (
+        (2, 3),
+        {},
+        {"batch": 4},
+        None,
+        ["input x: --batch 4, but dimension 0 is 2 (signature)"],
+    ),
+    "flag against signature": (
+        (None, 3),
+        {},
+        {"input_shapes": ["1x4"]},
+        None,
+        ["input x: dimension 1 differs: 1x4 (flag), ?x3 (signature)"],
+    ),
+    "two dimensions differ": (
+        (2, 3),
+        {},
+        {"input_shapes": ["5x4"]},
+        None,
+        ["input x: dimension 0 differs", "input x: dimension 1 differs"],
+    ),
+    "hint against signature": (
+        (None, 3),
+        {"input_shape": [4]},
+        {},
+        None,
+        ["differs: ?x4 (layer), ?x3 (signature)"],
+    ),
+    "flag against hint": (
+        (None, None),
+        {"input_shape": [4]},
+        {"input_shapes": ["1x5"]},
+        None,
+        ["input x: dimension 1 differs: 1x5 (flag), ?x4 (layer), ?x? (signature)"],
+    ),
+    "data against signature": (
+        (None, 3),
+        {},
+        {},
+        DATA,
+        ["input x: dimension 1 differs: ?x3 (signature), 6x5 (sample)"],
+    ),
+    "no such input": (
+        (None, 3),
+        {},
+        {"input_shapes": ["y=1x3"]},
+        None,
+        ["--input-shape y=...: no input of this name; inputs: x"],
+    ),
+    "dtype": (
+        (None, 3),
+        {},
+        {"dtypes": ["int32"]},
+        None,
+        ["input x: --dtype int32, but the signature takes float32 only"],
+    ),
+    "output flag against the trace": (
+        (None, 3),
+        {},
+        {"output_shapes": ["1x4"]},
+        None,
+        ["output output_0: dimension 1 differs: 1x4 (flag), 1x3 (trace)"],
+    ),
+    "output rank against the trace": (
+        (None, 3),
+        {},
+        {"output_shapes": ["3"]},
+        None,
+        ["output output_0: ranks differ: 3 (flag), 1x3 (trace)"],
+    ),
+    "output hint against the trace": (
+        (None, 3),
+        {"output_shape": [4]},
+        {},
+        None,
+        ["output output_0: dimension 1 differs: 1x4 (layer), 1x3 (trace)"],
+    ),
+    "output flag against the hint": (
+        (None, 3),
+        {"output_shape": [3]},
+        {"output_shapes": ["1x4"]},
+        None,
+        ["dimension 1 differs: 1x4 (flag), 1x3 (layer), 1x3 (trace)"],
+    ),
+    "hint of another structure": (
+        (None, 3),
+        {"output_shape": {"a": [3]}},
+        {},
+        None,
+        ["output_shape of the layer:"],
+    ),
+    "no such output": (
+        (None, 3),
+        {},
+        {"output_shapes": ["y=1x3"]},
+        None,
+        ["--output-shape y=...: no output of this name; outputs: output_0"],
+    ),
+    "no bounds": (
+        (None, 3),
+        {},
+        {"input_shapes": ["Bx3"]},
+        None,
+        ["input x: dimension B has no bounds; say --dim B=1:8:32"],
+    ),
+    "bounds of nothing": (
+        (None, 3),
+        {},
+        {"dims": ["T=1:8:32"]},
+        None,
+        ["--dim T=1:8:32: no --input-shape has a dimension T"],
+    ),
+    "dynamic against the signature": (
+        (4, 3),
+        {},
+        {"input_shapes": ["Bx3"], "dims": ["B=1:8:32"]},
+        None,
+        ["input x: dimension 0 differs: Bx3 (flag), 4x3 (signature)"],
+    ),
+    "dynamic against --batch": (
+        (None, 3),
+        {},
+        {"input_shapes": ["Bx3"], "dims": ["B=1:8:32"], "batch": 4},
+        None,
+        ["input x: --batch 4, but dimension 0 is B (flag)"],
+    ),
+    "a name that no input has": (
+        (None, 3),
+        {},
+        {"output_shapes": ["Kx3"]},
+        None,
+        ["output output_0: no input has a dimension K"],
+    ),
+    "inputs and outputs at once": (
+        (None, None, 3),
+        {"output_shape": [None, 4]},
+        {"dtypes": ["int32"], "output_shapes": ["z=1"]},
+        None,
+        ["input x: dimension 1 of 1x?x3 is unknown", "input x: --dtype int32"],
+    ),
+    "an output conflict beside an open input": (
+        (None, None, 3),
+        {"output_shape": [None, 4]},
+        {},
+        None,
+        [
+            "input x: dimension 1 of 1x?x3 is unknown",
+            "output output_0: dimension 2 differs: 1x?x4 (layer), 1x?x3 (trace)",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_conflicts_or_stays_open_is_told(case: str) -> None:
+    shape, options, hints, data, told = REFUSED[case]
     with pytest.raises(SpecError) as caught:
-        hubopt.resolve(layer(shape=shape, **options), Hints.parse(**hints))
-    assert told in str(caught.value)
+        hubopt.resolve(layer(shape=shape, **options), Hints.parse(**hints), data)
+    assert len(caught.value.problems) == len(told)
+    for problem, text in zip(caught.value.problems, told, strict=True):
+        assert text in problem
 
 
-def test_every_problem_is_told_at_once() -> None:
+def test_there_are_as_many_cases_as_were_asked_for() -> None:
+    assert len(SETTLED) + len(REFUSED) >= 40
+
+
+def two_inputs(nest: Any, function: Callable[[Any], Any]) -> hubopt.KerasLayer:
+    return hubopt.KerasLayer(tf.function(function, input_signature=[nest]))
+
+
+def test_every_problem_of_every_input_is_told_at_once() -> None:
     two = [tf.TensorSpec([None, None], tf.float32, name) for name in ("a", "b")]
-    function = tf.function(lambda nest: nest[0], input_signature=[two])
-    hints = Hints.parse(["a=1x2x3"], ["b=int32"])
     with pytest.raises(SpecError) as caught:
-        hubopt.resolve(hubopt.KerasLayer(function), hints)
+        hubopt.resolve(two_inputs(two, lambda nest: nest[0]), Hints.parse(["a=1x2x3"], ["b=int32"]))
     problems = caught.value.problems
     assert len(problems) == 3
     assert problems[0].startswith("input a: ranks differ")
@@ -96,9 +364,46 @@ def test_every_problem_is_told_at_once() -> None:
 
 def test_an_unnamed_hint_needs_a_single_input() -> None:
     two = [tf.TensorSpec([1], tf.float32, name) for name in ("a", "b")]
-    function = tf.function(lambda nest: nest[0], input_signature=[two])
     with pytest.raises(SpecError, match="without a name, but there are 2 inputs"):
-        hubopt.resolve(hubopt.KerasLayer(function), Hints.parse(["1"]))
+        hubopt.resolve(two_inputs(two, lambda nest: nest[0]), Hints.parse(["1"]))
+
+
+def test_a_list_of_inputs_keeps_its_names() -> None:
+    two = [tf.TensorSpec([None, 2], tf.float32, name) for name in ("a", "b")]
+    spec = hubopt.resolve(two_inputs(two, lambda nest: nest[0] + nest[1]), Hints(batch=3))
+    assert [str(each) for each in spec.inputs] == ["a: float32 3x2", "b: float32 3x2"]
+
+
+def test_a_dict_of_inputs_shares_a_dynamic_dimension() -> None:
+    nest = {
+        "ids": tf.TensorSpec([None, None], tf.int32),
+        "mask": tf.TensorSpec([None, None], tf.int32),
+    }
+    ids = two_inputs(nest, lambda each: {"pooled": tf.reduce_sum(each["ids"] * each["mask"], 1)})
+    hints = Hints.parse(["ids=BxT", "mask=BxT"], dims=["B=1:2:4", "T=8:16:128"])
+    spec = hubopt.resolve(ids, hints)
+    assert str(spec) == (
+        "in  ids: int32 BxT\nin  mask: int32 BxT\nout pooled: int32 B\n"
+        "dim B: 1:2:4\ndim T: 8:16:128"
+    )
+
+
+def test_nested_hints_reach_nested_outputs() -> None:
+    def call(x: tf.Tensor) -> Any:
+        return [hide_shape(x), {"mean": hide_shape(tf.reduce_mean(x, 1))}]
+
+    spec = hubopt.resolve(layer(call, output_shape=[[3], {"mean": []}]))
+    assert [origins(each) for each in spec.outputs] == [
+        [(1, "layer"), (3, "layer")],
+        [(1, "layer")],
+    ]
+
+
+def test_the_text_embedding_of_the_reference(tmp_path: Any) -> None:
+    text_embedding(tmp_path / "m")
+    embed = hubopt.KerasLayer(tmp_path / "m", output_shape=[20], input_shape=[], dtype=tf.string)
+    spec = hubopt.resolve(embed, Hints(batch=4))
+    assert str(spec) == "in  texts: string 4\nout output_0: float32 4x20"
 
 
 def test_a_plain_function_needs_shape_and_dtype() -> None:
@@ -116,9 +421,16 @@ def test_the_dtype_hint_of_the_layer_fills_a_gap() -> None:
     assert (spec.inputs[0].dtype, spec.inputs[0].dtype_origin) == ("string", "layer")
 
 
-def open_shape(tensor: tf.Tensor) -> tf.Tensor:
-    """Hide a tensor's shape from shape inference."""
-    return tf.reshape(tensor, tf.random.shuffle(tf.shape(tensor)) * 0 + tf.shape(tensor))
+def test_data_fills_the_last_gap() -> None:
+    plain = hubopt.KerasLayer(hide_shape)
+    spec = hubopt.resolve(plain, data=np.zeros([2, 3], "int64"))
+    assert (spec.inputs[0].dtype, spec.inputs[0].dtype_origin) == ("int64", "sample")
+    assert origins(spec.outputs[0]) == [(2, "sample"), (3, "sample")]
+
+
+def test_data_of_another_structure_is_told() -> None:
+    with pytest.raises(SpecError, match="data: "):
+        hubopt.resolve(layer(), data={"a": DATA, "b": DATA})
 
 
 def test_what_the_trace_leaves_open_is_asked_for_with_what_samples_gave() -> None:
@@ -127,9 +439,27 @@ def test_what_the_trace_leaves_open_is_asked_for_with_what_samples_gave() -> Non
         r"if it is the same for every input, say --output-shape output_0=2x3"
     )
     with pytest.raises(SpecError, match=told):
-        hubopt.resolve(layer(open_shape, (2, 3)))
-    spec = hubopt.resolve(layer(open_shape, (2, 3)), Hints.parse(output_shapes=["2x3"]))
+        hubopt.resolve(layer(hide_shape, (2, 3)))
+    spec = hubopt.resolve(layer(hide_shape, (2, 3)), Hints.parse(output_shapes=["2x3"]))
     assert origins(spec.outputs[0]) == [(2, "flag"), (3, "flag")]
+
+
+@pytest.mark.parametrize(
+    ("hints", "told"),
+    [
+        (["2x4"], r"dimension 1 is 4 \(flag\), but a call gives 2x3"),
+        (["5x3"], r"dimension 0 is 5 \(flag\), but a call gives 2x3"),
+    ],
+)
+def test_what_a_call_gives_is_held_against_the_flag(hints: list[str], told: str) -> None:
+    with pytest.raises(SpecError, match=told):
+        hubopt.resolve(layer(hide_shape, (2, 3)), Hints.parse(output_shapes=hints))
+
+
+def test_what_a_call_gives_is_held_against_the_layer() -> None:
+    told = r"output output_0: dimension 1 is 4 \(layer\), but a call gives 2x3"
+    with pytest.raises(SpecError, match=told):
+        hubopt.resolve(layer(hide_shape, (2, 3), output_shape=[4]))
 
 
 @pytest.mark.parametrize(
@@ -143,23 +473,42 @@ def test_a_shape_that_depends_on_the_data_is_never_guessed(keep: float, seen: st
     assert f"the trace gives ?{seen}; if it is" in str(caught.value)
 
 
+def dynamic(function: Callable[..., Any], **hints: Any) -> hubopt.ModelSpec:
+    return hubopt.resolve(
+        layer(function, (None, 3)), Hints.parse(["Bx3"], dims=["B=1:8:32"], **hints)
+    )
+
+
+def test_an_output_dimension_follows_the_input_dimension_it_equals() -> None:
+    spec = dynamic(lambda x: {"same": x * 2.0, "twice": tf.concat([x, x], 0), "sum": x[0]})
+    shapes = {each.name: each.named_shape for each in spec.outputs}
+    assert shapes == {"same": ("B", 3), "sum": (3,), "twice": ("twice_0", 3)}
+    assert {each.name: each.shape for each in spec.outputs}["twice"] == (16, 3)
+
+
+def test_a_static_flag_for_a_dimension_that_varies_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"dimension 0 is 16 \(flag\), but varies"):
+        dynamic(lambda x: tf.concat([x, x], 0), output_shapes=["16x3"])
+
+
+def test_a_dynamic_dimension_that_only_a_flag_can_name() -> None:
+    spec = dynamic(hide_shape, output_shapes=["Bx3"])
+    assert origins(spec.outputs[0]) == [("B", "flag"), (3, "flag")]
+    with pytest.raises(SpecError, match=r"dimension 0 is B \(flag\), but a call gives 16x3"):
+        dynamic(lambda x: hide_shape(tf.concat([x, x], 0)), output_shapes=["Bx3"])
+
+
 def test_an_input_too_large_to_sample_is_refused_before_it_is_drawn() -> None:
     with pytest.raises(SpecError, match="100000000000x3 is 1200.0 GB a sample; at most 2.1 GB"):
         hubopt.resolve(layer(), Hints(batch=10**11))
+    with pytest.raises(SpecError, match="Bx3 is 1200.0 GB a sample; at most 2.1 GB"):
+        hubopt.resolve(layer(), Hints.parse(["Bx3"], dims=["B=1:1:100000000000"]))
 
 
 def test_a_layer_that_does_not_take_the_inputs_says_so() -> None:
     told = "calling it with x: float32 1x3 fails: ValueError: .*Dimensions must be equal"
     with pytest.raises(TraceError, match=told):
         hubopt.resolve(layer(lambda x: tf.matmul(x, tf.zeros([4, 4]))))
-
-
-def test_a_wrong_output_shape_of_the_layer_is_an_error() -> None:
-    told = (
-        "calling it with x: float32 1x3 fails: ValueError: Dimension 1 in both shapes must be equal"
-    )
-    with pytest.raises(TraceError, match=told):
-        hubopt.resolve(layer(output_shape=[4]))
 
 
 def test_a_model_that_returns_nothing_is_refused() -> None:
@@ -188,3 +537,65 @@ def test_outputs_that_would_share_a_name_are_refused() -> None:
 def test_the_output_key_names_the_output(tiny: Any) -> None:
     chosen = hubopt.KerasLayer(tiny, signature="serving_default", output_key="sum")
     assert [each.name for each in hubopt.resolve(chosen).outputs] == ["sum"]
+
+
+def test_a_layer_of_keras_3_is_resolved_too() -> None:
+    from hubopt.keras3 import KerasLayer
+
+    function = tf.function(hide_shape, input_signature=[tf.TensorSpec(None, tf.float32, "x")])
+    spec = hubopt.resolve(KerasLayer(function, input_shape=[3], output_shape=[3]), Hints(batch=2))
+    assert origins(spec.inputs[0]) == [(2, "flag"), (3, "layer")]
+
+
+SIZES = st.none() | st.integers(1, 3)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    declared=st.none() | st.lists(SIZES, max_size=3),
+    flag=st.none() | st.lists(SIZES | st.just("D"), max_size=3),
+    hint=st.none() | st.lists(SIZES, max_size=2),
+    batch=st.none() | st.integers(1, 3),
+    data=st.none() | st.lists(st.integers(1, 3), max_size=3),
+    bounded=st.booleans(),
+)
+def test_resolution_leaves_nothing_open_and_invents_nothing(
+    declared: Any, flag: Any, hint: Any, batch: Any, data: Any, bounded: bool
+) -> None:
+    options = {} if hint is None else {"input_shape": hint}
+    built = layer(shape=UNKNOWN if declared is None else declared, **options)
+    hints = Hints(
+        input_shapes=() if flag is None else (("x", tuple(flag)),),
+        batch=batch,
+        bounds=(("D", hubopt.Bounds(1, 2, 3)),) if bounded else (),
+    )
+    array = None if data is None else np.zeros(data, "float32")
+    try:
+        spec = hubopt.resolve(built, hints, array)
+    except SpecError:
+        return
+    sources = {
+        "flag": flag,
+        "layer": None if hint is None else [None, *hint],
+        "signature": declared,
+        "sample": data,
+    }
+    for at, dim in enumerate(spec.inputs[0].dims):
+        assert dim.size >= 1
+        if dim.origin == "default":
+            assert (at, dim.size) == (0, 1)
+        elif dim.origin == "flag" and at == 0 and batch is not None:
+            assert dim.size == batch
+        else:
+            source = sources[dim.origin]
+            assert source is not None
+            assert source[at] == (dim.name or dim.size)
+        # No source that says otherwise was passed over.
+        for origin, source in sources.items():
+            if (
+                source is not None
+                and source[at] is not None
+                and not (origin == "sample" and dim.name)
+            ):
+                assert source[at] == (dim.name or dim.size)
+    assert spec.outputs[0].named_shape == spec.inputs[0].named_shape

@@ -3,15 +3,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubopt.errors import UsageError
-from hubopt.spec import Dim, Hints, ModelSpec, TensorSpec, format_shape, parse_shape
+from hubopt.hints import Hints, parse_shape
+from hubopt.spec import Bounds, Dim, ModelSpec, TensorSpec, format_shape
 
 
-@given(st.lists(st.none() | st.integers(1, 10**6)).map(tuple))
-def test_shapes_are_read_as_they_are_written(shape: tuple[int | None, ...]) -> None:
+@given(
+    st.lists(st.none() | st.integers(1, 10**6) | st.from_regex("[A-W][a-w_0-9]*", fullmatch=True))
+)
+def test_shapes_are_read_as_they_are_written(sizes: list[int | str | None]) -> None:
+    shape = tuple(sizes)
     assert parse_shape(format_shape(shape)) == shape
 
 
-@pytest.mark.parametrize("text", ["", "x", "1x", "1x-2", "1,2", "axb", "1 x 2", "²", "0x4", "1x0"])
+@pytest.mark.parametrize("text", ["", "x", "1x", "1x-2", "1,2", "a-b", "1 x 2", "²", "0x4", "1x0"])
 def test_what_is_no_shape_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no dimension"):
         parse_shape(text)
@@ -20,10 +24,14 @@ def test_what_is_no_shape_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("hints", "told"),
     [
-        ({"input_shapes": ["1xq"]}, "--input-shape 1xq: 'q' is no dimension"),
+        ({"input_shapes": ["1xq!"]}, "--input-shape 1xq!: 'q!' is no dimension"),
         ({"dtypes": ["x=float31"]}, "--dtype float31: no dtype has this name"),
         ({"input_shapes": ["a=1", "a=2"]}, "--input-shape: given twice for a"),
         ({"batch": 0}, "--batch: 0"),
+        ({"dims": ["B=8"]}, "--dim B=8: no bounds"),
+        ({"dims": ["B=8:1:32"]}, "--dim B: 8:1:32"),
+        ({"dims": ["B=1:8:32", "B=1:2:3"]}, "--dim: given twice for B"),
+        ({"dims": ["max=1:8:32"]}, "--dim max: 1:8:32"),
     ],
 )
 def test_hints_that_cannot_be_meant_are_refused(hints: dict[str, object], told: str) -> None:
@@ -39,6 +47,8 @@ def test_hints_that_cannot_be_meant_are_refused(hints: dict[str, object], told: 
         {"input_shapes": (("x", (1, -1)),)},
         {"output_shapes": (("", (0,)),)},
         {"dtypes": (("x", "flt"),)},
+        {"input_shapes": (("x", ("a b", 1)),)},
+        {"bounds": (("B", Bounds(0, 1, 2)),)},
     ],
 )
 def test_hints_made_in_python_are_checked_too(hints: dict[str, object]) -> None:
@@ -54,6 +64,27 @@ def test_a_spec_refuses_a_structure_of_other_names() -> None:
     tensor = TensorSpec("x", "float32", (Dim(1, "flag"),))
     with pytest.raises(ValueError, match="do not match"):
         ModelSpec((tensor,), (tensor,), "x", "y")
+
+
+def test_a_spec_needs_bounds_for_its_dynamic_dimensions() -> None:
+    tensor = TensorSpec("x", "float32", (Dim(8, "flag", "B"),))
+    with pytest.raises(ValueError, match="do not match the bounds"):
+        ModelSpec((tensor,), (tensor,), "x", "x")
+    spec = ModelSpec((tensor,), (tensor,), "x", "x", {"B": Bounds(1, 8, 32)})
+    assert str(spec) == "in  x: float32 B\nout x: float32 B\ndim B: 1:8:32"
+    assert not spec.is_static
+
+
+def test_a_dynamic_tensor_tells_its_shapes() -> None:
+    tensor = TensorSpec("x", "int32", (Dim(8, "flag", "B"), Dim(3, "signature")))
+    assert tensor.shape == (8, 3)
+    assert tensor.open_shape == (None, 3)
+    assert tensor.named_shape == ("B", 3)
+    assert tensor.shape_at({"B": 2}) == (2, 3)
+    assert tensor.size_bytes_at({"B": 2}) == 24
+    assert tensor.admits((5, 3))
+    assert not tensor.admits((5, 4))
+    assert not tensor.admits((5,))
 
 
 def test_a_tensor_tells_name_dtype_and_shape() -> None:

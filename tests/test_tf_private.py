@@ -73,3 +73,25 @@ def test_a_saved_model_is_described_without_loading_it(tiny: Path) -> None:
     outputs = {"serving_default": ("difference", "sum")}
     assert graph.signatures == outputs, ADVICE + "signature_def"
     assert graph.can_be_called, ADVICE + "object_graph_def"
+
+
+def test_the_registry_of_operations_can_be_read() -> None:
+    assert tf_private.is_registered("MatMul"), ADVICE + "op_def_registry"
+    assert not tf_private.is_registered("NoSuchOperation"), ADVICE + "op_def_registry"
+    arguments = tf_private.operation_arguments()
+    assert arguments["WriteFile"] == ("filename", "contents"), ADVICE + "TF_GetAllOpList"
+    assert "output_stream" in arguments["PrintV2"], ADVICE + "TF_GetAllOpList"
+
+
+def test_the_file_of_a_saved_model_is_read_as_a_message(tiny: Path) -> None:
+    saved_model = tf_private.read_saved_model(tiny)
+    assert len(saved_model.meta_graphs) == 1, ADVICE + "parse_saved_model"
+    assert saved_model.meta_graphs[0].graph_def.library.function, ADVICE + "parse_saved_model"
+
+
+def test_a_fingerprint_can_be_computed_again(tiny: Path) -> None:
+    stored = tf.saved_model.experimental.read_fingerprint(str(tiny))
+    again = tf_private.fingerprint_of(tiny)
+    assert again.saved_model_checksum == stored.saved_model_checksum, ADVICE + "fingerprinting"
+    assert again.checkpoint_hash == stored.checkpoint_hash, ADVICE + "fingerprinting"
+    assert again.version.producer == stored.version.producer, ADVICE + "fingerprinting"

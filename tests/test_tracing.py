@@ -10,7 +10,7 @@ import hubopt
 from hubopt.errors import TraceError, UncompilableError
 from hubopt.exporter import OpUse, Program
 from hubopt.handles import LayerOptions, locate
-from hubopt.layer import open_layer
+from hubopt.opening import open_layer
 from hubopt.tf_private import compiled_functions
 from hubopt.tracing import trace
 
@@ -165,10 +165,8 @@ def test_a_layer_that_keeps_state_is_refused_by_name(tmp_path: Path) -> None:
         program_of(lambda x: x + counter.assign_add(1.0), tmp_path)
 
 
-@pytest.mark.parametrize("resource", [True, False])
-def test_a_tensorflow_1_model_is_traced_unless_its_variables_are_references(
-    tmp_path: Path, resource: bool
-) -> None:
+@pytest.mark.parametrize("resource", [True, False], ids=["resource", "reference"])
+def test_a_tensorflow_1_model_is_traced_with_its_variables(tmp_path: Path, resource: bool) -> None:
     v1 = tf.compat.v1
     with tf.Graph().as_default(), v1.Session() as session:
         x = v1.placeholder(tf.float32, [None, 4], name="x")
@@ -179,11 +177,11 @@ def test_a_tensorflow_1_model_is_traced_unless_its_variables_are_references(
     layer = open_layer(locate(tmp_path / "m"), LayerOptions())
     spec = hubopt.resolve(layer)
     assert str(spec) == "in  x: float32 1x4\nout y: float32 1x2"
-    if resource:
-        assert trace(layer, spec, tmp_path / "program").compiled
-    else:
-        with pytest.raises(TraceError, match="are TensorFlow 1 reference variables"):
-            trace(layer, spec, tmp_path / "program")
+    program = trace(layer, spec, tmp_path / "program")
+    assert program.compiled
+    inputs = tf.constant([[1.0, 2.0, 3.0, 4.0]])
+    served = tf.saved_model.load(str(program.saved_model)).signatures["serving_default"]
+    np.testing.assert_allclose(served(x=inputs)["y"], layer({"x": inputs})["y"], rtol=1e-6)
 
 
 def test_off_never_compiles(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def as_module(program: Program, *, jit_compile: bool) -> tuple[Any, Any]:
         tensors = unpack(spec.input_structure, inputs)
         outputs = flat(*(tensors[each.name] for each in spec.inputs))
         for tensor, each in zip(outputs, spec.outputs, strict=True):
-            tensor.set_shape(each.shape)  # a graph on disk does not keep it
+            tensor.set_shape(each.open_shape)  # a graph on disk does not keep it
         names = [each.name for each in spec.outputs]
         return pack(spec.output_structure, dict(zip(names, outputs, strict=True)))
 

@@ -19,6 +19,7 @@ from hubopt.exporter import (
     host_obstacles,
     require_program,
 )
+from hubopt.spec import ModelSpec
 
 _CONVERTER = (
     Requirement(("tf2onnx",), "pip install tf2onnx"),
@@ -37,6 +38,7 @@ class OnnxExporter:
     summary = "ONNX model, run with onnxruntime"
     suffix = ".onnx"
     source = PROGRAM
+    dynamic = True
     builds_with = _CONVERTER
     runs_with = (_RUNTIME,)
 
@@ -78,6 +80,7 @@ class OnnxExporter:
             )
         )
         rename_tensors(model.graph, names)
+        name_dimensions(model.graph, program.spec)
         _check(model)
         onnx.save(model, str(path))
         return Artifact(
@@ -162,6 +165,20 @@ def rename_tensors(graph: Any, names: dict[str, str]) -> None:
         for node in each.node:
             node.input[:] = [moves.get(name, name) for name in node.input]
             node.output[:] = [moves.get(name, name) for name in node.output]
+
+
+def name_dimensions(graph: Any, spec: ModelSpec) -> None:
+    """Give the dimensions of the graph's inputs and outputs their sizes and names, in place."""
+    specs = {each.name: each for each in (*spec.inputs, *spec.outputs)}
+    for value in (*graph.input, *graph.output):
+        shape = value.type.tensor_type.shape
+        del shape.dim[:]
+        for size in specs[value.name].named_shape:
+            dim = shape.dim.add()
+            if isinstance(size, str):
+                dim.dim_param = size
+            else:
+                dim.dim_value = size
 
 
 def _tensor_names(graph: Any) -> Iterator[str]:

@@ -32,6 +32,7 @@ class SavedModelExporter:
     summary = "TensorFlow SavedModel, compiled by XLA on load"
     suffix = ""
     source = PROGRAM
+    dynamic = True
     builds_with = (_TENSORFLOW,)
     runs_with = (_TENSORFLOW,)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import math
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ from hubopt.exporter import (
     not_runnable,
     require_artifact,
 )
+from hubopt.spec import ModelSpec
 from hubopt_exporters.gpu import gpu_problem
 
 _INSTALL = "pip install tensorrt-rtx-cu13 cuda-bindings"
@@ -39,6 +41,7 @@ class TensorRTExporter:
     summary = "TensorRT engine, built from the ONNX model"
     suffix = ".engine"
     source = "onnx"
+    dynamic = True
     builds_with = (_TENSORRT,)
     runs_with = (_TENSORRT, _CUDA)
 
@@ -67,6 +70,8 @@ class TensorRTExporter:
         config = builder.create_builder_config()
         # float32 means float32: TF32 would lose 13 bits of each product.
         config.clear_flag(trt.BuilderFlag.TF32)
+        if onnx.spec.bounds:
+            config.add_optimization_profile(_profile(builder, onnx.spec))
         engine = builder.build_serialized_network(network, config)
         if engine is None:
             raise _failed(f"the builder gives no engine: {log.text()}")
@@ -102,6 +107,19 @@ class TensorRTExporter:
                 "install that, or export on this machine",
             )
         return TensorRTRunner(artifact)
+
+
+def _profile(builder: Any, spec: ModelSpec) -> Any:
+    """Return the profile with the smallest, usual and largest shape of each dynamic input."""
+    sizes = [
+        dict(zip(spec.bounds, picked, strict=True))
+        for picked in zip(*((b.low, b.usual, b.high) for b in spec.bounds.values()), strict=True)
+    ]
+    profile = builder.create_optimization_profile()
+    for each in spec.inputs:
+        if not each.is_static:
+            profile.set_shape(each.name, *(each.shape_at(size) for size in sizes))
+    return profile
 
 
 def choose_builder() -> str:
@@ -175,11 +193,24 @@ class TensorRTRunner:
         self._device: dict[str, int] = {}
         for name in (*self._inputs, *self._outputs):
             dtype = trt.nptype(self._engine.get_tensor_dtype(name))
-            array = np.empty(tuple(self._engine.get_tensor_shape(name)), dtype)
+            array = np.empty(self._largest_shape(name, trt), dtype)
             address = self._check(cuda.cudaMalloc(max(array.nbytes, 1)))
             weakref.finalize(self, cuda.cudaFree, address)
             self._host[name], self._device[name] = array, address
             self._context.set_tensor_address(name, address)
+
+    def _largest_shape(self, name: str, trt: Any) -> tuple[int, ...]:
+        """Return the shape to hold memory for: the profile's largest, where it is dynamic.
+
+        Inputs come first, so that the outputs' shapes follow from theirs.
+        """
+        shape = tuple(self._engine.get_tensor_shape(name))
+        if self._engine.get_tensor_mode(name) != trt.TensorIOMode.INPUT:
+            return tuple(self._context.get_tensor_shape(name))
+        if -1 in shape:
+            shape = tuple(self._engine.get_tensor_profile_shape(name, 0)[2])
+            self._context.set_input_shape(name, shape)
+        return shape
 
     def run(self, inputs: Tensors) -> dict[str, Any]:
         """Copy the inputs in, execute, copy the outputs out."""
@@ -187,15 +218,20 @@ class TensorRTRunner:
 
         cuda = self._cuda
         for name in self._inputs:
-            np.copyto(self._host[name], inputs[name], casting="no")
-            self._copy(self._device[name], self._host[name], to_device=True)
+            host = self._host[name].ravel()[: np.size(inputs[name])].reshape(np.shape(inputs[name]))
+            np.copyto(host, inputs[name], casting="no")
+            self._copy(self._device[name], host, to_device=True)
+            if not self._context.set_input_shape(name, host.shape):
+                raise _failed(f"the engine refuses input {name} of shape {host.shape}")
         if not self._context.execute_async_v3(int(self._stream)):
             raise _failed("the engine does not execute")
         self._check(cuda.cudaStreamSynchronize(self._stream))
         outputs = {}
         for name in self._outputs:
-            self._copy(self._device[name], self._host[name], to_device=False)
-            outputs[name] = self._host[name].copy()
+            shape = tuple(self._context.get_tensor_shape(name))
+            host = self._host[name].ravel()[: math.prod(shape)].reshape(shape)
+            self._copy(self._device[name], host, to_device=False)
+            outputs[name] = host.copy()
         return outputs
 
     def _copy(self, device: int, host: Any, to_device: bool) -> None:

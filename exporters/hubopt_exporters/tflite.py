@@ -36,6 +36,7 @@ class TFLiteExporter:
     summary = "TFLite flatbuffer, run with LiteRT"
     suffix = ".tflite"
     source = PROGRAM
+    dynamic = False
     builds_with = (_TENSORFLOW,)
     runs_with = (_LITERT,)
 

@@ -32,7 +32,10 @@ talk = Console(
 
 HandleArgument = Annotated[
     str,
-    typer.Argument(metavar="HANDLE", help="A SavedModel folder, or a URL that leads to one."),
+    typer.Argument(
+        metavar="HANDLE",
+        help="A SavedModel folder, a Keras file, an archive or URL of either, or module:object.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 AllowUnverified = Annotated[
@@ -41,6 +44,16 @@ AllowUnverified = Annotated[
 Signature = Annotated[str | None, typer.Option(help="Call this signature, not the model itself.")]
 OutputKey = Annotated[str | None, typer.Option(help="Keep this output of the signature only.")]
 Tag = Annotated[list[str] | None, typer.Option(help="Load the graph with this tag.")]
+Pin = Annotated[
+    str | None, typer.Option(metavar="sha256:HEX", help="Refuse a model with another digest.")
+]
+Offline = Annotated[
+    bool, typer.Option("--offline", help="Take what was fetched before; no network.")
+]
+AllowOp = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="An operation to allow that is refused; repeatable."),
+]
 InputShape = Annotated[
     list[str] | None,
     typer.Option(metavar="[NAME=]SHAPE", help="Such as 1x224x224x3, batch included; repeatable."),
@@ -50,6 +63,13 @@ OutputShape = Annotated[
 ]
 Dtype = Annotated[
     list[str] | None, typer.Option(metavar="[NAME=]DTYPE", help="Where the model declares none.")
+]
+Dim = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=LOW:USUAL:HIGH",
+        help="Bounds of a dimension that --input-shape names, such as B=1:8:32; repeatable.",
+    ),
 ]
 Batch = Annotated[int | None, typer.Option(help="The batch dimension where it is open; else 1.")]
 

@@ -9,14 +9,18 @@ import typer
 from rich.text import Text
 
 from hubopt.cli.common import (
+    AllowOp,
     AllowUnverified,
     Batch,
+    Dim,
     Dtype,
     HandleArgument,
     InputShape,
     Json,
+    Offline,
     OutputKey,
     OutputShape,
+    Pin,
     Signature,
     Tag,
     out,
@@ -26,14 +30,14 @@ from hubopt.cli.common import (
     tells_errors,
 )
 from hubopt.exporter import Options, XlaMode
-from hubopt.handles import LayerOptions
+from hubopt.handles import Access, LayerOptions
+from hubopt.hints import Hints
 from hubopt.latency.protocol import ROUNDS
 from hubopt.pipeline import export as run_export
 from hubopt.report.document import results_document
 from hubopt.report.terminal import results_table, spec_table
 from hubopt.results import exit_code
 from hubopt.samples import SAMPLE_COUNT, SEED
-from hubopt.spec import Hints
 
 _DEFAULTS = Options()
 
@@ -52,9 +56,13 @@ def export(
     dtype: Dtype = None,
     output_shape: OutputShape = None,
     batch: Batch = None,
+    dim: Dim = None,
     signature: Signature = None,
     output_key: OutputKey = None,
     tag: Tag = None,
+    pin: Pin = None,
+    offline: Offline = False,
+    allow_op: AllowOp = None,
     xla: Annotated[
         XlaMode,
         typer.Option(
@@ -79,8 +87,9 @@ def export(
         handle,
         split_names(target),
         output,
-        hints=Hints.parse(input_shape or (), dtype or (), output_shape or (), batch),
+        hints=Hints.parse(input_shape or (), dtype or (), output_shape or (), batch, dim or ()),
         layer_options=LayerOptions(signature, output_key, tuple(tag or ())),
+        access=Access(pin, offline, tuple(allow_op or ())),
         options=Options(xla, freeze, select_tf_ops, opset),
         samples=samples,
         seed=seed,

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from hubopt.bundle import to_json
 from hubopt.cli.common import (
+    AllowOp,
     Batch,
+    Dim,
     Dtype,
     HandleArgument,
     InputShape,
     Json,
+    Offline,
     OutputKey,
     OutputShape,
+    Pin,
     Signature,
     Tag,
     out,
     progress,
     tells_errors,
 )
-from hubopt.handles import LayerOptions
+from hubopt.handles import Access, LayerOptions
+from hubopt.hints import Hints
 from hubopt.pipeline import inspect as run_inspect
 from hubopt.report.terminal import inspection_report
-from hubopt.spec import Hints
 
 
 @tells_errors
@@ -30,16 +34,21 @@ def inspect(
     dtype: Dtype = None,
     output_shape: OutputShape = None,
     batch: Batch = None,
+    dim: Dim = None,
     signature: Signature = None,
     output_key: OutputKey = None,
     tag: Tag = None,
+    pin: Pin = None,
+    offline: Offline = False,
+    allow_op: AllowOp = None,
     json: Json = False,
 ) -> None:
     """Show a model's signatures, inputs, outputs, parameters, and what blocks each target."""
     inspection = run_inspect(
         handle,
-        hints=Hints.parse(input_shape or (), dtype or (), output_shape or (), batch),
+        hints=Hints.parse(input_shape or (), dtype or (), output_shape or (), batch, dim or ()),
         layer_options=LayerOptions(signature, output_key, tuple(tag or ())),
+        access=Access(pin, offline, tuple(allow_op or ())),
         progress=progress,
     )
     if json:

@@ -78,7 +78,8 @@ def judge(
     if not reference or len(actual) != len(reference):
         problems.append(f"{len(actual)} samples were run, {len(reference)} have a reference")
     for at, given in enumerate(actual):
-        problems += _form_problems(spec, given, at)
+        expected = reference[at] if at < len(reference) else {}
+        problems += _form_problems(spec, given, expected, at)
     if problems:
         return Parity(False, tuple(problems), (), tolerance, len(reference))
     outputs = tuple(
@@ -100,14 +101,15 @@ def judge(
     return Parity(not problems, tuple(problems), outputs, tolerance, len(reference))
 
 
-def _form_problems(spec: ModelSpec, outputs: Tensors, at: int) -> list[str]:
-    expected = [each.name for each in spec.outputs]
-    if set(outputs) != set(expected):
-        return [f"sample {at}: outputs are {sorted(outputs)}, the layer's are {sorted(expected)}"]
+def _form_problems(spec: ModelSpec, outputs: Tensors, reference: Tensors, at: int) -> list[str]:
+    names = [each.name for each in spec.outputs]
+    if set(outputs) != set(names):
+        return [f"sample {at}: outputs are {sorted(outputs)}, the layer's are {sorted(names)}"]
     return [
         f"sample {at}: output {each.name} is {found}, the layer's is {wanted}"
         for each in spec.outputs
-        if (found := _form(np.asarray(outputs[each.name]))) != (wanted := _spec_form(each))
+        if (found := _form(np.asarray(outputs[each.name])))
+        != (wanted := _spec_form(each, reference.get(each.name)))
     ]
 
 
@@ -116,9 +118,12 @@ def _form(array: NDArray[Any]) -> str:
     return f"{dtype} {format_shape(array.shape)}"
 
 
-def _spec_form(spec: TensorSpec) -> str:
+def _spec_form(spec: TensorSpec, reference: Any) -> str:
+    """Write what the spec asks for; dynamic dimensions are as the layer gave them."""
     dtype = "string" if spec.dtype == "string" else numpy_dtype(spec.dtype).name
-    return f"{dtype} {format_shape(spec.shape)}"
+    given = None if reference is None else np.shape(reference)
+    shape = given if given is not None and spec.admits(given) else spec.shape
+    return f"{dtype} {format_shape(shape)}"
 
 
 def _describe(difference: Difference) -> str:

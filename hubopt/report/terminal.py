@@ -59,7 +59,9 @@ def spec_table(spec: ModelSpec) -> RenderableType:
     for side, tensors in (("in", spec.inputs), ("out", spec.outputs)):
         for each in tensors:
             origins = ", ".join(dim.origin for dim in each.dims) or "-"
-            table.add_row(side, each.name, each.dtype, format_shape(each.shape), origins)
+            table.add_row(side, each.name, each.dtype, format_shape(each.named_shape), origins)
+    for name, bounds in spec.bounds.items():
+        table.add_row("dim", name, "", str(bounds), "flag")
     return table
 
 

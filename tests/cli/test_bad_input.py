@@ -42,9 +42,10 @@ def test_no_such_handle(export: Callable[..., Ran]) -> None:
     ran = export("nowhere")
     assert ran.code == 2
     assert ran.err == (
-        "error: handle nowhere: no such file or folder\n"
-        "  expected: a SavedModel folder, or a URL that leads to one\n"
-        "  way out:  check the path; URLs start with https://, http:// or gs://\n"
+        "error: handle nowhere: does not exist: no such file or folder\n"
+        "  expected: a SavedModel folder, a Keras file, an archive, or a URL that leads to one\n"
+        "  way out:  check the path; URLs start with https://, http:// or gs://, and a Python "
+        "object is package.module:attribute\n"
     )
 
 
@@ -221,7 +222,7 @@ def test_an_error_is_data_too(hubopt: Callable[..., Ran]) -> None:
     assert ran.code == 2
     assert ran.json["exit_code"] == 2
     assert ran.json["error"]["type"] == "HandleError"
-    assert ran.json["error"]["found"] == "no such file or folder"
+    assert ran.json["error"]["found"] == "does not exist: no such file or folder"
     assert ran.json["error"]["way_out"]
 
 

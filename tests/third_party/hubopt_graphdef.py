@@ -13,6 +13,7 @@ class GraphDefExporter:
     summary = "frozen GraphDef, run by TensorFlow"
     suffix = ".pb"
     source = PROGRAM
+    dynamic = False
     builds_with = _TENSORFLOW
     runs_with = _TENSORFLOW
 

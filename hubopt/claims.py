@@ -1,0 +1,91 @@
+"""What several sources say of one tensor's shape, merged: the strongest wins, none may conflict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hubopt.spec import Bounds, Dim, MaybeShape, Origin, format_shape
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A shape that somebody stated, and who."""
+
+    shape: MaybeShape
+    origin: Origin
+
+    def __str__(self) -> str:
+        return f"{format_shape(self.shape)} ({self.origin})"
+
+
+def merge(
+    label: str, claims: Sequence[Claim], bounds: Mapping[str, Bounds], problems: list[str]
+) -> list[Dim | None] | None:
+    """Merge shapes, the strongest claim first.
+
+    Args:
+        label: What they are claimed of, such as ``input image``.
+        claims: At least one.
+        bounds: What the names in the claims stand for.
+        problems: Gets each conflict.
+
+    Returns:
+        The dimensions, None for those that no claim knows; None where claims conflict.
+    """
+    ranks = {len(claim.shape) for claim in claims}
+    told = ", ".join(map(str, claims))
+    if len(ranks) > 1:
+        problems.append(f"{label}: ranks differ: {told}")
+        return None
+    merged: list[Dim | None] = []
+    conflicts = 0
+    for at in range(ranks.pop()):
+        known = [
+            _dim(size, claim.origin, bounds)
+            for claim in claims
+            if (size := claim.shape[at]) is not None
+        ]
+        if any(not _agree(known[0], other) for other in known[1:]):
+            problems.append(f"{label}: dimension {at} differs: {told}")
+            conflicts += 1
+        merged.append(known[0] if known else None)
+    return None if conflicts else merged
+
+
+def _dim(size: int | str, origin: Origin, bounds: Mapping[str, Bounds]) -> Dim:
+    if isinstance(size, int):
+        return Dim(size, origin)
+    return Dim(bounds[size].usual if size in bounds else 1, origin, size)
+
+
+def _agree(one: Dim, other: Dim) -> bool:
+    if one.name and other.origin == "sample":  # data is of one size out of many
+        return True
+    return (one.name, None if one.name else one.size) == (
+        other.name,
+        None if other.name else other.size,
+    )
+
+
+def by_name(
+    flag: str, given: Mapping[str, Any], names: Sequence[str], kind: str, problems: list[str]
+) -> dict[str, Any]:
+    """Put a flag's values under tensor names; the empty name stands for the only tensor."""
+    result: dict[str, Any] = {}
+    for name, value in given.items():
+        if name in names:
+            result[name] = value
+        elif name == "" and len(names) == 1:
+            result[names[0]] = value
+        elif name == "":
+            problems.append(
+                f"{flag} without a name, but there are {len(names)} {kind}s: "
+                f"say {flag} NAME=... with one of {', '.join(names)}"
+            )
+        else:
+            problems.append(
+                f"{flag} {name}=...: no {kind} of this name; {kind}s: {', '.join(names)}"
+            )
+    return result

@@ -1,0 +1,362 @@
+"""`HubLayer`: what `hub.KerasLayer` promises, for either generation of Keras.
+
+Importing this module imports TensorFlow.
+
+Mended here, where `hub.KerasLayer` goes wrong:
+
+- ``output_shape`` survives an unknown batch size, may be ``()`` or a nest, and is checked
+  against what the model gives, in a graph as well as eagerly;
+- ``training`` reaches plain Python functions and Keras models too;
+- ``tags`` are in the config;
+- a mixed-precision policy does not touch the model's own dtypes, and a float of another
+  width is still cast to what the model takes;
+- a wrong dtype, rank or structure is one line.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import tensorflow as tf
+
+from hubopt.calling import declared_inputs, fit_inputs, plain_python, takes_training
+from hubopt.handles import Access, Handle, locate
+from hubopt.loading import load_model
+from hubopt.shape_hint import from_shapes, hold, to_shapes
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class HubArguments:
+    """The arguments of `hub.KerasLayer`.
+
+    Frozen, so that Keras tracks none of it as state.
+
+    Attributes:
+        handle: As it goes into the config: a string, or a callable, which cannot go there.
+        arguments: Keyword arguments for the callable.
+        tags: The graph to load; None for the only one.
+        signature: The signature to call.
+        as_dict: Whether a call returns all of the signature's outputs.
+        output_key: The one output to return.
+        output_shape: A nest of ``tf.TensorShape`` without the batch; None if not given.
+    """
+
+    handle: Any
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    tags: Sequence[str] | None = None
+    signature: str | None = None
+    as_dict: bool | None = None
+    output_key: str | None = None
+    output_shape: Any = None
+
+
+class HubLayer:
+    """A mixin for a Keras layer; goes before Keras's ``Layer`` among the bases.
+
+    The attributes `_func` and `_callable` have the names of `hub.KerasLayer`, so that object
+    based checkpoints of either fit the other.
+    """
+
+    _func: Any
+    _callable: Any
+    _hub: HubArguments
+    _warned_of_no_weights = False
+    name: str  # from here on: what Keras's Layer has
+    trainable: bool
+    trainable_weights: list[Any]
+
+    def _open(
+        self,
+        handle: Any,
+        arguments: Mapping[str, Any] | None,
+        tags: Sequence[str] | None,
+        signature: str | None,
+        signature_outputs_as_dict: bool | None,
+        output_key: str | None,
+        output_shape: Any,
+        load_options: Any,
+        allow_ops: Sequence[str],
+    ) -> None:
+        """Load what ``handle`` leads to and choose what is called."""
+        shape = None if output_shape is None else to_shapes(output_shape)
+        if callable(handle):
+            for name, value in (("tags", tags), ("load_options", load_options)):
+                if value is not None:
+                    raise ValueError(
+                        f"Passing a callable handle is mutually exclusive with setting {name}."
+                    )
+            self._func = handle
+        else:
+            access = Access(allow_ops=tuple(allow_ops))
+            found = handle if isinstance(handle, Handle) else _locate(handle, access)
+            handle = found.text if isinstance(handle, Handle) else os.fspath(handle)
+            self._func = load_model(found, tags, load_options, access)
+        tf1 = getattr(self._func, "_is_hub_module_v1", False)
+        if tf1:
+            signature = signature or "default"
+            output_key = output_key or (None if signature_outputs_as_dict else "default")
+        if signature and (output_key is not None) == bool(signature_outputs_as_dict):
+            raise ValueError(
+                "When using a signature, either output_key or "
+                "signature_outputs_as_dict=True should be set."
+            )
+        if not signature and signature_outputs_as_dict:
+            raise ValueError(
+                "signature_outputs_as_dict is only valid if specifying "
+                "a signature (or using a legacy TF1 Hub format)."
+            )
+        self._hub = HubArguments(
+            handle,
+            dict(arguments or {}),
+            None if tags is None else sorted(tags),
+            signature,
+            signature_outputs_as_dict,
+            output_key,
+            shape,
+        )
+        self._is_hub_module_v1 = tf1
+        self._callable = _choose(self._func, signature, handle)
+        self._has_training_argument = takes_training(self._callable)
+
+    @property
+    def resolved_object(self) -> Any:
+        """What ``handle`` led to."""
+        return self._func
+
+    @property
+    def _signature(self) -> str | None:
+        return self._hub.signature
+
+    @property
+    def _output_key(self) -> str | None:
+        return self._hub.output_key
+
+    @property
+    def _output_shape(self) -> Any:
+        if self._hub.output_shape is None:
+            raise AttributeError("no output_shape was given to the layer")
+        return self._hub.output_shape
+
+    @plain_python
+    def _fit(self, inputs: Any, float_dtype: str | None) -> Any:
+        traces = declared_inputs(self._callable, self._hub.arguments)
+        return fit_inputs(f"KerasLayer {self.name!r}", traces, inputs, float_dtype)
+
+    def infer(self, inputs: Any) -> Any:
+        """Call the model in inference mode and leave its outputs unchecked.
+
+        What hubopt traces: ``output_shape`` is checked by `hubopt.shapes.resolve`, which tells
+        every problem at once, and no check goes into an exported graph.
+
+        Args:
+            inputs: Tensors of the very dtypes that the model takes, packed as it takes them.
+        """
+        return self._choose_output(self._run(inputs, False))
+
+    def _answer(self, inputs: Any, training: Any) -> Any:
+        """Call the model; ``training`` is a Python boolean, a tensor of one or None."""
+        return self._check_shape(inputs, self._choose_output(self._run(inputs, training)))
+
+    def _run(self, inputs: Any, training: Any) -> Any:
+        self._check_trainability()
+        args: list[Any] = []
+        keywords = dict(self._hub.arguments)
+        if self._signature and isinstance(inputs, Mapping):
+            keywords.update(inputs)
+        elif self._signature:
+            keywords[_only_input(self._callable, self._hub.arguments)] = inputs
+        else:
+            args.append(inputs)
+        function = functools.partial(self._callable, *args, **keywords)
+        if not self._has_training_argument:
+            return function()
+        training = self._static_training(training)
+        if isinstance(training, bool):
+            return function(training=training)
+        return tf.cond(training, lambda: function(training=True), lambda: function(training=False))
+
+    @plain_python
+    def _static_training(self, training: Any) -> Any:
+        """Return a Python boolean, if it can be told: True only for a trainable layer."""
+        if not self.trainable:
+            return False
+        if not tf.is_tensor(training):
+            return bool(training)
+        static = tf.get_static_value(training)
+        return tf.cast(training, tf.bool) if static is None else bool(static)
+
+    @plain_python
+    def _choose_output(self, result: Any) -> Any:
+        key = self._hub.output_key
+        if not key:
+            return result
+        if not isinstance(result, Mapping):
+            raise ValueError(
+                f"Specifying `output_key` is forbidden if output type {type(result)} is not a dict."
+            )
+        if key not in result:
+            raise ValueError(
+                f"KerasLayer output does not contain the output key {key} "
+                f"(available: {', '.join(sorted(result))})."
+            )
+        return result[key]
+
+    @plain_python
+    def _check_shape(self, inputs: Any, outputs: Any) -> Any:
+        """Hold the outputs to ``output_shape``, where it was given."""
+        if self._hub.output_shape is None:
+            return outputs
+        return hold(f"KerasLayer {self.name!r}", self._hub.output_shape, inputs, outputs)
+
+    def _hinted_shapes(self, input_shape: Any) -> Any:
+        """Return ``output_shape`` with the batch size of ``input_shape`` in front."""
+        return with_batch(self._hub.output_shape, tf.nest.flatten(to_shapes(input_shape)))
+
+    def _traced_shapes(self, input_shape: Any) -> Any:
+        """Return the nest of shapes that a trace gives; None if no input dtypes are declared."""
+        shapes = to_shapes(input_shape)
+        for trace in declared_inputs(self._callable, self._hub.arguments):
+            if tf.nest.is_nested(trace) and not tf.nest.is_nested(shapes) and len(trace) == 1:
+                (trace,) = tf.nest.flatten(trace)
+            try:
+                specs = tf.nest.map_structure(
+                    lambda shape, spec: tf.TensorSpec(shape, spec.dtype), shapes, trace
+                )
+            except (TypeError, ValueError):
+                continue
+            function = tf.function(lambda inputs: self._answer(inputs, False), autograph=False)
+            outputs = function.get_concrete_function(specs).structured_outputs
+            return tf.nest.map_structure(lambda tensor: tensor.shape, outputs)
+        return None
+
+    @plain_python
+    def _check_trainability(self) -> None:
+        """Refuse training through a signature: it has no train mode, updates or losses."""
+        if not self.trainable:
+            return
+        if self._is_hub_module_v1:
+            raise ValueError(
+                "Setting hub.KerasLayer.trainable = True is unsupported when "
+                "loading from the TF1 Hub format."
+            )
+        if self._signature:
+            raise ValueError(
+                "Setting hub.KerasLayer.trainable = True is unsupported when "
+                "calling a SavedModel signature."
+            )
+        if not self.trainable_weights and not self._warned_of_no_weights:
+            _log.error("hub.KerasLayer is trainable but has zero trainable weights.")
+            self._warned_of_no_weights = True
+
+    def _variables_of_model(self) -> Iterator[tuple[Any, bool]]:
+        """Yield the model's variables, the trainable ones first, and which they are."""
+        trainable = list(getattr(self._func, "trainable_variables", ()))
+        seen = {id(variable) for variable in trainable}
+        yield from ((variable, True) for variable in trainable)
+        for variable in getattr(self._func, "variables", ()):
+            if id(variable) not in seen:
+                yield variable, False
+
+    def _loss_functions(self) -> list[Any]:
+        """Return the model's regularization losses, each zero while the layer is frozen."""
+        losses = list(getattr(self._func, "regularization_losses", ()))
+        if not all(callable(loss) for loss in losses):
+            raise ValueError(
+                "hub.KerasLayer(obj) expects obj.regularization_losses to be an "
+                "iterable of callables, each returning a scalar loss term."
+            )
+        return [functools.partial(self._loss_if_trainable, loss) for loss in losses]
+
+    def _loss_if_trainable(self, loss: Any) -> Any:
+        return loss() if self.trainable else 0.0
+
+    def _hub_config(self) -> dict[str, Any]:
+        """Return the part of the config that is not Keras's own."""
+        hub = self._hub
+        if not isinstance(hub.handle, str):
+            # This type makes tf.saved_model.save go on without a config.
+            raise NotImplementedError(
+                "Can only generate a valid config for `hub.KerasLayer(handle, ...)` "
+                f"that uses a string `handle`.\n\nGot `type(handle)`: {type(hub.handle)}"
+            )
+        for key, value in hub.arguments.items():
+            try:
+                json.dumps(value)
+            except TypeError:
+                raise ValueError(
+                    "`hub.KerasLayer(..., arguments)` contains non json-serializable "
+                    f"values in key: {key}"
+                ) from None
+        given = {
+            "arguments": dict(hub.arguments) or None,
+            "tags": hub.tags,
+            "signature": hub.signature,
+            "signature_outputs_as_dict": hub.as_dict or None,
+            "output_key": hub.output_key,
+            "output_shape": None if hub.output_shape is None else from_shapes(hub.output_shape),
+        }
+        return {
+            "handle": hub.handle,
+            **{key: value for key, value in given.items() if value is not None},
+        }
+
+
+def _locate(handle: Any, access: Access) -> Handle:
+    found = locate(handle, access)
+    if found.kind == "python":  # configs name their handles, and they must not import code
+        raise ValueError(
+            f"KerasLayer({found.text!r}): pass the callable itself; a module's attribute is a "
+            "handle on the command line only"
+        )
+    return found
+
+
+def _choose(loaded: Any, signature: str | None, handle: Any) -> Any:
+    """Return what is called: the object itself, or one of its signatures."""
+    if callable(loaded) and not signature:
+        return loaded
+    if not hasattr(loaded, "signatures"):
+        raise ValueError(
+            "Loaded object has no signatures."
+            if signature
+            else "Loaded object is not callable and has no signatures."
+        )
+    available = ", ".join(sorted(loaded.signatures))
+    if signature is None:
+        raise ValueError(
+            "Signature name has to be specified for non-callable saved models "
+            f"(if not legacy TF1 Hub format); available signatures: {available}."
+        )
+    if signature not in loaded.signatures:
+        raise ValueError(
+            f"Unknown signature {signature} in {handle} (available signatures: {available})."
+        )
+    return loaded.signatures[signature]
+
+
+def _only_input(function: Any, arguments: Mapping[str, Any]) -> str:
+    names = [name for name in function.structured_input_signature[1] if name not in arguments]
+    if len(names) != 1:
+        raise ValueError(
+            f"The signature takes {len(names)} inputs: pass a dict of {', '.join(sorted(names))}."
+        )
+    return names[0]
+
+
+def dtype_name(dtype: Any) -> str | None:
+    """Return TensorFlow's name of a ``dtype`` argument; None for a policy, or if not given."""
+    if dtype is None:
+        return None
+    try:
+        known = tf.as_dtype(dtype)
+    except TypeError:  # a policy, such as mixed_float16
+        return None
+    return str(known.name)

@@ -1,0 +1,67 @@
+"""What on disk is a model: a SavedModel folder, a TF1 Hub module, a Keras file."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Kind = Literal["saved_model", "keras", "python"]
+TF1_MODULE_FILE = "tfhub_module.pb"
+MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt", TF1_MODULE_FILE)
+"""A folder with one of these is a model: TF2 and TF1 SavedModels, TF1 Hub modules."""
+KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
+"""Keras chooses its reader by these, and so a Keras file under another name is none."""
+
+_HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+_KERAS_MEMBERS = {"config.json", "metadata.json"}
+_DEPTH = 2
+"""How far below a folder its models may stand: ``name/1/saved_model.pb``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A model on disk.
+
+    Attributes:
+        kind: ``saved_model`` or ``keras``.
+        path: The folder or the file.
+    """
+
+    kind: Kind
+    path: Path
+
+
+def recognize(path: Path) -> Found | None:
+    """Return the model that ``path`` itself is, if it is one."""
+    if any((path / name).is_file() for name in MODEL_FILES):
+        return Found("saved_model", path)
+    if path.suffix.lower() in KERAS_SUFFIXES and path.is_file() and keras_suffix(path):
+        return Found("keras", path)
+    return None
+
+
+def keras_suffix(file: Path) -> str | None:
+    """Return the suffix that fits a Keras file by its content; None if it is no Keras file."""
+    with file.open("rb") as stream:
+        if stream.read(len(_HDF5_MAGIC)) == _HDF5_MAGIC:
+            return ".h5"
+    if not zipfile.is_zipfile(file):
+        return None
+    try:
+        with zipfile.ZipFile(file) as archive:
+            names = set(archive.namelist())
+    except zipfile.BadZipFile:
+        return None
+    return ".keras" if names >= _KERAS_MEMBERS and names.isdisjoint(MODEL_FILES) else None
+
+
+def models_in(folder: Path, depth: int = _DEPTH) -> list[Found]:
+    """Return the models in ``folder``: itself, or else those up to ``depth`` folders below."""
+    found = recognize(folder)
+    if found is not None:
+        return [found]
+    if depth == 0 or not folder.is_dir():
+        return []
+    return [model for each in sorted(folder.iterdir()) for model in models_in(each, depth - 1)]

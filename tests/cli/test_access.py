@@ -1,0 +1,56 @@
+"""`--pin`, `--offline` and `--allow-op`: how a handle may be reached and trusted."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import hubopt
+from hubopt.bundle import read_bundle
+from hubopt.digest import sha256
+from tests.conftest import Ran, run_hubopt
+
+OTHER = f"sha256:{'0' * 64}"
+
+
+@pytest.mark.parametrize("verb", ["inspect", "export"])
+def test_another_digest_is_refused(tiny: Path, tmp_path: Path, verb: str) -> None:
+    more = ["-t", "onnx", "-o", tmp_path / "out"] if verb == "export" else []
+    ran = run_hubopt(verb, tiny, "--pin", OTHER, *more)
+    assert ran.code == 2
+    assert f"sha256:{sha256(tiny)}" in ran.err
+    assert f"{OTHER}, as pinned" in ran.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pin_that_is_no_digest(hubopt: Callable[..., Ran], tiny: Path) -> None:
+    ran = hubopt("inspect", tiny, "--pin", "sha256:123")
+    assert ran.code == 2
+    assert "error: pin sha256:123: no SHA-256 digest" in ran.err
+
+
+def test_offline_a_model_that_was_never_fetched_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path))
+    ran = run_hubopt("inspect", "https://tfhub.dev/google/m/1", "--offline")
+    assert ran.code == 2
+    assert f"offline, and its copy in the cache, {tmp_path}" in ran.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_bundle_keeps_what_was_allowed(tiny: Path, tmp_path: Path) -> None:
+    out, pin = tmp_path / "out", f"sha256:{sha256(tiny)}"
+    ran = run_hubopt(
+        *("export", tiny, "-t", "onnx", "-o", out, "--rounds", 0),
+        *("--pin", pin, "--allow-op", "ReadFile", "--allow-op", "WriteFile"),
+    )
+    assert ran.code == 0, ran.err
+    manifest = read_bundle(out).manifest
+    assert manifest.allow_ops == ("ReadFile", "WriteFile")
+    assert f"sha256:{manifest.digest}" == pin
+
+
+def test_access_is_for_handles(tmp_path: Path) -> None:
+    with pytest.raises(hubopt.HuboptError, match="access: .* with a layer or a callable"):
+        hubopt.inspect(len, access=hubopt.Access(offline=True))
