@@ -58,6 +58,8 @@ class Manifest:
         seed: The seed of the samples.
         inputs_sha256: Digest of the samples.
         reference_sha256: Digest of the layer's outputs.
+        noise: How far the layer itself moves, by output, see `hubopt.noise`; empty unless an
+            artifact left the tolerance, for it is only then measured.
         targets: What became of each target.
     """
 
@@ -75,6 +77,7 @@ class Manifest:
     seed: int
     inputs_sha256: str
     reference_sha256: str
+    noise: dict[str, float] = field(default_factory=dict)
     targets: dict[str, TargetResult]
 
 

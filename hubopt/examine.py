@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hubopt.arrays import read_samples
@@ -26,11 +26,14 @@ class Kit:
         spec: The inputs and outputs.
         inputs: The samples.
         reference: What the eager layer gave for them.
+        noise: How far the layer itself moves, by output, see `hubopt.noise`; where it was
+            measured, which is only done when an artifact leaves the tolerance.
     """
 
     spec: ModelSpec
     inputs: Path
     reference: Path
+    noise: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +79,23 @@ def examine(artifact: Artifact, kit: Kit, log: Path, baseline: Baseline | None =
             if not parity.passed:
                 return Verdict("failed", "parity", _tell(parity.problems), device, parity)
             latency = _time(session, baseline) if baseline else None
-            return Verdict("verified", None, None, device, parity, latency)
+            return Verdict("verified", None, parity.note, device, parity, latency)
     finally:
         answers.unlink(missing_ok=True)
 
 
 def judge_files(artifact: Artifact, kit: Kit, answers: Path) -> Parity:
-    """Judge an artifact's answers on disk against the reference on disk."""
-    return judge(
-        kit.spec,
-        read_samples(answers, kit.spec.outputs),
-        read_samples(kit.reference, kit.spec.outputs),
-        TOLERANCES[artifact.tolerance],
-    )
+    """Judge an artifact's answers on disk against the reference on disk.
+
+    The layer's own noise is taken into account only by an artifact that needs it.
+    """
+    actual = read_samples(answers, kit.spec.outputs)
+    reference = read_samples(kit.reference, kit.spec.outputs)
+    tolerance = TOLERANCES[artifact.tolerance]
+    parity = judge(kit.spec, actual, reference, tolerance)
+    if parity.passed or not kit.noise:
+        return parity
+    return judge(kit.spec, actual, reference, tolerance, kit.noise)
 
 
 def _time(session: ArtifactSession, baseline: Baseline) -> Latency:

@@ -28,7 +28,7 @@ import tensorflow as tf
 from hubopt.calling import declared_inputs, fit_inputs, plain_python, takes_training
 from hubopt.handles import Access, Handle, locate
 from hubopt.loading import load_model
-from hubopt.shape_hint import from_shapes, hold, to_shapes
+from hubopt.shape_hint import from_shapes, hold, to_shapes, with_batch
 
 _log = logging.getLogger(__name__)
 
@@ -348,7 +348,8 @@ def _only_input(function: Any, arguments: Mapping[str, Any]) -> str:
         raise ValueError(
             f"The signature takes {len(names)} inputs: pass a dict of {', '.join(sorted(names))}."
         )
-    return names[0]
+    name: str = names[0]
+    return name
 
 
 def dtype_name(dtype: Any) -> str | None:
@@ -356,7 +357,8 @@ def dtype_name(dtype: Any) -> str | None:
     if dtype is None:
         return None
     try:
-        known = tf.as_dtype(dtype)
+        found = tf.as_dtype(dtype)
     except TypeError:  # a policy, such as mixed_float16
         return None
-    return str(known.name)
+    name: str = found.name
+    return name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,10 +44,12 @@ class OpenModel:
         signature: The signature that is called; None for the model's own call.
         signatures: Every signature of the model.
         declared: The inputs of what is called, as declared.
-        outputs: What it gives for inputs as declared, or as resolved where they are.
+        outputs: What it gives for inputs as declared, if it can be traced with these; else
+            for inputs as resolved.
         spec: Inputs and outputs with the origin of each dimension; None while some are open.
         problems: What keeps ``spec`` open, with the flag that would settle it.
-        parameters: How many numbers the variables hold.
+        parameters: How many numbers the variables that it reads hold; None if it could not
+            be traced.
         parameters_bytes: Their bytes.
         ops: Every operation of the graph.
     """
@@ -59,8 +60,8 @@ class OpenModel:
     outputs: tuple[Tensor, ...]
     spec: ModelSpec | None
     problems: tuple[str, ...]
-    parameters: int
-    parameters_bytes: int
+    parameters: int | None
+    parameters_bytes: int | None
     ops: tuple[OpUse, ...]
 
 
@@ -89,46 +90,41 @@ def inspect_layer(layer: Any, hints: Hints) -> OpenModel:
     from hubopt.outputs import trace_outputs
     from hubopt.shapes import resolve
     from hubopt.tf_private import layer_signature
-    from hubopt.tracing import operations
+    from hubopt.tracing import survey
 
     interface = read_interface(layer)
-    declared = tuple(Tensor(each.name, each.dtype, each.shape) for each in interface.inputs)
     spec: ModelSpec | None = None
     problems: tuple[str, ...] = ()
     try:
         spec = resolve(layer, hints)
-        shapes: list[Any] = [each.shape for each in spec.inputs]
-        dtypes: list[str | None] = [each.dtype for each in spec.inputs]
     except SpecError as error:
         problems = error.problems
-        shapes = [each.shape for each in interface.inputs]
-        dtypes = [each.dtype for each in interface.inputs]
-    signature = [
-        tf.TensorSpec(shape, dtype, name=each.name)
-        for each, shape, dtype in zip(interface.inputs, shapes, dtypes, strict=True)
-        if dtype is not None
-    ]
-    ops: tuple[OpUse, ...] = ()
+    declared = [(each.name, each.shape, each.dtype) for each in interface.inputs]
+    settled = [(each.name, each.open_shape, each.dtype) for each in spec.inputs] if spec else []
     outputs: dict[str, Any] = {}
-    if len(signature) == len(interface.inputs):
+    graph = None
+    for inputs in (declared, settled):
+        if not inputs or any(dtype is None for *_, dtype in inputs):
+            continue
+        signature = [tf.TensorSpec(shape, dtype, name) for name, shape, dtype in inputs]
         try:
-            ops = operations(layer, interface.structure, signature)
-            _, outputs = trace_outputs(layer, interface, signature)
+            if not outputs:
+                _, outputs = trace_outputs(layer, interface, signature)
+            graph = survey(layer, interface.structure, signature)
         except TraceError:
-            if spec is not None:
+            if inputs is settled:
                 raise
-            # With dimensions still open the model need not be traceable; the problems are told.
-    variables = list(layer.variables)
+            # With dimensions open the model need not be traceable; the problems are told.
     return OpenModel(
         signature=layer_signature(layer),
         signatures=_signatures(layer.resolved_object),
-        declared=declared,
+        declared=tuple(Tensor(each.name, each.dtype, each.shape) for each in interface.inputs),
         outputs=_tensors(outputs),
         spec=spec,
         problems=problems,
-        parameters=sum(math.prod(each.shape) for each in variables),
-        parameters_bytes=sum(math.prod(each.shape) * each.dtype.size for each in variables),
-        ops=ops,
+        parameters=graph.parameters if graph else None,
+        parameters_bytes=graph.parameters_bytes if graph else None,
+        ops=graph.ops if graph else (),
     )
 
 

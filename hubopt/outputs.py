@@ -13,7 +13,7 @@ from hubopt.interface import Interface
 from hubopt.samples import draw
 from hubopt.spec import Bounds, MaybeShape, TensorSpec, format_shape
 from hubopt.structure import Structure, name_leaves, pack, unpack
-from hubopt.tf_private import layer_output_key
+from hubopt.tf_private import layer_callable, layer_output_key
 
 _log = logging.getLogger(__name__)
 
@@ -65,7 +65,23 @@ def trace_outputs(
             "wrap it in a function that returns dense tensors",
         )
     structure = name_leaves(outputs, single=_only_name(layer, interface, outputs), prefix="output")
+    structure = _own_names(layer, structure)
     return structure, unpack(structure, outputs)
+
+
+def _own_names(layer: Any, structure: Structure) -> Structure:
+    """Put a Keras model's own names of its outputs where it returns a list or a tensor."""
+    names = getattr(layer_callable(layer), "output_names", None)
+    if isinstance(structure, str) and names and len(names) == 1 and not layer_output_key(layer):
+        return str(names[0])
+    if (
+        isinstance(structure, list)
+        and all(isinstance(each, str) for each in structure)
+        and names
+        and len(set(names)) == len(structure)
+    ):
+        return [str(name) for name in names]
+    return structure
 
 
 def _tell_shape(shape: Any) -> str:

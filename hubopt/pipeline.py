@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from hubopt.handles import Access, LayerOptions, local_path
 from hubopt.hints import Hints
 from hubopt.inspection import Inspection
 from hubopt.latency.protocol import ROUNDS
+from hubopt.noise import measure_noise
 from hubopt.results import TargetResult, exit_code
 from hubopt.samples import SAMPLE_COUNT, SEED, draw
 from hubopt.session import LayerSession, open_layer_session
@@ -113,7 +115,8 @@ def export(
                 write_samples(kit.inputs, draw(spec.inputs, samples, seed, spec.bounds))
                 layer.answer(spec, kit.inputs, kit.reference)
             baseline = Baseline(layer, None, rounds) if rounds else None
-            line = Line(folder, program, options, kit, baseline, progress)
+            noise = _noise(model, layer_options, access, kit, folder / LOGS / "layer.log")
+            line = Line(folder, program, options, kit, baseline, progress, noise)
             results = run_targets(line, exporters, obstacles)
             called = replace(layer_options, signature=layer.signature())
         if not any(each.path for each in results):
@@ -129,6 +132,7 @@ def export(
             seed=seed,
             inputs_sha256=sha256(kit.inputs),
             reference_sha256=sha256(kit.reference),
+            noise=_known_noise(results),
             targets={each.target: each for each in results},
         )
         write_manifest(folder, manifest)
@@ -240,6 +244,20 @@ def _resolve(
         if ops:
             _refuse_if_hopeless(find_obstacles(exporters, ops, options))
         raise
+
+
+def _noise(
+    model: Model, options: LayerOptions, access: Access, kit: Kit, log: Path
+) -> Callable[[], Mapping[str, float]] | None:
+    """Return what measures the layer's own noise, at most once; None for a layer in memory."""
+    if not isinstance(model, str | os.PathLike):
+        return None
+    return cache(lambda: measure_noise(os.fspath(model), options, access, kit, log))
+
+
+def _known_noise(results: Sequence[TargetResult]) -> dict[str, float]:
+    measured = [each.parity.noise for each in results if each.parity and each.parity.noise]
+    return dict(measured[0]) if measured else {}
 
 
 def _refuse_if_hopeless(obstacles: Mapping[str, Sequence[Obstacle]]) -> None:

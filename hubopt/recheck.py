@@ -112,7 +112,7 @@ def _recheck(
         )
     results = []
     with temporary_log() as log:
-        kit = Kit(bundle.manifest.spec, bundle.inputs, bundle.reference)
+        kit = Kit(bundle.manifest.spec, bundle.inputs, bundle.reference, bundle.manifest.noise)
         for result in bundle.results:
             if targets and result.target not in targets:
                 continue

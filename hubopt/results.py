@@ -35,7 +35,7 @@ class TargetResult:
         status: ``verified``: it ran here and agrees with the layer; ``unverified``: it was
             built, but nothing here can run it; ``failed``: it is not to be used.
         stage: Where it failed; None unless it did.
-        reason: Why it is not verified; None if it is.
+        reason: Why it is not verified; None if it is, unless it took the layer's own noise.
         path: The artifact's place in the bundle; None if it failed.
         sha256: The artifact's digest, see `hubopt.digest.sha256`.
         size_bytes: The artifact's size.

@@ -50,6 +50,7 @@ class Line:
         kit: The samples and the reference.
         baseline: What artifacts are timed against; None for no timing.
         progress: Told what begins.
+        noise: Measures how far the layer itself moves; None if it cannot be loaded again.
     """
 
     folder: Path
@@ -58,6 +59,7 @@ class Line:
     kit: Kit
     baseline: Baseline | None
     progress: Progress
+    noise: Callable[[], Mapping[str, float]] | None = None
 
 
 def run_targets(
@@ -144,6 +146,11 @@ def _run_target(
         return TargetResult(name, "failed", "export", f"{error.found}; {error.way_out}"), None
     with line.progress(f"{name}: verify" + (" and time" if line.baseline else "")):
         verdict = examine(artifact, line.kit, log, line.baseline)
+    if verdict.stage == "parity" and line.noise is not None:
+        with line.progress(f"{name}: see whether the layer itself is that steady"):
+            noise = line.noise()
+            if any(noise.values()):
+                verdict = examine(artifact, replace(line.kit, noise=noise), log, line.baseline)
     result = TargetResult(
         name,
         verdict.status,

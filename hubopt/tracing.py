@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import math
 import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +78,23 @@ def _trace(layer: Any, spec: ModelSpec, folder: Path, xla: XlaMode) -> Program:
     return program
 
 
-def operations(layer: Any, structure: Any, signature: Iterable[Any]) -> tuple[OpUse, ...]:
-    """Return the operations of ``layer`` traced with ``signature``, open dimensions allowed.
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a graph is made of.
+
+    Attributes:
+        ops: Every operation, functions included.
+        parameters: How many numbers the variables that it reads hold.
+        parameters_bytes: Their bytes.
+    """
+
+    ops: tuple[OpUse, ...]
+    parameters: int
+    parameters_bytes: int
+
+
+def survey(layer: Any, structure: Any, signature: Iterable[Any]) -> Survey:
+    """Trace ``layer`` with ``signature``, open dimensions allowed, and look at the graph.
 
     Args:
         layer: A `hubopt.KerasLayer`.
@@ -97,7 +114,18 @@ def operations(layer: Any, structure: Any, signature: Iterable[Any]) -> tuple[Op
 
     function = tf.function(call, input_signature=specs, autograph=False)
     with _telling_causes():
-        return tuple(_uses(_freeze(function.get_concrete_function()).graph.as_graph_def()))
+        concrete = function.get_concrete_function()
+        sizes = [
+            (math.prod(each.shape), each.dtype.base_dtype.size) for each in concrete.graph.variables
+        ]
+        for node in _references(concrete.graph.as_graph_def()):
+            shape = [dim.size for dim in node.attr["shape"].shape.dim]
+            sizes.append((math.prod(shape), tf.as_dtype(node.attr["dtype"].type).size))
+        return Survey(
+            tuple(_uses(_freeze(concrete).graph.as_graph_def())),
+            sum(count for count, _ in sizes),
+            sum(count * size for count, size in sizes),
+        )
 
 
 def uncompilable(ops: Iterable[OpUse]) -> UncompilableError:

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -46,9 +46,10 @@ class Worker:
 
     Args:
         log: The file that gets what the child prints.
+        environment: Variables that the child has beside those of this process.
     """
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, environment: Mapping[str, str] | None = None) -> None:
         self._log = log
         with log.open("ab") as stream:
             self._process = subprocess.Popen(
@@ -56,7 +57,7 @@ class Worker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stream,
-                env=_ENVIRONMENT | dict(os.environ),
+                env={**_ENVIRONMENT, **os.environ, **(environment or {})},
             )
 
     def __enter__(self) -> Worker:

@@ -58,8 +58,8 @@ def test_the_public_names_are_these() -> None:
 
     assert sorted(hubopt.__all__) == sorted(
         [
-            "Access", "Bundle", "Dim", "Hints", "HuboptError", "KerasLayer", "LayerOptions",
-            "ModelSpec", "Options", "Program", "TargetResult", "TensorSpec", "__version__", "bench",
+            "Access", "Bounds", "Bundle", "Dim", "Hints", "HuboptError", "KerasLayer",
+            "LayerOptions", "ModelSpec", "Options", "Program", "TargetResult", "TensorSpec", "__version__", "bench",
             "export", "inspect", "load", "resolve", "trace", "verify",
         ]
     )  # fmt: skip

@@ -27,6 +27,7 @@ class Mine:
     summary = "a test's own"
     suffix = ".mine"
     source = "onnx"
+    dynamic = False
     builds_with = (Requirement(("surely_not_installed",), "pip install surely"),)
     runs_with = ()
 

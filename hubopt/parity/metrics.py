@@ -36,15 +36,17 @@ class Difference:
     problem: str | None = None
 
 
-def compare(actual: NDArray[Any], reference: NDArray[Any], tolerance: Tolerance) -> Difference:
-    """Compare arrays of one shape and dtype.
+def compare(
+    actual: NDArray[Any], reference: NDArray[Any], tolerance: Tolerance, noise: float = 0.0
+) -> Difference:
+    """Compare arrays of one shape and dtype; ``noise`` is added to what is allowed.
 
     NaN and infinity are looked at first: a NaN never passes, on either side; infinities must
     stand at the same elements with the same sign. Integers, booleans and strings must be
     equal.
     """
     if reference.dtype.kind in "fcV":  # ml_dtypes' bfloat16 has kind V
-        return _compare_numbers(_widen(actual), _widen(reference), tolerance)
+        return _compare_numbers(_widen(actual), _widen(reference), tolerance, noise)
     different = np.asarray(actual != reference)
     count = int(different.sum())
     return Difference(
@@ -58,14 +60,14 @@ def compare(actual: NDArray[Any], reference: NDArray[Any], tolerance: Tolerance)
     )
 
 
-def _compare_numbers(actual: Any, reference: Any, tolerance: Tolerance) -> Difference:
+def _compare_numbers(actual: Any, reference: Any, tolerance: Tolerance, noise: float) -> Difference:
     problem = _special_values(actual, reference)
     finite = np.isfinite(reference) & np.isfinite(actual)
     rms = float(np.sqrt(np.mean(np.abs(reference[finite]) ** 2))) if finite.any() else 0.0
     gap = np.zeros(reference.shape)
     np.abs(np.subtract(actual, reference, where=finite, out=np.zeros_like(reference)), out=gap)
     size = np.where(finite, np.abs(reference), 0.0)
-    allowed = tolerance.atol * rms + tolerance.rtol * size
+    allowed = tolerance.atol * rms + tolerance.rtol * size + noise
     share = np.divide(gap, allowed, where=allowed > 0, out=np.where(gap > 0, np.inf, 0.0))
     worst_at = np.unravel_index(np.argmax(share), share.shape) if share.size else ()
     relative = np.divide(gap, size, where=size > 0, out=np.zeros_like(gap))

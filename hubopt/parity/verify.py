@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,9 @@ from hubopt.parity.metrics import Difference, compare
 from hubopt.parity.tolerance import Tolerance
 from hubopt.samples import numpy_dtype
 from hubopt.spec import ModelSpec, TensorSpec, format_shape
+
+MOST_NOISE = 1e-2
+"""Of an output's rms: what the layer itself may move and still be a reference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class Parity:
         outputs: The metrics by output.
         tolerance: What they were held to.
         samples: How many samples were compared.
+        noise: How far the layer itself moves, by output: it was added to the tolerance.
     """
 
     passed: bool
@@ -56,6 +60,15 @@ class Parity:
     outputs: tuple[OutputParity, ...]
     tolerance: Tolerance
     samples: int
+    noise: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def note(self) -> str | None:
+        """What took the layer's own noise to pass; None if nothing did."""
+        if not self.noise:
+            return None
+        moves = ", ".join(f"{name} by {move:.1e}" for name, move in self.noise.items())
+        return f"within the layer's own noise: with oneDNN switched, it moves {moves}"
 
 
 def judge(
@@ -63,6 +76,7 @@ def judge(
     actual: Sequence[Tensors],
     reference: Sequence[Tensors],
     tolerance: Tolerance,
+    noise: Mapping[str, float] | None = None,
 ) -> Parity:
     """Compare what an artifact gave with what the layer gave, sample by sample.
 
@@ -73,8 +87,11 @@ def judge(
         actual: The artifact's outputs for each sample.
         reference: The eager layer's outputs for the same samples.
         tolerance: The bound for each element.
+        noise: How far the layer itself moves, by output. It is added to the bound, if it is
+            below `MOST_NOISE` of the output's rms: a layer less steady cannot be judged.
     """
     problems: list[str] = []
+    noise = dict(noise or {})
     if not reference or len(actual) != len(reference):
         problems.append(f"{len(actual)} samples were run, {len(reference)} have a reference")
     for at, given in enumerate(actual):
@@ -86,7 +103,12 @@ def judge(
         OutputParity(
             each.name,
             tuple(
-                compare(np.asarray(a[each.name]), np.asarray(r[each.name]), tolerance)
+                compare(
+                    np.asarray(a[each.name]),
+                    np.asarray(r[each.name]),
+                    tolerance,
+                    _usable(noise.get(each.name, 0.0), np.asarray(r[each.name])),
+                )
                 for a, r in zip(actual, reference, strict=True)
             ),
         )
@@ -98,7 +120,15 @@ def judge(
         for at, difference in enumerate(output.differences)
         if difference.problem or difference.mismatches or not difference.elements
     ]
-    return Parity(not problems, tuple(problems), outputs, tolerance, len(reference))
+    return Parity(not problems, tuple(problems), outputs, tolerance, len(reference), noise)
+
+
+def _usable(noise: float, reference: NDArray[Any]) -> float:
+    if not noise or reference.dtype.kind not in "fc":
+        return 0.0
+    finite = reference[np.isfinite(reference)].astype(np.complex128)
+    rms = float(np.sqrt(np.mean(np.abs(finite) ** 2))) if finite.size else 0.0
+    return noise if noise <= MOST_NOISE * rms else 0.0
 
 
 def _form_problems(spec: ModelSpec, outputs: Tensors, reference: Tensors, at: int) -> list[str]:

@@ -6,10 +6,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hubopt.inspection import Inspection, Signature, Tensor
+from hubopt.inspection import Inspection, OpenModel, Signature, Tensor
 from hubopt.latency.statistics import Latency
 from hubopt.results import TargetResult
-from hubopt.spec import ModelSpec, format_shape
+from hubopt.spec import ModelSpec, TensorSpec, format_shape
 from hubopt.targets import tell
 
 _STYLES = {"verified": "green", "unverified": "yellow", "failed": "red"}
@@ -58,8 +58,8 @@ def spec_table(spec: ModelSpec) -> RenderableType:
         table.add_column(heading)
     for side, tensors in (("in", spec.inputs), ("out", spec.outputs)):
         for each in tensors:
-            origins = ", ".join(dim.origin for dim in each.dims) or "-"
-            table.add_row(side, each.name, each.dtype, format_shape(each.named_shape), origins)
+            shape = format_shape(each.named_shape)
+            table.add_row(side, each.name, each.dtype, shape, _origins(each))
     for name, bounds in spec.bounds.items():
         table.add_row("dim", name, "", str(bounds), "flag")
     return table
@@ -72,15 +72,13 @@ def inspection_report(inspection: Inspection) -> RenderableType:
     parts: list[RenderableType] = [
         Text(inspection.handle, style="bold"),
         Text(f"sha256      {inspection.digest or '-'}"),
-        Text(f"parameters  {model.parameters:,} ({_size(model.parameters_bytes)})"),
+        Text(f"parameters  {_parameters(model)}"),
         Text(f"calls       {called}"),
-        _tensor_table("input", model.declared),
-        _tensor_table("output", model.outputs),
+        *(_signature_line(each) for each in model.signatures),
+        Text(""),
+        _interface_table(model),
     ]
-    parts += [_signature_line(each) for each in model.signatures]
-    if model.spec is not None:
-        parts += [Text("\nresolved", style="bold"), spec_table(model.spec)]
-    else:
+    if model.problems:
         parts.append(Text("\nopen", style="bold yellow"))
         parts += [Text(f"  {problem}") for problem in model.problems]
     parts.append(Text("\ntargets", style="bold"))
@@ -93,13 +91,41 @@ def inspection_report(inspection: Inspection) -> RenderableType:
     return Group(*parts)
 
 
-def _tensor_table(title: str, tensors: tuple[Tensor, ...]) -> RenderableType:
+def _parameters(model: OpenModel) -> str:
+    if model.parameters is None:
+        return "unknown until the shapes are settled"
+    return f"{model.parameters:,} ({_size(model.parameters_bytes)})"
+
+
+def _interface_table(model: OpenModel) -> RenderableType:
+    """One row a tensor: name, dtype, shape as declared and as resolved, and from where."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in (title, "dtype", "shape"):
+    for heading in ("", "name", "dtype", "declared", "resolved", "from"):
         table.add_column(heading)
-    for each in tensors:
-        table.add_row(each.name, each.dtype or "?", _shape(each))
+    spec = model.spec
+    sides = (
+        ("in", model.declared, spec.inputs if spec else ()),
+        ("out", model.outputs, spec.outputs if spec else ()),
+    )
+    for side, tensors, specs in sides:
+        settled = {each.name: each for each in specs}
+        for each in tensors:
+            found = settled.get(each.name)
+            table.add_row(
+                side,
+                each.name,
+                found.dtype if found else each.dtype or "?",
+                _shape(each),
+                format_shape(found.named_shape) if found else "?",
+                _origins(found) if found else "",
+            )
+    for name, bounds in spec.bounds.items() if spec else ():
+        table.add_row("dim", name, "", "", str(bounds), "flag")
     return table
+
+
+def _origins(spec: TensorSpec) -> str:
+    return ", ".join(dim.origin for dim in spec.dims) or "-"
 
 
 def _signature_line(signature: Signature) -> Text:

@@ -75,5 +75,5 @@ def test_a_faulty_exporter_does_not_conform(exporter: Exporter, told: str, tmp_p
 
 
 def test_half_an_exporter_does_not_conform(tmp_path: Path) -> None:
-    with pytest.raises(AssertionError, match="object lacks builds_with, export, "):
+    with pytest.raises(AssertionError, match="object lacks builds_with, dynamic, export, "):
         assert_conforms(object(), tmp_path)  # type: ignore[arg-type]
