@@ -113,7 +113,8 @@ class _Fit:
                 (_Fit(each).of(value) for each, value in zip(trace, inputs, strict=True)),
                 lambda values: _like(inputs, values),
             )
-        return (inputs,) if inputs is trace or inputs == trace else None
+        same = type(inputs) is type(trace) and inputs == trace  # a Python value, such as None
+        return (inputs,) if same else None
 
     def _of_mapping(self, trace: Mapping[str, Any], inputs: Any) -> tuple[Any] | None:
         if not isinstance(inputs, Mapping):

@@ -47,16 +47,19 @@ class UsageError(HuboptError):
     """An argument that cannot be meant: an unknown target, an existing output folder."""
 
 
-class HandleError(HuboptError):
-    """A handle that leads to nothing, or to something that is no model."""
+class HandleError(HuboptError, ValueError):
+    """A handle that leads to nothing, or to something that is no model.
+
+    A ValueError too, as tensorflow_hub raises one.
+    """
 
 
 class PinError(HandleError):
     """A model that is not the one that was pinned."""
 
 
-class LoadError(HuboptError):
-    """A model that is there but cannot be loaded as a layer."""
+class LoadError(HuboptError, ValueError):
+    """A model that is there but cannot be loaded as a layer; a ValueError as `HandleError` is."""
 
 
 class UnsafeModelError(LoadError):

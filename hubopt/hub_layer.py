@@ -116,7 +116,7 @@ class HubLayer:
         self._hub = HubArguments(
             handle,
             dict(arguments or {}),
-            None if tags is None else sorted(tags),
+            None if tags is None else sorted([tags] if isinstance(tags, str) else tags),
             signature,
             signature_outputs_as_dict,
             output_key,
@@ -130,6 +130,10 @@ class HubLayer:
     def resolved_object(self) -> Any:
         """What ``handle`` led to."""
         return self._func
+
+    @property
+    def _arguments(self) -> Mapping[str, Any]:
+        return self._hub.arguments
 
     @property
     def _signature(self) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,12 @@ from typing import Any
 from hubopt.errors import LoadError
 from hubopt.spec import MaybeShape
 from hubopt.structure import Structure, leaves, name_leaves, unpack
-from hubopt.tf_private import layer_callable, layer_signature, restored_signatures
+from hubopt.tf_private import (
+    layer_arguments,
+    layer_callable,
+    layer_signature,
+    restored_signatures,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,7 @@ def read_interface(layer: Any) -> Interface:
     signatures = [_from_signature(each) for each in getattr(function, "signatures", {}).values()]
     traced = restored_signatures(function)
     if traced:
-        _check_arguments(traced, sorted(getattr(function, "signatures", {})))
+        _check_arguments(layer, traced, sorted(getattr(function, "signatures", {})))
         interface = _from_traces(traced, signatures)
     elif getattr(function, "input_signature", None):
         interface = _from_nest(function.input_signature[0])
@@ -100,10 +106,19 @@ def _from_traces(traced: list[Any], signatures: list[Interface]) -> Interface:
     return max(candidates, key=rank)
 
 
-def _check_arguments(traced: list[Any], signatures: Sequence[str]) -> None:
-    """Check that the model's own call takes one nest of tensors, as hub.KerasLayer passes it."""
+def _check_arguments(layer: Any, traced: list[Any], signatures: Sequence[str]) -> None:
+    """Check that the model's own call takes one nest of tensors, as hub.KerasLayer passes it.
+
+    Arguments with defaults may be tensors too, and so may those that the layer was given.
+    """
     counts = [len(_tensors((*args, *kwargs.values()))) for args, kwargs in traced]
-    if max(counts) == 1:
+    parameters = inspect.signature(layer_callable(layer).__call__).parameters.values()
+    needed = [
+        each.name
+        for each in parameters
+        if each.default is each.empty and each.name not in layer_arguments(layer)
+    ]
+    if max(counts) == 1 or len(needed) == 1:
         return
     way_out = f"pass --signature with one of: {', '.join(signatures)}"
     raise LoadError(

@@ -153,6 +153,11 @@ def layer_callable(layer: Any) -> Any:
     return layer._callable
 
 
+def layer_arguments(layer: Any) -> dict[str, Any]:
+    """Return the ``arguments=`` given to a `hub.KerasLayer`."""
+    return dict(layer._arguments)
+
+
 def layer_signature(layer: Any) -> str | None:
     """Return the signature that a `hub.KerasLayer` calls; None for the model's own call."""
     signature: str | None = layer._signature

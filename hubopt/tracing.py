@@ -68,9 +68,18 @@ def _trace(layer: Any, spec: ModelSpec, folder: Path, xla: XlaMode) -> Program:
         ops=ops,
         compiled=compilable and xla != "off",
     )
+    references = _references(concrete.graph.as_graph_def())
+    if references and any(use.resource for use in ops):
+        raise TraceError(
+            "layer",
+            f"it has lookup tables beside TensorFlow 1 reference variables ({len(references)} of "
+            "them), and what initializes the tables is not part of what was loaded",
+            "tables, or reference variables, but not both",
+            "save the model again after tf.compat.v1.enable_resource_variables()",
+        )
     if not any(use.resource for use in ops):
         program.frozen_graph.write_bytes(graph_def.SerializeToString())
-    if _references(concrete.graph.as_graph_def()):
+    if references:
         _save(program, _nested_call(frozen, spec))
     else:
         variables = concrete.graph.variables

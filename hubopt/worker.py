@@ -27,6 +27,7 @@ R = TypeVar("R")
 _CHILD = "import sys; sys.path[:] = {path!r}; from hubopt.worker import _serve; _serve()"
 _LOG_TAIL_LINES = 8
 _ENVIRONMENT = {
+    "KERAS_BACKEND": "tensorflow",  # else ~/.keras/keras.json decides
     # Two children share a GPU while they are timed in turn; TensorFlow would take all of it.
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",
 }

@@ -59,8 +59,8 @@ def test_the_public_names_are_these() -> None:
     assert sorted(hubopt.__all__) == sorted(
         [
             "Access", "Bounds", "Bundle", "Dim", "Hints", "HuboptError", "KerasLayer",
-            "LayerOptions", "ModelSpec", "Options", "Program", "TargetResult", "TensorSpec", "__version__", "bench",
-            "export", "inspect", "load", "resolve", "trace", "verify",
+            "LayerOptions", "ModelSpec", "Options", "Program", "TargetResult", "TensorSpec",
+            "__version__", "bench", "export", "inspect", "load", "resolve", "trace", "verify",
         ]
     )  # fmt: skip
     assert all(hasattr(hubopt, name) for name in hubopt.__all__)

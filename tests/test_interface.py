@@ -8,6 +8,7 @@ import tf_keras
 import hubopt
 from hubopt.errors import LoadError
 from hubopt.interface import Declared, read_interface
+from tests.layers.models import affine
 
 
 def saved(tmp_path: Path, root: Any, **signatures: Any) -> hubopt.KerasLayer:
@@ -118,3 +119,12 @@ def test_a_function_with_an_input_signature_declares_it() -> None:
     assert read_interface(hubopt.KerasLayer(function)).inputs == (
         Declared("ids", "int64", (2, None)),
     )
+
+
+def test_further_tensors_may_have_defaults_or_come_with_the_layer(tmp_path: Path) -> None:
+    folder = affine(tmp_path / "m")
+    for arguments, expected in ((None, 3.0), ({"a": 2.0}, 6.0), ({"a": 2.0, "b": 1.0}, 7.0)):
+        layer = hubopt.KerasLayer(folder, arguments=arguments)
+        spec = hubopt.resolve(layer)
+        assert str(spec) == "in  x: float32 1x1\nout output_0: float32 1x1"
+        assert float(layer([[3.0]])[0, 0]) == expected

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import tensorflow as tf
+import tensorflow_hub as hub
 
 import hubopt
 from hubopt import tf_private
+from tests.layers.models import tf1_module
 
 ADVICE = (
     "TensorFlow or tensorflow_hub has changed: find the new way and mend hubopt/tf_private.py: "
@@ -54,10 +56,48 @@ def test_what_a_hub_layer_keeps_to_itself(tiny: Path) -> None:
     assert callable(tf_private.layer_callable(layer)), ADVICE + "_callable"
     assert tf_private.layer_signature(layer) is None, ADVICE + "_signature"
     assert tf_private.layer_input_hint(layer) == (None, 8), ADVICE + "_batch_input_shape"
+    assert tf_private.layer_arguments(hub.KerasLayer(tf.identity, arguments={"a": 1})) == {"a": 1}
     assert tf_private.layer_output_hint(layer)["sum"] == [8], ADVICE + "_output_shape"
     signature = hubopt.KerasLayer(tiny, signature="serving_default", output_key="sum")
     assert tf_private.layer_signature(signature) == "serving_default", ADVICE + "_signature"
     assert tf_private.layer_output_key(signature) == "sum", ADVICE + "_output_key"
+
+
+def test_what_keras_3_keeps_to_itself(tiny: Path) -> None:
+    import keras
+
+    from hubopt.keras3 import KerasLayer
+
+    layer = KerasLayer(tf.identity, input_shape=[8])
+    assert tf_private.layer_input_hint(layer) == (None, 8), ADVICE + "_input_shape_arg"
+    inputs = keras.Input((8,))
+    layer(inputs)
+    (node,) = tf_private.keras_nodes(layer)
+    assert node.input_tensors[0] is inputs, ADVICE + "_inbound_nodes"
+    masked = keras.layers.Embedding(4, 2, mask_zero=True)(keras.Input((3,), dtype="int32"))
+    assert tf_private.keras_mask(masked) is not None, ADVICE + "_keras_mask"
+    assert tf_private.keras_mask(inputs) is None, ADVICE + "_keras_mask"
+
+
+def test_losses_of_weights_are_marked() -> None:
+    import tf_keras
+
+    regularized = tf_keras.layers.Dense(1, kernel_regularizer="l2", activity_regularizer="l2")
+    regularized(tf.ones([1, 2]))
+    marks = [tf_private.is_unconditional(loss) for loss in regularized.losses]
+    assert sorted(marks) == [False, True], ADVICE + "_unconditional_loss"
+
+
+def test_reference_variables_are_read_by_their_nodes(tmp_path: Path) -> None:
+    folder = tf1_module(tmp_path / "model", False)
+    loaded = tf.saved_model.load(str(folder), tags=[])
+    graph_def = loaded.signatures["default"].graph.as_graph_def()
+    nodes = [node for node in graph_def.node if node.op in tf_private.REFERENCE_VARIABLES]
+    values = tf_private.reference_values(nodes)
+    expected = [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]
+    assert [value.numpy().tolist() for value in values.values()] == [expected], ADVICE
+    constant = tf_private.constant_node("w", next(iter(values.values())))
+    assert tf.make_ndarray(constant.attr["value"].tensor).tolist() == expected, ADVICE
 
 
 def test_restored_traces_are_listed(tiny: Path) -> None:

@@ -193,3 +193,24 @@ def test_the_default_folder_is_a_temporary_one() -> None:
     program = hubopt.trace(layer, hubopt.resolve(layer))
     assert program.frozen_graph.is_file()
     assert program.saved_model.is_dir()
+
+
+def test_tables_beside_reference_variables_are_refused_by_name(tmp_path: Path) -> None:
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        x = v1.placeholder(tf.string, [None], name="x")
+        source = tf.lookup.KeyValueTensorInitializer(["a", "b"], tf.constant([0, 1], "int64"))
+        table = tf.lookup.StaticHashTable(source, 0)
+        weights = v1.get_variable("w", [2], use_resource=False)
+        y = tf.gather(weights, table.lookup(x))
+        session.run([v1.global_variables_initializer(), v1.tables_initializer()])
+        builder = v1.saved_model.Builder(str(tmp_path / "m"))
+        signature = v1.saved_model.predict_signature_def({"x": x}, {"y": y})
+        builder.add_meta_graph_and_variables(
+            session, ["serve"], {"serving_default": signature}, main_op=v1.tables_initializer()
+        )
+        builder.save()
+    layer = open_layer(locate(tmp_path / "m"), LayerOptions())
+    spec = hubopt.resolve(layer, hubopt.Hints.parse(output_shapes=["1"]))
+    with pytest.raises(TraceError, match="lookup tables beside TensorFlow 1 reference variables"):
+        trace(layer, spec, tmp_path / "program", "off")

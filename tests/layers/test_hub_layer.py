@@ -336,3 +336,28 @@ def test_it_works_in_a_distribution_of_its_own_graph(saved: Saved) -> None:
         assert layer.compute_output_shape((None, 1)).as_list() == [None, 1]
         output = layer(tf_keras.Input((1,)))
         assert output.shape.as_list() == [None, 1]
+
+
+def test_a_folder_without_a_model_is_told_in_words_users_search_for(
+    generation: Generation, tmp_path: Path
+) -> None:
+    told = "Trying to load a model of incompatible/unknown type.*contains neither 'saved_model.pb'"
+    with pytest.raises(ValueError, match=told):
+        generation.layer(tmp_path)
+    with pytest.raises(ValueError, match="does not exist"):
+        generation.layer(str(tmp_path / "nowhere"))
+
+
+def test_tags_may_be_one_word(generation: Generation, saved: Saved) -> None:
+    layer = generation.layer(saved("half_plus_one"), tags="serve")
+    assert layer.get_config()["tags"] == ["serve"]
+    assert floats(layer(column(8))) == [[5]]
+
+
+def test_inference_ignores_that_the_layer_is_trainable(
+    generation: Generation, saved: Saved
+) -> None:
+    layer = generation.layer(saved("batch_norm"), trainable=True)
+    before = [value.tolist() for value in layer.get_weights()]
+    layer.infer(tf.constant(column(5, 6, 7)))
+    assert [value.tolist() for value in layer.get_weights()] == before
