@@ -37,7 +37,9 @@ def save(model: Any, folder: Path, suffix: str) -> Path:
 
 
 def small(generation: Any, *layers: Any) -> Any:
-    model = generation.Sequential([generation.layers.Input((3,)), *layers])
+    # Older Keras 3 takes no model without a layer.
+    inner = layers or (generation.layers.Activation("linear"),)
+    model = generation.Sequential([generation.layers.Input((3,)), *inner])
     return generation.Sequential(
         [generation.layers.Input((4,)), generation.layers.Dense(3, activation="relu"), model]
     )
