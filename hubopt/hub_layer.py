@@ -18,44 +18,16 @@ from __future__ import annotations
 import functools
 import json
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import tensorflow as tf
 
 from hubopt.calling import declared_inputs, fit_inputs, plain_python, takes_training
-from hubopt.handles import Access, Handle, locate
-from hubopt.loading import load_model
+from hubopt.hub_arguments import HubArguments, open_hub
 from hubopt.shape_hint import from_shapes, hold, to_shapes, with_batch
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class HubArguments:
-    """The arguments of `hub.KerasLayer`.
-
-    Frozen, so that Keras tracks none of it as state.
-
-    Attributes:
-        handle: As it goes into the config: a string, or a callable, which cannot go there.
-        arguments: Keyword arguments for the callable.
-        tags: The graph to load; None for the only one.
-        signature: The signature to call.
-        as_dict: Whether a call returns all of the signature's outputs.
-        output_key: The one output to return.
-        output_shape: A nest of ``tf.TensorShape`` without the batch; None if not given.
-    """
-
-    handle: Any
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    tags: Sequence[str] | None = None
-    signature: str | None = None
-    as_dict: bool | None = None
-    output_key: str | None = None
-    output_shape: Any = None
 
 
 class HubLayer:
@@ -86,45 +58,22 @@ class HubLayer:
         allow_ops: Sequence[str],
     ) -> None:
         """Load what ``handle`` leads to and choose what is called."""
-        shape = None if output_shape is None else to_shapes(output_shape)
-        if callable(handle):
-            for name, value in (("tags", tags), ("load_options", load_options)):
-                if value is not None:
-                    raise ValueError(
-                        f"Passing a callable handle is mutually exclusive with setting {name}."
-                    )
-            self._func = handle
-        else:
-            access = Access(allow_ops=tuple(allow_ops))
-            found = handle if isinstance(handle, Handle) else _locate(handle, access)
-            handle = found.text if isinstance(handle, Handle) else os.fspath(handle)
-            self._func = load_model(found, tags, load_options, access)
-        tf1 = getattr(self._func, "_is_hub_module_v1", False)
-        if tf1:
-            signature = signature or "default"
-            output_key = output_key or (None if signature_outputs_as_dict else "default")
-        if signature and (output_key is not None) == bool(signature_outputs_as_dict):
-            raise ValueError(
-                "When using a signature, either output_key or "
-                "signature_outputs_as_dict=True should be set."
-            )
-        if not signature and signature_outputs_as_dict:
-            raise ValueError(
-                "signature_outputs_as_dict is only valid if specifying "
-                "a signature (or using a legacy TF1 Hub format)."
-            )
-        self._hub = HubArguments(
+        opened = open_hub(
             handle,
-            dict(arguments or {}),
-            None if tags is None else sorted([tags] if isinstance(tags, str) else tags),
+            arguments,
+            tags,
             signature,
             signature_outputs_as_dict,
             output_key,
-            shape,
+            output_shape,
+            load_options,
+            allow_ops,
         )
-        self._is_hub_module_v1 = tf1
-        self._callable = _choose(self._func, signature, handle)
-        self._has_training_argument = takes_training(self._callable)
+        self._hub = opened.arguments
+        self._func = opened.loaded
+        self._callable = opened.function
+        self._is_hub_module_v1 = opened.is_tf1
+        self._has_training_argument = takes_training(opened.function)
 
     @property
     def resolved_object(self) -> Any:
@@ -313,39 +262,6 @@ class HubLayer:
         }
 
 
-def _locate(handle: Any, access: Access) -> Handle:
-    found = locate(handle, access)
-    if found.kind == "python":  # configs name their handles, and they must not import code
-        raise ValueError(
-            f"KerasLayer({found.text!r}): pass the callable itself; a module's attribute is a "
-            "handle on the command line only"
-        )
-    return found
-
-
-def _choose(loaded: Any, signature: str | None, handle: Any) -> Any:
-    """Return what is called: the object itself, or one of its signatures."""
-    if callable(loaded) and not signature:
-        return loaded
-    if not hasattr(loaded, "signatures"):
-        raise ValueError(
-            "Loaded object has no signatures."
-            if signature
-            else "Loaded object is not callable and has no signatures."
-        )
-    available = ", ".join(sorted(loaded.signatures))
-    if signature is None:
-        raise ValueError(
-            "Signature name has to be specified for non-callable saved models "
-            f"(if not legacy TF1 Hub format); available signatures: {available}."
-        )
-    if signature not in loaded.signatures:
-        raise ValueError(
-            f"Unknown signature {signature} in {handle} (available signatures: {available})."
-        )
-    return loaded.signatures[signature]
-
-
 def _only_input(function: Any, arguments: Mapping[str, Any]) -> str:
     names = [name for name in function.structured_input_signature[1] if name not in arguments]
     if len(names) != 1:
@@ -353,16 +269,4 @@ def _only_input(function: Any, arguments: Mapping[str, Any]) -> str:
             f"The signature takes {len(names)} inputs: pass a dict of {', '.join(sorted(names))}."
         )
     name: str = names[0]
-    return name
-
-
-def dtype_name(dtype: Any) -> str | None:
-    """Return TensorFlow's name of a ``dtype`` argument; None for a policy, or if not given."""
-    if dtype is None:
-        return None
-    try:
-        found = tf.as_dtype(dtype)
-    except TypeError:  # a policy, such as mixed_float16
-        return None
-    name: str = found.name
     return name

@@ -17,7 +17,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from hubopt.hub_layer import HubLayer, dtype_name
+from hubopt.hub_arguments import dtype_name
+from hubopt.hub_layer import HubLayer
 from hubopt.shape_hint import from_shapes
 from hubopt.tf_private import keras_mask, keras_nodes
 

@@ -11,7 +11,8 @@ from typing import Any
 import tensorflow_hub as hub
 import tf_keras
 
-from hubopt.hub_layer import HubLayer, dtype_name
+from hubopt.hub_arguments import dtype_name
+from hubopt.hub_layer import HubLayer
 from hubopt.tf_private import is_unconditional
 
 

@@ -6,24 +6,21 @@ import atexit
 import math
 import shutil
 import tempfile
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hubopt import tf_private
 from hubopt.causes import explain, first_line
-from hubopt.errors import TraceError, UncompilableError
-from hubopt.exporter import OpUse, Program, XlaMode, culprits
+from hubopt.errors import TraceError
+from hubopt.exporter import OpUse, Program, XlaMode
+from hubopt.freezing import freeze, reference_nodes
+from hubopt.operations import uncompilable, uses
 from hubopt.outputs import call_as_is
 from hubopt.serving import SIGNATURE, argument_specs, make_root
 from hubopt.spec import ModelSpec
 from hubopt.structure import pack, unpack
-
-_INERT_OPS = frozenset({"Const", "Assert", "NoOp"})
-"""Operations that hold strings only as messages; every converter drops them."""
 
 
 def trace(
@@ -54,9 +51,9 @@ def _trace(layer: Any, spec: ModelSpec, folder: Path, xla: XlaMode) -> Program:
     concrete = tf.function(
         _flat_call(layer, spec), input_signature=argument_specs(spec), autograph=False
     ).get_concrete_function()
-    frozen = _freeze(concrete)
+    frozen = freeze(concrete)
     graph_def = frozen.graph.as_graph_def()
-    ops = tuple(_uses(graph_def))
+    ops = tuple(uses(graph_def))
     compilable = all(use.xla for use in ops)
     if xla == "require" and not compilable:
         raise uncompilable(ops)
@@ -68,7 +65,7 @@ def _trace(layer: Any, spec: ModelSpec, folder: Path, xla: XlaMode) -> Program:
         ops=ops,
         compiled=compilable and xla != "off",
     )
-    references = _references(concrete.graph.as_graph_def())
+    references = reference_nodes(concrete.graph.as_graph_def())
     if references and any(use.resource for use in ops):
         raise TraceError(
             "layer",
@@ -127,27 +124,14 @@ def survey(layer: Any, structure: Any, signature: Iterable[Any]) -> Survey:
         sizes = [
             (math.prod(each.shape), each.dtype.base_dtype.size) for each in concrete.graph.variables
         ]
-        for node in _references(concrete.graph.as_graph_def()):
+        for node in reference_nodes(concrete.graph.as_graph_def()):
             shape = [dim.size for dim in node.attr["shape"].shape.dim]
             sizes.append((math.prod(shape), tf.as_dtype(node.attr["dtype"].type).size))
         return Survey(
-            tuple(_uses(_freeze(concrete).graph.as_graph_def())),
+            tuple(uses(freeze(concrete).graph.as_graph_def())),
             sum(count for count, _ in sizes),
             sum(count * size for count, size in sizes),
         )
-
-
-def uncompilable(ops: Iterable[OpUse]) -> UncompilableError:
-    """Return the error that names the operations in ``ops`` without an XLA kernel."""
-    return UncompilableError(
-        "layer",
-        tuple(
-            f"{use.op} (x{use.count}, {use.example})"
-            for use in culprits(use for use in ops if not use.xla)
-        ),
-        "operations with an XLA kernel on this machine",
-        "pass --xla auto (xla='auto') to write it uncompiled",
-    )
 
 
 @contextmanager
@@ -187,153 +171,6 @@ def _flat_call(layer: Any, spec: ModelSpec) -> Any:
         return tensors
 
     return call
-
-
-def _freeze(concrete: Any) -> Any:
-    try:
-        return _inline(tf_private.freeze(_without_references(concrete)))
-    except Exception as error:
-        ops = {node.op for node in _nodes(concrete.graph.as_graph_def())}
-        writes = sorted(filter(_writes, ops))
-        if writes:
-            raise TraceError(
-                "layer",
-                f"it changes its own variables when it is called ({', '.join(writes)})",
-                "a layer that keeps no state between calls in inference mode",
-                "export a function of the model that takes the state and returns it",
-            ) from error
-        raise
-
-
-def _writes(op: str) -> bool:
-    return (op.startswith("Assign") and op.endswith("VariableOp")) or op.startswith(
-        ("ResourceScatter", "ResourceApply")
-    )
-
-
-def _inline(frozen: Any) -> Any:
-    """Inline functions that were compiled in the model itself: freezing leaves those alone."""
-    graph_def = frozen.graph.as_graph_def()
-    if not tf_private.compiled_functions(graph_def):
-        return frozen
-    tf_private.clear_must_compile(graph_def)
-    return tf_private.freeze(_rebuild(graph_def, frozen))
-
-
-def _without_references(concrete: Any) -> Any:
-    """Put TensorFlow 1's reference variables, which cannot be frozen, into the graph."""
-    graph_def = concrete.graph.as_graph_def()
-    variables = _references(graph_def)
-    if not variables:
-        return concrete
-    values = tf_private.reference_values(variables)
-    for node in variables:
-        node.CopyFrom(tf_private.constant_node(node.name, values[node.name]))
-    for function in graph_def.library.function:  # where the output of a node goes by its own name
-        for node in function.node_def:
-            node.input[:] = [_constant_output(name, values) for name in node.input]
-        for result, name in function.ret.items():
-            function.ret[result] = _constant_output(name, values)
-    return _rebuild(graph_def, concrete)
-
-
-def _constant_output(name: str, constants: Collection[str]) -> str:
-    node, _, output = name.partition(":")
-    return f"{node}:output:0" if output == "ref:0" and node in constants else name
-
-
-def _references(graph_def: Any) -> list[Any]:
-    return [node for node in _nodes(graph_def) if node.op in tf_private.REFERENCE_VARIABLES]
-
-
-def _rebuild(graph_def: Any, original: Any) -> Any:
-    """Make a function of ``graph_def``, which was ``original``'s and has changed."""
-    import tensorflow as tf
-
-    _rename_functions(graph_def)
-    inputs = [tensor.name for tensor in original.inputs]
-    outputs = [tensor.name for tensor in original.outputs]
-    wrapped = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
-    return wrapped.prune(inputs, outputs)
-
-
-def _rename_functions(graph_def: Any) -> None:
-    """Give every function a new name, in place: TensorFlow holds the old ones for this process."""
-    new_names = {
-        function.signature.name: f"{function.signature.name}_inlinable"
-        for function in graph_def.library.function
-    }
-    for function in graph_def.library.function:
-        function.signature.name = new_names[function.signature.name]
-    for node in _nodes(graph_def):
-        node.op = new_names.get(node.op, node.op)
-        for value in node.attr.values():
-            for reference in (value.func, *value.list.func):
-                if reference.name in new_names:
-                    reference.name = new_names[reference.name]
-
-
-def _uses(graph_def: Any) -> Iterator[OpUse]:
-    """Yield one `OpUse` for each operation of a graph and of its functions."""
-    groups: dict[str, list[Any]] = defaultdict(list)
-    for node in _nodes(graph_def):
-        groups[node.op].append(node)
-    functions = {function.signature.name for function in graph_def.library.function}
-    for op, nodes in sorted(groups.items()):
-        blocked = [node for node in nodes if not _xla_compiles(node, functions)]
-        yield OpUse(
-            op=op,
-            count=len(nodes),
-            example=(blocked or nodes)[0].name,
-            string=op not in _INERT_OPS and any(_touches(node, "DT_STRING") for node in nodes),
-            resource=any(_touches(node, "DT_RESOURCE") for node in nodes),
-            xla=not blocked,
-            generic=_is_generic(op),
-        )
-
-
-def _is_generic(op: str) -> bool:
-    about = tf_private.fixed_dtypes(op) & {_enum("DT_STRING"), _enum("DT_RESOURCE")}
-    return not about and (op == "Placeholder" or bool(tf_private.xla_kernel_constraints(op)))
-
-
-def _enum(dtype: str) -> int:
-    from tensorflow.core.framework import types_pb2
-
-    return int(types_pb2.DataType.Value(dtype))
-
-
-def _nodes(graph_def: Any) -> Iterator[Any]:
-    yield from graph_def.node
-    for function in graph_def.library.function:
-        yield from function.node_def
-
-
-def _dtypes(node: Any) -> dict[str, set[int]]:
-    return {
-        name: {value.type} if value.type else set(value.list.type)
-        for name, value in node.attr.items()
-        if value.type or value.list.type
-    }
-
-
-def _touches(node: Any, dtype: str) -> bool:
-    wanted = _enum(dtype)
-    return wanted in tf_private.fixed_dtypes(node.op) or any(
-        wanted in each for each in _dtypes(node).values()
-    )
-
-
-def _xla_compiles(node: Any, functions: set[str]) -> bool:
-    if node.op in _INERT_OPS or node.op in functions:
-        return True
-    if node.op == "Placeholder":  # an argument of the function; XLA takes all but strings
-        return not _touches(node, "DT_STRING")
-    dtypes = _dtypes(node)
-    return any(
-        all(dtypes.get(name, set()) <= set(allowed) for name, allowed in limits.items())
-        for limits in tf_private.xla_kernel_constraints(node.op)
-    )
 
 
 def _nested_call(frozen: Any, spec: ModelSpec) -> Callable[[Any], Any]:

@@ -1,0 +1,106 @@
+"""`freeze`: a traced function with its variables as constants and everything inlined."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from hubopt import tf_private
+from hubopt.errors import TraceError
+
+
+def freeze(concrete: Any) -> Any:
+    """Freeze a concrete function; TensorFlow 1's reference variables as well.
+
+    Raises:
+        TraceError: It changes its variables.
+    """
+    try:
+        return _inline(tf_private.freeze(_without_references(concrete)))
+    except Exception as error:
+        ops = {node.op for node in nodes(concrete.graph.as_graph_def())}
+        writes = sorted(filter(_writes, ops))
+        if writes:
+            raise TraceError(
+                "layer",
+                f"it changes its own variables when it is called ({', '.join(writes)})",
+                "a layer that keeps no state between calls in inference mode",
+                "export a function of the model that takes the state and returns it",
+            ) from error
+        raise
+
+
+def _writes(op: str) -> bool:
+    return (op.startswith("Assign") and op.endswith("VariableOp")) or op.startswith(
+        ("ResourceScatter", "ResourceApply")
+    )
+
+
+def _inline(frozen: Any) -> Any:
+    """Inline functions that were compiled in the model itself: freezing leaves those alone."""
+    graph_def = frozen.graph.as_graph_def()
+    if not tf_private.compiled_functions(graph_def):
+        return frozen
+    tf_private.clear_must_compile(graph_def)
+    return tf_private.freeze(_rebuild(graph_def, frozen))
+
+
+def _without_references(concrete: Any) -> Any:
+    """Put TensorFlow 1's reference variables, which cannot be frozen, into the graph."""
+    graph_def = concrete.graph.as_graph_def()
+    variables = reference_nodes(graph_def)
+    if not variables:
+        return concrete
+    values = tf_private.reference_values(variables)
+    for node in variables:
+        node.CopyFrom(tf_private.constant_node(node.name, values[node.name]))
+    for function in graph_def.library.function:  # where the output of a node goes by its own name
+        for node in function.node_def:
+            node.input[:] = [_constant_output(name, values) for name in node.input]
+        for result, name in function.ret.items():
+            function.ret[result] = _constant_output(name, values)
+    return _rebuild(graph_def, concrete)
+
+
+def _constant_output(name: str, constants: Collection[str]) -> str:
+    node, _, output = name.partition(":")
+    return f"{node}:output:0" if output == "ref:0" and node in constants else name
+
+
+def reference_nodes(graph_def: Any) -> list[Any]:
+    """Return the nodes of TensorFlow 1's reference variables in ``graph_def``."""
+    return [node for node in nodes(graph_def) if node.op in tf_private.REFERENCE_VARIABLES]
+
+
+def _rebuild(graph_def: Any, original: Any) -> Any:
+    """Make a function of ``graph_def``, which was ``original``'s and has changed."""
+    import tensorflow as tf
+
+    _rename_functions(graph_def)
+    inputs = [tensor.name for tensor in original.inputs]
+    outputs = [tensor.name for tensor in original.outputs]
+    wrapped = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
+    return wrapped.prune(inputs, outputs)
+
+
+def _rename_functions(graph_def: Any) -> None:
+    """Give every function a new name, in place: TensorFlow holds the old ones for this process."""
+    new_names = {
+        function.signature.name: f"{function.signature.name}_inlinable"
+        for function in graph_def.library.function
+    }
+    for function in graph_def.library.function:
+        function.signature.name = new_names[function.signature.name]
+    for node in nodes(graph_def):
+        node.op = new_names.get(node.op, node.op)
+        for value in node.attr.values():
+            for reference in (value.func, *value.list.func):
+                if reference.name in new_names:
+                    reference.name = new_names[reference.name]
+
+
+def nodes(graph_def: Any) -> Iterator[Any]:
+    """Yield every node of a graph and of its functions."""
+    yield from graph_def.node
+    for function in graph_def.library.function:
+        yield from function.node_def
