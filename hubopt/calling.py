@@ -78,10 +78,9 @@ def fit_inputs(label: str, traces: Sequence[Any], inputs: Any, float_dtype: str 
     """
     if not traces:
         return _cast_floats(inputs, float_dtype)
-    for trace in traces:
-        fitted = _Fit(trace).of(inputs)
-        if fitted is not None:
-            return fitted[0]
+    fits = [fit for trace in traces if (fit := _Fit(trace, float_dtype).of(inputs)) is not None]
+    if fits:
+        return min(fits, key=lambda fit: fit.cost).value
     wanted = list(dict.fromkeys(_tell(trace) for trace in traces))
     told = " or ".join(wanted[:_SHOWN_TRACES])
     more = f" or {len(wanted) - _SHOWN_TRACES} more" if len(wanted) > _SHOWN_TRACES else ""
@@ -92,57 +91,64 @@ def fit_inputs(label: str, traces: Sequence[Any], inputs: Any, float_dtype: str 
 
 
 @dataclass(frozen=True, slots=True)
-class _Fit:
-    """Brings inputs into line with one trace.
+class _Fitted:
+    """Inputs as a trace takes them.
 
-    `of` returns a 1-tuple, since None is a value that a trace may take.
+    Attributes:
+        value: The inputs.
+        cost: What was done to floats: 0, they have the layer's own width; 1, nothing;
+            2, widened; 3, narrowed. Of several traces the cheapest is called.
     """
 
-    trace: Any
+    value: Any
+    cost: int = 0
 
-    def of(self, inputs: Any) -> tuple[Any] | None:
+
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """Brings inputs into line with one trace; ``float_dtype`` is the layer's own."""
+
+    trace: Any
+    float_dtype: str | None
+
+    def of(self, inputs: Any) -> _Fitted | None:
         trace = self.trace
         if _is_spec(trace):
-            return _fit_tensor(trace, inputs)
+            return _fit_tensor(trace, inputs, self.float_dtype)
         if isinstance(trace, Mapping):
             return self._of_mapping(trace, inputs)
         if isinstance(trace, Sequence) and not isinstance(trace, str):
             if not isinstance(inputs, Sequence) or len(inputs) != len(trace):
                 return None
-            return _collect(
-                (_Fit(each).of(value) for each, value in zip(trace, inputs, strict=True)),
-                lambda values: _like(inputs, values),
-            )
+            pairs = zip(trace, inputs, strict=True)
+            fits = [_Fit(each, self.float_dtype).of(value) for each, value in pairs]
+            return _collect(fits, lambda values: _like(trace, values))
         same = type(inputs) is type(trace) and inputs == trace  # a Python value, such as None
-        return (inputs,) if same else None
+        return _Fitted(inputs) if same else None
 
-    def _of_mapping(self, trace: Mapping[str, Any], inputs: Any) -> tuple[Any] | None:
+    def _of_mapping(self, trace: Mapping[str, Any], inputs: Any) -> _Fitted | None:
         if not isinstance(inputs, Mapping):
             # A signature of one input takes it bare too, as hub.KerasLayer allows.
-            return _Fit(next(iter(trace.values()))).of(inputs) if len(trace) == 1 else None
+            only = next(iter(trace.values())) if len(trace) == 1 else None
+            return None if only is None else _Fit(only, self.float_dtype).of(inputs)
         if set(inputs) != set(trace):
             return None
-        return _collect(
-            (_Fit(trace[key]).of(inputs[key]) for key in inputs),
-            lambda values: dict(zip(inputs, values, strict=True)),
-        )
+        fits = [_Fit(trace[key], self.float_dtype).of(inputs[key]) for key in inputs]
+        return _collect(fits, lambda values: dict(zip(inputs, values, strict=True)))
 
 
-def _collect(
-    fits: Iterator[tuple[Any] | None], build: Callable[[list[Any]], Any]
-) -> tuple[Any] | None:
-    values = []
-    for fit in fits:
-        if fit is None:
-            return None
-        values.append(fit[0])
-    return (build(values),)
+def _collect(fits: Sequence[_Fitted | None], build: Callable[[list[Any]], Any]) -> _Fitted | None:
+    found = [fit for fit in fits if fit is not None]
+    if len(found) < len(fits):
+        return None
+    return _Fitted(build([fit.value for fit in found]), max((fit.cost for fit in found), default=0))
 
 
-def _like(original: Sequence[Any], values: list[Any]) -> Any:
-    if hasattr(original, "_fields"):  # a named tuple
-        return type(original)(*values)
-    return tuple(values) if isinstance(original, tuple) else values
+def _like(trace: Sequence[Any], values: list[Any]) -> Any:
+    """Put ``values`` into a container as the trace has it: it takes no other."""
+    if hasattr(trace, "_fields"):  # a named tuple
+        return type(trace)(*values)
+    return tuple(values) if isinstance(trace, tuple) else values
 
 
 def _is_spec(trace: Any) -> bool:
@@ -151,34 +157,50 @@ def _is_spec(trace: Any) -> bool:
     return isinstance(trace, tf.TypeSpec)
 
 
-def _fit_tensor(spec: Any, value: Any) -> tuple[Any] | None:
+def _fit_tensor(spec: Any, value: Any, float_dtype: str | None) -> _Fitted | None:
     import tensorflow as tf
 
-    if not isinstance(spec, tf.TensorSpec):  # ragged and sparse inputs go as they are
-        return (value,) if spec.is_compatible_with(value) else None
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) or _kind(spec) != _kind(value):
         return None
-    if not _is_tensor(value):
+    if not (tf.is_tensor(value) or is_symbolic(value)):
         value = _to_tensor(value, spec.dtype)
     if value is None or not spec.shape.is_compatible_with(tf.TensorShape(value.shape)):
         return None
     dtype = tf.as_dtype(value.dtype)
-    if dtype == spec.dtype:
-        return (value,)
-    if not (dtype.is_floating and spec.dtype.is_floating):
+    if dtype != spec.dtype and not (dtype.is_floating and spec.dtype.is_floating):
         return None
-    return (value if is_symbolic(value) else tf.cast(value, spec.dtype),)
+    if dtype != spec.dtype and not is_symbolic(value):
+        value = tf.cast(value, spec.dtype)
+    return _Fitted(value, _cost(dtype, spec.dtype, float_dtype))
+
+
+def _cost(dtype: Any, wanted: Any, float_dtype: str | None) -> int:
+    if not wanted.is_floating or wanted.name == float_dtype:
+        return 0
+    if wanted == dtype:
+        return 1
+    return 2 if wanted.size > dtype.size else 3
+
+
+def _kind(value: Any) -> str:
+    """Return ``ragged `` or ``sparse `` for specs, tensors and symbolic tensors of that kind."""
+    import tensorflow as tf
+
+    value = getattr(value, "type_spec", value)  # of a symbolic tensor of Keras 2
+    if isinstance(value, tf.RaggedTensor | tf.RaggedTensorSpec) or (
+        is_symbolic(value) and getattr(value, "ragged", False)
+    ):
+        return "ragged "
+    if isinstance(value, tf.SparseTensor | tf.SparseTensorSpec) or (
+        is_symbolic(value) and getattr(value, "sparse", False)
+    ):
+        return "sparse "
+    return ""
 
 
 def is_symbolic(value: Any) -> bool:
-    """Whether ``value`` is the symbolic tensor of either generation of Keras."""
-    return type(value).__name__ == "KerasTensor"
-
-
-def _is_tensor(value: Any) -> bool:
-    import tensorflow as tf
-
-    return tf.is_tensor(value) or is_symbolic(value)
+    """Whether ``value`` is a symbolic tensor of either generation of Keras."""
+    return type(value).__name__.endswith("KerasTensor")
 
 
 def _to_tensor(value: Any, dtype: Any) -> Any:
@@ -221,13 +243,14 @@ def _tell(nest: Any) -> str:
 
     if isinstance(nest, Mapping):
         return "{" + _join(f"{key}: {_tell(nest[key])}" for key in sorted(nest)) + "}"
-    if isinstance(nest, list | tuple) and not isinstance(nest, str):
+    if isinstance(nest, list | tuple):
         return "[" + _join(_tell(each) for each in nest) + "]"
     dtype = getattr(nest, "dtype", None)
     if dtype is None:
         return f"a {type(nest).__name__}"
     shape = tf.TensorShape(getattr(nest, "shape", None))
-    return f"{tf.as_dtype(dtype).name} {shape if shape.rank is not None else '<unknown rank>'}"
+    told = "<unknown rank>" if shape.rank is None else str(shape)
+    return f"{_kind(nest)}{tf.as_dtype(dtype).name} {told}"
 
 
 def _join(parts: Iterator[str]) -> str:

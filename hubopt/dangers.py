@@ -30,12 +30,13 @@ class Danger:
     only_if_run: bool = False
 
 
-# InitializeTableFromTextFile is none of these: it is how a model reads its own vocabulary.
 DANGERS = (
     Danger(
         "can read any file of this machine",
         frozenset(
             [
+                "InitializeTableFromTextFile",
+                "InitializeTableFromTextFileV2",
                 "CSVDataset",
                 "CSVDatasetV2",
                 "ExperimentalCSVDataset",
@@ -96,7 +97,7 @@ DANGERS = (
         ),
     ),
     Danger(
-        "can read or write files under a path of its choice, though no saver runs it",
+        "can read or write files under a path of its choice",
         frozenset(
             [
                 "DTensorRestoreV2",
@@ -189,6 +190,13 @@ DANGEROUS_IF: dict[str, Callable[[Any], bool]] = {
 
 FILE_INPUT = {"CacheDataset": 1, "CacheDatasetV2": 1}
 """Operations that touch a file only if this input is not the constant empty string."""
+
+
+VOCABULARY_INPUT = {"InitializeTableFromTextFile": 1, "InitializeTableFromTextFileV2": 1}
+"""Operations that are harmless if this input is the path of a file of the model's own."""
+
+CHECKPOINT_INPUT = {"Restore": 0, "RestoreSlice": 0, "RestoreV2": 0}
+"""Operations that restore variables, harmless if this input is the path the loader feeds."""
 
 
 def danger_of(op: str) -> Danger | None:

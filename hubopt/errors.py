@@ -54,6 +54,14 @@ class HandleError(HuboptError, ValueError):
     """
 
 
+class NoSuchHandleError(HandleError, OSError):
+    """A path that does not exist; an OSError too, as tensorflow_hub raises one."""
+
+    def __init__(self, thing: str, found: str, expected: str, way_out: str) -> None:
+        super().__init__(thing, found, expected, way_out)
+        self.args = (thing, found, expected, way_out)  # OSError keeps the first two
+
+
 class PinError(HandleError):
     """A model that is not the one that was pinned."""
 

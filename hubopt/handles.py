@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from hubopt.archives import is_archive, unpack
 from hubopt.cache import Cached, obtain
 from hubopt.digest import sha256
-from hubopt.errors import HandleError, PinError, UsageError
+from hubopt.errors import HandleError, NoSuchHandleError, PinError, UsageError
 from hubopt.fetch import fetch
 from hubopt.recognition import (
     KERAS_SUFFIXES,
@@ -122,6 +122,8 @@ def locate(handle: str | os.PathLike[str], access: Access = ANY_ACCESS) -> Handl
             found = _handle(text, fetch(text, access.offline))
         else:
             found = _locate_here(text, local_path(text))
+    except HandleError:
+        raise
     except OSError as error:
         raise HandleError(
             f"handle {text}",
@@ -157,7 +159,7 @@ def _locate_here(text: str, path: Path) -> Handle:
     if not text or not path.exists():
         if is_python(text):
             return Handle(text, "python", None, None)
-        raise HandleError(
+        raise NoSuchHandleError(
             f"handle {text}",
             "does not exist: no such file or folder",
             "a SavedModel folder, a Keras file, an archive, or a URL that leads to one",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -81,6 +82,10 @@ def open_hub(
                     f"Passing a callable handle is mutually exclusive with setting {name}."
                 )
         loaded = handle
+    elif not isinstance(handle, str | os.PathLike | Handle):
+        raise ValueError(
+            f"Expected a string, got {handle!r}: a handle is a string, a path or a callable."
+        )
     else:
         access = Access(allow_ops=tuple(allow_ops))
         found = handle if isinstance(handle, Handle) else _locate(handle, access)

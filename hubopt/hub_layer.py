@@ -25,7 +25,7 @@ import tensorflow as tf
 
 from hubopt.calling import declared_inputs, fit_inputs, plain_python, takes_training
 from hubopt.hub_arguments import HubArguments, open_hub
-from hubopt.shape_hint import from_shapes, hold, to_shapes, with_batch
+from hubopt.shape_hint import check, from_shapes, hold, to_shapes, with_batch
 
 _log = logging.getLogger(__name__)
 
@@ -153,7 +153,8 @@ class HubLayer:
             return result
         if not isinstance(result, Mapping):
             raise ValueError(
-                f"Specifying `output_key` is forbidden if output type {type(result)} is not a dict."
+                "Specifying `output_key` is forbidden if output type "
+                f"{type(result).__name__} is not a dict."
             )
         if key not in result:
             raise ValueError(
@@ -170,8 +171,21 @@ class HubLayer:
         return hold(f"KerasLayer {self.name!r}", self._hub.output_shape, inputs, outputs)
 
     def _hinted_shapes(self, input_shape: Any) -> Any:
-        """Return ``output_shape`` with the batch size of ``input_shape`` in front."""
-        return with_batch(self._hub.output_shape, tf.nest.flatten(to_shapes(input_shape)))
+        """Return ``output_shape`` with the batch size of ``input_shape`` in front.
+
+        Raises:
+            ValueError: A trace tells that the model gives something else.
+        """
+        hint = self._hub.output_shape
+        shapes = tf.nest.flatten(to_shapes(input_shape))
+        try:
+            traced = self._traced_shapes(input_shape)
+        except Exception as error:  # not every model can be traced with every shape
+            _log.info("output_shape of %s cannot be checked: %s", self.name, error)
+            traced = None
+        if traced is None:
+            return with_batch(hint, shapes)
+        return check(f"KerasLayer {self.name!r}", hint, shapes, traced)
 
     def _traced_shapes(self, input_shape: Any) -> Any:
         """Return the nest of shapes that a trace gives; None if no input dtypes are declared."""
@@ -185,7 +199,7 @@ class HubLayer:
                 )
             except (TypeError, ValueError):
                 continue
-            function = tf.function(lambda inputs: self._answer(inputs, False), autograph=False)
+            function = tf.function(self.infer, autograph=False)
             outputs = function.get_concrete_function(specs).structured_outputs
             return tf.nest.map_structure(lambda tensor: tensor.shape, outputs)
         return None

@@ -17,6 +17,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from hubopt.calling import declared_inputs
 from hubopt.hub_arguments import dtype_name
 from hubopt.hub_layer import HubLayer
 from hubopt.shape_hint import from_shapes
@@ -80,10 +81,27 @@ class KerasLayer(HubLayer, keras.Layer):  # type: ignore[misc]  # mypy does not 
             self._adopted = [_adopt(*each) for each in self._variables_of_model()]
         # Only a change reaches the variables, and those are what a Keras 3 model asks.
         self.trainable = bool(trainable)
+        self._keep_input_shape()
         self._model_losses = tuple(self._loss_functions())
         self.supports_masking = False
         self.supports_jit = False  # not every model compiles, and Keras would compile it unasked
         self.built = True
+
+    def _keep_input_shape(self) -> None:
+        """Keep ``input_shape`` from ``keras.Sequential``, which takes it for floats, if it is not.
+
+        Sequential then builds itself at the first call, or from a `keras.Input`.
+        """
+        shape = getattr(self, "_input_shape_arg", None)
+        declared = {
+            spec.dtype.name
+            for trace in declared_inputs(self._callable, self._hub.arguments)
+            for spec in tf.nest.flatten(trace)
+            if isinstance(spec, tf.TypeSpec)
+        }
+        if shape is not None and {self._dtype_hint, *declared} - {None, keras.config.floatx()}:
+            self._input_shape_hint = (None, *shape)
+            del self._input_shape_arg
 
     @property
     def dtype_hint(self) -> str | None:

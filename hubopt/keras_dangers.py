@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import builtins
-import re
 from dataclasses import dataclass
 from typing import Any
+
+from hubopt.dangers import danger_of
+from hubopt.keras_calls import ATTRIBUTES, builds_tensor, computes
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +32,8 @@ _DANGEROUS = {
     ),
     "TFSMLayer": LayerDanger("TFSMLayer", "loads another SavedModel, from a path in the file"),
 }
-_TENSORFLOW_CALLS = frozenset({"TFOpLambda", "ClassMethod", "TensorFlowOpLayer"})
-_REACHES_OUT = re.compile(
-    r"(compat\.v[12]\.)?("
-    r"io\.(gfile|match\w*|read_file|write_\w+|TFRecord\w*)|gfile|matching_files|read_file|"
-    r"write_file|numpy_function|py_func\w*|load_\w+|raw_ops|data|saved_model|summary|train|"
-    r"lite|profiler|distribute|test|keras\.(models|saving|utils))\b"
-)
+# A text there is the path of a file to read; a file that Keras saved holds the words themselves.
+_PATHS = ("vocabulary", "idf_weights", "vocabulary_file", "vocabulary_path")
 _KERAS_MODULES = frozenset({"keras", "tf_keras"})
 _BUILTIN_VALUES = frozenset({"dict", "list", "tuple", "slice", "str", "int", "float"})
 
@@ -51,12 +48,42 @@ def danger_of_layer(serialized: dict[str, Any]) -> LayerDanger | None:
     if name in _DANGEROUS:
         return _DANGEROUS[name]
     config = serialized.get("config")
-    if name in _TENSORFLOW_CALLS and isinstance(config, dict):
-        called = str(config.get("function") or config.get("cls_symbol") or "")
-        called = called.removeprefix("tensorflow.").removeprefix("tf.")
-        if _REACHES_OUT.match(called):
-            return LayerDanger(name, f"calls tf.{called}")
+    if not isinstance(config, dict):
+        return None
+    for key in _PATHS:
+        if isinstance(config.get(key), str) and config[key]:
+            return LayerDanger(name, f"reads {config[key]!r}, a path in the file, as its {key}")
+    called = _dangerous_call(name, config)
+    return LayerDanger(name, f"calls {called}") if called else None
+
+
+def _dangerous_call(layer: str, config: dict[str, Any]) -> str | None:
+    """Return what a layer of plain TensorFlow calls, unless that is known to compute only."""
+    if layer in ("TFOpLambda", "SlicingOpLambda"):
+        function = str(config.get("function"))
+        return None if computes(function) else f"tf.{function}"
+    if layer == "ClassMethod":
+        method = f"{config.get('cls_symbol')}.{config.get('method_name')}"
+        return None if builds_tensor(method) else f"tf.{method}"
+    if layer in ("InstanceProperty", "InstanceMethod"):
+        attribute = str(config.get("attr_name"))
+        return None if attribute in ATTRIBUTES else f"{attribute} of a tensor"
+    if layer == "TensorFlowOpLayer":
+        op = _operation(config.get("node_def"))
+        return None if op and danger_of(op) is None else f"the operation {op or 'it hides'}"
     return None
+
+
+def _operation(node: Any) -> str | None:
+    if isinstance(node, dict):
+        return str(node["op"]) if "op" in node else None
+    import tensorflow as tf
+    from google.protobuf.message import DecodeError
+
+    try:
+        return tf.compat.v1.NodeDef.FromString(str(node).encode()).op or None
+    except DecodeError:
+        return None
 
 
 def is_foreign(serialized: dict[str, Any]) -> bool:

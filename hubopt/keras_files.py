@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
+import tempfile
 import zipfile
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hubopt.causes import first_line
 from hubopt.errors import LoadError, UnsafeModelError
+from hubopt.hdf5_files import outside_storage
 from hubopt.keras_dangers import danger_of_layer, is_foreign
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
-_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _CONFIG = "config.json"
 _METADATA = "metadata.json"
 
@@ -31,10 +33,12 @@ class KerasFile:
     Attributes:
         config: The model's config: nested dicts, lists and values.
         version: The version of Keras that wrote it; Keras 1 wrote none.
+        outside: Values that it takes from other files: lines, by the name of the ability.
     """
 
     config: Any
     version: str
+    outside: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def package(self) -> str:
@@ -47,8 +51,8 @@ def load_keras_file(path: Path, allow: Collection[str] = ()) -> Any:
 
     Args:
         path: The file.
-        allow: Kinds of layers that the caller accepts though they can do more than compute:
-            ``Lambda``.
+        allow: Kinds of layers, or of storage, that the caller accepts though they can do more
+            than compute: ``Lambda``, say.
 
     Returns:
         A model of ``keras`` if Keras 3 wrote the file, else of ``tf_keras``.
@@ -87,9 +91,7 @@ def read_keras_file(path: Path) -> KerasFile:
     try:
         if path.suffix.lower() not in SUFFIXES:
             raise ValueError(f"its name does not end in {' or '.join(SUFFIXES)}")
-        with path.open("rb") as stream:
-            is_hdf5 = stream.read(len(_HDF5_SIGNATURE)) == _HDF5_SIGNATURE
-        file = _read_hdf5(path) if is_hdf5 else _read_zip(path)
+        file = _read_hdf5(path) if _is_hdf5(path) else _read_zip(path)
         assert file is None or file.package, "a version without a number"
     except LoadError:
         raise
@@ -110,6 +112,16 @@ def read_keras_file(path: Path) -> KerasFile:
     return file
 
 
+def _is_hdf5(path: Path) -> bool:
+    """Choose as Keras does, for one file can be both, and say something else in each."""
+    import h5py
+
+    path.open("rb").close()
+    if path.name.endswith(".keras") and zipfile.is_zipfile(path):
+        return False
+    return bool(h5py.is_hdf5(path))
+
+
 def _read_hdf5(path: Path) -> KerasFile | None:
     import h5py
 
@@ -119,15 +131,23 @@ def _read_hdf5(path: Path) -> KerasFile | None:
     if config is None:
         return None
     version = version.decode() if isinstance(version, bytes) else str(version)
-    return KerasFile(json.loads(config), version)
+    return KerasFile(json.loads(config), version, outside_storage(path))
 
 
 def _read_zip(path: Path) -> KerasFile:
     with zipfile.ZipFile(path) as archive:
         metadata = json.loads(archive.read(_METADATA))
         config = json.loads(archive.read(_CONFIG))
+        outside: dict[str, list[str]] = {}
+        for name in archive.namelist():
+            if name.lower().endswith((".h5", ".hdf5")):
+                # Copied out: HDF5 jumps about, which a compressed stream is slow at.
+                with archive.open(name) as packed, tempfile.TemporaryFile() as weights:
+                    shutil.copyfileobj(packed, weights)
+                    for kind, lines in outside_storage(weights).items():
+                        outside.setdefault(kind, []).extend(lines)
     config.pop("compile_config", None)  # a custom loss does not keep a model from loading
-    return KerasFile(config, str(metadata["keras_version"]))
+    return KerasFile(config, str(metadata["keras_version"]), outside)
 
 
 def _objects(config: Any) -> Iterator[dict[str, Any]]:
@@ -144,7 +164,7 @@ def _objects(config: Any) -> Iterator[dict[str, Any]]:
 
 
 def _refuse_dangers(path: Path, file: KerasFile, allow: Collection[str]) -> None:
-    found: dict[str, set[str]] = {}
+    found = {kind: set(lines) for kind, lines in file.outside.items() if kind not in allow}
     for each in _objects(file.config):
         danger = danger_of_layer(each)
         if danger is not None and danger.layer not in allow:

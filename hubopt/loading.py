@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from hubopt.handles import TF1_MODULE_FILE, Access, Handle
 from hubopt.keras_files import load_keras_file
 from hubopt.op_packages import provide_ops
 from hubopt.scan import scan
+
+_PATTERN = re.compile(r"[*?\[\]]")
 
 
 def load_model(
@@ -46,6 +49,13 @@ def _load_saved_model(
     import tensorflow as tf
 
     assert handle.path is not None
+    if _PATTERN.search(str(handle.path)):
+        raise LoadError(
+            f"model {handle.text}",
+            f"its path, {handle.path}, has one of * ? [ ] in it: TensorFlow reads a pattern there",
+            "a path without these",
+            "move or link the model to another path",
+        )
     is_tf1_module = (handle.path / TF1_MODULE_FILE).is_file()
     if tags is None and is_tf1_module:
         tags = []

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from hubopt.errors import HuboptError, LoadError
 from hubopt.handles import TF1_MODULE_FILE, Access, Handle, LayerOptions
-from hubopt.layer import KerasLayer
-from hubopt.loading import load_error
+from hubopt.layer import KerasLayer, as_layer
+from hubopt.loading import load_error, load_model
 from hubopt.serving import SIGNATURE
 from hubopt.tf_private import MetaGraph, read_meta_graphs
 
 
-def open_layer(handle: Handle, options: LayerOptions, access: Access | None = None) -> KerasLayer:
-    """Load the model behind ``handle`` as a layer.
+def open_layer(handle: Handle, options: LayerOptions, access: Access | None = None) -> Any:
+    """Load the model behind ``handle`` as a `KerasLayer`.
 
     A SavedModel that is not callable is called through its only signature, or through
     ``serving_default``, as TensorFlow Serving does.
@@ -22,7 +23,10 @@ def open_layer(handle: Handle, options: LayerOptions, access: Access | None = No
         LoadError: It cannot be loaded, or it lacks the tags, signature or output.
     """
     allow = access.allow_ops if access else ()
-    if handle.kind != "saved_model":
+    if handle.kind == "python":
+        _refuse_parts(handle, options)
+        return _as_layer(load_model(handle), options.output_key)
+    if handle.kind == "keras":
         _refuse_parts(handle, options)
         return KerasLayer(handle, output_key=options.output_key, autocast=False, allow_ops=allow)
     signature = _choose_signature(handle, options)
@@ -40,6 +44,21 @@ def open_layer(handle: Handle, options: LayerOptions, access: Access | None = No
         raise
     except Exception as error:  # a damaged object graph fails in the most various places
         raise load_error(handle.text, error) from error
+
+
+def _as_layer(loaded: Any, output_key: str | None) -> Any:
+    """Return a layer as it is, with its own signature, hints and key; wrap any other callable."""
+    layer = as_layer(loaded)
+    if output_key is None:
+        return layer
+    if layer is loaded:
+        raise LoadError(
+            f"output {output_key}",
+            "--output-key given, but the attribute is a KerasLayer already",
+            "a layer that was made with its own output_key",
+            "make it with output_key, or leave the flag out",
+        )
+    return KerasLayer(loaded, output_key=output_key, autocast=False)
 
 
 def _refuse_parts(handle: Handle, options: LayerOptions) -> None:

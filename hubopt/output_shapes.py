@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hubopt.claims import Claim, by_name, merge
@@ -153,16 +153,16 @@ def _settle(
     if not claims:
         wanted = _agreed(name, calls)
         problems.append(
-            f"output {name}: the trace gives no rank{seen}; if it is the same for every input, "
+            f"output {name}: the trace gives no rank{seen}; if it is so for every input, "
             f"say {flag}" + (example(wanted) if wanted is not None else "... (such as 1x20)")
         )
         return None
     merged = merge(f"output {name}", claims, dict(hints.bounds), problems)
     if merged is None:
         return None
-    against = list(_contradictions(name, merged, traced, calls))
+    against = _contradictions(name, merged, traced, calls)
     if against:
-        problems.extend(dict.fromkeys(against))
+        problems.extend(against)
         return None
     filled = [
         dim or _fill(name, at, traced, calls if has_data else ()) for at, dim in enumerate(merged)
@@ -172,7 +172,7 @@ def _settle(
         return TensorSpec(name, traced.dtype, dims, "trace")
     known = [(dim.name or dim.size) if dim else None for dim in filled]
     problems.append(
-        f"output {name}: the trace gives {format_shape(known)}{seen}; if it is the same for "
+        f"output {name}: the trace gives {format_shape(known)}{seen}; if it is so for "
         f"every input, say {flag}{example(_agreed(name, calls) or known)}"
     )
     return None
@@ -187,26 +187,48 @@ def _fill(name: str, at: int, traced: Traced, calls: Sequence[Call]) -> Dim | No
 
 def _contradictions(
     name: str, merged: Sequence[Dim | None], traced: Traced, calls: Sequence[Call]
-) -> Iterator[str]:
-    """Yield how the trace at other sizes, and real calls, go against what was stated."""
-    for at, dim in enumerate(merged):
-        if dim is not None and not dim.name and at in traced.varying:
-            yield f"output {name}: dimension {at} is {dim.size} ({dim.origin}), but varies"
+) -> list[str]:
+    """Return how the trace at other sizes, and real calls, go against what was stated."""
     for call in calls:
         shape = call.shapes[name]
-        told = f"but a call gives {format_shape(shape)}"
         if len(shape) != len(merged):
-            yield f"output {name}: {len(merged)} dimensions are stated, {told}"
+            told = f"but a call gives {format_shape(shape)}"
+            return [f"output {name}: {len(merged)} dimensions are stated, {told}"]
+    found = []
+    for at, dim in enumerate(merged):
+        if dim is None:
             continue
-        for at, (dim, size) in enumerate(zip(merged, shape, strict=True)):
-            if dim is not None and size != call.sizes.get(dim.name or "", dim.size):
-                stated = f"{dim.name or dim.size} ({dim.origin})"
-                yield f"output {name}: dimension {at} is {stated}, {told}"
+        stated = f"output {name}: dimension {at} is {dim.name or dim.size} ({dim.origin}), but"
+        off = [
+            call.shapes[name]
+            for call in calls
+            if call.shapes[name][at] != call.sizes.get(dim.name or "", dim.size)
+        ]
+        if not dim.name and at in traced.varying:
+            found.append(f"{stated} varies")
+        elif off:
+            found.append(f"{stated} a call gives {format_shape(off[0])}")
+    return found
 
 
-def _agreed(name: str, calls: Sequence[Call]) -> tuple[int, ...] | None:
-    shapes = {call.shapes[name] for call in calls}
-    return shapes.pop() if len(shapes) == 1 else None
+def _agreed(name: str, calls: Sequence[Call]) -> tuple[int | str, ...] | None:
+    """Return the shape on which all calls agree, dynamic dimensions by name; None if none is."""
+    ranks = {len(call.shapes[name]) for call in calls}
+    if len(ranks) != 1:
+        return None
+    shape = [
+        _agreed_dim([(call.sizes, call.shapes[name][at]) for call in calls])
+        for at in range(ranks.pop())
+    ]
+    return None if None in shape else tuple(size for size in shape if size is not None)
+
+
+def _agreed_dim(seen: Sequence[tuple[Mapping[str, int], int]]) -> int | str | None:
+    for name in seen[0][0]:
+        if all(sizes[name] == size for sizes, size in seen):
+            return name
+    sizes = {size for _, size in seen}
+    return sizes.pop() if len(sizes) == 1 else None
 
 
 def _tell_calls(name: str, calls: Sequence[Call]) -> str:

@@ -95,8 +95,7 @@ def export(
     _check_apart(model, Path(output))
     exporters = registry.with_sources(targets)
     registry.require(exporters)
-    dynamic = [name for name, _ in hints.bounds]
-    _refuse_if_hopeless(find_obstacles(exporters, (), options, dynamic))
+    _check_dynamic(exporters, hints)
     with staging(Path(output)) as folder:
         (folder / LOGS).mkdir()
         with tempfile.TemporaryDirectory(prefix=".work.", dir=folder) as work, ExitStack() as stack:
@@ -107,7 +106,7 @@ def export(
                 spec = _resolve(layer, hints, exporters, options)
             with progress("trace"):
                 program = layer.trace(spec, Path(work), "off" if options.xla == "off" else "auto")
-            obstacles = find_obstacles(exporters, program.ops, options, dynamic)
+            obstacles = find_obstacles(exporters, program.ops, options)
             _refuse_if_hopeless(obstacles)
             kit = Kit(spec, folder / INPUTS, folder / REFERENCE)
             kit.inputs.parent.mkdir()
@@ -182,6 +181,19 @@ def _check_apart(model: Model, output: Path) -> None:
             "it is inside the model's folder",
             "a path outside of it",
             "choose another --output",
+        )
+
+
+def _check_dynamic(exporters: Sequence[Exporter], hints: Hints) -> None:
+    """Refuse dynamic dimensions for targets that hold none, before any work."""
+    static = [each.name for each in exporters if not each.dynamic]
+    if static and hints.bounds:
+        names = ", ".join(name for name, _ in hints.bounds)
+        raise UsageError(
+            f"target {', '.join(static)}",
+            f"holds static shapes only, and {names} of --dim would be dynamic",
+            "targets that hold dynamic dimensions (`hubopt targets`), or sizes",
+            "leave the target out, or export it on its own with sizes in --input-shape",
         )
 
 

@@ -6,6 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from hubopt.saved_messages import parse_variable
+
+_INIT_SIGNATURE = "__saved_model_init_op"
+
 
 @dataclass(frozen=True, slots=True)
 class PlacedNode:
@@ -78,31 +82,57 @@ class Reach:
 
 
 def reach(meta_graph: Any) -> Reach:
-    """Follow signatures, initializers and restored functions through the graph.
+    """Follow signatures, initializers, gradients and restored functions through the graph.
 
     What saves and restores the variables is left out unless one of them leads there too:
-    the loader runs it with the path of the model itself.
+    `restoring` follows it.
     """
-    graph = meta_graph.graph_def
-    main = {node.name: node for node in graph.node}
-    functions = {each.signature.name: each for each in graph.library.function}
-    nodes_seen: set[str] = set()
-    functions_seen: set[str] = set()
-    pending_nodes = set(_entry_nodes(meta_graph))
-    pending_functions = {
+    library = meta_graph.graph_def.library
+    functions = {
         *meta_graph.object_graph_def.concrete_functions,
         *(
             each.bare_concrete_function.concrete_function_name
             for each in meta_graph.object_graph_def.nodes
         ),
+        *(each.gradient_func for each in (*library.gradient, *library.registered_gradients)),
     }
+    return _follow(
+        meta_graph, {*_signature_nodes(meta_graph), *_collection_nodes(meta_graph)}, functions
+    )
+
+
+def restoring(meta_graph: Any) -> Reach:
+    """Follow what the loaders run to restore the variables."""
+    return _follow(meta_graph, {node_name(meta_graph.saver_def.restore_op_name)}, set())
+
+
+def without_assets(meta_graph: Any) -> Reach:
+    """Follow what runs without the loader's paths of the model's own files.
+
+    Tensors that stand for such files are fed to the initializers only. Elsewhere a graph of
+    TensorFlow 1 computes with the paths that it holds itself.
+    """
+    if meta_graph.object_graph_def.nodes:  # its functions are given the paths one by one
+        return Reach(frozenset(), frozenset())
+    entries = {
+        node_name(meta_graph.saver_def.restore_op_name),
+        *_signature_nodes(meta_graph, beside=_INIT_SIGNATURE),
+    }
+    return _follow(meta_graph, entries, set())
+
+
+def _follow(meta_graph: Any, pending_nodes: set[str], pending_functions: set[str]) -> Reach:
+    main = {node.name: node for node in meta_graph.graph_def.node}
+    functions = {each.signature.name: each for each in meta_graph.graph_def.library.function}
+    nodes_seen: set[str] = set()
+    functions_seen: set[str] = set()
     while pending_nodes or pending_functions:
         if pending_nodes:
             name = pending_nodes.pop()
             if name in nodes_seen or name not in main:
                 continue
             nodes_seen.add(name)
-            pending_nodes |= {_node_name(each) for each in main[name].input}
+            pending_nodes |= {node_name(each) for each in main[name].input}
             pending_functions |= set(called(main[name]))
         else:
             name = pending_functions.pop()
@@ -114,8 +144,10 @@ def reach(meta_graph: Any) -> Reach:
     return Reach(frozenset(nodes_seen), frozenset(functions_seen))
 
 
-def _entry_nodes(meta_graph: Any) -> Iterator[str]:
-    for signature in meta_graph.signature_def.values():
+def _signature_nodes(meta_graph: Any, beside: str = "") -> Iterator[str]:
+    for name, signature in meta_graph.signature_def.items():
+        if name == beside:
+            continue
         for output in signature.outputs.values():
             sparse = output.coo_sparse
             names = (
@@ -125,10 +157,21 @@ def _entry_nodes(meta_graph: Any) -> Iterator[str]:
                 sparse.dense_shape_tensor_name,
                 *(component.name for component in output.composite_tensor.components),
             )
-            yield from map(_node_name, names)
+            yield from map(node_name, names)
+
+
+def _collection_nodes(meta_graph: Any) -> Iterator[str]:
     for collection in meta_graph.collection_def.values():  # initializers, by several names
-        yield from map(_node_name, collection.node_list.value)
+        yield from map(node_name, collection.node_list.value)
+        for content in collection.bytes_list.value:
+            # Whichever the collection: a loader goes by the names it knows, this does not.
+            variable = parse_variable(content)
+            if variable is not None:
+                yield node_name(variable.initializer_name)
+                yield node_name(variable.snapshot_name)
+                yield node_name(variable.initial_value_name)
 
 
-def _node_name(tensor: str) -> str:
+def node_name(tensor: str) -> str:
+    """Return the name of the node that a tensor, or a control input, comes from."""
     return tensor.removeprefix("^").partition(":")[0]

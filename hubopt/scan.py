@@ -6,11 +6,22 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from hubopt.dangers import DANGEROUS_IF, FILE_INPUT, Danger, danger_of
+from hubopt.asset_files import outside_assets
+from hubopt.dangers import (
+    CHECKPOINT_INPUT,
+    DANGEROUS_IF,
+    FILE_INPUT,
+    VOCABULARY_INPUT,
+    Danger,
+    danger_of,
+)
 from hubopt.errors import UnsafeModelError
+from hubopt.file_names import FileNames
 from hubopt.fingerprint import check_fingerprint
-from hubopt.saved_graphs import PlacedNode, choose_graphs, nodes, reach
+from hubopt.saved_graphs import PlacedNode, choose_graphs, nodes, reach, restoring
 from hubopt.tf_private import read_saved_model
+
+_ASSET = "AssetFileDef"
 
 
 def scan(folder: Path, tags: tuple[str, ...] = (), allow: Collection[str] = ()) -> None:
@@ -29,18 +40,22 @@ def scan(folder: Path, tags: tuple[str, ...] = (), allow: Collection[str] = ()) 
     saved_model = read_saved_model(folder)
     check_fingerprint(folder, saved_model)
     found: dict[str, list[str]] = {}
-    dangers: dict[str, Danger] = {}
+    abilities: dict[str, str] = {}
     for graph in choose_graphs(saved_model, tags):
         for placed, danger in _dangers(graph):
             if placed.node.op not in allow:
                 found.setdefault(placed.node.op, []).append(placed.place)
-                dangers[placed.node.op] = danger
+                abilities[placed.node.op] = danger.ability
+        for name in outside_assets(folder, graph):
+            if _ASSET not in allow:
+                found.setdefault(_ASSET, []).append(repr(name))
+                abilities[_ASSET] = "names a file outside the model's folder assets"
     if not found:
         return
     raise UnsafeModelError(
         f"model {folder}",
         tuple(
-            f"{op} (x{len(places)}, {places[0]}): {dangers[op].ability}"
+            f"{op} (x{len(places)}, {places[0]}): {abilities[op]}"
             for op, places in sorted(found.items())
         ),
         "operations that only compute",
@@ -52,18 +67,29 @@ def scan(folder: Path, tags: tuple[str, ...] = (), allow: Collection[str] = ()) 
 
 def _dangers(meta_graph: Any) -> Iterator[tuple[PlacedNode, Danger]]:
     runs = reach(meta_graph)
+    restores = restoring(meta_graph)
+    names = FileNames(meta_graph)
     for placed in nodes(meta_graph):
         danger = danger_of(placed.node.op)
-        if danger is None or (danger.only_if_run and not runs.holds(placed)):
+        if danger is None:
             continue
-        if _is_dangerous_here(placed):
+        if danger.only_if_run and not runs.holds(placed):
+            # Every SavedModel holds some; the loader runs those that restore its variables.
+            if not restores.holds(placed):
+                continue
+            at = CHECKPOINT_INPUT.get(placed.node.op)
+            if at is not None and names.is_checkpoint(placed, at):
+                continue
+        if _is_dangerous_here(placed, names):
             yield placed, danger
 
 
-def _is_dangerous_here(placed: PlacedNode) -> bool:
+def _is_dangerous_here(placed: PlacedNode, names: FileNames) -> bool:
     node = placed.node
     if node.op in DANGEROUS_IF:
         return DANGEROUS_IF[node.op](node)
+    if node.op in VOCABULARY_INPUT:
+        return not names.is_asset(placed, VOCABULARY_INPUT[node.op])
     if node.op in FILE_INPUT:
         at = FILE_INPUT[node.op]
         source = node.input[at].partition(":")[0] if at < len(node.input) else ""

@@ -26,27 +26,49 @@ def hold(label: str, hint: Any, inputs: Any, outputs: Any) -> Any:
     Raises:
         ValueError: Structure, rank or a size differs, and TensorFlow knows it already.
     """
-    stated = f"output_shape={from_shapes(hint)} of {label}"
-    try:
-        tf.nest.assert_same_structure(outputs, hint, check_types=False)
-    except (TypeError, ValueError):
-        shapes = tf.nest.map_structure(lambda tensor: tuple(tensor.shape), outputs)
-        raise ValueError(f"{stated} has another structure than the outputs, {shapes}") from None
-    shapes = with_batch(hint, [tf.TensorShape(each.shape) for each in tf.nest.flatten(inputs)])
+    input_shapes = [tf.TensorShape(each.shape) for each in tf.nest.flatten(inputs)]
+    shapes = check(label, hint, input_shapes, tf.nest.map_structure(_shape_of, outputs))
     held = [
-        _hold(stated, tensor, shape)
+        _hold(tensor, shape)
         for tensor, shape in zip(tf.nest.flatten(outputs), tf.nest.flatten(shapes), strict=True)
     ]
     return tf.nest.pack_sequence_as(outputs, held)
 
 
-def _hold(stated: str, tensor: Any, shape: Any) -> Any:
-    if not tensor.shape.is_compatible_with(shape):
-        raise ValueError(f"{stated} asks for {shape}, and the model gives {tensor.shape}")
+def check(label: str, hint: Any, input_shapes: Sequence[Any], found: Any) -> Any:
+    """Return ``hint`` with the batch in front, if the shapes that were found allow it.
+
+    Args:
+        label: What gives the outputs, for the error.
+        hint: A nest of ``tf.TensorShape`` without the batch.
+        input_shapes: The shapes of the inputs.
+        found: The nest of the outputs' shapes.
+
+    Raises:
+        ValueError: Structure, rank or a size differs.
+    """
+    stated = f"output_shape={from_shapes(hint)} of {label}"
+    try:
+        tf.nest.assert_same_structure(found, hint, check_types=False)
+    except (TypeError, ValueError):
+        shapes = tf.nest.map_structure(lambda shape: tuple(shape), found)
+        raise ValueError(f"{stated} has another structure than the outputs, {shapes}") from None
+    shapes = with_batch(hint, input_shapes)
+    for shape, given in zip(tf.nest.flatten(shapes), tf.nest.flatten(found), strict=True):
+        if not shape.is_compatible_with(given):
+            raise ValueError(f"{stated} asks for {shape}, and the model gives {given}")
+    return shapes
+
+
+def _shape_of(tensor: Any) -> Any:
+    return tf.TensorShape(tensor.shape)
+
+
+def _hold(tensor: Any, shape: Any) -> Any:
     merged = shape.merge_with(tensor.shape)
     if tensor.shape.rank is not None and merged.as_list() == tensor.shape.as_list():
         return tensor  # TensorFlow knows as much or more: nothing is left to check
-    return tf.ensure_shape(tensor, merged)
+    return tf.ensure_shape(tensor, merged, name="output_shape_of_KerasLayer")
 
 
 def batch_size(shapes: Sequence[Any]) -> int | None:
@@ -65,15 +87,14 @@ def to_shapes(nest: Any) -> Any:
     """
     if isinstance(nest, Mapping):
         return {key: to_shapes(child) for key, child in nest.items()}
-    if nest is None or isinstance(nest, tf.TensorShape):
+    try:
         return tf.TensorShape(nest)
-    if not isinstance(nest, list | tuple):
-        raise TypeError(
-            "Cannot convert to nest of TensorShapes, "
-            f"found none of TensorShape, dict, list, tuple: {nest!r}"
-        )
-    if all(size is None or isinstance(size, int) for size in nest):
-        return tf.TensorShape(nest)
+    except (TypeError, ValueError):
+        if not isinstance(nest, list | tuple):
+            raise TypeError(
+                "Cannot convert to nest of TensorShapes, "
+                f"found none of TensorShape, dict, list, tuple: {nest!r}"
+            ) from None
     children = [to_shapes(child) for child in nest]
     return children if isinstance(nest, list) else tuple(children)
 

@@ -166,6 +166,9 @@ def layer_signature(layer: Any) -> str | None:
 
 def layer_input_hint(layer: Any) -> tuple[int | None, ...] | None:
     """Return the ``input_shape=`` given to a layer of either Keras, batch included."""
+    kept: tuple[int | None, ...] | None = getattr(layer, "_input_shape_hint", None)
+    if kept is not None:
+        return kept
     keras3 = getattr(layer, "_input_shape_arg", None)
     if keras3 is not None:
         return (None, *keras3)

@@ -67,18 +67,25 @@ def test_lists_of_texts_are_one_tensor() -> None:
     assert fitted(TEXTS, ["a", "b"]).numpy().tolist() == [b"a", b"b"]
 
 
-def test_nests_keep_their_kind() -> None:
+def test_nests_become_what_the_trace_has() -> None:
     Pair = namedtuple("Pair", ["a", "b"])
-    pair = fitted([WHOLE, TEXTS], Pair([1], ["x"]))
+    assert isinstance(fitted([WHOLE, TEXTS], Pair([1], ["x"])), list)  # it takes no other
+    assert isinstance(fitted((WHOLE, TEXTS), [[1], ["x"]]), tuple)
+    pair = fitted(Pair(WHOLE, TEXTS), ([1], ["x"]))
     assert isinstance(pair, Pair)
     assert pair.a.dtype == tf.int64
-    assert isinstance(fitted([WHOLE, WHOLE], ([1], [2])), tuple)
     assert set(fitted({"a": WHOLE, "b": TEXTS}, {"b": ["x"], "a": [1]})) == {"a", "b"}
 
 
-def test_ragged_and_sparse_inputs_go_as_they_are() -> None:
+def test_ragged_and_sparse_inputs_stay_what_they_are() -> None:
     ragged = tf.ragged.constant([[1.0], [2.0, 3.0]])
     assert fitted(tf.RaggedTensorSpec([None, None], tf.float32), ragged) is ragged
+    double = tf.cast(ragged, tf.float64)
+    assert fitted(tf.RaggedTensorSpec([None, None], tf.float32), double).dtype == tf.float32
+    sparse = tf.sparse.eye(3, dtype=tf.float64)
+    found = fitted(tf.SparseTensorSpec([None, 3], tf.float32), sparse)
+    assert isinstance(found, tf.SparseTensor)
+    assert found.dtype == tf.float32
 
 
 @pytest.mark.parametrize(
@@ -91,6 +98,13 @@ def test_ragged_and_sparse_inputs_go_as_they_are() -> None:
         ([WHOLE, WHOLE], [[1]], r"takes \[int64 \(None,\), int64 \(None,\)\]"),
         ({"a": WHOLE, "b": WHOLE}, {"a": [1]}, r"takes {a: int64 \(None,\), b: int64"),
         (TEXTS, [["a"], ["b", "c"]], r"takes string \(None,\)"),
+        (FLOATS, tf.sparse.eye(2), r"and was given sparse float32 \(2, 2\)"),
+        (FLOATS, tf.ragged.constant([[1.0], [2.0, 3.0]]), r"and was given ragged float32"),
+        (
+            tf.RaggedTensorSpec([None, None], tf.float32),
+            np.ones([2, 2], "float32"),
+            r"takes ragged float32 \(None, None\), and was given float32 \(2, 2\)",
+        ),
     ],
 )
 def test_what_does_not_fit_is_one_line(trace: Any, inputs: Any, told: str) -> None:
@@ -105,9 +119,26 @@ def test_many_traces_are_told_in_part() -> None:
         fit_inputs("it", traces, np.ones(9), None)
 
 
-def test_the_first_trace_that_takes_them_is_used() -> None:
-    traces = [tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.float16)]
-    assert fit_inputs("it", traces, np.ones(2), None).dtype == tf.float16
+@pytest.mark.parametrize(
+    ("declared", "given", "float_dtype", "expected"),
+    [
+        (["float16", "float32"], "float32", "float32", "float32"),
+        (["float32", "float16"], "float16", "float32", "float32"),
+        (["float64", "float32"], "float32", "float32", "float32"),
+        (["float32", "float64"], "float64", "float64", "float64"),
+        (["float32", "float64"], "float64", None, "float64"),
+        (["float16", "float64"], "float32", None, "float64"),
+        (["float16", "int32"], "float64", None, "float16"),
+    ],
+)
+def test_of_several_traces_none_loses_digits_without_need(
+    declared: list[str], given: str, float_dtype: str | None, expected: str
+) -> None:
+    """As tensorflow_hub: the layer's own width first; then the input's; then wider."""
+    for order in (declared, declared[::-1]):
+        traces = [tf.TensorSpec([None], dtype) for dtype in order]
+        found = fit_inputs("it", traces, tf.ones([2], given), float_dtype)
+        assert found.dtype.name == expected
 
 
 def test_without_traces_floats_become_the_layers_or_stay() -> None:

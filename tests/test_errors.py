@@ -8,6 +8,7 @@ CASES = [
     errors.UsageError("a", "b", "c", "d"),
     errors.SpecError("shapes", ("one", "two"), "c", "d"),
     errors.UnsafeModelError("model", ("ReadFile (x1)",), "c", "d"),
+    errors.NoSuchHandleError("a", "b", "c", "d"),
     errors.UncompilableError("layer", ("StringStrip (x1)",), "c", "d"),
     errors.NotRunnableHereError("a", "b", "c", "d"),
     errors.NothingExportedError("a", "b", "c", "d", ("result",), 4),
@@ -49,3 +50,9 @@ def test_exit_codes_are_those_of_the_readme() -> None:
         "WorkerCrashError": 5,
         "BundleError": 2,
     }
+
+
+def test_a_path_that_is_not_there_is_an_error_of_the_system_too() -> None:
+    error = errors.NoSuchHandleError("handle x", "does not exist", "a path", "check it")
+    assert isinstance(error, OSError)
+    assert isinstance(error, ValueError)

@@ -229,3 +229,32 @@ def test_missing_variables_are_told(tmp_path: Path) -> None:
     shutil.rmtree(folder / "variables")
     with pytest.raises(LoadError, match="files of the variables are missing"):
         opened(folder)
+
+
+def test_a_layer_keeps_what_it_was_made_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = models.signatures_only(tmp_path / "m", "predict")
+    (tmp_path / "my_layers.py").write_text(
+        "import hubopt\n"
+        f"layer = hubopt.KerasLayer({str(folder)!r}, signature='predict', output_key='sum')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    layer = opened("my_layers:layer")
+    spec = hubopt.resolve(layer)
+    assert [each.name for each in (*spec.inputs, *spec.outputs)] == ["a", "b", "sum"]
+    with pytest.raises(LoadError, match="the attribute is a KerasLayer already"):
+        opened("my_layers:layer", output_key="product")
+
+
+def test_an_output_key_of_a_model_that_returns_a_tensor(tmp_path: Path) -> None:
+    layer = opened(models.half_plus_one(tmp_path / "m"), output_key="y")
+    with pytest.raises(LoadError, match="forbidden if output type .* is not a dict") as caught:
+        hubopt.resolve(layer)
+    assert caught.value.exit_code == 2
+
+
+def test_a_path_that_tensorflow_reads_as_a_pattern_is_told(tmp_path: Path) -> None:
+    folder = models.half_plus_one(tmp_path / "plain").rename(tmp_path / "m[1]")
+    with pytest.raises(LoadError, match=r"has one of \* \? \[ \] in it"):
+        opened(folder)

@@ -301,8 +301,6 @@ REACHES_OUT = re.compile(
 )
 HARMLESS = {
     "CTCBeamSearchDecoder": "paths through a matrix",
-    "InitializeTableFromTextFile": "reads a vocabulary",
-    "InitializeTableFromTextFileV2": "reads a vocabulary",
 }
 
 

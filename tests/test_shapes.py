@@ -436,7 +436,7 @@ def test_data_of_another_structure_is_told() -> None:
 def test_what_the_trace_leaves_open_is_asked_for_with_what_samples_gave() -> None:
     told = (
         r"output output_0: the trace gives \?x\?; every sample gave 2x3; "
-        r"if it is the same for every input, say --output-shape output_0=2x3"
+        r"if it is so for every input, say --output-shape output_0=2x3"
     )
     with pytest.raises(SpecError, match=told):
         hubopt.resolve(layer(hide_shape, (2, 3)))
@@ -496,6 +496,20 @@ def test_a_dynamic_dimension_that_only_a_flag_can_name() -> None:
     assert origins(spec.outputs[0]) == [("B", "flag"), (3, "flag")]
     with pytest.raises(SpecError, match=r"dimension 0 is B \(flag\), but a call gives 16x3"):
         dynamic(lambda x: hide_shape(tf.concat([x, x], 0)), output_shapes=["Bx3"])
+
+
+def test_a_dimension_that_the_trace_cannot_follow_is_suggested_by_its_name() -> None:
+    told = (
+        r"the trace gives \?x\?; every sample gave Bx3; if it is so .* --output-shape output_0=Bx3"
+    )
+    with pytest.raises(SpecError, match=told):
+        dynamic(hide_shape)
+
+
+def test_a_wrong_name_is_told_once_for_each_dimension() -> None:
+    with pytest.raises(SpecError) as caught:
+        dynamic(lambda x: hide_shape(tf.concat([x, x], 0)), output_shapes=["BxB"])
+    assert len(caught.value.problems) == 2
 
 
 def test_an_input_too_large_to_sample_is_refused_before_it_is_drawn() -> None:

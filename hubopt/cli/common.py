@@ -25,10 +25,16 @@ _EXIT_PIPE = 141
 _PIPE_COLUMNS = 200
 """Away from a terminal there is no width to fit, and nothing may be cut off."""
 
-out = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
-talk = Console(
-    stderr=True, highlight=False, markup=False, width=None if sys.stderr.isatty() else _PIPE_COLUMNS
-)
+
+def _console(stderr: bool) -> Console:
+    """Return a console that prints texts as they are: no markup, no colours, no emoji codes."""
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else _PIPE_COLUMNS
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=width)
+
+
+out = _console(stderr=False)
+talk = _console(stderr=True)
 
 HandleArgument = Annotated[
     str,

@@ -71,7 +71,7 @@ def inspection_report(inspection: Inspection) -> RenderableType:
     called = model.signature or "the model's own call"
     parts: list[RenderableType] = [
         Text(inspection.handle, style="bold"),
-        Text(f"sha256      {inspection.digest or '-'}"),
+        Text(f"digest      {f'sha256:{inspection.digest}' if inspection.digest else '-'}"),
         Text(f"parameters  {_parameters(model)}"),
         Text(f"calls       {called}"),
         *(_signature_line(each) for each in model.signatures),

@@ -136,8 +136,8 @@ def test_an_unknown_output_key_lists_those_there_are(
     export: Callable[..., Ran], tiny: Path
 ) -> None:
     ran = export(tiny, "--output-key", "nope")
-    assert ran.code == 5
-    assert "ValueError: KerasLayer output does not contain the output key nope" in ran.err
+    assert ran.code == 2
+    assert "output nope: KerasLayer output does not contain the output key nope" in ran.err
     ran = export(tiny, "--output-key", "nope", "--signature", "serving_default")
     assert ran.code == 2
     assert "expected: one of: difference, sum" in ran.err
@@ -222,7 +222,7 @@ def test_an_error_is_data_too(hubopt: Callable[..., Ran]) -> None:
     ran = hubopt("export", "nowhere", "-t", "onnx", "-o", "never", "--json")
     assert ran.code == 2
     assert ran.json["exit_code"] == 2
-    assert ran.json["error"]["type"] == "HandleError"
+    assert ran.json["error"]["type"] == "NoSuchHandleError"
     assert ran.json["error"]["found"] == "does not exist: no such file or folder"
     assert ran.json["error"]["way_out"]
 
@@ -232,3 +232,11 @@ def test_what_is_no_bundle(hubopt: Callable[..., Ran], tmp_path: Path, verb: str
     ran = hubopt(verb, tmp_path)
     assert ran.code == 2
     assert "hubopt.json cannot be read" in ran.err
+
+
+def test_texts_are_printed_as_they_are(hubopt: Callable[..., Ran], tmp_path: Path) -> None:
+    """No emoji for what stands between colons, and no markup."""
+    (tmp_path / "a.py").write_text("1 / 0\n")
+    ran = hubopt("inspect", "a:x", cwd=tmp_path)
+    assert ran.code == 2
+    assert "error: handle a:x: importing it fails: ZeroDivisionError" in ran.err

@@ -114,6 +114,7 @@ def test_inspect(hubopt: Callable[..., Ran], tiny: Path) -> None:
     ran = hubopt("inspect", tiny)
     assert ran.code == 0
     assert "parameters  128 (512 B)" in ran.out
+    assert re.search(r"digest +sha256:[0-9a-f]{64}\n", ran.out)
     assert "signature   serving_default: left: float32 ?x8, right: float32 ?x8 -> " in ran.out
     assert re.search(r"in +left +float32 +\?x8 +1x8 +default, signature", ran.out)
     assert re.search(r"out +sum +float32 +\?x8 +1x8 +trace, trace", ran.out)

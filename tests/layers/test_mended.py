@@ -254,3 +254,72 @@ def test_stock_cannot_tell_the_shape_of_a_text_model(saved: Saved) -> None:
 @pytest.mark.parametrize("member", ["apply", "get_losses_for", "get_updates_for"])
 def test_stock_lacks_what_its_reference_documents(saved: Saved, member: str) -> None:
     assert not hasattr(hub.KerasLayer(saved("half_plus_one")), member)
+
+
+def test_a_model_with_several_float_traces_is_called_in_the_layers_own_width(
+    generation: Generation, tmp_path: Path
+) -> None:
+    @tf.function
+    def triple(x: Any) -> Any:
+        return x * 3
+
+    for dtype in (tf.float16, tf.float32):
+        triple.get_concrete_function(tf.TensorSpec([None], dtype))
+    layer = generation.layer(save(triple, tmp_path / "model"))
+    assert float(layer(tf.constant([70000.0]))[0]) == 210000.0  # float16 ends at 65504
+
+
+@pytest.mark.parametrize("hint", [1, [np.int64(1)], (1,), tf.TensorShape([1])])
+def test_whatever_is_a_shape_to_tensorflow_is_a_hint(
+    generation: Generation, saved: Saved, hint: Any
+) -> None:
+    layer = generation.layer(saved("half_plus_one"), output_shape=hint)
+    assert tuple(layer.compute_output_shape((5, 1))) == (5, 1)
+
+
+def test_compute_output_shape_refuses_a_wrong_hint(generation: Generation, saved: Saved) -> None:
+    layer = generation.layer(saved("half_plus_one"), output_shape=[2])
+    with pytest.raises(ValueError, match=r"asks for \(5, 2\), and the model gives \(5, 1\)"):
+        layer.compute_output_shape((5, 1))
+
+
+def test_a_text_layer_goes_first_in_a_sequential_model(
+    generation: Generation, saved: Saved
+) -> None:
+    """The reference's own example, word for word but for the folder."""
+    layer = generation.layer(
+        saved("text_embedding"), output_shape=[20], input_shape=[], dtype=tf.string
+    )
+    model = generation.keras.Sequential([layer, generation.keras.layers.Dense(2)])
+    assert tuple(model(tf.constant(["a", "b", "c"])).shape) == (3, 2)
+
+
+@pytest.mark.parametrize("kind", ["ragged", "sparse"])
+def test_symbolic_inputs_of_every_kind(tmp_path: Path, kind: str) -> None:
+    from hubopt.layer import KerasLayer
+
+    function, spec, value, expected = {
+        "ragged": (
+            lambda x: tf.reduce_sum(x, 1),
+            tf.RaggedTensorSpec([None, None], tf.float32),
+            tf.ragged.constant([[1.0, 2.0]]),
+            3.0,
+        ),
+        "sparse": (
+            lambda x: tf.sparse.reduce_sum(x, 1),
+            tf.SparseTensorSpec([None, 4], tf.float32),
+            tf.sparse.eye(1, 4),
+            1.0,
+        ),
+    }[kind]
+    layer = KerasLayer(save(tf.function(function, input_signature=[spec]), tmp_path / "model"))
+    inputs = tf_keras.Input((None,) if kind == "ragged" else (4,), **{kind: True})
+    model = tf_keras.Model(inputs, layer(inputs))
+    assert float(model(value)[0]) == expected
+
+
+def test_handles_that_are_none_fail_as_stock_does(generation: Generation, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="does not exist"):
+        generation.layer(str(tmp_path / "nowhere"))
+    with pytest.raises(ValueError, match="Expected a string, got None"):
+        generation.layer(None)
