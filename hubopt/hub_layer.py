@@ -18,13 +18,14 @@ from __future__ import annotations
 import functools
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
 
 from hubopt.calling import declared_inputs, fit_inputs, plain_python, takes_training
-from hubopt.hub_arguments import HubArguments, open_hub
+from hubopt.errors import LoadError
+from hubopt.hub_arguments import HubArguments, Opened, dtype_name
 from hubopt.shape_hint import check, from_shapes, hold, to_shapes, with_batch
 
 _log = logging.getLogger(__name__)
@@ -44,36 +45,32 @@ class HubLayer:
     name: str  # from here on: what Keras's Layer has
     trainable: bool
     trainable_weights: list[Any]
+    variable_dtype: str
 
-    def _open(
-        self,
-        handle: Any,
-        arguments: Mapping[str, Any] | None,
-        tags: Sequence[str] | None,
-        signature: str | None,
-        signature_outputs_as_dict: bool | None,
-        output_key: str | None,
-        output_shape: Any,
-        load_options: Any,
-        allow_ops: Sequence[str],
-    ) -> None:
-        """Load what ``handle`` leads to and choose what is called."""
-        opened = open_hub(
-            handle,
-            arguments,
-            tags,
-            signature,
-            signature_outputs_as_dict,
-            output_key,
-            output_shape,
-            load_options,
-            allow_ops,
-        )
+    def _open(self, opened: Opened, dtype: Any, casts_undeclared: bool) -> None:
+        """Take what the constructor's arguments lead to.
+
+        Args:
+            opened: See `hubopt.hub_arguments.open_hub`.
+            dtype: As given; Keras gives every layer one, so whether it was a hint is known here.
+            casts_undeclared: Whether a callable that declares no dtypes gets the layer's floats.
+        """
         self._hub = opened.arguments
         self._func = opened.loaded
         self._callable = opened.function
         self._is_hub_module_v1 = opened.is_tf1
         self._has_training_argument = takes_training(opened.function)
+        self._dtype_hint = dtype_name(dtype)
+        self._casts_undeclared = casts_undeclared
+
+    @property
+    def dtype_hint(self) -> str | None:
+        """The ``dtype`` given to the constructor, or None."""
+        return self._dtype_hint
+
+    @property
+    def _float_dtype(self) -> str | None:
+        return self.variable_dtype if self._casts_undeclared else None
 
     @property
     def resolved_object(self) -> Any:
@@ -99,9 +96,9 @@ class HubLayer:
         return self._hub.output_shape
 
     @plain_python
-    def _fit(self, inputs: Any, float_dtype: str | None) -> Any:
+    def _fit(self, inputs: Any) -> Any:
         traces = declared_inputs(self._callable, self._hub.arguments)
-        return fit_inputs(f"KerasLayer {self.name!r}", traces, inputs, float_dtype)
+        return fit_inputs(f"KerasLayer {self.name!r}", traces, inputs, self._float_dtype)
 
     def infer(self, inputs: Any) -> Any:
         """Call the model in inference mode and leave its outputs unchecked.
@@ -111,8 +108,20 @@ class HubLayer:
 
         Args:
             inputs: Tensors of the very dtypes that the model takes, packed as it takes them.
+
+        Raises:
+            LoadError: The outputs do not have the layer's ``output_key``.
         """
-        return self._choose_output(self._run(inputs, False))
+        result = self._run(inputs, False)
+        problem = self._key_problem(result)
+        if problem is not None:
+            raise LoadError(
+                f"output {self._hub.output_key}",
+                problem,
+                "a model that returns its outputs by name, and one of these names",
+                "correct output_key (--output-key), or leave it out",
+            )
+        return self._choose_output(result)
 
     def _answer(self, inputs: Any, training: Any) -> Any:
         """Call the model; ``training`` is a Python boolean, a tensor of one or None."""
@@ -148,20 +157,25 @@ class HubLayer:
 
     @plain_python
     def _choose_output(self, result: Any) -> Any:
+        problem = self._key_problem(result)
+        if problem is not None:
+            raise ValueError(problem)
+        return result[self._hub.output_key] if self._hub.output_key else result
+
+    def _key_problem(self, result: Any) -> str | None:
+        """Return why ``output_key`` does not fit what the model returned."""
         key = self._hub.output_key
         if not key:
-            return result
+            return None
         if not isinstance(result, Mapping):
-            raise ValueError(
-                "Specifying `output_key` is forbidden if output type "
-                f"{type(result).__name__} is not a dict."
-            )
+            kind = type(result).__name__
+            return f"Specifying `output_key` is forbidden if output type {kind} is not a dict."
         if key not in result:
-            raise ValueError(
-                f"KerasLayer output does not contain the output key {key} "
-                f"(available: {', '.join(sorted(result))})."
+            available = ", ".join(sorted(result))
+            return (
+                f"KerasLayer output does not contain the output key {key} (available: {available})."
             )
-        return result[key]
+        return None
 
     @plain_python
     def _check_shape(self, inputs: Any, outputs: Any) -> Any:

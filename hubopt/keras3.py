@@ -18,7 +18,7 @@ import keras
 import tensorflow as tf
 
 from hubopt.calling import declared_inputs
-from hubopt.hub_arguments import dtype_name
+from hubopt.hub_arguments import open_hub
 from hubopt.hub_layer import HubLayer
 from hubopt.shape_hint import from_shapes
 from hubopt.tf_private import keras_mask, keras_nodes
@@ -64,9 +64,7 @@ class KerasLayer(HubLayer, keras.Layer):  # type: ignore[misc]  # mypy does not 
             # The reference documents input_shape, which Keras 3 takes with a complaint.
             warnings.filterwarnings("ignore", "Do not pass an `input_shape`")
             super().__init__(trainable=True, autocast=False, **kwargs)
-        self._dtype_hint = dtype_name(dtype)
-        self._casts_undeclared = casts_undeclared
-        self._open(
+        opened = open_hub(
             handle,
             arguments,
             tags,
@@ -77,6 +75,7 @@ class KerasLayer(HubLayer, keras.Layer):  # type: ignore[misc]  # mypy does not 
             load_options,
             allow_ops,
         )
+        self._open(opened, dtype, casts_undeclared)
         if not isinstance(self._func, keras.Layer):  # Keras tracks a layer's variables itself
             self._adopted = [_adopt(*each) for each in self._variables_of_model()]
         # Only a change reaches the variables, and those are what a Keras 3 model asks.
@@ -103,11 +102,6 @@ class KerasLayer(HubLayer, keras.Layer):  # type: ignore[misc]  # mypy does not 
             self._input_shape_hint = (None, *shape)
             del self._input_shape_arg
 
-    @property
-    def dtype_hint(self) -> str | None:
-        """The ``dtype`` given to the constructor, or None."""
-        return self._dtype_hint
-
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Call the model.
 
@@ -115,15 +109,11 @@ class KerasLayer(HubLayer, keras.Layer):  # type: ignore[misc]  # mypy does not 
             ValueError: It does not take such inputs, or gives something else than
                 ``output_shape`` says.
         """
-        return super().__call__(self._fit(inputs, self._float_dtype), *args, **kwargs)
+        return super().__call__(self._fit(inputs), *args, **kwargs)
 
     def call(self, inputs: Any, training: Any = None) -> Any:
         """Call the model on tensors; Keras calls this."""
-        return self._answer(self._fit(inputs, self._float_dtype), training)
-
-    @property
-    def _float_dtype(self) -> str | None:
-        return self.variable_dtype if self._casts_undeclared else None
+        return self._answer(self._fit(inputs), training)
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """Return the symbolic outputs, by a trace: shapes and dtypes are the model's own."""

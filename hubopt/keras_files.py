@@ -20,8 +20,8 @@ from hubopt.causes import first_line
 from hubopt.errors import LoadError, UnsafeModelError
 from hubopt.hdf5_files import outside_storage
 from hubopt.keras_dangers import danger_of_layer, is_foreign
+from hubopt.recognition import KERAS_SUFFIXES
 
-SUFFIXES = (".keras", ".h5", ".hdf5")
 _CONFIG = "config.json"
 _METADATA = "metadata.json"
 
@@ -89,8 +89,8 @@ def read_keras_file(path: Path) -> KerasFile:
         LoadError: It is no Keras model, is damaged, or holds weights alone.
     """
     try:
-        if path.suffix.lower() not in SUFFIXES:
-            raise ValueError(f"its name does not end in {' or '.join(SUFFIXES)}")
+        if path.suffix.lower() not in KERAS_SUFFIXES:
+            raise ValueError(f"its name does not end in {' or '.join(KERAS_SUFFIXES)}")
         file = _read_hdf5(path) if _is_hdf5(path) else _read_zip(path)
         assert file is None or file.package, "a version without a number"
     except LoadError:
@@ -99,7 +99,7 @@ def read_keras_file(path: Path) -> KerasFile:
         raise LoadError(
             f"model {path}",
             f"it is no Keras model, or damaged: {first_line(error)}",
-            f"what model.save() writes: a {', '.join(SUFFIXES)} file",
+            f"what model.save() writes: a {', '.join(KERAS_SUFFIXES)} file",
             "fetch or save the model again",
         ) from error
     if file is None:

@@ -11,7 +11,7 @@ from typing import Any
 import tensorflow_hub as hub
 import tf_keras
 
-from hubopt.hub_arguments import dtype_name
+from hubopt.hub_arguments import open_hub
 from hubopt.hub_layer import HubLayer
 from hubopt.tf_private import is_unconditional
 
@@ -62,10 +62,7 @@ class KerasLayer(HubLayer, hub.KerasLayer):  # type: ignore[misc]  # tensorflow_
         allow_ops: Sequence[str] = (),
         **kwargs: Any,
     ) -> None:
-        # tf_keras gives every layer a dtype, so whether it was a hint is only known here.
-        self._dtype_hint = dtype_name(kwargs.get("dtype"))
-        self._casts_undeclared = kwargs.pop("autocast", True)
-        self._open(
+        opened = open_hub(
             handle,
             arguments,
             tags,
@@ -76,6 +73,7 @@ class KerasLayer(HubLayer, hub.KerasLayer):  # type: ignore[misc]  # tensorflow_
             load_options,
             allow_ops,
         )
+        self._open(opened, kwargs.get("dtype"), kwargs.pop("autocast", True))
         super(hub.KerasLayer, self).__init__(trainable=trainable, autocast=False, **kwargs)
         for variable, is_trainable in self._variables_of_model():
             self.add_weight(
@@ -90,11 +88,6 @@ class KerasLayer(HubLayer, hub.KerasLayer):  # type: ignore[misc]  # tensorflow_
             self.add_loss(loss)
         self.built = True
 
-    @property
-    def dtype_hint(self) -> str | None:
-        """The ``dtype`` given to the constructor, or None."""
-        return self._dtype_hint
-
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Call the model.
 
@@ -102,17 +95,13 @@ class KerasLayer(HubLayer, hub.KerasLayer):  # type: ignore[misc]  # tensorflow_
             ValueError: It does not take such inputs, or gives something else than
                 ``output_shape`` says.
         """
-        return super().__call__(self._fit(inputs, self._float_dtype), *args, **kwargs)
+        return super().__call__(self._fit(inputs), *args, **kwargs)
 
     def call(self, inputs: Any, training: Any = None) -> Any:
         """Call the model on tensors; Keras calls this."""
         if training is None and self.trainable:
             training = tf_keras.backend.learning_phase()
-        return self._answer(self._fit(inputs, self._float_dtype), training)
-
-    @property
-    def _float_dtype(self) -> str | None:
-        return self.variable_dtype if self._casts_undeclared else None
+        return self._answer(self._fit(inputs), training)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Return a nest of ``tf.TensorShape``: ``output_shape`` if given, else as traced."""

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hubopt.causes import first_line
-from hubopt.errors import LoadError, TraceError
+from hubopt.errors import HuboptError, TraceError
 from hubopt.interface import Interface
 from hubopt.samples import draw
 from hubopt.spec import Bounds, MaybeShape, TensorSpec, format_shape
 from hubopt.structure import Structure, name_leaves, pack, unpack
 from hubopt.tf_private import layer_callable, layer_output_key
 
-_KEY_PROBLEM = re.compile("Specifying `output_key` is forbidden|does not contain the output key")
 _log = logging.getLogger(__name__)
 
 
@@ -47,14 +45,9 @@ def trace_outputs(
             .get_concrete_function()
             .structured_outputs
         )
+    except HuboptError:
+        raise
     except Exception as error:  # whatever the layer's own Python code raises
-        if _KEY_PROBLEM.search(str(error)):
-            raise LoadError(
-                f"output {layer_output_key(layer)}",
-                first_line(error),
-                "a model that returns its outputs by name, and one of these names",
-                "correct output_key (--output-key), or leave it out",
-            ) from error
         given = ", ".join(
             f"{name}: {each.dtype.name} {_tell_shape(each.shape)}"
             for name, each in zip(names, signature, strict=True)
