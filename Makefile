@@ -3,13 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := demo-bundle
 
-.PHONY: help demo test test-gpu lint format bench docs clean
+.PHONY: help demo test test-gpu lint format bench mutants docs clean
 
 help:
 	@echo "make demo      export a published model to all four targets and print the table"
 	@echo "make test      run the tests (make test-gpu: those that need an NVIDIA GPU)"
 	@echo "make lint      ruff, mypy, import-linter"
 	@echo "make bench     time real models against their eager layers"
+	@echo "make mutants   plant faults in real exports and count those that are caught"
 	@echo "make docs      API reference into build/docs"
 
 demo: .venv/.installed
@@ -35,6 +36,9 @@ format: .venv/.dev
 
 bench: .venv/.installed
 	$(BIN)/python -m benchmarks.real_models
+
+mutants: .venv/.dev
+	$(BIN)/python -m benchmarks.mutation_suite
 
 docs: .venv/.dev
 	$(BIN)/pip install --quiet --group docs

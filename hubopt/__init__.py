@@ -19,12 +19,15 @@ from typing import TYPE_CHECKING, Any
 
 from hubopt import registry
 from hubopt.bundle import Bundle
+from hubopt.comparison import verify
+from hubopt.diagnosis import Diagnosis, diagnose
 from hubopt.errors import HuboptError
 from hubopt.exporter import Options, Program, XlaMode
 from hubopt.handles import Access, LayerOptions
 from hubopt.hints import Hints
+from hubopt.parity import Overrides, Parity
 from hubopt.pipeline import export, inspect
-from hubopt.recheck import bench, verify
+from hubopt.recheck import bench, rejudge, verify_bundle
 from hubopt.results import TargetResult
 from hubopt.spec import Bounds, Dim, ModelSpec, TensorSpec
 from hubopt.version import __version__
@@ -36,6 +39,7 @@ __all__ = [
     "Access",
     "Bounds",
     "Bundle",
+    "Diagnosis",
     "Dim",
     "Hints",
     "HuboptError",
@@ -43,17 +47,22 @@ __all__ = [
     "LayerOptions",
     "ModelSpec",
     "Options",
+    "Overrides",
+    "Parity",
     "Program",
     "TargetResult",
     "TensorSpec",
     "__version__",
     "bench",
+    "diagnose",
     "export",
     "inspect",
     "load",
+    "rejudge",
     "resolve",
     "trace",
     "verify",
+    "verify_bundle",
 ]
 
 

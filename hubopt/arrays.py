@@ -55,6 +55,6 @@ def _restore(array: NDArray[Any], spec: TensorSpec | None) -> NDArray[Any]:
         texts = np.empty(array.shape, dtype=object)
         texts.ravel()[:] = [bytes(each)[:-1] for each in array.ravel()]
         return texts
-    if spec is not None and spec.dtype == "bfloat16":
+    if spec is not None and spec.dtype == "bfloat16" and array.dtype == np.uint16:
         return array.view(numpy_dtype("bfloat16"))
     return array

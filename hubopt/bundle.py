@@ -4,6 +4,8 @@ hubopt.json                  the manifest
 savedmodel/, onnx/, ...      one folder a target
 verification/inputs.npz      the samples
 verification/reference.npz   what the eager layer gave for them
+verification/float64.npz     what it gives computed in float64, where that can be done
+failed/onnx/, ...            what did not agree with the layer, if that was to be kept
 logs/                        what the layer and each target printed
 """
 
@@ -23,7 +25,9 @@ from hubopt.errors import BundleError
 from hubopt.exporter import Artifact, Options
 from hubopt.handles import LayerOptions
 from hubopt.hints import Hints
+from hubopt.kit import Kit
 from hubopt.latency.environment import describe
+from hubopt.parity import Overrides, ReferenceFacts
 from hubopt.results import TargetResult
 from hubopt.spec import ModelSpec
 from hubopt.version import __version__
@@ -31,8 +35,10 @@ from hubopt.version import __version__
 MANIFEST = "hubopt.json"
 INPUTS = "verification/inputs.npz"
 REFERENCE = "verification/reference.npz"
+FLOAT64 = "verification/float64.npz"
 LOGS = "logs"
-FORMAT = 1
+FAILED = "failed"
+FORMAT = 2
 
 
 def _now() -> str:
@@ -55,11 +61,15 @@ class Manifest:
         hints: What the user said about shapes.
         options: What the user asked of the exporters.
         spec: The inputs and outputs, with the origin of every dimension.
-        seed: The seed of the samples.
+        data: Where the samples came from, if they are the user's own; None if they were drawn.
+        seed: The seed of those that were drawn.
+        samples: What each sample is, such as ``uniform``.
+        left_out: Edge cases that the layer refuses or answers with NaN, and why.
         inputs_sha256: Digest of the samples.
         reference_sha256: Digest of the layer's outputs.
-        noise: How far the layer itself moves, by output, see `hubopt.noise`; empty unless an
-            artifact left the tolerance, for it is only then measured.
+        float64_sha256: Digest of those in float64; None if there are none.
+        reference: How steady the layer is, and how much its answers prove.
+        tolerances: Those that the user set.
         targets: What became of each target.
     """
 
@@ -74,10 +84,15 @@ class Manifest:
     hints: Hints
     options: Options
     spec: ModelSpec
+    data: str | None = None
     seed: int
+    samples: tuple[str, ...]
+    left_out: dict[str, str] = field(default_factory=dict)
     inputs_sha256: str
     reference_sha256: str
-    noise: dict[str, float] = field(default_factory=dict)
+    float64_sha256: str | None = None
+    reference: ReferenceFacts
+    tolerances: Overrides = field(default_factory=Overrides)
     targets: dict[str, TargetResult]
 
 
@@ -108,15 +123,46 @@ class Bundle:
         """What the eager layer gave for them."""
         return self.path / REFERENCE
 
-    def artifact(self, target: str) -> Artifact:
+    def kit(self) -> Kit:
+        """Return what its artifacts are judged on.
+
+        Raises:
+            BundleError: Samples or reference are not those that were written.
+        """
+        manifest = self.manifest
+        self._check(self.inputs, manifest.inputs_sha256)
+        self._check(self.reference, manifest.reference_sha256)
+        float64 = self.path / FLOAT64 if manifest.float64_sha256 else None
+        if float64:
+            self._check(float64, manifest.float64_sha256)
+        return Kit(
+            manifest.spec,
+            self.inputs,
+            self.reference,
+            float64,
+            manifest.reference,
+            manifest.tolerances,
+            manifest.samples,
+            left_out=manifest.left_out,
+        )
+
+    def artifact(self, target: str, failed: bool = False) -> Artifact:
         """Return a target's artifact.
+
+        Args:
+            target: The target.
+            failed: Whether one that failed will do, if it was kept.
 
         Raises:
             BundleError: The bundle has none, or it has changed since it was written.
         """
         result = self.manifest.targets.get(target)
-        if result is None or result.path is None:
-            there = [each.target for each in self.results if each.path]
+        if result is None or result.path is None or (result.status == "failed" and not failed):
+            there = [
+                each.target
+                for each in self.results
+                if each.path and (failed or each.status != "failed")
+            ]
             raise BundleError(
                 f"bundle {self.path}",
                 f"no {target} artifact" + (f": {result.reason}" if result else ""),
@@ -126,11 +172,6 @@ class Bundle:
         path = self.path / result.path
         self._check(path, result.sha256)
         return Artifact(target, path, self.manifest.spec, result.tolerance, result.details)
-
-    def check_kit(self) -> None:
-        """Check that samples and reference are those that were written."""
-        self._check(self.inputs, self.manifest.inputs_sha256)
-        self._check(self.reference, self.manifest.reference_sha256)
 
     def _check(self, path: Path, expected: str | None) -> None:
         found = f"sha256 {sha256(path)}" if path.exists() else "missing"

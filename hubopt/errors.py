@@ -15,6 +15,7 @@ EXIT_USAGE = 2
 EXIT_UNVERIFIED = 3
 EXIT_PARITY = 4
 EXIT_EXPORT = 5
+EXIT_VACUOUS = 6
 
 
 class HuboptError(Exception):

@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hubopt.arrays import read_samples
 from hubopt.errors import HuboptError, NotRunnableHereError
 from hubopt.exporter import Artifact
+from hubopt.kit import Kit
 from hubopt.latency.protocol import interleave
 from hubopt.latency.statistics import Latency
-from hubopt.parity import TOLERANCES, Parity, judge
-from hubopt.results import Verdict
+from hubopt.parity import Parity, Tolerance, judge
+from hubopt.results import Verdict, parity_verdict
 from hubopt.session import ArtifactSession, LayerSession
-from hubopt.spec import ModelSpec
 from hubopt.worker import Worker
-
-
-@dataclass(frozen=True, slots=True)
-class Kit:
-    """What it takes to verify an artifact.
-
-    Attributes:
-        spec: The inputs and outputs.
-        inputs: The samples.
-        reference: What the eager layer gave for them.
-        noise: How far the layer itself moves, by output, see `hubopt.noise`; where it was
-            measured, which is only done when an artifact leaves the tolerance.
-    """
-
-    spec: ModelSpec
-    inputs: Path
-    reference: Path
-    noise: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +41,9 @@ def examine(artifact: Artifact, kit: Kit, log: Path, baseline: Baseline | None =
         kit: The samples and the reference.
         log: Gets what the child prints.
         baseline: What to time it against; None to leave timing out. Only an artifact that
-            is verified is timed.
+            agrees with the layer is timed.
     """
+    tolerances = kit.overrides.tolerances(kit.spec.output_names, artifact.tolerance)
     answers = log.with_name(f".{artifact.target}.npz")  # a bundle may be read-only
     try:
         with Worker(log) as worker:
@@ -75,27 +58,25 @@ def examine(artifact: Artifact, kit: Kit, log: Path, baseline: Baseline | None =
             except HuboptError as error:
                 return Verdict("failed", "run", f"{error.found}; {error.way_out}")
             device = session.device()
-            parity = judge_files(artifact, kit, answers)
-            if not parity.passed:
-                return Verdict("failed", "parity", _tell(parity.problems), device, parity)
-            latency = _time(session, baseline) if baseline else None
-            return Verdict("verified", None, parity.note, device, parity, latency)
+            verdict = parity_verdict(judge_files(tolerances, kit, answers), device)
+            if baseline is None or verdict.status not in ("verified", "vacuous"):
+                return verdict
+            return replace(verdict, latency=_time(session, baseline))
     finally:
         answers.unlink(missing_ok=True)
 
 
-def judge_files(artifact: Artifact, kit: Kit, answers: Path) -> Parity:
-    """Judge an artifact's answers on disk against the reference on disk.
-
-    The layer's own noise is taken into account only by an artifact that needs it.
-    """
-    actual = read_samples(answers, kit.spec.outputs)
-    reference = read_samples(kit.reference, kit.spec.outputs)
-    tolerance = TOLERANCES[artifact.tolerance]
-    parity = judge(kit.spec, actual, reference, tolerance)
-    if parity.passed or not kit.noise:
-        return parity
-    return judge(kit.spec, actual, reference, tolerance, kit.noise)
+def judge_files(tolerances: Mapping[str, Tolerance], kit: Kit, answers: Path) -> Parity:
+    """Judge an artifact's answers on disk against the kit."""
+    outputs = kit.spec.outputs
+    return judge(
+        kit.spec,
+        read_samples(answers, outputs),
+        read_samples(kit.reference, outputs),
+        tolerances,
+        kit.facts,
+        read_samples(kit.float64, outputs) if kit.float64 else None,
+    )
 
 
 def _time(session: ArtifactSession, baseline: Baseline) -> Latency:
@@ -108,8 +89,3 @@ def _time(session: ArtifactSession, baseline: Baseline) -> Latency:
         replace(session.timing(), rounds_ms=ours),
         replace(baseline.layer.timing(), rounds_ms=theirs),
     )
-
-
-def _tell(problems: Sequence[str]) -> str:
-    more = f" (and {len(problems) - 2} more)" if len(problems) > 2 else ""
-    return "; ".join(problems[:2]) + more

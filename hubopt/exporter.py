@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from hubopt.errors import NotRunnableHereError
-from hubopt.spec import ModelSpec
+from hubopt.spec import Domain, ModelSpec
 
 Tensors = Mapping[str, Any]
 """Arrays by tensor name: ``numpy.ndarray`` values, strings as ``object`` arrays of ``bytes``."""
 
 XlaMode = Literal["require", "auto", "off"]
-ToleranceClass = Literal["fp32", "xla"]
+ToleranceClass = Literal["fp32", "xla", "tf32", "fp16", "bf16", "int8-dynamic", "int8-static"]
 
 PROGRAM = "program"
 """The `Exporter.source` of an exporter that starts from the traced program."""
@@ -81,6 +81,9 @@ class Program:
         output_tensors: The frozen graph's tensor for each of ``spec.outputs``.
         ops: Every operation of the graph, functions included.
         compiled: Whether the SavedModel's function carries ``jit_compile=True``.
+        domains: What values an input takes, by name, for each input of which the graph tells.
+        constant: Outputs that no input reaches.
+        weightless: Outputs that no weights reach.
     """
 
     folder: Path
@@ -89,6 +92,9 @@ class Program:
     output_tensors: tuple[str, ...]
     ops: tuple[OpUse, ...]
     compiled: bool
+    domains: Mapping[str, Domain] = field(default_factory=dict)
+    constant: tuple[str, ...] = ()
+    weightless: tuple[str, ...] = ()
 
     @property
     def frozen_graph(self) -> Path:

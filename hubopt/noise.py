@@ -1,72 +1,182 @@
-"""How steady the eager layer itself is: its answers, computed in TensorFlow's other way.
+"""The layer's answers computed in other ways: what an artifact's differences are weighed against.
 
-TensorFlow on a CPU has two sets of kernels, its own and oneDNN's, and picks one by the
-processor. On some real models the two differ by more than an artifact differs from either, so
-an artifact is not blamed for what the layer does to itself.
+The eager layer is a reference with an error of its own. TensorFlow has two sets of kernels on
+a CPU, its own and oneDNN's, and picks one by the processor; XLA has a third. How far their
+answers lie apart is the noise of the reference; the same graph in float64 is a better one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from hubopt.arrays import read_samples
-from hubopt.examine import Kit
-from hubopt.handles import Access, LayerOptions
-from hubopt.session import open_layer_session
+from hubopt.arrays import read_samples, write_samples
+from hubopt.causes import first_line
+from hubopt.errors import HuboptError, WorkerCrashError
+from hubopt.exporter import OpUse, Program, culprits
+from hubopt.float64 import widen
+from hubopt.graph_runs import GraphRunner
+from hubopt.perturbing import perturb
+from hubopt.serving import SIGNATURE
 from hubopt.worker import Worker
 
+WAYS = ("onednn", "float64", "weights", "xla")
+"""With oneDNN switched; in float64; with other weights, which is no noise but shows whether the
+answers depend on them; compiled. XLA last: it can end the process."""
+
 _SWITCH = "TF_ENABLE_ONEDNN_OPTS"
+_MOST_CONSTANTS_BYTES = 10**9
+"""Of a graph that is run in float64, which takes three times as much memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the layer answers to the samples in other ways.
+
+    Attributes:
+        answers: The file of `hubopt.arrays` with all outputs, for each of `WAYS` that was
+            taken. Those in float64 are stored as such.
+        problems: Why a way was not taken.
+    """
+
+    answers: Mapping[str, Path]
+    problems: Mapping[str, str]
 
 
 def measure_noise(
-    handle: str, options: LayerOptions, access: Access, kit: Kit, log: Path
-) -> dict[str, float]:
-    """Return the largest move of each floating-point output when oneDNN is switched.
+    program: Program, kit_inputs: Path, folder: Path, log: Path, onednn_on: bool
+) -> Answers:
+    """Answer the samples in every one of `WAYS`, in a child process with oneDNN switched.
 
-    Which kernels gave the reference depends on the machine, so oneDNN is switched off first
-    and on if that changed nothing.
+    A way that fails is told and costs no other; a child that dies is started again.
 
     Args:
-        handle: What the layer is loaded from.
-        options: Which part of it.
-        access: How it may be reached.
-        kit: The samples and the reference.
+        program: The traced layer. Without a frozen graph, as with lookup tables, only
+            ``onednn`` can be taken.
+        kit_inputs: The samples.
+        folder: Where ``onednn.npz`` and so on are written.
         log: Gets what the child processes print.
-
-    Raises:
-        HuboptError: The layer cannot be loaded or run once more.
+        onednn_on: Whether the reference was computed with oneDNN's kernels, see
+            `hubopt.tf_private.onednn_is_on`.
     """
-    moves: dict[str, float] = {}
-    for setting in ("0", "1"):
-        answers = log.with_name(".noise.npz")
-        try:
-            with Worker(log, {_SWITCH: setting}) as worker:
-                layer = worker.create(open_layer_session, handle, options, access)
-                layer.answer(kit.spec, kit.inputs, answers)
-            moves = _moves(kit, answers)
-        finally:
-            answers.unlink(missing_ok=True)
-        if any(moves.values()):
-            break
-    return moves
+    folder.mkdir(parents=True, exist_ok=True)
+    answers: dict[str, Path] = {}
+    problems: dict[str, str] = {}
+    left = list(WAYS)
+    while left:
+        with Worker(log, {_SWITCH: "0" if onednn_on else "1"}) as worker:
+            try:
+                graph = worker.create(OtherWays, program, kit_inputs, onednn_on)
+            except HuboptError as error:
+                problems.update(dict.fromkeys(left, error.found))
+                break
+            crashed = False
+            while left and not crashed:
+                way = left.pop(0)
+                path = folder / f"{way}.npz"
+                try:
+                    problem = graph.take(way, path)
+                except WorkerCrashError as error:
+                    crashed, problem = True, error.found
+                if problem is None:
+                    answers[way] = path
+                else:
+                    problems[way] = problem
+                    path.unlink(missing_ok=True)
+    return Answers(answers, problems)
 
 
-def _moves(kit: Kit, answers: Path) -> dict[str, float]:
-    pairs = list(
-        zip(
-            read_samples(answers, kit.spec.outputs),
-            read_samples(kit.reference, kit.spec.outputs),
-            strict=True,
-        )
-    )
-    return {
-        each.name: max(
-            float(np.max(np.abs(np.subtract(new[each.name], old[each.name])), initial=0.0))
-            for new, old in pairs
-        )
-        for each in kit.spec.outputs
-        if each.dtype.startswith(("float", "complex"))
-        and all(np.shape(new[each.name]) == np.shape(old[each.name]) for new, old in pairs)
-    }
+class OtherWays:
+    """A program in a child process, ready to answer the samples; see `measure_noise`."""
+
+    def __init__(self, program: Program, inputs: Path, onednn_on: bool) -> None:
+        import tensorflow as tf
+
+        from hubopt.tf_private import onednn_is_on
+
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+        self._program = program
+        self._samples = read_samples(inputs, program.spec.inputs)
+        self._switched = onednn_is_on() != onednn_on
+        self._graph_def: Any = None
+        if program.frozen_graph.exists():
+            self._graph_def = tf.compat.v1.GraphDef.FromString(program.frozen_graph.read_bytes())
+
+    def take(self, way: str, path: Path) -> str | None:
+        """Write the answers of one of `WAYS` to ``path``, or return why there are none."""
+        problem = self._problem(way)
+        if problem is None:
+            try:
+                write_samples(path, self._answer(way))
+            except HuboptError as error:
+                problem = error.found
+            except Exception as error:  # whatever TensorFlow raises
+                told = f"{type(error).__name__}: {first_line(error)}"
+                problem = f"TensorFlow cannot compute it: {told}"
+        return problem
+
+    def _problem(self, way: str) -> str | None:
+        if way == "onednn":
+            return None if self._switched else "TensorFlow has one set of kernels on this machine"
+        if self._graph_def is None:
+            return "not available: the program reads lookup tables, so there is no frozen graph"
+        if way == "xla":
+            return _xla_problem(self._program)
+        if way == "float64" and self._constants_bytes() > _MOST_CONSTANTS_BYTES:
+            return (
+                f"not available: {self._constants_bytes() / 1e9:.1f} GB of constants; "
+                f"up to {_MOST_CONSTANTS_BYTES / 1e9:.0f} GB are widened"
+            )
+        return None
+
+    def _constants_bytes(self) -> int:
+        return int(self._graph_def.ByteSize())  # nothing else in it counts
+
+    def _answer(self, way: str) -> list[dict[str, Any]]:
+        import tensorflow as tf
+
+        if self._graph_def is None:
+            return self._answer_saved()
+        graph_def = self._graph_def
+        if way == "float64":
+            graph_def = widen(graph_def).graph_def
+        elif way == "weights":
+            graph_def = perturb(graph_def)
+        program = self._program
+        inputs = [each.name for each in program.spec.inputs]
+        outputs = [each.name for each in program.spec.outputs]
+        fed = dict(zip(inputs, program.input_tensors, strict=True))
+        runner = GraphRunner(graph_def, fed, xla=way == "xla")
+        # The kernels of the CPU were asked whether they can compute in float64.
+        with tf.device("CPU:0" if way == "float64" else None):
+            return [
+                dict(zip(outputs, runner.run(sample, program.output_tensors), strict=True))
+                for sample in self._samples
+            ]
+
+    def _answer_saved(self) -> list[dict[str, Any]]:
+        import tensorflow as tf
+
+        # The loaded object owns the tables: it must outlive the calls.
+        loaded = tf.saved_model.load(str(self._program.saved_model))
+        function = loaded.signatures[SIGNATURE]
+        answers = []
+        for sample in self._samples:
+            tensors = {
+                each.argument: tf.constant(sample[each.name], dtype=each.dtype)
+                for each in self._program.spec.inputs
+            }
+            outputs = function(**tensors)
+            answers.append(
+                {each.name: outputs[each.name].numpy() for each in self._program.spec.outputs}
+            )
+        return answers
+
+
+def _xla_problem(program: Program) -> str | None:
+    without: list[OpUse] = culprits(use for use in program.ops if not use.xla)
+    if not without:
+        return None
+    return f"not available: XLA has no kernel for {', '.join(use.op for use in without)}"

@@ -16,6 +16,8 @@ from hubopt.structure import Structure, name_leaves, pack, unpack
 from hubopt.tf_private import layer_callable, layer_output_key
 
 _log = logging.getLogger(__name__)
+_CALLS = 4
+"""How many drawn samples a layer is called on to see whether it gives what is claimed."""
 
 
 def trace_outputs(
@@ -203,11 +205,14 @@ def call_layer(
 ) -> list[Call]:
     """Call the layer on ``data``, or on samples; empty if it refuses them.
 
-    Drawn samples settle nothing: that four of them agree does not mean that the next one does.
+    Drawn samples settle nothing: that some of them agree does not mean that the next one does.
     """
     import tensorflow as tf
 
-    samples = draw(inputs, bounds=bounds) if data is None else [unpack(interface.structure, data)]
+    drawn = draw(inputs, _CALLS, bounds=bounds) if data is None else []
+    samples = [each.tensors for each in drawn if not each.edge]
+    if data is not None:
+        samples = [unpack(interface.structure, data)]
     calls = []
     for sample in samples:
         tensors = {spec.name: tf.constant(sample[spec.name], spec.dtype) for spec in inputs}

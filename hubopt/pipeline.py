@@ -11,12 +11,10 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from hubopt import registry
-from hubopt.arrays import write_samples
 from hubopt.bundle import (
     INPUTS,
     LOGS,
@@ -32,19 +30,22 @@ from hubopt.errors import (
     SpecError,
     UsageError,
 )
-from hubopt.examine import Baseline, Kit
+from hubopt.examine import Baseline
 from hubopt.exporter import Exporter, Obstacle, Options
 from hubopt.handles import Access, LayerOptions, local_path
 from hubopt.hints import Hints
 from hubopt.inspection import Inspection
+from hubopt.kit import Kit
 from hubopt.latency.protocol import ROUNDS
-from hubopt.noise import measure_noise
+from hubopt.parity import Overrides
+from hubopt.reference import Question, ask
 from hubopt.results import TargetResult, exit_code
-from hubopt.samples import SAMPLE_COUNT, SEED, draw
+from hubopt.samples import SEED
 from hubopt.session import LayerSession, open_layer_session
 from hubopt.spec import ModelSpec
 from hubopt.staging import staging
 from hubopt.targets import Line, Progress, find_obstacles, quiet, run_targets, tell
+from hubopt.user_data import Data, Item
 from hubopt.worker import Worker, temporary_log
 
 Model = str | os.PathLike[str] | Callable[..., Any]
@@ -60,9 +61,13 @@ def export(
     layer_options: LayerOptions | None = None,
     access: Access | None = None,
     options: Options | None = None,
-    samples: int = SAMPLE_COUNT,
+    data: Data | None = None,
+    samples: int | None = None,
     seed: int = SEED,
+    noise: bool = True,
+    overrides: Overrides | None = None,
     rounds: int = ROUNDS,
+    keep_failed: bool = False,
     progress: Progress = quiet,
 ) -> Bundle:
     """Export ``model`` to ``targets``, prove each artifact against the layer and time it.
@@ -75,9 +80,16 @@ def export(
         layer_options: Signature, output and tags, for a handle.
         access: A digest to insist on, no network, operations to allow; for a handle.
         options: What the exporters may be asked.
-        samples: How many samples parity is judged on, from 1.
-        seed: Their seed.
+        data: Inputs of your own to judge parity on, see `hubopt.user_data`; drawn by default.
+        samples: How many samples parity is judged on, from 1; by default 8 drawn ones, edge
+            cases on top, or up to 64 of ``data``.
+        seed: The seed of those that are drawn.
+        noise: Whether to measure how far the layer itself moves, which needs a second process
+            with TensorFlow; without it, an artifact is blamed for what the layer does.
+        overrides: Tolerances other than those of the arithmetic that a target computes in.
         rounds: How many rounds latency is measured for; 0 for none.
+        keep_failed: Whether to keep artifacts that do not agree with the layer, in ``failed/``,
+            for `hubopt.diagnose`.
         progress: Told what begins.
 
     Returns:
@@ -88,10 +100,11 @@ def export(
         HuboptError: Nothing was written: the model does not load, its shapes are open, the
             output exists, a package is missing, or no target gave an artifact.
     """
-    hints, options = hints or Hints(), options or Options()
+    hints, options, overrides = hints or Hints(), options or Options(), overrides or Overrides()
     layer_options, access = layer_options or LayerOptions(), access or Access()
     targets = [targets] if isinstance(targets, str) else targets
-    _check_counts(targets, samples, rounds, seed)
+    _check_counts(targets, rounds)
+    question = Question.read(data, samples, seed, noise)
     _check_apart(model, Path(output))
     exporters = registry.with_sources(targets)
     registry.require(exporters)
@@ -99,24 +112,24 @@ def export(
     with staging(Path(output)) as folder:
         (folder / LOGS).mkdir()
         with tempfile.TemporaryDirectory(prefix=".work.", dir=folder) as work, ExitStack() as stack:
-            handle, digest, layer = _open(
+            handle, digest, layer = open_model(
                 model, layer_options, access, folder / LOGS / "layer.log", stack, progress
             )
             with progress("resolve shapes"):
-                spec = _resolve(layer, hints, exporters, options)
+                spec = _resolve(layer, hints, exporters, options, question.first)
+            overrides.check(spec.output_names)
             with progress("trace"):
                 program = layer.trace(spec, Path(work), "off" if options.xla == "off" else "auto")
             obstacles = find_obstacles(exporters, program.ops, options)
             _refuse_if_hopeless(obstacles)
-            kit = Kit(spec, folder / INPUTS, folder / REFERENCE)
+            kit = Kit(spec, folder / INPUTS, folder / REFERENCE, overrides=overrides)
             kit.inputs.parent.mkdir()
-            with progress(f"run the eager layer on {samples} samples"):
-                write_samples(kit.inputs, draw(spec.inputs, samples, seed, spec.bounds))
-                layer.answer(spec, kit.inputs, kit.reference)
+            log = folder / LOGS / "layer.log"
+            asked = ask(question, layer, program, kit, log, stack, progress)
             baseline = Baseline(layer, None, rounds) if rounds else None
-            noise = _noise(model, layer_options, access, kit, folder / LOGS / "layer.log")
-            line = Line(folder, program, options, kit, baseline, progress, noise)
+            line = Line(folder, program, options, asked, baseline, progress, keep_failed)
             results = run_targets(line, exporters, obstacles)
+            kit = asked()
             called = replace(layer_options, signature=layer.signature())
         if not any(each.path for each in results):
             raise _none_left(results)
@@ -128,10 +141,15 @@ def export(
             hints=hints,
             options=options,
             spec=spec,
+            data=question.source,
             seed=seed,
+            samples=kit.kinds,
+            left_out=dict(kit.left_out),
             inputs_sha256=sha256(kit.inputs),
             reference_sha256=sha256(kit.reference),
-            noise=_known_noise(results),
+            float64_sha256=sha256(kit.float64) if kit.float64 else None,
+            reference=kit.facts,
+            tolerances=overrides,
             targets={each.target: each for each in results},
         )
         write_manifest(folder, manifest)
@@ -158,7 +176,7 @@ def inspect(
         progress: Told what begins.
     """
     with temporary_log() as log, ExitStack() as stack:
-        handle, digest, layer = _open(
+        handle, digest, layer = open_model(
             model, layer_options or LayerOptions(), access or Access(), log, stack, progress
         )
         with progress("inspect"):
@@ -197,18 +215,16 @@ def _check_dynamic(exporters: Sequence[Exporter], hints: Hints) -> None:
         )
 
 
-def _check_counts(targets: Sequence[str], samples: int, rounds: int, seed: int) -> None:
+def _check_counts(targets: Sequence[str], rounds: int) -> None:
     for thing, found, expected, wrong in (
         ("targets", "none", "one or more", not targets),
-        ("samples", samples, "1 or more", samples < 1),
         ("rounds", rounds, "0 for no timing, or more", rounds < 0),
-        ("seed", seed, "0 or more", seed < 0),
     ):
         if wrong:
             raise UsageError(thing, str(found), expected, "see `hubopt export --help`")
 
 
-def _open(
+def open_model(
     model: Model,
     options: LayerOptions,
     access: Access,
@@ -246,30 +262,20 @@ def _open(
 
 
 def _resolve(
-    layer: LayerSession, hints: Hints, exporters: Sequence[Exporter], options: Options
+    layer: LayerSession,
+    hints: Hints,
+    exporters: Sequence[Exporter],
+    options: Options,
+    items: Sequence[Item],
 ) -> ModelSpec:
     """Settle the shapes; before asking for more flags, see whether any target is possible."""
     try:
-        return layer.resolve(hints)
+        return layer.resolve(hints, items)
     except SpecError:
         ops = layer.inspect(hints).ops
         if ops:
             _refuse_if_hopeless(find_obstacles(exporters, ops, options))
         raise
-
-
-def _noise(
-    model: Model, options: LayerOptions, access: Access, kit: Kit, log: Path
-) -> Callable[[], Mapping[str, float]] | None:
-    """Return what measures the layer's own noise, at most once; None for a layer in memory."""
-    if not isinstance(model, str | os.PathLike):
-        return None
-    return cache(lambda: measure_noise(os.fspath(model), options, access, kit, log))
-
-
-def _known_noise(results: Sequence[TargetResult]) -> dict[str, float]:
-    measured = [each.parity.noise for each in results if each.parity and each.parity.noise]
-    return dict(measured[0]) if measured else {}
 
 
 def _refuse_if_hopeless(obstacles: Mapping[str, Sequence[Obstacle]]) -> None:

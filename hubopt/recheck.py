@@ -1,27 +1,31 @@
-"""`verify` and `bench`: a bundle's artifacts once more, on the machine where they will run."""
+"""A bundle's artifacts once more: verified or timed where they will run, or judged anew."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from hubopt import registry
 from hubopt.bundle import Bundle, read_bundle
 from hubopt.errors import BundleError, HuboptError, PinError, UsageError
-from hubopt.examine import Baseline, Kit, examine
+from hubopt.examine import Baseline, examine
 from hubopt.handles import Access, is_python
+from hubopt.kit import Kit
 from hubopt.latency.protocol import ROUNDS
-from hubopt.results import TargetResult, Verdict
+from hubopt.parity import Overrides, judge_outputs
+from hubopt.results import TargetResult, Verdict, parity_verdict
 from hubopt.session import LayerSession, open_layer_session
 from hubopt.targets import Progress, quiet
 from hubopt.worker import Worker, temporary_log
 
 
-def verify(
+def verify_bundle(
     bundle: Bundle | str | os.PathLike[str],
     targets: Sequence[str] = (),
+    overrides: Overrides | None = None,
     progress: Progress = quiet,
 ) -> tuple[TargetResult, ...]:
     """Run each artifact of a bundle here and judge it against the stored reference.
@@ -31,6 +35,7 @@ def verify(
     Args:
         bundle: A bundle or its folder.
         targets: Which targets; all by default.
+        overrides: Other tolerances than the bundle's.
         progress: Told what begins.
 
     Returns:
@@ -41,7 +46,50 @@ def verify(
         BundleError: It is no bundle, its samples or its reference have changed, or it has no
             such target.
     """
-    return _recheck(_as_bundle(bundle), targets, None, "verify", progress)
+    bundle = _as_bundle(bundle)
+    return _recheck(bundle, targets, _kit(bundle, overrides), None, "verify", progress)
+
+
+def rejudge(
+    bundle: Bundle | str | os.PathLike[str],
+    targets: Sequence[str] = (),
+    overrides: Overrides | None = None,
+) -> tuple[TargetResult, ...]:
+    """Judge what was measured when the bundle was made under other tolerances; runs nothing.
+
+    Args:
+        bundle: A bundle or its folder.
+        targets: Which targets; all by default.
+        overrides: Other tolerances than the bundle's.
+
+    Returns:
+        The bundle's results; those of artifacts that ran with a new verdict. What would pass
+        now but was not kept says so and stays failed.
+
+    Raises:
+        BundleError: It is no bundle, or it has no such target.
+    """
+    bundle = _as_bundle(bundle)
+    _check_targets(bundle, targets)
+    overrides = overrides or bundle.manifest.tolerances
+    return tuple(_rejudge(bundle, each, overrides) for each in _chosen(bundle, targets))
+
+
+def _rejudge(bundle: Bundle, result: TargetResult, overrides: Overrides) -> TargetResult:
+    manifest = bundle.manifest
+    tolerances = overrides.tolerances(manifest.spec.output_names, result.tolerance)
+    parity = result.parity
+    if parity is None or not parity.outputs:
+        return result
+    judged = judge_outputs(parity.outputs, tolerances, manifest.reference, parity.samples)
+    verdict = parity_verdict(judged, result.device, result.latency)
+    if verdict.status != "failed" and result.path is None:
+        reason = (
+            f"it would be {verdict.status} within these tolerances, but the artifact was not kept; "
+            "export again with them"
+        )
+        verdict = Verdict("failed", "parity", reason, result.device, judged)
+    return result.judged(verdict)
 
 
 def bench(
@@ -62,7 +110,7 @@ def bench(
         The bundle's results with a fresh verdict and latency: what is timed is verified first.
 
     Raises:
-        BundleError: As for `verify`.
+        BundleError: As for `verify_bundle`.
     """
     if rounds < 1:
         raise UsageError("rounds", str(rounds), "1 or more", "see `hubopt bench --help`")
@@ -70,7 +118,8 @@ def bench(
     with ExitStack() as stack:
         with progress("load the layer"):
             layer, problem = _open_baseline(bundle, stack)
-        return _recheck(bundle, targets, Baseline(layer, problem, rounds), "time", progress)
+        baseline = Baseline(layer, problem, rounds)
+        return _recheck(bundle, targets, _kit(bundle), baseline, "time", progress)
 
 
 def _open_baseline(bundle: Bundle, stack: ExitStack) -> tuple[LayerSession | None, str | None]:
@@ -93,16 +142,19 @@ def _open_baseline(bundle: Bundle, stack: ExitStack) -> tuple[LayerSession | Non
     return layer, None
 
 
-def _recheck(
-    bundle: Bundle,
-    targets: Sequence[str],
-    baseline: Baseline | None,
-    what: str,
-    progress: Progress,
-) -> tuple[TargetResult, ...]:
-    bundle.check_kit()
-    targets = [targets] if isinstance(targets, str) else targets
-    unknown = [name for name in targets if name not in bundle.manifest.targets]
+def _kit(bundle: Bundle, overrides: Overrides | None = None) -> Kit:
+    kit = bundle.kit()
+    return kit if overrides is None else replace(kit, overrides=overrides)
+
+
+def _chosen(bundle: Bundle, targets: Sequence[str]) -> list[TargetResult]:
+    names = [targets] if isinstance(targets, str) else targets
+    return [each for each in bundle.results if not names or each.target in names]
+
+
+def _check_targets(bundle: Bundle, targets: Sequence[str]) -> None:
+    names = [targets] if isinstance(targets, str) else targets
+    unknown = [name for name in names if name not in bundle.manifest.targets]
     if unknown:
         raise BundleError(
             f"bundle {bundle.path}",
@@ -110,12 +162,20 @@ def _recheck(
             f"one of: {', '.join(bundle.manifest.targets)}",
             "export again with that target",
         )
+
+
+def _recheck(
+    bundle: Bundle,
+    targets: Sequence[str],
+    kit: Kit,
+    baseline: Baseline | None,
+    what: str,
+    progress: Progress,
+) -> tuple[TargetResult, ...]:
+    _check_targets(bundle, targets)
     results = []
     with temporary_log() as log:
-        kit = Kit(bundle.manifest.spec, bundle.inputs, bundle.reference, bundle.manifest.noise)
-        for result in bundle.results:
-            if targets and result.target not in targets:
-                continue
+        for result in _chosen(bundle, targets):
             if result.path is None:
                 results.append(result)
                 continue
@@ -129,7 +189,7 @@ def _examine(
 ) -> Verdict:
     """Examine one artifact; one that is damaged fails and does not stop the others."""
     try:
-        artifact = bundle.artifact(target)
+        artifact = bundle.artifact(target, failed=True)
     except BundleError as error:
         return Verdict("failed", "load", f"{error.thing}: {error.found}; {error.way_out}")
     return examine(artifact, kit, log, baseline)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from hubopt.errors import EXIT_EXPORT, EXIT_OK, EXIT_PARITY, EXIT_UNVERIFIED
+from hubopt.errors import EXIT_EXPORT, EXIT_OK, EXIT_PARITY, EXIT_UNVERIFIED, EXIT_VACUOUS
 from hubopt.exporter import ToleranceClass
 from hubopt.latency.statistics import Latency
 from hubopt.parity.verify import Parity
 
-Status = Literal["verified", "unverified", "failed"]
+Status = Literal["verified", "vacuous", "unverified", "failed"]
+_TOLD = 2
 Stage = Literal["obstacles", "source", "export", "load", "run", "parity"]
 
 
@@ -26,17 +28,40 @@ class Verdict:
     latency: Latency | None = None
 
 
+def parity_verdict(parity: Parity, device: str | None, latency: Latency | None = None) -> Verdict:
+    """Return the verdict on an artifact that ran, as its parity decides."""
+    if parity.passed:
+        told = parity.vacuous or ((parity.note,) if parity.note else ())
+        return Verdict(parity.status, None, tell(told) or None, device, parity, latency)
+    if parity.unsteady:
+        moves = ", ".join(each.move_told for each in parity.outputs if each.unsteady)
+        reason = (
+            f"the layer itself moves {moves}, which is more than the tolerance and explains the "
+            f"difference: {tell(parity.problems)}"
+        )
+        return Verdict("unverified", None, reason, device, parity)
+    return Verdict("failed", "parity", tell(parity.problems), device, parity)
+
+
+def tell(sentences: Sequence[str]) -> str:
+    """Return the first of ``sentences``, and how many more there are."""
+    more = f" (and {len(sentences) - _TOLD} more)" if len(sentences) > _TOLD else ""
+    return "; ".join(sentences[:_TOLD]) + more
+
+
 @dataclass(frozen=True, slots=True)
 class TargetResult:
     """What became of one target.
 
     Attributes:
         target: The exporter's name.
-        status: ``verified``: it ran here and agrees with the layer; ``unverified``: it was
-            built, but nothing here can run it; ``failed``: it is not to be used.
+        status: ``verified``: it ran here and agrees with the layer; ``vacuous``: it does, but so
+            would a model that ignores its input, on at least one output; ``unverified``: it was
+            built, but nothing here can run it, or the layer is too unsteady to judge it by;
+            ``failed``: it is not to be used.
         stage: Where it failed; None unless it did.
-        reason: Why it is not verified; None if it is, unless it took the layer's own noise.
-        path: The artifact's place in the bundle; None if it failed.
+        reason: Why it is not verified; None if it is, unless the layer's own noise had a part.
+        path: The artifact's place in the bundle; None if it was not kept.
         sha256: The artifact's digest, see `hubopt.digest.sha256`.
         size_bytes: The artifact's size.
         export_s: How long the conversion took.
@@ -74,12 +99,18 @@ class TargetResult:
         )
 
 
-def exit_code(results: tuple[TargetResult, ...], allow_unverified: bool = False) -> int:
-    """Return the command's exit code for ``results``; the worst target decides."""
+def exit_code(results: tuple[TargetResult, ...], accepted: Collection[Status] = ()) -> int:
+    """Return the command's exit code for ``results``; the worst target decides.
+
+    Args:
+        results: What became of each target.
+        accepted: What is as good as ``verified``: ``vacuous``, ``unverified`` or both.
+    """
     if any(each.status == "failed" and each.stage != "parity" for each in results):
         return EXIT_EXPORT
     if any(each.status == "failed" for each in results):
         return EXIT_PARITY
-    if any(each.status == "unverified" for each in results) and not allow_unverified:
-        return EXIT_UNVERIFIED
+    for status, code in (("vacuous", EXIT_VACUOUS), ("unverified", EXIT_UNVERIFIED)):
+        if status not in accepted and any(each.status == status for each in results):
+            return code
     return EXIT_OK

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import importlib
 import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,9 @@ from hubopt.hints import Hints
 from hubopt.inspection import OpenModel, inspect_layer
 from hubopt.latency.protocol import time_calls
 from hubopt.latency.statistics import Timing
+from hubopt.renaming import load_runner
 from hubopt.spec import ModelSpec
+from hubopt.user_data import Item
 
 
 class Session:
@@ -34,16 +38,11 @@ class Session:
         self._samples: list[dict[str, Any]] = []
         self._runner: Runner
 
-    def answer(self, spec: ModelSpec, inputs: Path, outputs: Path) -> None:
-        """Run every sample of the file ``inputs`` and write the results to ``outputs``."""
-        self._samples = read_samples(inputs, spec.inputs)
-        results = []
-        for at, sample in enumerate(self._samples):
-            start = time.perf_counter()
-            results.append(self._runner.run(sample))
-            if at == 0:
-                self._first_ms = _since(start)
-        write_samples(outputs, results)
+    def _run(self, sample: dict[str, Any]) -> dict[str, Any]:
+        start = time.perf_counter()
+        result = self._runner.run(sample)
+        self._first_ms = self._first_ms or _since(start)
+        return result
 
     def time_calls(self, count: int) -> tuple[float, ...]:
         """Time ``count`` calls on the first sample, in milliseconds."""
@@ -83,11 +82,14 @@ class LayerSession(Session):
         """Return what the layer was loaded from."""
         return self._handle
 
-    def resolve(self, hints: Hints) -> ModelSpec:
-        """Settle every shape and dtype."""
+    def resolve(self, hints: Hints, items: Sequence[Item] = ()) -> ModelSpec:
+        """Settle every shape and dtype, by the user's own ``items`` where nothing else does."""
+        from hubopt.data_fit import first_sample
+        from hubopt.interface import read_interface
         from hubopt.shapes import resolve
 
-        return resolve(self._layer, hints)
+        data = first_sample(items, read_interface(self._layer), hints) if items else None
+        return resolve(self._layer, hints, data)
 
     def signature(self) -> str | None:
         """Return the signature that the layer calls, or None for the model's own call."""
@@ -95,31 +97,49 @@ class LayerSession(Session):
 
         return layer_signature(self._layer)
 
-    def answer(self, spec: ModelSpec, inputs: Path, outputs: Path) -> None:
+    def answer(
+        self, spec: ModelSpec, inputs: Path, outputs: Path, edges: Collection[int] = ()
+    ) -> dict[int, str]:
         """Run every sample eagerly with the inputs and outputs of ``spec``.
 
+        Args:
+            spec: The inputs and outputs.
+            inputs: The samples.
+            outputs: Gets the answers to those that are not left out.
+            edges: Samples to leave out if the layer refuses them or answers with NaN.
+
+        Returns:
+            Why a sample was left out.
+
         Raises:
-            TraceError: The layer refuses a sample.
+            TraceError: The layer refuses another sample.
         """
-        from hubopt.causes import explain, first_line
         from hubopt.eager import LayerRunner, full_float32
 
         self._runner = LayerRunner(self._layer, spec)
-        try:
-            with full_float32():
-                super().answer(spec, inputs, outputs)
-        except Exception as error:  # whatever the model's own code raises
-            found, way_out = explain(error) or (
-                f"{type(error).__name__}: {first_line(error)}",
-                "wrap the model in a function that brings such inputs into its range",
-            )
-            raise TraceError(
-                "layer",
-                f"it refuses a sample: {found}",
-                "a model that takes what hubopt draws: normal and uniform floats, "
-                "integers from 0 to 7 (8-bit ones over their whole range), short texts",
-                way_out,
-            ) from error
+        self._samples = read_samples(inputs, spec.inputs)
+        results, left_out = [], {}
+        for at, sample in enumerate(self._samples):
+            try:
+                with full_float32(), _telling_refusal(at):
+                    result = self._run(sample)
+            except TraceError as error:
+                if at not in edges:
+                    raise
+                left_out[at] = error.found
+                continue
+            if at in edges and any(_has_nan(array) for array in result.values()):
+                left_out[at] = "the layer gives NaN"
+                continue
+            results.append(result)
+        write_samples(outputs, results)
+        return left_out
+
+    def onednn_is_on(self) -> bool:
+        """Whether TensorFlow computes with oneDNN here."""
+        from hubopt.tf_private import onednn_is_on
+
+        return onednn_is_on()
 
     def time_calls(self, count: int) -> tuple[float, ...]:
         """Time ``count`` calls on the first sample, in milliseconds."""
@@ -153,12 +173,16 @@ def open_layer_session(handle: str, options: LayerOptions, access: Access) -> La
 class ArtifactSession(Session):
     """An artifact in its own runtime.
 
+    Args:
+        artifact: What to load.
+        names: The artifact's names for tensors that the layer names otherwise.
+
     Raises:
         NotRunnableHereError: The runtime is missing, or the machine cannot run it.
         ExportError: The artifact does not load.
     """
 
-    def __init__(self, artifact: Artifact) -> None:
+    def __init__(self, artifact: Artifact, names: Mapping[str, str] | None = None) -> None:
         try:
             exporter = registry.get(artifact.target)
         except UsageError as error:  # a bundle may come from a machine with more exporters
@@ -176,9 +200,14 @@ class ArtifactSession(Session):
             importlib.import_module(next(filter(registry.is_installed, requirement.modules)))
         import_ms = _since(start)
         start = time.perf_counter()
-        runner = exporter.runner(artifact)
+        runner = load_runner(exporter, artifact, names or {})
         super().__init__(import_ms, _since(start))
         self._runner = runner
+
+    def answer(self, spec: ModelSpec, inputs: Path, outputs: Path) -> None:
+        """Run every sample of the file ``inputs`` and write the results to ``outputs``."""
+        self._samples = read_samples(inputs, spec.inputs)
+        write_samples(outputs, [self._run(sample) for sample in self._samples])
 
 
 def convert(target: str, source: Source, path: Path, options: Options) -> tuple[Artifact, float]:
@@ -204,6 +233,31 @@ def convert(target: str, source: Source, path: Path, options: Options) -> tuple[
             "check the exporter with hubopt.testing.assert_conforms",
         )
     return artifact, seconds
+
+
+@contextmanager
+def _telling_refusal(at: int) -> Iterator[None]:
+    from hubopt.causes import explain, first_line
+
+    try:
+        yield
+    except Exception as error:  # whatever the model's own code raises
+        found, way_out = explain(error) or (
+            f"{type(error).__name__}: {first_line(error)}",
+            "pass inputs of your own with --data, or wrap the model in a function that brings "
+            "such inputs into its range",
+        )
+        raise TraceError(
+            "layer",
+            f"it refuses sample {at}: {found}",
+            "a model that takes its inputs; hubopt draws floats from several distributions, "
+            "integers inside the tables that they index, and texts",
+            way_out,
+        ) from error
+
+
+def _has_nan(array: Any) -> bool:
+    return array.dtype.kind in "fcV" and bool((array != array).any())
 
 
 def _since(start: float) -> float:

@@ -46,6 +46,27 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
+class Domain:
+    """The closed range of the values that an input takes, and how that is known.
+
+    Attributes:
+        low: The smallest value.
+        high: The largest value.
+        why: What tells, such as the lookup in a table and how many rows that has.
+        strict: Whether the model is known to have no meaning for a value outside; if not, values
+            outside are merely unusual.
+    """
+
+    low: float
+    high: float
+    why: str
+    strict: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.low:g}..{self.high:g}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
 class Dim:
     """One dimension and where it came from.
 
@@ -155,6 +176,11 @@ class ModelSpec:
         dynamic = {dim.name for spec in self.inputs for dim in spec.dims if dim.name}
         if dynamic != set(self.bounds):
             raise ValueError(f"dimensions {dynamic} do not match the bounds {self.bounds}")
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The names of the outputs, in order."""
+        return tuple(each.name for each in self.outputs)
 
     @property
     def is_static(self) -> bool:

@@ -9,10 +9,10 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hubopt.bundle import LOGS
+from hubopt.bundle import FAILED, LOGS
 from hubopt.digest import sha256, size_bytes
 from hubopt.errors import HuboptError
-from hubopt.examine import Baseline, Kit, examine
+from hubopt.examine import Baseline, examine
 from hubopt.exporter import (
     PROGRAM,
     Artifact,
@@ -23,6 +23,7 @@ from hubopt.exporter import (
     Program,
     Source,
 )
+from hubopt.kit import Kit
 from hubopt.results import TargetResult
 from hubopt.session import convert
 from hubopt.worker import Worker
@@ -47,19 +48,19 @@ class Line:
         folder: The bundle in the making.
         program: The traced layer.
         options: What the exporters may be asked.
-        kit: The samples and the reference.
+        kit: Gives the samples and the reference, once what is known of them is known.
         baseline: What artifacts are timed against; None for no timing.
         progress: Told what begins.
-        noise: Measures how far the layer itself moves; None if it cannot be loaded again.
+        keep_failed: Whether to keep an artifact that does not agree with the layer.
     """
 
     folder: Path
     program: Program
     options: Options
-    kit: Kit
+    kit: Callable[[], Kit]
     baseline: Baseline | None
     progress: Progress
-    noise: Callable[[], Mapping[str, float]] | None = None
+    keep_failed: bool = False
 
 
 def run_targets(
@@ -144,13 +145,9 @@ def _run_target(
     except HuboptError as error:
         shutil.rmtree(home, ignore_errors=True)
         return TargetResult(name, "failed", "export", f"{error.found}; {error.way_out}"), None
+    kit = line.kit()
     with line.progress(f"{name}: verify" + (" and time" if line.baseline else "")):
-        verdict = examine(artifact, line.kit, log, line.baseline)
-    if verdict.stage == "parity" and line.noise is not None:
-        with line.progress(f"{name}: see whether the layer itself is that steady"):
-            noise = line.noise()
-            if any(noise.values()):
-                verdict = examine(artifact, replace(line.kit, noise=noise), log, line.baseline)
+        verdict = examine(artifact, kit, log, line.baseline)
     result = TargetResult(
         name,
         verdict.status,
@@ -158,8 +155,15 @@ def _run_target(
         tolerance=artifact.tolerance,
         details=artifact.details,
     ).judged(verdict)
-    if result.status == "failed":
+    failed = result.status == "failed"
+    if failed and not (line.keep_failed and result.stage == "parity"):
         shutil.rmtree(home, ignore_errors=True)
         return result, None
+    if failed:
+        (line.folder / FAILED).mkdir(exist_ok=True)
+        kept = line.folder / FAILED / name
+        path = kept / path.relative_to(home)
+        home.rename(kept)
     place = path.relative_to(line.folder).as_posix()
-    return replace(result, path=place, sha256=sha256(path), size_bytes=size_bytes(path)), artifact
+    stored = replace(result, path=place, sha256=sha256(path), size_bytes=size_bytes(path))
+    return stored, None if failed else artifact

@@ -1,6 +1,13 @@
-"""For the tests of your own exporter: a tiny model and the checks that every exporter passes.
+"""For your own tests: that an artifact computes what a layer does, that an exporter conforms.
 
 In a test of yours::
+
+    from hubopt.testing import assert_parity
+
+    def test_my_model():
+        assert_parity("model.onnx", "path/to/saved_model")
+
+and for an exporter of your own::
 
     from hubopt.testing import assert_conforms
 
@@ -11,17 +18,23 @@ In a test of yours::
 from __future__ import annotations
 
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hubopt import registry
+from hubopt.comparison import AnyArtifact, verify
 from hubopt.contract import artifact_problems, exporter_problems
 from hubopt.errors import NotRunnableHereError
-from hubopt.exporter import PROGRAM, Artifact, Exporter, Options, Program, Source
-from hubopt.parity import TOLERANCES, Parity, judge
-from hubopt.samples import draw
+from hubopt.exporter import PROGRAM, Artifact, Exporter, Options, Program, Source, ToleranceClass
+from hubopt.handles import Access, LayerOptions
+from hubopt.hints import Hints
+from hubopt.parity import TOLERANCES, Overrides, Parity, judge
+from hubopt.pipeline import Model
+from hubopt.samples import SEED, draw
+from hubopt.user_data import Data
 
 _FEATURES = 8
 
@@ -64,7 +77,6 @@ def write_tiny_model(folder: Path, seed: int = 0) -> Path:
 
 def trace_tiny_model(folder: Path, batch: int = 2) -> tuple[Any, Program]:
     """Write the tiny model below ``folder`` and return its layer and program."""
-    from hubopt.hints import Hints
     from hubopt.layer import KerasLayer
     from hubopt.shapes import resolve
     from hubopt.tracing import trace
@@ -101,12 +113,74 @@ def assert_conforms(exporter: Exporter, folder: Path) -> Parity | None:
 
     from hubopt.eager import LayerRunner
 
-    samples = draw(program.spec.inputs)
+    samples = [each.tensors for each in draw(program.spec.inputs)]
     reference = [LayerRunner(layer, program.spec).run(sample) for sample in samples]
     # All calls before the first comparison: an output must not be overwritten by a later call.
     actual = [runner.run(dict(reversed(sample.items()))) for sample in samples]
     parity = judge(program.spec, actual, reference, TOLERANCES[artifact.tolerance])
     assert parity.passed, "the artifact is not the layer: " + "; ".join(parity.problems)
+    return parity
+
+
+def assert_parity(
+    artifact: AnyArtifact,
+    layer: Model,
+    *,
+    target: str | None = None,
+    names: Mapping[str, str] | None = None,
+    hints: Hints | None = None,
+    layer_options: LayerOptions | None = None,
+    access: Access | None = None,
+    data: Data | None = None,
+    samples: int | None = None,
+    seed: int = SEED,
+    noise: bool = True,
+    tolerance: ToleranceClass | None = None,
+    overrides: Overrides | None = None,
+    allow_vacuous: bool = False,
+) -> Parity:
+    """Check that ``artifact`` computes what ``layer`` does; see `hubopt.verify`.
+
+    Args:
+        artifact: A file or folder, an `Artifact`, or what is called as the layer is.
+        layer: A handle, a layer or a callable.
+        target: Which runtime a file is for; by default its suffix tells.
+        names: The artifact's name for each tensor that the layer names otherwise.
+        hints: Shapes and dtypes that the layer leaves open.
+        layer_options: Signature, output and tags, for a handle.
+        access: How a handle may be reached.
+        data: Inputs of your own; drawn by default.
+        samples: How many.
+        seed: The seed of those that are drawn.
+        noise: Whether to measure how far the layer itself moves.
+        tolerance: The class that the artifact is held to.
+        overrides: Tolerances of single outputs, or other bounds.
+        allow_vacuous: Whether outputs may be the same for every input.
+
+    Returns:
+        The metrics.
+
+    Raises:
+        AssertionError: It does not, or nothing is proved; the text is the table of metrics.
+    """
+    parity = verify(
+        artifact,
+        layer,
+        target=target,
+        names=names,
+        hints=hints,
+        layer_options=layer_options,
+        access=access,
+        data=data,
+        samples=samples,
+        seed=seed,
+        noise=noise,
+        tolerance=tolerance,
+        overrides=overrides,
+    )
+    good = ("verified", "vacuous") if allow_vacuous else ("verified",)
+    if parity.status not in good:
+        raise AssertionError(f"the artifact is not proved to be the layer\n{parity!r}")
     return parity
 
 

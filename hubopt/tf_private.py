@@ -37,14 +37,42 @@ def xla_kernel_constraints(op: str) -> tuple[dict[str, tuple[int, ...]], ...]:
     a kernel can abort the process. The kernels register on first use of XLA, so a trivial
     function is compiled first.
     """
+    return _kernel_constraints(op, _start_xla())
+
+
+@cache
+def cpu_kernel_constraints(op: str) -> tuple[dict[str, tuple[int, ...]], ...]:
+    """Return the same for the kernels of ``op`` on the CPU, those for any device included."""
+    return _kernel_constraints(op, "CPU", "DEFAULT")
+
+
+def _kernel_constraints(op: str, *devices: str) -> tuple[dict[str, tuple[int, ...]], ...]:
     from tensorflow.python.framework import kernels
 
-    device = _start_xla()
     return tuple(
         {limit.name: tuple(limit.allowed_values.list.type) for limit in kernel.constraint}
         for kernel in kernels.get_registered_kernels_for_op(op).kernel
-        if kernel.device_type == device
+        if kernel.device_type in devices
     )
+
+
+@cache
+def op_definition(op: str) -> Any:
+    """Return the ``OpDef`` of ``op``: its arguments and attributes; None if it is unknown."""
+    from tensorflow.python.framework import op_def_registry
+
+    return op_def_registry.get(op)
+
+
+def onednn_is_on() -> bool:
+    """Whether this process computes with oneDNN's kernels on the CPU.
+
+    It depends on the build, the processor and ``TF_ENABLE_ONEDNN_OPTS``.
+    """
+    import tensorflow  # noqa: F401  # the module below needs its libraries loaded
+    from tensorflow.python.util import _pywrap_util_port
+
+    return bool(_pywrap_util_port.IsMklEnabled())
 
 
 @cache

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from hubopt.causes import explain, first_line
+from hubopt.domains import read_domains
 from hubopt.errors import TraceError
 from hubopt.exporter import OpUse, Program, XlaMode
 from hubopt.freezing import freeze, reference_nodes
 from hubopt.operations import uncompilable, uses
 from hubopt.outputs import call_as_is
+from hubopt.reach import unreached, weights
 from hubopt.serving import SIGNATURE, argument_specs, make_root
 from hubopt.spec import ModelSpec
 from hubopt.structure import pack, unpack
@@ -57,13 +59,20 @@ def _trace(layer: Any, spec: ModelSpec, folder: Path, xla: XlaMode) -> Program:
     compilable = all(use.xla for use in ops)
     if xla == "require" and not compilable:
         raise uncompilable(ops)
+    input_tensors = tuple(tensor.name for tensor in frozen.inputs[: len(spec.inputs)])
+    names = [each.name for each in spec.inputs]
+    output_tensors = tuple(tensor.name for tensor in frozen.outputs)
+    outputs = dict(zip(spec.output_names, output_tensors, strict=True))
     program = Program(
         folder=folder,
         spec=spec,
-        input_tensors=tuple(tensor.name for tensor in frozen.inputs[: len(spec.inputs)]),
-        output_tensors=tuple(tensor.name for tensor in frozen.outputs),
+        input_tensors=input_tensors,
+        output_tensors=output_tensors,
         ops=ops,
         compiled=compilable and xla != "off",
+        domains=read_domains(frozen.graph, dict(zip(names, input_tensors, strict=True))),
+        constant=unreached(graph_def, outputs, [name.split(":")[0] for name in input_tensors]),
+        weightless=unreached(graph_def, outputs, weights(graph_def)),
     )
     references = reference_nodes(concrete.graph.as_graph_def())
     if references and any(use.resource for use in ops):

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTRACT = {"hubopt.exporter", "hubopt.spec", "hubopt.structure", "hubopt.errors", "hubopt.serving"}
-EXPORTERS = sorted((ROOT / "exporters" / "hubopt_exporters").glob("*.py"))
+EXPORTERS = sorted((ROOT / "exporters" / "hubopt_exporters").rglob("*.py"))
 
 
 def imported(source: str) -> set[str]:

@@ -100,7 +100,7 @@ class Bench:
             session = self._worker.create(open_layer_session, str(model), LayerOptions(), Access())
             spec: ModelSpec = session.resolve(Hints(batch=2))
             inputs, outputs = self._folder / "inputs", self._folder / "outputs"
-            write_samples(inputs, draw(spec.inputs)[:1])
+            write_samples(inputs, [draw(spec.inputs)[0].tensors])
             session.answer(spec, inputs, outputs)
             return read_samples(outputs, spec.outputs)[0]
         except WorkerCrashError:

@@ -29,7 +29,7 @@ def heavy_imports(code: str) -> list[str]:
 @pytest.mark.parametrize(
     "code",
     [
-        "import hubopt; hubopt.export, hubopt.verify, hubopt.Hints",
+        "import hubopt; hubopt.export, hubopt.verify, hubopt.diagnose, hubopt.Hints",
         "import hubopt.testing",
         "import hubopt.cli; sys.argv = ['hubopt', '--help']; hubopt.cli.main()",
         "import hubopt.cli; sys.argv = ['hubopt', 'export', '--help']; hubopt.cli.main()",
@@ -58,9 +58,10 @@ def test_the_public_names_are_these() -> None:
 
     assert sorted(hubopt.__all__) == sorted(
         [
-            "Access", "Bounds", "Bundle", "Dim", "Hints", "HuboptError", "KerasLayer",
-            "LayerOptions", "ModelSpec", "Options", "Program", "TargetResult", "TensorSpec",
-            "__version__", "bench", "export", "inspect", "load", "resolve", "trace", "verify",
+            "Access", "Bounds", "Bundle", "Diagnosis", "Dim", "Hints", "HuboptError", "KerasLayer",
+            "LayerOptions", "ModelSpec", "Options", "Overrides", "Parity", "Program",
+            "TargetResult", "TensorSpec", "__version__", "bench", "diagnose", "export", "inspect",
+            "load", "rejudge", "resolve", "trace", "verify", "verify_bundle",
         ]
     )  # fmt: skip
     assert all(hasattr(hubopt, name) for name in hubopt.__all__)

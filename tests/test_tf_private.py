@@ -1,7 +1,12 @@
 """Each test here fails when an upgrade moves something private; the message says what to do."""
 
+import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
 import tensorflow as tf
 import tensorflow_hub as hub
 
@@ -135,3 +140,35 @@ def test_a_fingerprint_can_be_computed_again(tiny: Path) -> None:
     assert again.saved_model_checksum == stored.saved_model_checksum, ADVICE + "fingerprinting"
     assert again.checkpoint_hash == stored.checkpoint_hash, ADVICE + "fingerprinting"
     assert again.version.producer == stored.version.producer, ADVICE + "fingerprinting"
+
+
+def test_cpu_kernels_are_known_by_dtype() -> None:
+    double = tf.float64.as_datatype_enum
+    dtypes = [each["T"] for each in tf_private.cpu_kernel_constraints("Conv2D")]
+    assert (double,) in dtypes, ADVICE + "cpu_kernel_constraints"
+    dtypes = [each["T"] for each in tf_private.cpu_kernel_constraints("LRN")]
+    assert dtypes, ADVICE + "cpu_kernel_constraints"
+    assert (double,) not in dtypes, ADVICE + "LRN has a float64 kernel: name another operation"
+    # Registered for any device, and the CPU falls back on it.
+    dtypes = [each["T"] for each in tf_private.cpu_kernel_constraints("NextIteration")]
+    assert (double,) in dtypes, ADVICE + "the device DEFAULT"
+
+
+def test_the_definition_of_an_operation_names_its_arguments() -> None:
+    definition = tf_private.op_definition("FusedBatchNormV3")
+    names = ["x", "scale", "offset", "mean", "variance"]
+    assert [each.name for each in definition.input_arg] == names, ADVICE + "op_definition"
+    assert tf_private.op_definition("NoSuchOperation") is None, ADVICE + "op_definition"
+
+
+@pytest.mark.parametrize("switch", ["0", "1"])
+def test_whether_onednn_is_on_is_known(switch: str) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", "from hubopt import tf_private as t; print(t.onednn_is_on())"],
+        env={**os.environ, "TF_ENABLE_ONEDNN_OPTS": switch},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    on = switch == "1" and platform.machine() in ("x86_64", "AMD64")
+    assert ran.stdout.strip() == str(on), ADVICE + "IsMklEnabled"

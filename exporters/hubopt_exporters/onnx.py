@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hubopt.errors import ExportError
 from hubopt.exporter import (
@@ -20,6 +20,9 @@ from hubopt.exporter import (
     require_program,
 )
 from hubopt.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from hubopt_exporters.probes.onnx import OnnxProbe
 
 _CONVERTER = (
     Requirement(("tf2onnx",), "pip install tf2onnx"),
@@ -94,6 +97,12 @@ class OnnxExporter:
     def machine_problem(self) -> str | None:
         """Return None: any machine can run it."""
         return None
+
+    def probe(self, artifact: Artifact) -> OnnxProbe:
+        """Open the artifact's intermediate tensors, for `hubopt diagnose`."""
+        from hubopt_exporters.probes.onnx import OnnxProbe
+
+        return OnnxProbe(artifact)
 
     def runner(self, artifact: Artifact) -> OnnxRunner:
         """Load the model."""

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hubopt.errors import ExportError
 from hubopt.exporter import (
@@ -22,6 +22,9 @@ from hubopt.exporter import (
     not_runnable,
     require_program,
 )
+
+if TYPE_CHECKING:
+    from hubopt_exporters.probes.tflite import TFLiteProbe
 
 _TENSORFLOW = Requirement(("tensorflow",), "pip install tensorflow")
 _LITERT = Requirement(("ai_edge_litert",), "pip install ai-edge-litert")
@@ -74,6 +77,12 @@ class TFLiteExporter:
     def machine_problem(self) -> str | None:
         """Return None: any machine can run it."""
         return None
+
+    def probe(self, artifact: Artifact) -> TFLiteProbe:
+        """Open the artifact's intermediate tensors, for `hubopt diagnose`."""
+        from hubopt_exporters.probes.tflite import TFLiteProbe
+
+        return TFLiteProbe(artifact)
 
     def runner(self, artifact: Artifact) -> TFLiteRunner:
         """Load the flatbuffer."""

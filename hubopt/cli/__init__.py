@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from hubopt.cli import bench, export, inspect, targets, verify
+from hubopt.cli import bench, diagnose, export, inspect, targets, tolerances, verify
 from hubopt.version import __version__
 
 app = typer.Typer(
@@ -20,7 +20,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     epilog=(
         "Exit codes: 0 everything asked for is verified; 1 a defect of hubopt; 2 bad usage or "
-        "bad input; 3 an artifact is unverified; 4 parity failed; 5 an export failed."
+        "bad input; 3 an artifact is unverified; 4 parity failed; 5 an export failed; "
+        "6 parity proves nothing for an output."
     ),
     help="TensorFlow Hub handles to SavedModel, TFLite, ONNX and TensorRT, each proved equal "
     "to the eager layer and timed against it.",
@@ -29,7 +30,9 @@ app.command()(export.export)
 app.command()(inspect.inspect)
 app.command()(verify.verify)
 app.command()(bench.bench)
+app.command()(diagnose.diagnose)
 app.command()(targets.targets)
+app.command()(tolerances.tolerances)
 
 
 def _print_version(wanted: bool) -> None:

@@ -6,7 +6,16 @@ from typing import Annotated
 
 import typer
 
-from hubopt.cli.common import AllowUnverified, Json, out, progress, split_names, tells_errors
+from hubopt.cli.common import (
+    AllowUnverified,
+    AllowVacuous,
+    Json,
+    accepted,
+    out,
+    progress,
+    split_names,
+    tells_errors,
+)
 from hubopt.cli.verify import Bundle, Targets
 from hubopt.latency.protocol import ROUNDS
 from hubopt.recheck import bench as run_bench
@@ -21,12 +30,14 @@ def bench(
     target: Targets = None,
     rounds: Annotated[int, typer.Option(help="Rounds of timing.")] = ROUNDS,
     allow_unverified: AllowUnverified = False,
+    allow_vacuous: AllowVacuous = False,
     json: Json = False,
 ) -> None:
     """Time a bundle's artifacts here, in turn with the eager layer; what is timed is verified."""
     results = run_bench(bundle, split_names(target), rounds, progress)
+    good = accepted(allow_unverified, allow_vacuous)
     if json:
-        print(results_document(results, str(bundle), allow_unverified))
+        print(results_document(results, str(bundle), good))
     else:
         out.print(results_table(results))
-    raise typer.Exit(exit_code(results, allow_unverified))
+    raise typer.Exit(exit_code(results, good))

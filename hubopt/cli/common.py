@@ -16,6 +16,7 @@ from rich.console import Console
 
 from hubopt.errors import EXIT_INTERNAL, HuboptError
 from hubopt.report.document import error_document
+from hubopt.results import Status
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -45,7 +46,36 @@ HandleArgument = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 AllowUnverified = Annotated[
-    bool, typer.Option("--allow-unverified", help="Exit 0 for artifacts nothing here can run.")
+    bool, typer.Option("--allow-unverified", help="Exit 0 for artifacts nothing here can judge.")
+]
+AllowVacuous = Annotated[
+    bool, typer.Option("--allow-vacuous", help="Exit 0 for outputs on which parity proves nothing.")
+]
+Tolerance = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="[OUTPUT=]CLASS", help="Hold to this class of `hubopt tolerances`; repeatable."
+    ),
+]
+Rtol = Annotated[
+    list[str] | None, typer.Option(metavar="[OUTPUT=]X", help="Of each element; or `off`.")
+]
+Atol = Annotated[
+    list[str] | None, typer.Option(metavar="[OUTPUT=]X", help="Of the output's rms; or `off`.")
+]
+Sqnr = Annotated[
+    list[str] | None, typer.Option(metavar="[OUTPUT=]DB", help="Least signal to noise; or `off`.")
+]
+Cosine = Annotated[
+    list[str] | None, typer.Option(metavar="[OUTPUT=]X", help="Least cosine; or `off`.")
+]
+Top1 = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--top1",
+        metavar="[OUTPUT=]SHARE",
+        help="Least share of rows with the same class; or `off`.",
+    ),
 ]
 Signature = Annotated[str | None, typer.Option(help="Call this signature, not the model itself.")]
 OutputKey = Annotated[str | None, typer.Option(help="Keep this output of the signature only.")]
@@ -78,6 +108,12 @@ Dim = Annotated[
     ),
 ]
 Batch = Annotated[int | None, typer.Option(help="The batch dimension where it is open; else 1.")]
+
+
+def accepted(allow_unverified: bool, allow_vacuous: bool) -> tuple[Status, ...]:
+    """Return the statuses that count as success."""
+    given: dict[Status, bool] = {"unverified": allow_unverified, "vacuous": allow_vacuous}
+    return tuple(status for status, allowed in given.items() if allowed)
 
 
 def split_names(values: list[str] | None) -> list[str]:

@@ -11,7 +11,10 @@ from rich.text import Text
 from hubopt.cli.common import (
     AllowOp,
     AllowUnverified,
+    AllowVacuous,
+    Atol,
     Batch,
+    Cosine,
     Dim,
     Dtype,
     HandleArgument,
@@ -21,8 +24,13 @@ from hubopt.cli.common import (
     OutputKey,
     OutputShape,
     Pin,
+    Rtol,
     Signature,
+    Sqnr,
     Tag,
+    Tolerance,
+    Top1,
+    accepted,
     out,
     progress,
     split_names,
@@ -33,11 +41,12 @@ from hubopt.exporter import Options, XlaMode
 from hubopt.handles import Access, LayerOptions
 from hubopt.hints import Hints
 from hubopt.latency.protocol import ROUNDS
+from hubopt.parity import Overrides
 from hubopt.pipeline import export as run_export
 from hubopt.report.document import results_document
 from hubopt.report.terminal import results_table, spec_table
 from hubopt.results import exit_code
-from hubopt.samples import SAMPLE_COUNT, SEED
+from hubopt.samples import SEED
 
 _DEFAULTS = Options()
 
@@ -76,10 +85,31 @@ def export(
         bool, typer.Option("--select-tf-ops", help="tflite: allow TensorFlow's own kernels.")
     ] = _DEFAULTS.select_tf_ops,
     opset: Annotated[int, typer.Option(help="onnx: the operator set.")] = _DEFAULTS.opset,
-    samples: Annotated[int, typer.Option(help="Samples to judge parity on.")] = SAMPLE_COUNT,
-    seed: Annotated[int, typer.Option(help="The samples' seed.")] = SEED,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA", help="Your own inputs: .npz, .npy, a folder of those, module:object."
+        ),
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(help="How many samples; else 8 drawn, or up to 64 of --data.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The drawn samples' seed.")] = SEED,
+    noise: Annotated[
+        bool, typer.Option(help="Measure how far the layer itself moves, for fair verdicts.")
+    ] = True,
+    tolerance: Tolerance = None,
+    rtol: Rtol = None,
+    atol: Atol = None,
+    sqnr: Sqnr = None,
+    cosine: Cosine = None,
+    top1: Top1 = None,
+    keep_failed: Annotated[
+        bool, typer.Option("--keep-failed", help="Keep what disagrees, for `hubopt diagnose`.")
+    ] = False,
     rounds: Annotated[int, typer.Option(help="Rounds of timing; 0 for none.")] = ROUNDS,
     allow_unverified: AllowUnverified = False,
+    allow_vacuous: AllowVacuous = False,
     json: Json = False,
 ) -> None:
     """Export a model, prove each artifact against the eager layer, time it, say what was done."""
@@ -91,15 +121,22 @@ def export(
         layer_options=LayerOptions(signature, output_key, tuple(tag or ())),
         access=Access(pin, offline, tuple(allow_op or ())),
         options=Options(xla, freeze, select_tf_ops, opset),
+        data=data,
         samples=samples,
         seed=seed,
+        noise=noise,
+        overrides=Overrides.parse(
+            tolerance or (), rtol or (), atol or (), sqnr or (), cosine or (), top1 or ()
+        ),
         rounds=rounds,
+        keep_failed=keep_failed,
         progress=progress,
     )
+    good = accepted(allow_unverified, allow_vacuous)
     if json:
-        print(results_document(bundle.results, str(bundle.path), allow_unverified))
+        print(results_document(bundle.results, str(bundle.path), good))
     else:
         talk.print(spec_table(bundle.manifest.spec))
         out.print(results_table(bundle.results))
         out.print(Text(f"bundle: {bundle.path}"), soft_wrap=True)
-    raise typer.Exit(exit_code(bundle.results, allow_unverified))
+    raise typer.Exit(exit_code(bundle.results, good))

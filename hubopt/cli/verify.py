@@ -7,8 +7,25 @@ from typing import Annotated
 
 import typer
 
-from hubopt.cli.common import AllowUnverified, Json, out, progress, split_names, tells_errors
-from hubopt.recheck import verify as run_verify
+from hubopt.cli.common import (
+    AllowUnverified,
+    AllowVacuous,
+    Atol,
+    Cosine,
+    Json,
+    Rtol,
+    Sqnr,
+    Tolerance,
+    Top1,
+    accepted,
+    out,
+    progress,
+    split_names,
+    tells_errors,
+)
+from hubopt.parity import Overrides
+from hubopt.recheck import rejudge as run_rejudge
+from hubopt.recheck import verify_bundle
 from hubopt.report.document import results_document
 from hubopt.report.terminal import results_table
 from hubopt.results import exit_code
@@ -26,13 +43,36 @@ Targets = Annotated[
 def verify(
     bundle: Bundle,
     target: Targets = None,
+    rejudge: Annotated[
+        bool, typer.Option("--rejudge", help="Judge what was measured at the export; run nothing.")
+    ] = False,
+    tolerance: Tolerance = None,
+    rtol: Rtol = None,
+    atol: Atol = None,
+    sqnr: Sqnr = None,
+    cosine: Cosine = None,
+    top1: Top1 = None,
     allow_unverified: AllowUnverified = False,
+    allow_vacuous: AllowVacuous = False,
     json: Json = False,
 ) -> None:
-    """Run a bundle's artifacts here and judge them against the layer's stored outputs."""
-    results = run_verify(bundle, split_names(target), progress)
+    """Run a bundle's artifacts here and judge them against the layer's stored outputs.
+
+    Tolerances given here replace those of the export.
+    """
+    given = Overrides.parse(
+        tolerance or (), rtol or (), atol or (), sqnr or (), cosine or (), top1 or ()
+    )
+    overrides = given if given.entries else None
+    targets = split_names(target)
+    results = (
+        run_rejudge(bundle, targets, overrides)
+        if rejudge
+        else verify_bundle(bundle, targets, overrides, progress)
+    )
+    good = accepted(allow_unverified, allow_vacuous)
     if json:
-        print(results_document(results, str(bundle), allow_unverified))
+        print(results_document(results, str(bundle), good))
     else:
         out.print(results_table(results))
-    raise typer.Exit(exit_code(results, allow_unverified))
+    raise typer.Exit(exit_code(results, good))

@@ -1,6 +1,18 @@
 """Whether an artifact computes the layer's function."""
 
-from hubopt.parity.tolerance import TOLERANCES, Tolerance
-from hubopt.parity.verify import OutputParity, Parity, judge
+from hubopt.parity.overrides import Overrides
+from hubopt.parity.reference import ReferenceFacts
+from hubopt.parity.tolerance import TABLE, TOLERANCES, Tolerance
+from hubopt.parity.verify import OutputParity, Parity, judge, judge_outputs
 
-__all__ = ["TOLERANCES", "OutputParity", "Parity", "Tolerance", "judge"]
+__all__ = [
+    "TABLE",
+    "TOLERANCES",
+    "OutputParity",
+    "Overrides",
+    "Parity",
+    "ReferenceFacts",
+    "Tolerance",
+    "judge",
+    "judge_outputs",
+]

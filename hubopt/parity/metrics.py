@@ -1,14 +1,25 @@
-"""Differences between one output of an artifact and the reference."""
+"""Differences between one output of an artifact and the reference, whatever the tolerance.
+
+What is kept of two arrays is enough to judge them under any `Tolerance` later, without the
+arrays: see `Difference.front`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hubopt.parity.tolerance import Tolerance
+from hubopt.parity.class_like import top_agreement
+from hubopt.parity.tolerance import TOLERANCES, Tolerance
+
+_NEARLY_ALL = 0.999
+Point = tuple[float, float, int]
+"""The size of a reference element, the difference there, and the element's flat index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,71 +27,219 @@ class Difference:
     """One output on one sample against the reference.
 
     Attributes:
-        elements: How many elements were compared.
-        mismatches: How many are outside the tolerance.
+        shape: The output's shape.
+        exact: Whether the dtype must be equal: integers, booleans, strings.
+        unequal: How many elements are not equal.
         max_abs: The largest absolute difference.
+        p999_abs: That of which 99.9 % of the elements stay below.
         max_rel: The largest difference relative to the reference's element, zeros left out.
+        p999_rel: That of which 99.9 % of the elements stay below.
+        max_ulps: The largest difference in units in the last place of the reference's dtype;
+            None where there are none.
         rms: The root mean square of the reference.
-        worst: The largest difference over what the tolerance allows there; passes up to 1.
-        worst_index: The element where that is.
+        rms_error: The root mean square of the difference.
+        cosine: Of the angle between the two, 1 where both are zero.
+        rows: How many rows of classes the output has; 0 if it is not class-like.
+        top1: In how many of them the best class is the same.
+        topk: In how many the best classes are the same set, see `hubopt.parity.class_like`.
+        outside: By tolerance class with a bound for elements: how many are outside of it.
+        front: The elements that decide under any ``rtol`` and ``atol``: the upper convex hull of
+            the points (size, difference), up to the largest difference.
         problem: What is wrong besides differences, such as a NaN; None if nothing.
     """
 
-    elements: int
-    mismatches: int
+    shape: tuple[int, ...]
+    exact: bool
+    unequal: int
     max_abs: float
-    max_rel: float
-    rms: float
-    worst: float
-    worst_index: tuple[int, ...]
+    p999_abs: float = 0.0
+    max_rel: float = 0.0
+    p999_rel: float = 0.0
+    max_ulps: float | None = None
+    rms: float = 0.0
+    rms_error: float = 0.0
+    cosine: float = 1.0
+    rows: int = 0
+    top1: int = 0
+    topk: int = 0
+    outside: Mapping[str, int] = field(default_factory=dict)
+    front: tuple[Point, ...] = ()
     problem: str | None = None
 
+    @property
+    def elements(self) -> int:
+        """How many elements were compared."""
+        return math.prod(self.shape)
 
-def compare(
-    actual: NDArray[Any], reference: NDArray[Any], tolerance: Tolerance, noise: float = 0.0
-) -> Difference:
-    """Compare arrays of one shape and dtype; ``noise`` is added to what is allowed.
+    @property
+    def sqnr_db(self) -> float:
+        """The reference's power over the error's, in decibels; infinite without error."""
+        if self.rms_error == 0:
+            return math.inf
+        return 20 * math.log10(self.rms / self.rms_error) if self.rms else -math.inf
+
+    def worst(
+        self, tolerance: Tolerance, noise: float = 0.0, least_rms: float = 0.0
+    ) -> tuple[float, tuple[int, ...]]:
+        """Return the largest share of the elements' bound that is used, and where.
+
+        Up to 1 passes. The share is a quotient of two linear functions of size and difference,
+        which is largest at a corner of their convex hull.
+
+        Args:
+            tolerance: Its ``rtol`` and ``atol``; a missing one counts as 0 beside the other.
+            noise: An absolute difference that is allowed besides.
+            least_rms: What the reference's root mean square counts as if it is less.
+        """
+        if tolerance.rtol is None and tolerance.atol is None:
+            return 0.0, ()
+        floor = (tolerance.atol or 0.0) * max(self.rms, least_rms) + noise
+        best, at = 0.0, -1
+        for size, gap, index in self.front:
+            allowed = floor + (tolerance.rtol or 0.0) * size
+            share = 0.0 if gap == 0 else gap / allowed if allowed > 0 else math.inf
+            if share > best:
+                best, at = share, index
+        return best, self.place(at) if at >= 0 else ()
+
+    def mismatches(self, tolerance: Tolerance) -> int | None:
+        """Return how many elements are outside; None for bounds that are not the table's."""
+        if self.exact:
+            return self.unequal
+        for name, count in self.outside.items():
+            entry = TOLERANCES[name]  # type: ignore[index]
+            if (entry.rtol, entry.atol) == (tolerance.rtol, tolerance.atol):
+                return count
+        return None
+
+    def place(self, index: int) -> tuple[int, ...]:
+        """Return the element at a flat index."""
+        return tuple(int(axis) for axis in np.unravel_index(index, self.shape))
+
+
+def compare(actual: NDArray[Any], reference: NDArray[Any], name: str = "") -> Difference:
+    """Measure how far ``actual`` is from ``reference``; both of one shape.
 
     NaN and infinity are looked at first: a NaN never passes, on either side; infinities must
-    stand at the same elements with the same sign. Integers, booleans and strings must be
-    equal.
+    stand at the same elements with the same sign.
+
+    Args:
+        actual: The artifact's output.
+        reference: The layer's; it may be wider (float64 for a float32 output).
+        name: The output's name, which may tell that it is class-like.
     """
     if reference.dtype.kind in "fcV":  # ml_dtypes' bfloat16 has kind V
-        return _compare_numbers(_widen(actual), _widen(reference), tolerance, noise)
+        with np.errstate(over="ignore"):  # a quotient of the smallest numbers is infinite
+            return _compare_numbers(actual, reference, name)
     different = np.asarray(actual != reference)
     count = int(different.sum())
     return Difference(
-        elements=reference.size,
-        mismatches=count,
+        shape=reference.shape,
+        exact=True,
+        unequal=count,
         max_abs=_largest_step(actual, reference),
-        max_rel=0.0,
-        rms=0.0,
-        worst=float("inf") if count else 0.0,
-        worst_index=_first(different) if count else (),
+        front=((0.0, math.inf, int(np.argmax(different))),) if count else (),
     )
 
 
-def _compare_numbers(actual: Any, reference: Any, tolerance: Tolerance, noise: float) -> Difference:
-    problem = _special_values(actual, reference)
-    finite = np.isfinite(reference) & np.isfinite(actual)
-    rms = float(np.sqrt(np.mean(np.abs(reference[finite]) ** 2))) if finite.any() else 0.0
-    gap = np.zeros(reference.shape)
-    np.abs(np.subtract(actual, reference, where=finite, out=np.zeros_like(reference)), out=gap)
-    size = np.where(finite, np.abs(reference), 0.0)
-    allowed = tolerance.atol * rms + tolerance.rtol * size + noise
-    share = np.divide(gap, allowed, where=allowed > 0, out=np.where(gap > 0, np.inf, 0.0))
-    worst_at = np.unravel_index(np.argmax(share), share.shape) if share.size else ()
+def _compare_numbers(narrow: NDArray[Any], reference: NDArray[Any], name: str) -> Difference:
+    actual, wide = _widen(narrow), _widen(reference)
+    finite = np.isfinite(wide) & np.isfinite(actual)
+    gap = np.zeros(wide.shape)
+    np.abs(np.subtract(actual, wide, where=finite, out=np.zeros_like(wide)), out=gap)
+    size = np.where(finite, np.abs(wide), 0.0)
     relative = np.divide(gap, size, where=size > 0, out=np.zeros_like(gap))
+    count = int(finite.sum())
+    rows = top_agreement(actual, wide, name)
+    rms = _rms(size, count)
     return Difference(
-        elements=reference.size,
-        mismatches=int((share > 1).sum()) + int((~_same_specials(actual, reference)).sum()),
+        shape=wide.shape,
+        exact=False,
+        unequal=int((gap > 0).sum()) + int((~_same_specials(actual, wide)).sum()),
         max_abs=float(gap.max(initial=0.0)),
+        p999_abs=_nearly_all(gap),
         max_rel=float(relative.max(initial=0.0)),
+        p999_rel=_nearly_all(relative),
+        max_ulps=_ulps(gap, wide, narrow.dtype),
         rms=rms,
-        worst=float(share.max(initial=0.0)),
-        worst_index=tuple(int(axis) for axis in worst_at),
-        problem=problem,
+        rms_error=_rms(gap, count),
+        cosine=_cosine(np.where(finite, actual, 0), np.where(finite, wide, 0)),
+        rows=rows.rows,
+        top1=rows.top1,
+        topk=rows.topk,
+        outside=_outside(size, gap, rms),
+        front=_front(size.ravel(), gap.ravel()),
+        problem=_special_values(actual, wide),
     )
+
+
+def _outside(size: Any, gap: Any, rms: float) -> dict[str, int]:
+    return {
+        name: int((gap > each.atol * rms + each.rtol * size).sum())
+        for name, each in TOLERANCES.items()
+        if each.atol is not None and each.rtol is not None
+    }
+
+
+def _front(size: Any, gap: Any) -> tuple[Point, ...]:
+    """Return the corners of the upper convex hull of (size, gap), up to the largest gap.
+
+    Only elements whose gap is larger than that of every smaller element can be corners, so the
+    hull is made of those few.
+    """
+    if not gap.size:
+        return ()
+    order = np.lexsort((-gap, size))
+    highest = np.maximum.accumulate(gap[order])
+    fresh = np.concatenate(([True], highest[1:] > highest[:-1]))
+    corners: list[Point] = []
+    for index in order[fresh]:
+        point = (float(size[index]), float(gap[index]), int(index))
+        while len(corners) > 1 and _is_below(corners[-2], corners[-1], point):
+            corners.pop()
+        corners.append(point)
+    return tuple(corners)
+
+
+def _is_below(left: Point, middle: Point, right: Point) -> bool:
+    return (middle[1] - left[1]) * (right[0] - left[0]) <= (right[1] - left[1]) * (
+        middle[0] - left[0]
+    )
+
+
+def _nearly_all(values: Any) -> float:
+    return float(np.quantile(values, _NEARLY_ALL, method="higher")) if values.size else 0.0
+
+
+def _rms(sizes: Any, count: int) -> float:
+    """Return the root mean square; scaled, so that squares neither overflow nor vanish."""
+    largest = float(sizes.max(initial=0.0))
+    if not count or not largest:
+        return 0.0
+    return largest * math.sqrt(float(np.sum((sizes / largest) ** 2)) / count)
+
+
+def _cosine(actual: Any, reference: Any) -> float:
+    one, other = (array / (np.abs(array).max(initial=0.0) or 1.0) for array in (actual, reference))
+    lengths = float(np.linalg.norm(one) * np.linalg.norm(other))
+    if not lengths:
+        return 1.0 if not one.any() and not other.any() else 0.0
+    return float(np.real(np.vdot(other, one)) / lengths)
+
+
+def _ulps(gap: Any, reference: Any, dtype: np.dtype[Any]) -> float | None:
+    """Return the largest gap in units in the last place of the reference, rounded to ``dtype``."""
+    if dtype.kind == "c" or not gap.size:
+        return None
+    if dtype.kind == "V":
+        import ml_dtypes
+
+        limits: Any = ml_dtypes.finfo(dtype)
+    else:
+        limits = np.finfo(dtype)
+    size = np.where(np.isfinite(reference), np.abs(reference), 1.0)
+    exponent = np.floor(np.log2(np.maximum(size, float(limits.smallest_normal))))
+    return float((gap / np.exp2(exponent - int(limits.nmant))).max())
 
 
 def _special_values(actual: Any, reference: Any) -> str | None:

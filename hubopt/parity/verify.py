@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hubopt.exporter import Tensors
+from hubopt.parity.judging import complaint, complaints_of_all, faintest, largest_share
 from hubopt.parity.metrics import Difference, compare
+from hubopt.parity.moves import FLOAT64, MOST_NOISE, REPEATED, STILL, WAYS, Move, move_at
+from hubopt.parity.reference import ReferenceFacts
 from hubopt.parity.tolerance import Tolerance
+from hubopt.parity.vacuity import vacuous_outputs
 from hubopt.samples import numpy_dtype
 from hubopt.spec import ModelSpec, TensorSpec, format_shape
 
-MOST_NOISE = 1e-2
-"""Of an output's rms: what the layer itself may move and still be a reference."""
+Basis = Literal["layer", "float64", "noise"]
+"""What an output passed against: the eager layer; the layer computed in float64, where the
+eager layer is the noisy side; the eager layer with its own noise allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,58 +31,102 @@ class OutputParity:
 
     Attributes:
         name: The output.
-        differences: One for each sample.
+        differences: From the eager layer, one for each sample.
+        from_float64: From the layer computed in float64, likewise; empty if that is not there.
+        moves: How far the layer itself moves here, by way, for each sample.
+        tolerance: What it is held to.
+        bases: What each sample passed against; None if it did not.
+        problems: What did not pass, one sentence each; none if everything did.
+        unsteady: Whether it is only off by what the layer itself moves, which is too much for
+            the layer to be a reference.
+        vacuous: Why passing proves nothing; None if it does.
     """
 
     name: str
     differences: tuple[Difference, ...]
+    from_float64: tuple[Difference, ...] = ()
+    moves: Mapping[str, tuple[Move, ...]] = field(default_factory=dict)
+    tolerance: Tolerance = field(default_factory=Tolerance)
+    bases: tuple[Basis | None, ...] = ()
+    problems: tuple[str, ...] = ()
+    unsteady: bool = False
+    vacuous: str | None = None
 
     @property
     def max_abs(self) -> float:
         """The largest absolute difference over all samples."""
-        return max((each.max_abs for each in self.differences), default=0.0)
+        return max((each.max_abs for each in self.judged), default=0.0)
 
     @property
     def worst(self) -> float:
-        """The largest share of the tolerance that was used; passes up to 1."""
-        return max((each.worst for each in self.differences), default=0.0)
+        """The largest share of the tolerance that was used; passes up to 1 without noise."""
+        return largest_share(self.judged, self.tolerance)
+
+    @property
+    def sqnr_db(self) -> float:
+        """The smallest signal to noise ratio of a sample; infinite without error."""
+        return min((each.sqnr_db for each in self.judged), default=math.inf)
+
+    @property
+    def judged(self) -> tuple[Difference, ...]:
+        """The differences that decided, one for each sample."""
+        return tuple(
+            self.from_float64[at] if basis == FLOAT64 else self.differences[at]
+            for at, basis in enumerate(self.bases)
+        )
+
+    @property
+    def move_told(self) -> str:
+        """What moves the layer, in words; that it does not repeat itself goes before the rest."""
+        largest = {
+            way: max(each.largest for each in found) for way, found in self.moves.items() if found
+        }
+        way = REPEATED if largest.get(REPEATED) else max(largest, key=lambda each: largest[each])
+        return f"{self.name} by {largest[way]:.1e} {WAYS.get(way, way)}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Parity:
     """The verdict on one artifact.
 
     Attributes:
         passed: Whether every output of every sample is within the tolerance.
         problems: Why not, one sentence each; empty if it passed.
-        outputs: The metrics by output.
-        tolerance: What they were held to.
+        outputs: The metrics and the verdict by output.
         samples: How many samples were compared.
-        noise: How far the layer itself moves, by output: it was added to the tolerance.
+        unsteady: Whether it did not pass only because the layer itself moves by as much.
+        vacuous: Outputs on which passing proves nothing, one sentence each.
+        note: What it took to pass besides the tolerance; None if nothing.
     """
 
     passed: bool
     problems: tuple[str, ...]
     outputs: tuple[OutputParity, ...]
-    tolerance: Tolerance
     samples: int
-    noise: Mapping[str, float] = field(default_factory=dict)
+    unsteady: bool = False
+    vacuous: tuple[str, ...] = ()
+    note: str | None = None
 
     @property
-    def note(self) -> str | None:
-        """What took the layer's own noise to pass; None if nothing did."""
-        if not self.noise:
-            return None
-        moves = ", ".join(f"{name} by {move:.1e}" for name, move in self.noise.items())
-        return f"within the layer's own noise: with oneDNN switched, it moves {moves}"
+    def status(self) -> Literal["verified", "vacuous", "unverified", "failed"]:
+        """What a target with this parity is."""
+        if self.passed:
+            return "vacuous" if self.vacuous else "verified"
+        return "unverified" if self.unsteady else "failed"
+
+    def __repr__(self) -> str:
+        from hubopt.parity.telling import tell_parity
+
+        return tell_parity(self)
 
 
 def judge(
     spec: ModelSpec,
     actual: Sequence[Tensors],
     reference: Sequence[Tensors],
-    tolerance: Tolerance,
-    noise: Mapping[str, float] | None = None,
+    tolerance: Tolerance | Mapping[str, Tolerance],
+    facts: ReferenceFacts | None = None,
+    float64: Sequence[Tensors] | None = None,
 ) -> Parity:
     """Compare what an artifact gave with what the layer gave, sample by sample.
 
@@ -86,49 +136,117 @@ def judge(
         spec: The model's outputs.
         actual: The artifact's outputs for each sample.
         reference: The eager layer's outputs for the same samples.
-        tolerance: The bound for each element.
-        noise: How far the layer itself moves, by output. It is added to the bound, if it is
-            below `MOST_NOISE` of the output's rms: a layer less steady cannot be judged.
+        tolerance: For all outputs, or by output.
+        facts: What is known of the reference.
+        float64: The layer's outputs computed in float64.
     """
     problems: list[str] = []
-    noise = dict(noise or {})
     if not reference or len(actual) != len(reference):
         problems.append(f"{len(actual)} samples were run, {len(reference)} have a reference")
     for at, given in enumerate(actual):
         expected = reference[at] if at < len(reference) else {}
         problems += _form_problems(spec, given, expected, at)
     if problems:
-        return Parity(False, tuple(problems), (), tolerance, len(reference))
+        return Parity(False, tuple(problems), (), len(reference))
+    names = [each.name for each in spec.outputs]
+    moves = (facts or ReferenceFacts()).moves
     outputs = tuple(
         OutputParity(
-            each.name,
-            tuple(
-                compare(
-                    np.asarray(a[each.name]),
-                    np.asarray(r[each.name]),
-                    tolerance,
-                    _usable(noise.get(each.name, 0.0), np.asarray(r[each.name])),
-                )
-                for a, r in zip(actual, reference, strict=True)
-            ),
+            name,
+            _differences(name, actual, reference),
+            _differences(name, actual, float64) if float64 else (),
+            {way: by_output[name] for way, by_output in moves.items() if name in by_output},
         )
-        for each in spec.outputs
+        for name in names
     )
-    problems = [
-        f"output {output.name}, sample {at}: {_describe(difference)}"
-        for output in outputs
-        for at, difference in enumerate(output.differences)
-        if difference.problem or difference.mismatches or not difference.elements
-    ]
-    return Parity(not problems, tuple(problems), outputs, tolerance, len(reference), noise)
+    tolerances = dict.fromkeys(names, tolerance) if isinstance(tolerance, Tolerance) else tolerance
+    return judge_outputs(outputs, tolerances, facts or ReferenceFacts(), len(reference))
 
 
-def _usable(noise: float, reference: NDArray[Any]) -> float:
-    if not noise or reference.dtype.kind not in "fc":
-        return 0.0
-    finite = reference[np.isfinite(reference)].astype(np.complex128)
-    rms = float(np.sqrt(np.mean(np.abs(finite) ** 2))) if finite.size else 0.0
-    return noise if noise <= MOST_NOISE * rms else 0.0
+def judge_outputs(
+    outputs: Sequence[OutputParity],
+    tolerances: Mapping[str, Tolerance],
+    facts: ReferenceFacts,
+    samples: int,
+) -> Parity:
+    """Judge what was measured; needs no arrays, so it can be done again at any time."""
+    vacuous = vacuous_outputs(facts, tolerances)
+    judged = tuple(
+        replace(_judge_output(each, tolerances[each.name]), vacuous=vacuous.get(each.name))
+        for each in outputs
+    )
+    failing = [each for each in judged if each.problems]
+    return Parity(
+        passed=not failing,
+        problems=tuple(f"output {each.name}, {text}" for each in failing for text in each.problems),
+        outputs=judged,
+        samples=samples,
+        unsteady=bool(failing) and all(each.unsteady for each in failing),
+        vacuous=tuple(f"output {each.name}: {each.vacuous}" for each in judged if each.vacuous),
+        note=_note(judged),
+    )
+
+
+def _judge_output(output: OutputParity, tolerance: Tolerance) -> OutputParity:
+    samples = [_judge_sample(output, at, tolerance) for at in range(len(output.differences))]
+    of_all = complaints_of_all(output.differences, tolerance)
+    failing = {at: each for at, each in enumerate(samples) if each.problem}
+    return replace(
+        output,
+        tolerance=tolerance,
+        bases=tuple(each.basis for each in samples),
+        problems=(*(f"sample {at}: {each.problem}" for at, each in failing.items()), *of_all),
+        unsteady=bool(failing) and not of_all and all(each.unsteady for each in failing.values()),
+    )
+
+
+class _SampleVerdict(NamedTuple):
+    basis: Basis | None
+    problem: str | None = None
+    unsteady: bool = False
+
+
+def _judge_sample(output: OutputParity, at: int, tolerance: Tolerance) -> _SampleVerdict:
+    """Try the layer first, then its float64 self, then the layer with its own noise."""
+    difference, least_rms = output.differences[at], faintest(output.differences)
+    problem = complaint(difference, tolerance, STILL, least_rms)
+    if problem is None:
+        return _SampleVerdict("layer")
+    usual = max(each.rms for each in output.differences)
+    most = 0.0 if difference.exact else MOST_NOISE * usual
+    if (
+        output.from_float64
+        and output.moves[FLOAT64][at].largest <= most
+        and complaint(output.from_float64[at], tolerance, STILL, least_rms) is None
+    ):
+        return _SampleVerdict("float64")
+    noise = move_at(output.moves, at)
+    if noise == STILL or complaint(difference, tolerance, noise, least_rms):
+        return _SampleVerdict(None, problem)
+    if noise.largest <= most:
+        return _SampleVerdict("noise")
+    return _SampleVerdict(None, problem, unsteady=True)
+
+
+def _differences(
+    name: str, actual: Sequence[Tensors], reference: Sequence[Tensors]
+) -> tuple[Difference, ...]:
+    return tuple(
+        compare(np.asarray(a[name]), np.asarray(r[name]), name)
+        for a, r in zip(actual, reference, strict=True)
+    )
+
+
+def _note(outputs: Sequence[OutputParity]) -> str | None:
+    """Say what the layer itself moves, where an output needed that to pass."""
+    closer = [each.name for each in outputs if "float64" in each.bases]
+    excused = [each.move_told for each in outputs if "noise" in each.bases]
+    notes = []
+    if closer:
+        notes.append(f"nearer to the layer in float64 than the eager layer is: {', '.join(closer)}")
+    if excused:
+        notes.append(f"within the layer's own noise: it moves {', '.join(excused)}")
+    return "; ".join(notes) or None
 
 
 def _form_problems(spec: ModelSpec, outputs: Tensors, reference: Tensors, at: int) -> list[str]:
@@ -154,15 +272,3 @@ def _spec_form(spec: TensorSpec, reference: Any) -> str:
     given = None if reference is None else np.shape(reference)
     shape = given if given is not None and spec.admits(given) else spec.shape
     return f"{dtype} {format_shape(shape)}"
-
-
-def _describe(difference: Difference) -> str:
-    if difference.problem:
-        return difference.problem
-    if not difference.elements:
-        return "it has no elements, so nothing was compared"
-    return (
-        f"{difference.mismatches} of {difference.elements} elements differ by more than allowed, "
-        f"the worst at {difference.worst_index} by {difference.worst:.3g} times the bound "
-        f"(largest difference {difference.max_abs:.3g}, rms of the output {difference.rms:.3g})"
-    )

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from hubopt.bundle import to_json
 from hubopt.errors import HuboptError, NothingExportedError
-from hubopt.results import TargetResult, exit_code
+from hubopt.parity import TABLE
+from hubopt.results import Status, TargetResult, exit_code
 
 
 def results_document(
-    results: tuple[TargetResult, ...], bundle: str, allow_unverified: bool = False
+    results: tuple[TargetResult, ...], bundle: str, accepted: Collection[Status] = ()
 ) -> str:
     """Return the JSON of an export, a verification or a benchmark."""
     document: dict[str, Any] = {
         "bundle": bundle,
-        "exit_code": exit_code(results, allow_unverified),
+        "exit_code": exit_code(results, accepted),
         "targets": {each.target: _with_figures(each) for each in results},
     }
     return to_json(document)
@@ -39,6 +41,11 @@ def error_document(error: HuboptError) -> str:
     return to_json(document)
 
 
+def tolerances_document() -> str:
+    """Return the table of tolerances as JSON, by class."""
+    return to_json(TABLE)
+
+
 def _with_figures(result: TargetResult) -> dict[str, Any]:
     """Add the figures that are computed from the raw samples."""
     latency = result.latency
@@ -51,6 +58,12 @@ def _with_figures(result: TargetResult) -> dict[str, Any]:
         "sha256": result.sha256,
         "size_bytes": result.size_bytes,
         "max_abs_error": {each.name: each.max_abs for each in result.parity.outputs}
+        if result.parity
+        else None,
+        "sqnr_db": {each.name: each.sqnr_db for each in result.parity.outputs}
+        if result.parity
+        else None,
+        "share_of_tolerance": {each.name: each.worst for each in result.parity.outputs}
         if result.parity
         else None,
         "load_ms": latency.artifact.load_ms if latency else None,

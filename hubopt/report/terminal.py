@@ -8,11 +8,12 @@ from rich.text import Text
 
 from hubopt.inspection import Inspection, OpenModel, Signature, Tensor
 from hubopt.latency.statistics import Latency
+from hubopt.parity import TABLE
 from hubopt.results import TargetResult
 from hubopt.spec import ModelSpec, TensorSpec, format_shape
 from hubopt.targets import tell
 
-_STYLES = {"verified": "green", "unverified": "yellow", "failed": "red"}
+_STYLES = {"verified": "green", "vacuous": "yellow", "unverified": "yellow", "failed": "red"}
 
 
 def results_table(results: tuple[TargetResult, ...]) -> RenderableType:
@@ -49,6 +50,32 @@ def results_table(results: tuple[TargetResult, ...]) -> RenderableType:
     if layer is not None and layer.no_layer:
         notes.append(Text(f"no layer to compare with: {layer.no_layer}", style="yellow"))
     return Group(table, *notes)
+
+
+def tolerances_table() -> RenderableType:
+    """One row a class: its bounds, what computes so, where the figures come from."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("class", "rtol", "atol", "SQNR", "cosine", "top-1", "for", "source"):
+        table.add_column(heading, no_wrap=heading not in ("for", "source"))
+    for name, entry in TABLE.items():
+        bounds = entry.tolerance
+        table.add_row(
+            name,
+            *(
+                "-" if value is None else form.format(value)
+                for value, form in (
+                    (bounds.rtol, "{:g}"),
+                    (bounds.atol, "{:g}"),
+                    (bounds.sqnr_db, "{:g} dB"),
+                    (bounds.cosine, "{:g}"),
+                    (bounds.top1, "{:.0%}"),
+                )
+            ),
+            entry.arithmetic,
+            entry.source,
+        )
+    rule = "each element: |artifact - layer| <= atol * rms(layer's output) + rtol * |layer|"
+    return Group(table, Text(rule, style="dim"))
 
 
 def spec_table(spec: ModelSpec) -> RenderableType:

@@ -1,14 +1,22 @@
+"""The verdict: form first, then values; the layer first, then its float64 self, then its noise."""
+
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import pytest
 
-from hubopt.parity import Tolerance, judge
+from hubopt.parity import TOLERANCES, Parity, ReferenceFacts, Tolerance, judge, judge_outputs
+from hubopt.parity.moves import Move
+from hubopt.parity.reference import farthest, measure_moves, redrawn
 from hubopt.spec import Dim, ModelSpec, TensorSpec
 
 TOLERANCE = Tolerance(rtol=1e-4, atol=1e-5)
 
 
-def tensor(name: str, *shape: int) -> TensorSpec:
-    return TensorSpec(name, "float32", tuple(Dim(size, "trace") for size in shape))
+def tensor(name: str, *shape: int, dtype: str = "float32") -> TensorSpec:
+    return TensorSpec(name, dtype, tuple(Dim(size, "trace") for size in shape))
 
 
 SPEC = ModelSpec(
@@ -27,22 +35,24 @@ REFERENCE = [outputs(1), outputs(2)]
 def test_what_is_equal_passes() -> None:
     parity = judge(SPEC, REFERENCE, REFERENCE, TOLERANCE)
     assert parity.passed
+    assert parity.status == "verified"
     assert parity.problems == ()
     assert [each.name for each in parity.outputs] == ["note", "onset"]
+    assert [each.bases for each in parity.outputs] == [("layer", "layer")] * 2
     assert parity.samples == 2
 
 
 def test_two_outputs_of_one_shape_that_swap_fail() -> None:
     swapped = [{"note": each["onset"], "onset": each["note"]} for each in REFERENCE]
     parity = judge(SPEC, swapped, REFERENCE, TOLERANCE)
-    assert not parity.passed
+    assert parity.status == "failed"
     assert len(parity.problems) == 4
 
 
 def test_one_bad_element_of_one_sample_fails_and_is_named() -> None:
     actual = [REFERENCE[0], {name: array.copy() for name, array in REFERENCE[1].items()}]
     actual[1]["onset"][0, 3] += 0.5
-    parity = judge(SPEC, actual, REFERENCE, TOLERANCE)
+    parity = judge(SPEC, actual, REFERENCE, TOLERANCES["fp32"])
     assert not parity.passed
     (problem,) = parity.problems
     assert problem.startswith("output onset, sample 1: 1 of 4 elements differ")
@@ -81,3 +91,154 @@ def test_an_output_without_elements_proves_nothing() -> None:
     parity = judge(empty, nothing, nothing, TOLERANCE)
     assert not parity.passed
     assert "nothing was compared" in parity.problems[0]
+
+
+def test_each_output_has_its_own_tolerance() -> None:
+    off = [{"note": each["note"], "onset": each["onset"] * 1.01} for each in REFERENCE]
+    loose = {"note": TOLERANCE, "onset": TOLERANCES["bf16"]}
+    assert judge(SPEC, off, REFERENCE, loose).passed
+    assert not judge(SPEC, off, REFERENCE, {**loose, "onset": TOLERANCE}).passed
+
+
+ONE = ModelSpec((tensor("x", 1),), (tensor("y", 100),), "x", "y")
+STEADY = np.linspace(-1, 1, 100, dtype="float32")
+
+
+def moved(size: float) -> Move:
+    return Move(abs(size), abs(size))
+
+
+def verdict(move: float, float64_move: float | None = None, **moves: float) -> Parity:
+    """Judge an artifact that is off by ``move`` from a layer that moves itself."""
+    facts = ReferenceFacts(moves={way: {"y": (moved(size),)} for way, size in moves.items()})
+    actual = [{"y": STEADY + np.float32(move)}]
+    float64 = None
+    if float64_move is not None:
+        float64 = [{"y": STEADY.astype("float64") + float64_move}]
+        facts = ReferenceFacts(moves={**facts.moves, "float64": {"y": (moved(float64_move),)}})
+    return judge(ONE, actual, [{"y": STEADY}], TOLERANCES["fp32"], facts, float64)
+
+
+def test_the_layers_noise_is_added_to_the_tolerance_and_told() -> None:
+    assert verdict(1e-3).status == "failed"
+    passed = verdict(1e-3, onednn=1.1e-3)
+    assert passed.status == "verified"
+    assert passed.note == "within the layer's own noise: it moves y by 1.1e-03 with oneDNN switched"
+    assert verdict(2.1e-3, onednn=1.1e-3, xla=1e-3).status == "verified"
+    assert verdict(3e-3, onednn=1.1e-3, xla=1e-3).status == "failed"
+
+
+def test_noise_in_one_element_excuses_no_error_in_all() -> None:
+    """What the layer moves in one ill-conditioned element is no room for a rounded layer."""
+    actual = [{"y": STEADY + np.float32(1e-3)}]
+    for rms, status in ((1e-3, "verified"), (1e-5, "failed")):
+        facts = ReferenceFacts(moves={"onednn": {"y": (Move(1e-3, rms),)}})
+        parity = judge(ONE, actual, [{"y": STEADY}], TOLERANCES["fp32"], facts)
+        assert parity.status == status
+
+
+def test_each_sample_has_its_own_noise() -> None:
+    noisy = ReferenceFacts(moves={"onednn": {"y": (Move(0, 0), moved(1e-3))}})
+    good, off = {"y": STEADY}, {"y": STEADY + np.float32(1e-3)}
+    reference = [good, good]
+    tolerance = TOLERANCES["fp32"]
+    assert judge(ONE, [good, off], reference, tolerance, noisy).status == "verified"
+    assert judge(ONE, [off, good], reference, tolerance, noisy).status == "failed"
+
+
+def test_an_artifact_that_is_nearer_to_float64_than_the_layer_is_right() -> None:
+    passed = verdict(1e-3, float64_move=1e-3, onednn=2e-3)
+    assert passed.status == "verified"
+    assert passed.outputs[0].bases == ("float64",)
+    assert passed.note == "nearer to the layer in float64 than the eager layer is: y"
+    assert passed.outputs[0].max_abs < 1e-6
+    assert verdict(-3e-3, float64_move=1e-3).status == "failed"
+
+
+def test_a_layer_that_moves_too_much_is_no_reference() -> None:
+    parity = verdict(0.02, onednn=0.03)
+    assert (parity.passed, parity.unsteady, parity.status) == (False, True, "unverified")
+    assert verdict(0.2, onednn=0.03).status == "failed"
+    assert verdict(0.02, float64_move=0.03).status == "unverified"
+
+
+def test_integers_that_the_layer_itself_changes_cannot_be_judged() -> None:
+    spec = ModelSpec((tensor("x", 1),), (tensor("y", 4, dtype="int64"),), "x", "y")
+    old, new = [{"y": np.arange(4)}], [{"y": np.array([0, 1, 3, 2])}]
+    facts = ReferenceFacts(moves={"onednn": measure_moves(spec, new, old)})
+    assert facts.moves["onednn"] == {"y": (Move(2.0, 0.0),)}
+    assert judge(spec, new, old, TOLERANCE, facts).status == "unverified"
+    assert judge(spec, new, old, TOLERANCE).status == "failed"
+
+
+CONSTANT = [{"y": np.full(100, 0.01, np.float32)} for _ in range(3)]
+INPUTS = [{"x": np.float32([at])} for at in range(3)]
+
+
+def test_an_output_that_ignores_its_input_is_vacuous() -> None:
+    """Another sample's answer would pass as well, so that this one's does proves nothing."""
+    facts = ReferenceFacts(probes={"redrawn": redrawn(ONE, INPUTS, CONSTANT)})
+    parity = judge(ONE, CONSTANT, CONSTANT, TOLERANCES["fp32"], facts)
+    assert (parity.passed, parity.status) == (True, "vacuous")
+    assert parity.vacuous == (
+        "output y: the layer gives the same for every input, within the tolerance",
+    )
+
+
+def moving(share: float) -> list[dict[str, Any]]:
+    return [{"y": np.full(100, 0.01, np.float32) * (1 + share * at)} for at in range(3)]
+
+
+@pytest.mark.parametrize(("share", "status"), [(1e-6, "vacuous"), (1e-2, "verified")])
+def test_the_tolerance_decides_what_is_the_same(share: float, status: str) -> None:
+    reference = moving(share)
+    facts = ReferenceFacts(probes={"redrawn": redrawn(ONE, INPUTS, reference)})
+    assert judge(ONE, reference, reference, TOLERANCES["fp32"], facts).status == status
+    assert judge(ONE, reference, reference, TOLERANCES["bf16"], facts).status == "vacuous"
+
+
+def test_one_probe_that_moves_the_output_is_enough() -> None:
+    probes = {
+        "redrawn": redrawn(ONE, INPUTS, CONSTANT),
+        "permuted": farthest(ONE, moving(1.0)[1:], CONSTANT[1:]),
+    }
+    facts = ReferenceFacts(probes=probes)
+    assert judge(ONE, CONSTANT, CONSTANT, TOLERANCES["fp32"], facts).status == "verified"
+
+
+def test_weights_that_do_not_show_are_vacuous_and_constants_are_not() -> None:
+    reference = moving(1.0)
+    same = farthest(ONE, reference, reference)
+    weights = ReferenceFacts(probes={"weights": same})
+    parity = judge(ONE, reference, reference, TOLERANCES["fp32"], weights)
+    assert "the same with other weights" in parity.vacuous[0]
+    for facts in (
+        ReferenceFacts(probes={"weights": same}, weightless=("y",)),
+        ReferenceFacts(probes={"redrawn": redrawn(ONE, INPUTS, CONSTANT)}, constant=("y",)),
+    ):
+        assert judge(ONE, reference, reference, TOLERANCES["fp32"], facts).status == "verified"
+
+
+def test_equal_inputs_are_no_redraw() -> None:
+    assert redrawn(ONE, [{"x": np.float32([1])}] * 3, CONSTANT) == {}
+
+
+def test_what_was_measured_can_be_judged_again() -> None:
+    actual = [{name: array * 1.005 for name, array in each.items()} for each in REFERENCE]
+    parity = judge(SPEC, actual, REFERENCE, TOLERANCES["fp32"])
+    assert parity.status == "failed"
+    for name in ("fp32", "xla", "tf32", "fp16", "bf16"):
+        bounds = dict.fromkeys(SPEC.output_names, TOLERANCES[name])
+        again = judge_outputs(parity.outputs, bounds, ReferenceFacts(), parity.samples)
+        assert again == judge(SPEC, actual, REFERENCE, TOLERANCES[name])
+
+
+def test_it_reads_well() -> None:
+    actual = [dict(REFERENCE[0]), {**REFERENCE[1], "onset": REFERENCE[1]["onset"] + 1}]
+    text = repr(judge(SPEC, actual, REFERENCE, TOLERANCES["fp32"]))
+    assert text.splitlines()[0] == "Parity: failed on 2 samples"
+    assert "SQNR" in text.splitlines()[1]
+    assert text.splitlines()[2].startswith("note")
+    assert "exact" in text.splitlines()[2]
+    assert "- output onset, sample 1: 4 of 4 elements differ by more than allowed" in text
+    assert max(map(len, text.splitlines()[:4])) <= 100

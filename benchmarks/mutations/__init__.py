@@ -1,0 +1,8 @@
+"""Faults planted in exported artifacts, to see whether parity catches them."""
+
+from benchmarks.mutations.mutant import KINDS, Mutant
+from benchmarks.mutations.onnx_mutants import onnx_mutants
+from benchmarks.mutations.tflite_mutants import tflite_mutants
+from benchmarks.mutations.write import write
+
+__all__ = ["KINDS", "Mutant", "onnx_mutants", "tflite_mutants", "write"]

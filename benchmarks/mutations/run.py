@@ -1,0 +1,209 @@
+"""Judging mutants as hubopt judges artifacts, and telling why one survived."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.mutations.activations import read_onnx, read_tflite
+from benchmarks.mutations.mutant import Mutant, Samples
+from benchmarks.mutations.onnx_mutants import onnx_mutants
+from benchmarks.mutations.tflite_mutants import tflite_mutants
+from benchmarks.mutations.write import write
+from hubopt import registry
+from hubopt.arrays import read_samples
+from hubopt.bundle import Bundle
+from hubopt.exporter import Artifact
+from hubopt.parity import Parity, ReferenceFacts, Tolerance, judge
+from hubopt.samples import draw
+from hubopt.spec import Domain, ModelSpec
+
+FURTHER, FURTHER_SEED = 32, 1_000_000
+"""The further samples on which a survivor must agree with the clean artifact, and their seed,
+which is no seed of a kit."""
+_LOOKED_INSIDE = 4
+"""Of these samples, for what a survivor changes at its own layer."""
+
+Outcome = Literal["caught", "equivalent", "missed", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One clean artifact and what it is judged on.
+
+    Attributes:
+        artifact: The clean one.
+        inputs: The kit's samples.
+        reference: What the eager layer gave for them.
+        float64: What the layer in float64 gave for them; None if that is not there.
+        facts: What is known of the reference.
+        tolerances: By output.
+        further: Samples that are not in the kit.
+        clean: What the clean artifact gives for them.
+    """
+
+    artifact: Artifact
+    inputs: Samples
+    reference: Samples
+    float64: Samples | None
+    facts: ReferenceFacts
+    tolerances: Mapping[str, Tolerance]
+    further: Samples
+    clean: Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What became of a mutant.
+
+    Attributes:
+        target: Of the artifact.
+        kind: Of the fault.
+        site: Where it is, in words.
+        layer: The tensor that is wrong first; None if there is no one such.
+        outcome: ``caught``: parity failed. ``equivalent``: it passed, and is within the
+            tolerance of the clean artifact on further samples, too. ``missed``: it passed, and
+            is not. ``refused``: its runtime does not load or run it, so it proves nothing.
+        reason: The verdict's words, or what was measured.
+    """
+
+    target: str
+    kind: str
+    site: str
+    layer: str | None
+    outcome: Outcome
+    reason: str
+
+
+def open_case(bundle: Bundle, target: str) -> Case:
+    """Read what a bundle's artifact is judged on; run it on the further samples."""
+    artifact, kit = bundle.artifact(target), bundle.kit()
+    inputs = read_samples(kit.inputs, kit.spec.inputs)
+    further = further_samples(kit.spec, inputs)
+    return Case(
+        artifact,
+        inputs,
+        read_samples(kit.reference, kit.spec.outputs),
+        read_samples(kit.float64, kit.spec.outputs) if kit.float64 else None,
+        kit.facts,
+        kit.overrides.tolerances(kit.spec.output_names, artifact.tolerance),
+        further,
+        answers(artifact, artifact.path, further),
+    )
+
+
+def further_samples(spec: ModelSpec, kit: Samples) -> Samples:
+    """Draw samples that are not in the kit, edge cases left out.
+
+    Integers have the range that they have in the kit, which knows their tables.
+    """
+    domains = {
+        each.name: Domain(
+            min(float(sample[each.name].min()) for sample in kit),
+            max(float(sample[each.name].max()) for sample in kit),
+            "its range in the kit",
+        )
+        for each in spec.inputs
+        if "int" in each.dtype
+    }
+    drawn = draw(spec.inputs, FURTHER, FURTHER_SEED, spec.bounds, domains)
+    return [each.tensors for each in drawn if not each.edge]
+
+
+def answers(clean: Artifact, path: Path, inputs: Samples) -> Samples:
+    """Run the artifact at ``path``, whose interface is that of ``clean``, in this process."""
+    artifact = Artifact(clean.target, path, clean.spec, clean.tolerance)
+    runner = registry.get(clean.target).runner(artifact)
+    return [runner.run(sample) for sample in inputs]
+
+
+def verdict(case: Case, path: Path) -> tuple[bool, str]:
+    """Judge the artifact at ``path`` on the kit as `hubopt verify` does.
+
+    Returns:
+        Whether it was caught, and the verdict's own words.
+
+    Raises:
+        Exception: Its runtime does not load or run it; runtimes have no common base class.
+    """
+    parity = judge(
+        case.artifact.spec,
+        answers(case.artifact, path, case.inputs),
+        case.reference,
+        case.tolerances,
+        case.facts,
+        case.float64,
+    )
+    return not parity.passed, "; ".join(parity.problems[:1])
+
+
+def mutants(case: Case, seed: int) -> list[Mutant]:
+    """Return the mutants of the case's artifact."""
+    make = {"onnx": onnx_mutants, "tflite": tflite_mutants}[case.artifact.target]
+    return list(make(case.artifact.path, seed, case.inputs))
+
+
+def judge_mutants(case: Case, chosen: Iterable[Mutant], folder: Path) -> Iterator[Judged]:
+    """Write each mutant to ``folder``, judge it and remove it."""
+    for mutant in chosen:
+        path = folder / f"mutant{case.artifact.path.suffix}"
+        write(mutant, path)
+        try:
+            outcome, reason = _judge(case, mutant, path)
+        except Exception as error:  # whatever a runtime raises about a model
+            outcome, reason = "refused", f"{type(error).__name__}: {error}"
+        finally:
+            path.unlink()
+        yield Judged(mutant.target, mutant.kind, mutant.site, mutant.layer, outcome, reason)
+
+
+def _judge(case: Case, mutant: Mutant, path: Path) -> tuple[Outcome, str]:
+    caught, reason = verdict(case, path)
+    if caught:
+        return "caught", reason
+    # A survivor: measured against the clean artifact on samples that are not in the kit.
+    found = answers(case.artifact, path, case.further)
+    parity = judge(case.artifact.spec, found, case.clean, case.tolerances)
+    facts = [
+        f"on {len(case.further)} further samples it uses {_share(parity):.2g} of the tolerance"
+    ]
+    if mutant.layer is not None:
+        inside = [_layer(case, each, mutant.layer) for each in (case.artifact.path, path)]
+        change = _change(*inside)
+        facts.append(
+            f"at the layer it changes {change:.1e} of the rms"
+            if change
+            else f"on {len(inside[0])} of them the layer's own result is the same to the last bit"
+        )
+    facts += [mutant.note] if mutant.note else []
+    return "equivalent" if parity.passed else "missed", "; ".join(facts)
+
+
+def _share(parity: Parity) -> float:
+    """Return the largest share of any bound that was used."""
+    shares = [0.0]
+    for output in parity.outputs:
+        shares.append(output.worst)
+        if output.tolerance.sqnr_db is not None:
+            shares.append(10 ** ((output.tolerance.sqnr_db - output.sqnr_db) / 20))
+    return max(shares) if parity.outputs else math.inf
+
+
+def _layer(case: Case, path: Path, name: str) -> list[NDArray[Any]]:
+    read = {"onnx": read_onnx, "tflite": read_tflite}[case.artifact.target]
+    return [arrays[0] for arrays in read(path, [name], case.further[:_LOOKED_INSIDE])]
+
+
+def _change(clean: list[NDArray[Any]], mutated: list[NDArray[Any]]) -> float:
+    """Return the largest difference of any element as a share of the tensor's rms."""
+    return max(
+        float(np.max(np.abs(after.astype(np.float64) - before), initial=0.0))
+        / (float(np.sqrt(np.mean(np.square(before, dtype=np.float64)))) or 1.0)
+        for before, after in zip(clean, mutated, strict=True)
+    )

@@ -1,0 +1,1 @@
+"""Intermediate tensors of artifacts: what `hubopt diagnose` reads."""

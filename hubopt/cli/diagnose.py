@@ -1,0 +1,34 @@
+"""``hubopt diagnose``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hubopt.bundle import to_json
+from hubopt.cli.common import Json, out, progress, tells_errors
+from hubopt.diagnosis import diagnose as run_diagnose
+from hubopt.report.diagnosis import diagnosis_report
+
+Bundle = Annotated[
+    Path, typer.Argument(metavar="BUNDLE", help="A folder that `hubopt export` wrote.")
+]
+Target = Annotated[str, typer.Option("--target", "-t", help="Which artifact.")]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", metavar="FOLDER", help="Write the part that is wrong alone, to run it."
+    ),
+]
+
+
+@tells_errors
+def diagnose(bundle: Bundle, target: Target, output: Output = None, json: Json = False) -> None:
+    """Find the first layer at which an artifact leaves the layer it was made from."""
+    found = run_diagnose(bundle, target, output=output, progress=progress)
+    if json:
+        print(to_json(found))
+    else:
+        out.print(diagnosis_report(found))

@@ -1,0 +1,16 @@
+"""``hubopt tolerances``."""
+
+from __future__ import annotations
+
+from hubopt.cli.common import Json, out, tells_errors
+from hubopt.report.document import tolerances_document
+from hubopt.report.terminal import tolerances_table
+
+
+@tells_errors
+def tolerances(json: Json = False) -> None:
+    """Show how far an artifact may be from the layer, by the arithmetic that it computes in."""
+    if json:
+        print(tolerances_document())
+    else:
+        out.print(tolerances_table())

@@ -1,0 +1,5 @@
+"""Where an artifact leaves the layer: search, names, reproduction."""
+
+from hubopt.diagnosis.diagnose import Diagnosis, diagnose
+
+__all__ = ["Diagnosis", "diagnose"]

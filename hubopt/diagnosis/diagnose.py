@@ -1,0 +1,300 @@
+"""`diagnose`: where an artifact of a bundle leaves the layer, and a way to see it alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hubopt import registry
+from hubopt.arrays import read_samples
+from hubopt.bundle import Bundle, read_bundle
+from hubopt.diagnosis.evaluate import Evaluator, worst_samples
+from hubopt.diagnosis.locate import Fault, Operation, Step, locate_fault
+from hubopt.diagnosis.measure import Measure, measure
+from hubopt.diagnosis.names import Tensor, match
+from hubopt.diagnosis.probing import Probed
+from hubopt.diagnosis.reference import ENVIRONMENT, Reference
+from hubopt.diagnosis.reproduction import Part, layout, write_reproduction
+from hubopt.errors import UsageError
+from hubopt.exporter import Artifact, Program
+from hubopt.handles import Access, is_python
+from hubopt.parity import TOLERANCES
+from hubopt.session import ArtifactSession, LayerSession, open_layer_session
+from hubopt.targets import Progress, quiet
+from hubopt.worker import Worker, temporary_log
+
+_SAMPLES = 2
+"""How many samples the search looks at: those with the largest errors in the outputs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Where an artifact leaves the layer.
+
+    Attributes:
+        target: The artifact's target.
+        output: The layer's output that was followed back; None if nothing leaves the reference,
+            and then so are the fields up to ``operations``.
+        tensor: The artifact's first tensor that diverges.
+        tf_tensor: TensorFlow's tensor that it should be.
+        tf_op: The type of the operation that gives it.
+        tf_node: That operation's node.
+        layer: The Keras layer in whose name scope it stands.
+        before: The artifact's last tensors that do not diverge.
+        segment: The artifact's operations from behind those to ``tensor``, each with the tensor
+            that it gives: the fault is in there.
+        operations: TensorFlow's operations of the same part, the last one first.
+        growth: The error along the graph, of the tensors that were looked at.
+        matched: How many tensors of the artifact have one of TensorFlow's.
+        total: How many it has.
+        runs: How many runs the search took.
+        reproduction: The folder with the part alone; None if none was asked for or written.
+        notes: What limits the finding.
+    """
+
+    target: str
+    output: str | None = None
+    tensor: str | None = None
+    tf_tensor: str | None = None
+    tf_op: str | None = None
+    tf_node: str | None = None
+    layer: str | None = None
+    before: tuple[str, ...] = ()
+    segment: tuple[str, ...] = ()
+    operations: tuple[Operation, ...] = ()
+    growth: tuple[Step, ...] = ()
+    matched: int = 0
+    total: int = 0
+    runs: int = 0
+    reproduction: Path | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The Keras layers of ``operations``, the last one first."""
+        return tuple(dict.fromkeys(each.layer for each in self.operations if each.layer))
+
+    def __str__(self) -> str:
+        if self.tensor is None:
+            return f"{self.target}: nothing leaves the reference"
+        place = f"layer {self.layer}" if self.layer else "no layer's scope"
+        return (
+            f"{self.target}: output {self.output} leaves the reference at {self.tf_op} "
+            f"({place}): {self.tensor}"
+        )
+
+
+def diagnose(
+    bundle: Bundle | str | os.PathLike[str],
+    target: str,
+    *,
+    model: Callable[..., Any] | None = None,
+    output: str | os.PathLike[str] | None = None,
+    progress: Progress = quiet,
+) -> Diagnosis:
+    """Find the first tensor at which an artifact leaves the layer.
+
+    Args:
+        bundle: A bundle or its folder.
+        target: The artifact's target.
+        model: The layer or callable that the bundle was made from, if it was not a handle.
+        output: Where to write the reproduction, a folder that is not there yet; None for none.
+        progress: Told what begins.
+
+    Returns:
+        What was found; an artifact that agrees with the layer is no error.
+
+    Raises:
+        HuboptError: The bundle, its model or its artifact cannot be opened, or the artifact's
+            exporter does not read intermediate tensors.
+    """
+    bundle = bundle if isinstance(bundle, Bundle) else read_bundle(Path(bundle))
+    bundle.kit()  # checks that samples and reference are those that were written
+    place = None if output is None else Path(output)
+    if place is not None and (place.exists() or place.is_symlink()):
+        raise UsageError(
+            f"output {place}",
+            "it exists already",
+            "a path where nothing is yet",
+            "choose another --output, or remove it first",
+        )
+    artifact = bundle.artifact(target, failed=True)
+    registry.require_layer()
+    with ExitStack() as stack:
+        log = stack.enter_context(temporary_log())
+        with progress("trace the layer"):
+            program, reference = _reference(bundle, model, log, stack)
+        with progress(f"{target}: load"):
+            worker = stack.enter_context(Worker(log.with_name("artifact.log")))
+            probed = worker.create(Probed, artifact)
+        case = _Case(bundle, artifact, program, reference, probed, log.parent)
+        return case.diagnose(place, progress)
+
+
+def _reference(
+    bundle: Bundle, model: Callable[..., Any] | None, log: Path, stack: ExitStack
+) -> tuple[Program, Reference]:
+    manifest = bundle.manifest
+    made_here = manifest.digest is None and not is_python(manifest.handle)
+    if made_here and model is None:
+        raise UsageError(
+            f"bundle {bundle.path}",
+            f"it was made from a callable, {manifest.handle}",
+            "a model that can be loaded again",
+            "call hubopt.diagnose(bundle, target, model=...) from Python",
+        )
+    worker = stack.enter_context(Worker(log, ENVIRONMENT))
+    folder = log.parent / "program"
+    if model is not None:
+        from hubopt.layer import as_layer
+
+        program = LayerSession(as_layer(model)).trace(manifest.spec, folder, "off")
+    else:
+        access = Access(pin=manifest.digest, allow_ops=manifest.allow_ops)
+        layer = worker.create(open_layer_session, manifest.handle, manifest.layer, access)
+        program = layer.trace(manifest.spec, folder, "off")
+    return program, worker.create(Reference, program)
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """Everything that a diagnosis works on."""
+
+    bundle: Bundle
+    artifact: Artifact
+    program: Program
+    reference: Reference
+    probed: Probed
+    folder: Path
+
+    def diagnose(self, place: Path | None, progress: Progress) -> Diagnosis:
+        target, spec = self.artifact.target, self.program.spec
+        tensors, originals = self.probed.tensors(), self.reference.tensors()
+        inputs, outputs = self.probed.interface()
+        given = {
+            inputs[each.name]: self.program.input_tensors[at] for at, each in enumerate(spec.inputs)
+        }
+        ends = {each.name: outputs[each.name] for each in spec.outputs}
+        given |= {
+            ends[each.name]: self.program.output_tensors[at] for at, each in enumerate(spec.outputs)
+        }
+        matched = match(tensors, originals, given)
+        notes = [f"run by {self.probed.how()}"]
+        problem = self.reference.problem()
+        if problem:
+            notes.append(f"the reference is float32, not float64: {problem}")
+        found = Diagnosis(target, matched=len(matched), total=len(tensors))
+
+        def evaluator(samples: Sequence[int]) -> Evaluator:
+            return Evaluator(
+                self.reference, self.probed, matched, self.bundle.inputs, samples, self.folder
+            )
+
+        with progress("find the outputs that leave the reference"):
+            count = len(read_samples(self.bundle.inputs, spec.inputs))
+            names = list(dict.fromkeys(ends.values()))
+            samples, errors = worst_samples(evaluator(()), names, count, _SAMPLES)
+        wrong = [name for name in names if self._leaves(errors[name])]
+        if not wrong:
+            notes += self._optimized(matched, ends)
+            return replace(found, notes=tuple(notes))
+        start = max(wrong, key=lambda name: errors[name].excess)
+        with progress("follow the error back"):
+            search = evaluator(samples)
+            fault = locate_fault(tensors, originals, matched, start, search)
+        found = _told(found, fault, matched, next(n for n, t in ends.items() if t == start))
+        if fault.dropped:
+            notes.append(f"names that misled: {', '.join(fault.dropped)}")
+        if place is not None and self.probed.script():
+            with progress("write the reproduction"):
+                part = self._part(found, fault, search, samples[0])
+                said = write_reproduction(part, self.probed, self.artifact.path.suffix, place)
+            found = replace(found, reproduction=place)
+            notes += [said] if said else []
+        elif place is not None:
+            notes.append(f"no reproduction: a part of a {target} artifact does not run alone")
+        return replace(found, notes=tuple(notes))
+
+    def _leaves(self, error: Measure) -> bool:
+        """Whether an output is off by more than rounding and than its tolerance.
+
+        What the bundle says has failed is followed in any case: a tolerance has more sides
+        than this one.
+        """
+        failed = self.bundle.manifest.targets[self.artifact.target].status == "failed"
+        atol = TOLERANCES[self.artifact.tolerance].atol or 0.0
+        return error.diverges and (failed or error.share > atol)
+
+    def _part(self, found: Diagnosis, fault: Fault, search: Evaluator, sample: int) -> Part:
+        names = [*fault.before, fault.tensor]
+        arrays, wide, narrow = search.arrays(names, [sample])
+        laid = {
+            name: layout(
+                arrays[name][0], wide[name][0], narrow[name][0], search.measures[name].alignment
+            )
+            for name in names
+        }
+        noise = np.abs(narrow[fault.tensor][0] - wide[fault.tensor][0].astype(np.float64))
+        expected = laid[fault.tensor].astype(np.float64)
+        scale = float(np.sqrt(np.mean(np.square(expected[np.isfinite(expected)]))))
+        return Part(
+            self.artifact.target,
+            str(found),
+            {name: laid[name].astype(arrays[name][0].dtype) for name in fault.before},
+            fault.tensor,
+            expected,
+            max(float(noise[np.isfinite(noise)].max(initial=0.0)), 3e-6 * scale),
+        )
+
+    def _optimized(self, matched: Mapping[str, str], ends: Mapping[str, str]) -> list[str]:
+        """See whether the artifact is wrong only as its runtime runs it by default."""
+        answers = self.folder / "answers.npz"
+        with Worker(self.folder / "default.log") as worker:
+            session = worker.create(ArtifactSession, self.artifact)
+            session.answer(self.program.spec, self.bundle.inputs, answers)
+        found = read_samples(answers, self.program.spec.outputs)
+        fetches = [matched[name] for name in ends.values()]
+        samples = list(range(len(found)))
+        self.reference.answer(self.bundle.inputs, samples, fetches, self.folder)
+        wide = read_samples(self.folder / "wide.npz", ())
+        narrow = read_samples(self.folder / "narrow.npz", ())
+        return [
+            f"output {name} leaves the reference only as the runtime runs it by default: the "
+            "fault is in its own optimizations or its delegate, not in the artifact"
+            for name, tensor in ends.items()
+            if measure(
+                [np.asarray(each[name]) for each in found],
+                [each[matched[tensor]] for each in wide],
+                [each[matched[tensor]] for each in narrow],
+            ).diverges
+        ]
+
+
+def _told(found: Diagnosis, fault: Fault, matched: Mapping[str, str], output: str) -> Diagnosis:
+    first = fault.operations[0] if fault.operations else None
+    tf_tensor = matched[fault.tensor]
+    layers = [each.layer for each in fault.operations if each.layer]
+    return replace(
+        found,
+        output=output,
+        tensor=fault.tensor,
+        tf_tensor=tf_tensor,
+        tf_op=first.op if first else None,
+        tf_node=first.node if first else tf_tensor.partition(":")[0],
+        layer=layers[0] if layers else None,
+        before=fault.before,
+        segment=tuple(_line(each) for each in fault.segment),
+        operations=fault.operations,
+        growth=fault.growth,
+        runs=fault.runs,
+    )
+
+
+def _line(tensor: Tensor) -> str:
+    return f"{tensor.op} -> {tensor.name}"

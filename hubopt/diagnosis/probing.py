@@ -1,0 +1,115 @@
+"""The artifact side: any tensor of an artifact, read by its exporter's probe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from hubopt import registry
+from hubopt.arrays import read_samples, write_samples
+from hubopt.diagnosis.names import Shape, Tensor
+from hubopt.diagnosis.saved_graph import SAVED_MODEL, SavedModelProbe
+from hubopt.errors import NotRunnableHereError
+from hubopt.exporter import Artifact, Tensors
+
+
+class Probe(Protocol):
+    """Reads the tensors of one artifact; ``exporter.probe(artifact)`` returns it.
+
+    Attributes:
+        inputs: The artifact's tensor for each input of the layer.
+        outputs: The artifact's tensor for each output of the layer.
+        script: A Python function ``run(model, inputs)`` that needs nothing of hubopt; empty if
+            a part of the model cannot be run by itself.
+        how: How it is run, in words: without the runtime's own optimizations.
+    """
+
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+    script: str
+    how: str
+
+    def tensors(self) -> Sequence[tuple[str, Shape | None, str, tuple[str, ...]]]:
+        """Return name, shape, operation and inputs of each tensor, in topological order."""
+        ...
+
+    def run(self, inputs: Tensors, names: Sequence[str]) -> Mapping[str, Any]:
+        """Return the tensors ``names`` for one sample of the layer's inputs."""
+        ...
+
+    def cut(self, inputs: Mapping[str, Any], output: str, path: Path) -> None:
+        """Write the part of the model from ``inputs``, arrays by tensor, to ``output``."""
+        ...
+
+
+class Probed:
+    """An artifact with its probe; it lives in a child process.
+
+    Raises:
+        NotRunnableHereError: The target has no probe, or its runtime is not installed.
+        ExportError: The artifact does not load.
+    """
+
+    def __init__(self, artifact: Artifact) -> None:
+        exporter = registry.get(artifact.target)
+        probe = getattr(exporter, "probe", None)
+        if probe is None and (artifact.path / SAVED_MODEL).is_file():
+            probe = SavedModelProbe
+        if probe is None:
+            raise NotRunnableHereError(
+                f"{artifact.target} artifact",
+                "its exporter does not read intermediate tensors",
+                "an exporter with a probe, as onnx, tflite and savedmodel have",
+                "diagnose another target of the bundle",
+            )
+        lacking = registry.missing(exporter.runs_with)
+        if lacking:
+            raise NotRunnableHereError(
+                f"{artifact.target} artifact",
+                f"no {' or '.join(lacking[0].modules)} is installed here",
+                "the runtime of this target",
+                lacking[0].install,
+            )
+        self._spec = artifact.spec
+        self._probe: Probe = probe(artifact)
+
+    def tensors(self) -> list[Tensor]:
+        """Return every tensor in topological order."""
+        return [Tensor(*each) for each in self._probe.tensors()]
+
+    def interface(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Return the artifact's tensor for each input and each output of the layer."""
+        return dict(self._probe.inputs), dict(self._probe.outputs)
+
+    def how(self) -> str:
+        """Return how it is run."""
+        return self._probe.how
+
+    def script(self) -> str:
+        """Return the function that runs a part of the model without hubopt."""
+        return self._probe.script
+
+    def answer(
+        self, inputs: Path, samples: Sequence[int], names: Sequence[str], outputs: Path
+    ) -> None:
+        """Write the tensors ``names`` of some samples to ``outputs``."""
+        given = read_samples(inputs, self._spec.inputs)
+        answers = []
+        for at in samples:
+            found = self._probe.run(given[at], names)
+            answers.append({name: _plain(found[name]) for name in names})
+        write_samples(outputs, answers)
+
+    def cut(self, inputs: Path, output: str, path: Path) -> None:
+        """Write the part of the model from the tensors in the file ``inputs`` to ``output``."""
+        with np.load(inputs, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        self._probe.cut(arrays, output, path)
+
+
+def _plain(array: Any) -> Any:
+    array = np.asarray(array)
+    return array.astype(np.float32) if array.dtype.name in ("bfloat16", "float16") else array

@@ -1,0 +1,69 @@
+"""Any tensor of a SavedModel's signature, frozen so that what it calls is inlined."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hubopt.diagnosis.names import Shape
+from hubopt.exporter import Artifact, Tensors
+from hubopt.graph_runs import GraphRunner
+
+SAVED_MODEL = "saved_model.pb"
+"""The file by which a SavedModel is known."""
+
+
+class SavedModelProbe:
+    """Reads tensors of ``serving_default``.
+
+    Attributes:
+        inputs: The graph's tensor for each input of the layer.
+        outputs: The graph's tensor for each output of the layer.
+        script: Empty: a part of a SavedModel does not run by itself.
+        how: How it is run, in words.
+    """
+
+    script = ""
+
+    def __init__(self, artifact: Artifact) -> None:
+        import tensorflow as tf
+
+        from hubopt.freezing import freeze
+        from hubopt.serving import SIGNATURE, is_compiled
+
+        self._loaded = tf.saved_model.load(str(artifact.path))  # owns the variables
+        concrete = self._loaded.signatures[SIGNATURE]
+        frozen = freeze(concrete)
+        self._graph = frozen.graph
+        arguments = sorted(concrete.structured_input_signature[1])
+        tensors = dict(zip(arguments, frozen.inputs, strict=True))
+        results = dict(zip(sorted(concrete.structured_outputs), frozen.outputs, strict=True))
+        self.inputs = {each.name: tensors[each.argument].name for each in artifact.spec.inputs}
+        self.outputs = {each.name: results[each.name].name for each in artifact.spec.outputs}
+        compiled = is_compiled(self._loaded)
+        self.how = "TensorFlow, " + ("compiled by XLA" if compiled else "not compiled")
+        self._runner = GraphRunner(frozen.graph.as_graph_def(), self.inputs, xla=compiled)
+
+    def tensors(self) -> list[tuple[str, Shape | None, str, tuple[str, ...]]]:
+        """Return name, shape, operation and inputs of each tensor, in topological order."""
+        given = set(self.inputs.values())
+        return [
+            (
+                each.name,
+                None if each.shape.rank is None else tuple(each.shape.as_list()),
+                "" if each.name in given else operation.type,
+                tuple(read.name for read in operation.inputs),
+            )
+            for operation in self._graph.get_operations()
+            if operation.type != "Const"
+            for each in operation.outputs
+        ]
+
+    def run(self, inputs: Tensors, names: Sequence[str]) -> dict[str, Any]:
+        """Return the tensors ``names`` for one sample of the layer's inputs."""
+        return dict(zip(names, self._runner.run(inputs, list(names)), strict=True))
+
+    def cut(self, inputs: Mapping[str, Any], output: str, path: Path) -> None:
+        """Not there: see ``script``."""
+        raise NotImplementedError

@@ -1,0 +1,112 @@
+"""`GraphRunner`: runs a graph and gives any of its tensors."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from numpy.typing import NDArray
+
+from hubopt.causes import first_line
+from hubopt.errors import TraceError
+from hubopt.exporter import Tensors
+from hubopt.freezing import nodes
+
+
+class GraphRunner:
+    """Runs a ``GraphDef`` kernel by kernel, as eager mode does, or compiled by XLA.
+
+    TensorFlow's graph optimizer (Grappler) is off meanwhile: it merges and reorders
+    operations, and so changes the last digits.
+
+    Args:
+        graph_def: The graph; it is left as it is.
+        inputs: The tensor that is fed, such as ``x:0``, for each input's name.
+        xla: Whether XLA compiles it, once for each choice of outputs and each shape.
+
+    Raises:
+        TraceError: TensorFlow finds an error in the graph.
+    """
+
+    def __init__(self, graph_def: Any, inputs: Mapping[str, str], *, xla: bool = False) -> None:
+        import tensorflow as tf
+
+        own = tf.compat.v1.GraphDef()
+        own.CopyFrom(graph_def)
+        # The process keeps the first function of a name, whatever graph it came with.
+        _rename_functions(own, f"_{uuid.uuid4().hex}")
+        try:
+            self._graph = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(own, name=""), [])
+        except ValueError as error:
+            raise TraceError(
+                "graph",
+                f"TensorFlow cannot read it: {first_line(error)}",
+                "operations and dtypes that fit together",
+                "report this with the log: hubopt wrote the graph",
+            ) from error
+        self._inputs = dict(inputs)
+        self._xla = xla
+        self._functions: dict[tuple[str, ...], Any] = {}
+
+    def run(self, tensors: Tensors, fetches: Sequence[str]) -> list[NDArray[Any]]:
+        """Return the value of each tensor in ``fetches``, such as ``dense/BiasAdd:0``.
+
+        Args:
+            tensors: An array for each input.
+            fetches: Any tensors of the graph's top level.
+        """
+        function = self._pruned(tuple(fetches))
+        arguments = [self._constant(tensors[name], place) for name, place in self._inputs.items()]
+        with _without_grappler():
+            return [tensor.numpy() for tensor in function(*arguments)]
+
+    def _constant(self, array: Any, place: str) -> Any:
+        import tensorflow as tf
+
+        return tf.constant(array, dtype=self._graph.graph.get_tensor_by_name(place).dtype)
+
+    def _pruned(self, fetches: tuple[str, ...]) -> Any:
+        """Return the function from the inputs to ``fetches``, made once."""
+        import tensorflow as tf
+
+        if fetches not in self._functions:
+            pruned = self._graph.prune(list(self._inputs.values()), list(fetches))
+            if self._xla:
+                compiled = tf.function(
+                    lambda *arguments: pruned(*arguments), autograph=False, jit_compile=True
+                )
+                self._functions[fetches] = compiled
+            else:
+                self._functions[fetches] = pruned
+        return self._functions[fetches]
+
+
+@contextmanager
+def _without_grappler() -> Iterator[None]:
+    import tensorflow as tf
+
+    options = tf.config.optimizer
+    switch = "disable_meta_optimizer"
+    before = options.get_experimental_options().get(switch, False)
+    options.set_experimental_options({switch: True})
+    try:
+        yield
+    finally:
+        options.set_experimental_options({switch: before})
+
+
+def _rename_functions(graph_def: Any, suffix: str) -> None:
+    new_names = {
+        function.signature.name: function.signature.name + suffix
+        for function in graph_def.library.function
+    }
+    for function in graph_def.library.function:
+        function.signature.name = new_names[function.signature.name]
+    for node in nodes(graph_def):
+        node.op = new_names.get(node.op, node.op)
+        for value in node.attr.values():
+            for reference in (value.func, *value.list.func):
+                if reference.name in new_names:
+                    reference.name = new_names[reference.name]

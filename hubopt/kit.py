@@ -1,0 +1,200 @@
+"""The verification kit: samples, what the eager layer gives for them, and what is known of that.
+
+Every artifact is judged on it, here and on any machine that the bundle is taken to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hubopt.arrays import read_samples, write_samples
+from hubopt.exporter import Program, Tensors
+from hubopt.parity.metrics import compare
+from hubopt.parity.moves import FLOAT64, MOST_NOISE, REPEATED
+from hubopt.parity.overrides import Overrides
+from hubopt.parity.reference import (
+    PERMUTED,
+    REDRAWN,
+    WEIGHTS,
+    ReferenceFacts,
+    farthest,
+    measure_moves,
+    redrawn,
+)
+from hubopt.samples import Sample
+from hubopt.session import LayerSession
+from hubopt.spec import ModelSpec
+
+T = TypeVar("T")
+_PROBED = 2
+"""How many samples are permuted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kit:
+    """What it takes to verify an artifact.
+
+    Attributes:
+        spec: The inputs and outputs.
+        inputs: The samples.
+        reference: What the eager layer gave for them.
+        float64: What the layer computed in float64 gives for them; None if that is not there.
+        facts: What is known of the reference.
+        overrides: Tolerances that the user set.
+        kinds: What each sample is, such as ``uniform``.
+        edges: Which of them are edge cases that may still be left out.
+        left_out: Edge cases that were drawn and left out, and why.
+    """
+
+    spec: ModelSpec
+    inputs: Path
+    reference: Path
+    float64: Path | None = None
+    facts: ReferenceFacts = field(default_factory=ReferenceFacts)
+    overrides: Overrides = field(default_factory=Overrides)
+    kinds: tuple[str, ...] = ()
+    edges: frozenset[int] = frozenset()
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+
+def make_kit(
+    layer: LayerSession, program: Program, samples: Sequence[Sample], kit: Kit, work: Path
+) -> Kit:
+    """Run the layer on ``samples`` and write them and its answers to where ``kit`` says.
+
+    Edge cases that the layer refuses or answers with NaN are left out: they are no part of
+    what it is made for. The layer is also asked once more, and about permuted inputs.
+
+    Args:
+        layer: The eager layer.
+        program: Its trace.
+        samples: What to ask it.
+        kit: Where to write.
+        work: A folder for what is not kept.
+
+    Raises:
+        TraceError: The layer refuses a sample that is no edge case.
+    """
+    spec = kit.spec
+    write_samples(kit.inputs, [each.tensors for each in samples])
+    edges = [at for at, each in enumerate(samples) if each.edge]
+    refused = layer.answer(spec, kit.inputs, kit.reference, edges)
+    kept = [each for at, each in enumerate(samples) if at not in refused]
+    tensors = [each.tensors for each in kept]
+    write_samples(kit.inputs, tensors)
+    reference = read_samples(kit.reference, spec.outputs)
+    probes = {REDRAWN: redrawn(spec, tensors, reference)}
+    moved = {at: permuted(tensors[at], at) for at in range(min(_PROBED, len(tensors)))}
+    answers = _ask(layer, spec, list(moved.values()), work / "permuted")
+    pairs = [(answer, reference[at]) for at, answer in zip(moved, answers, strict=True) if answer]
+    probes[PERMUTED] = farthest(spec, [new for new, _ in pairs], [old for _, old in pairs])
+    again = _ask(layer, spec, tensors[:1], work / "again")
+    facts = ReferenceFacts(
+        moves={REPEATED: measure_moves(spec, again, reference[:1])} if all(again) else {},
+        probes={probe: found for probe, found in probes.items() if found},
+        constant=program.constant,
+        weightless=program.weightless,
+    )
+    return replace(
+        kit,
+        facts=facts,
+        kinds=tuple(each.kind for each in kept),
+        edges=frozenset(at for at, each in enumerate(kept) if each.edge),
+        left_out={samples[at].kind: why for at, why in refused.items()},
+    )
+
+
+def add_noise(kit: Kit, answers: Mapping[str, Path], untaken: Mapping[str, str]) -> Kit:
+    """Return ``kit`` with what the layer gives when it is computed in other ways.
+
+    Edge cases on which those ways part are left out: there the layer answers with its own
+    rounding, as when silence is divided by its loudness.
+
+    Args:
+        kit: Made by `make_kit`.
+        answers: What each way gave, see `hubopt.noise`; float64's file becomes the kit's.
+        untaken: Why a way could not be taken.
+    """
+    spec = kit.spec
+    reference = read_samples(kit.reference, spec.outputs)
+    given = {way: read_samples(path, spec.outputs) for way, path in answers.items()}
+    ways = {way: found for way, found in given.items() if way != WEIGHTS}
+    odd = [at for at in sorted(kit.edges) if not _is_steady(spec, at, ways, reference)]
+    if odd:
+        inputs = read_samples(kit.inputs, spec.inputs)
+        write_samples(kit.inputs, _without(inputs, odd))
+        write_samples(kit.reference, _without(reference, odd))
+        if FLOAT64 in answers:
+            write_samples(answers[FLOAT64], _without(given[FLOAT64], odd))
+    kept = _without(reference, odd)
+    probes = dict(kit.facts.probes)
+    probes[REDRAWN] = redrawn(spec, read_samples(kit.inputs, spec.inputs), kept)
+    if WEIGHTS in given:
+        probes[WEIGHTS] = farthest(spec, _without(given[WEIGHTS], odd), kept)
+    moves = {way: measure_moves(spec, _without(found, odd), kept) for way, found in ways.items()}
+    facts = replace(
+        kit.facts, moves={**kit.facts.moves, **moves}, untaken=dict(untaken), probes=probes
+    )
+    left_out = {kit.kinds[at]: "the layer itself is unsteady there" for at in odd}
+    return replace(
+        kit,
+        facts=facts,
+        float64=answers.get(FLOAT64),
+        kinds=tuple(_without(kit.kinds, odd)),
+        edges=frozenset(),
+        left_out={**kit.left_out, **left_out},
+    )
+
+
+def _is_steady(
+    spec: ModelSpec,
+    at: int,
+    ways: Mapping[str, Sequence[Tensors]],
+    reference: Sequence[Tensors],
+) -> bool:
+    """Whether no way moves an output of sample ``at`` by what is too much for a reference."""
+    usual = {
+        name: max(compare(np.asarray(each[name]), np.asarray(each[name])).rms for each in reference)
+        for name in spec.output_names
+    }
+    return all(
+        move.largest <= MOST_NOISE * usual[name]
+        for found in ways.values()
+        for name, (move,) in measure_moves(spec, [found[at]], [reference[at]]).items()
+    )
+
+
+def _without(items: Sequence[T], places: Collection[int]) -> list[T]:
+    return [each for at, each in enumerate(items) if at not in places]
+
+
+def permuted(sample: Tensors, seed: int) -> dict[str, NDArray[Any]]:
+    """Return ``sample`` with the elements of each array, and the words of each text, shuffled."""
+    generator = np.random.default_rng(seed)
+    return {name: _shuffled(np.asarray(array), generator) for name, array in sample.items()}
+
+
+def _shuffled(array: NDArray[Any], generator: np.random.Generator) -> NDArray[Any]:
+    flat = generator.permutation(array.ravel())
+    if array.dtype == object:
+        for at, text in enumerate(flat):
+            words = bytes(text).split(b" ")
+            flat[at] = b" ".join(words[place] for place in generator.permutation(len(words)))
+    return flat.reshape(array.shape)
+
+
+def _ask(
+    layer: LayerSession, spec: ModelSpec, samples: Sequence[Tensors], work: Path
+) -> list[dict[str, Any]]:
+    """Return the layer's answers; an empty one for a sample that it refuses."""
+    inputs, outputs = work.with_suffix(".in.npz"), work.with_suffix(".out.npz")
+    write_samples(inputs, samples)
+    refused = layer.answer(spec, inputs, outputs, range(len(samples)))
+    answers = iter(read_samples(outputs, spec.outputs))
+    return [{} if at in refused else next(answers) for at in range(len(samples))]

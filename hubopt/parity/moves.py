@@ -1,0 +1,45 @@
+"""How far the layer itself moves when it is computed in another way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+FLOAT64 = "float64"
+REPEATED = "repeated"
+WAYS: Mapping[str, str] = {
+    REPEATED: "called a second time",
+    "onednn": "with oneDNN switched",
+    "xla": "compiled by XLA",
+    FLOAT64: "computed in float64",
+}
+"""The other ways in which the layer's function is computed, and how to say that."""
+
+MOST_NOISE = 1e-2
+"""Of an output's rms: what the layer itself may move and still be a reference."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """How far one output moves on one sample.
+
+    Attributes:
+        largest: The largest absolute difference; for integers, booleans and strings the number
+            of elements that change. Infinite for another shape, NaN or infinity.
+        rms: The root mean square of the differences.
+    """
+
+    largest: float
+    rms: float
+
+
+STILL = Move(0.0, 0.0)
+
+
+def move_at(moves: Mapping[str, Sequence[Move]], sample: int) -> Move:
+    """Return the largest move on one sample; a way that was taken once tells of every sample."""
+    there = [found[min(sample, len(found) - 1)] for found in moves.values() if found]
+    return Move(
+        max((each.largest for each in there), default=0.0),
+        max((each.rms for each in there), default=0.0),
+    )

@@ -1,0 +1,109 @@
+"""What is known of the reference itself: how steady it is, and how much it proves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hubopt.exporter import Tensors
+from hubopt.parity.metrics import Difference, compare
+from hubopt.parity.moves import Move
+from hubopt.parity.tolerance import TOLERANCES
+from hubopt.spec import ModelSpec
+
+REDRAWN, PERMUTED, WEIGHTS = "redrawn", "permuted", "weights"
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceFacts:
+    """What an artifact's verdict has to take into account; nothing, if nothing was measured.
+
+    Attributes:
+        moves: By way of `hubopt.parity.moves.WAYS` and output: how far the eager layer's answer
+            is from the one computed that way, for each sample. A second call is made for the
+            first sample only.
+        untaken: Why a way could not be taken.
+        probes: By probe and output: how far the answer to another question is from the
+            reference, for the sample where that is farthest. ``redrawn``: another sample's
+            answer; ``permuted``: the answer to the input with its elements shuffled;
+            ``weights``: the answer of a model with other weights.
+        constant: Outputs that no input reaches: what they are is all they should be.
+        weightless: Outputs that no weights reach.
+    """
+
+    moves: Mapping[str, Mapping[str, tuple[Move, ...]]] = field(default_factory=dict)
+    untaken: Mapping[str, str] = field(default_factory=dict)
+    probes: Mapping[str, Mapping[str, Difference]] = field(default_factory=dict)
+    constant: tuple[str, ...] = ()
+    weightless: tuple[str, ...] = ()
+
+
+def measure_moves(
+    spec: ModelSpec, answers: Sequence[Tensors], reference: Sequence[Tensors]
+) -> dict[str, tuple[Move, ...]]:
+    """Return how far each output of ``answers`` is from the reference, sample by sample."""
+    return {
+        name: tuple(
+            _move(np.asarray(new[name]), np.asarray(old[name]))
+            for new, old in zip(answers, reference, strict=True)
+        )
+        for name in spec.output_names
+    }
+
+
+def _move(answer: NDArray[Any], reference: NDArray[Any]) -> Move:
+    if answer.shape != reference.shape:
+        return Move(math.inf, math.inf)
+    difference = compare(answer, reference)
+    if difference.problem:
+        return Move(math.inf, math.inf)
+    if difference.exact:
+        return Move(float(difference.unequal), 0.0)
+    return Move(difference.max_abs, difference.rms_error)
+
+
+def farthest(
+    spec: ModelSpec, answers: Sequence[Tensors], reference: Sequence[Tensors]
+) -> dict[str, Difference]:
+    """Return, by output, the largest difference of ``answers`` from the reference.
+
+    Pairs of different shapes are left out, as they cannot be told apart element by element.
+    """
+    found = {}
+    for each in spec.outputs:
+        differences = [
+            compare(new, old)
+            for a, r in zip(answers, reference, strict=True)
+            if (new := np.asarray(a[each.name])).shape == (old := np.asarray(r[each.name])).shape
+        ]
+        if differences:
+            found[each.name] = max(differences, key=_distance)
+    return found
+
+
+def redrawn(
+    spec: ModelSpec, inputs: Sequence[Tensors], reference: Sequence[Tensors]
+) -> dict[str, Difference]:
+    """Return how far the answer to another sample is from each sample's own.
+
+    Samples with the same input are no others.
+    """
+    pairs = [
+        (reference[(at + 1) % len(reference)], answer)
+        for at, answer in enumerate(reference)
+        if not _same(inputs[at], inputs[(at + 1) % len(inputs)])
+    ]
+    return farthest(spec, [new for new, _ in pairs], [old for _, old in pairs])
+
+
+def _same(one: Tensors, other: Tensors) -> bool:
+    return all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def _distance(difference: Difference) -> float:
+    return difference.worst(TOLERANCES["fp32"])[0]

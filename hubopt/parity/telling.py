@@ -1,0 +1,71 @@
+"""A verdict in words: what a notebook or a failed test shows."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hubopt.parity.verify import OutputParity, Parity
+
+_HEADINGS = (
+    "output",
+    "max abs",
+    "p99.9 abs",
+    "max rel",
+    "ulps",
+    "SQNR",
+    "cosine",
+    "top-1",
+    "of bound",
+)
+_PROBLEMS_SHOWN = 10
+
+
+def tell_parity(parity: Parity) -> str:
+    """Return a table of the outputs' metrics, then what is wrong or worth a note."""
+    rows = [_HEADINGS, *(_row(each) for each in parity.outputs)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
+    table = [
+        "  ".join(
+            cell.ljust(width) if at == 0 else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    more = len(parity.problems) - _PROBLEMS_SHOWN
+    lines = [
+        f"Parity: {parity.status} on {parity.samples} samples",
+        *(table if parity.outputs else ()),
+        *(f"- {problem}" for problem in parity.problems[:_PROBLEMS_SHOWN]),
+        *([f"- and {more} more"] if more > 0 else ()),
+        *(f"- vacuous: {each}" for each in parity.vacuous),
+        *([f"- {parity.note}"] if parity.note else ()),
+    ]
+    return "\n".join(lines)
+
+
+def _row(output: OutputParity) -> tuple[str, ...]:
+    """Return the cells of one output: the worst sample's figures."""
+    differences = output.judged
+    ulps = [each.max_ulps for each in differences if each.max_ulps is not None]
+    rows = sum(each.rows for each in differences)
+    unequal = sum(each.unequal for each in differences)
+    if any(each.exact for each in differences):
+        elements = sum(each.elements for each in differences)
+        return (output.name, f"{unequal} of {elements} differ", *[""] * (len(_HEADINGS) - 2))
+    return (
+        output.name,
+        f"{output.max_abs:.1e}",
+        f"{max(each.p999_abs for each in differences):.1e}",
+        f"{max(each.max_rel for each in differences):.1e}",
+        f"{max(ulps):.3g}" if ulps else "-",
+        _decibels(output.sqnr_db),
+        f"{min(each.cosine for each in differences):.6f}",
+        f"{sum(each.top1 for each in differences) / rows:.1%}" if rows else "-",
+        f"{output.worst:.2g}x",
+    )
+
+
+def _decibels(value: float) -> str:
+    return "exact" if value == math.inf else f"{value:.0f} dB"

@@ -1,0 +1,56 @@
+"""What reaches a graph's outputs: inputs, weights, or neither."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+_VARIABLES = ("VarHandleOp", "VariableV2", "Variable")
+
+
+def unreached(graph_def: Any, outputs: Mapping[str, str], nodes: Iterable[str]) -> tuple[str, ...]:
+    """Return the outputs that none of ``nodes`` reaches.
+
+    Args:
+        graph_def: A frozen graph.
+        outputs: The graph's tensor for each output.
+        nodes: Names of nodes.
+    """
+    inputs = {node.name: [_node(each) for each in node.input] for node in graph_def.node}
+    wanted = set(nodes)
+    return tuple(
+        name for name, tensor in outputs.items() if not wanted & _ancestors(_node(tensor), inputs)
+    )
+
+
+def weights(graph_def: Any) -> list[str]:
+    """Return the nodes that hold floating-point arrays, and the variables."""
+    return [node.name for node in graph_def.node if _holds_weights(node)]
+
+
+def _holds_weights(node: Any) -> bool:
+    import tensorflow as tf
+
+    if node.op in _VARIABLES:
+        return True
+    if node.op != "Const":
+        return False
+    tensor = node.attr["value"].tensor
+    size = math.prod(dim.size for dim in tensor.tensor_shape.dim)
+    return size > 1 and bool(tf.as_dtype(tensor.dtype).is_floating)
+
+
+def _ancestors(start: str, inputs: Mapping[str, Sequence[str]]) -> set[str]:
+    found: set[str] = set()
+    waiting = [start]
+    while waiting:
+        node = waiting.pop()
+        if node not in found:
+            found.add(node)
+            waiting += inputs.get(node, ())
+    return found
+
+
+def _node(tensor: str) -> str:
+    return tensor.lstrip("^").split(":")[0]

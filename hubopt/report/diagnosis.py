@@ -1,0 +1,68 @@
+"""A diagnosis for a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from hubopt.diagnosis import Diagnosis
+
+_NAME_WIDTH = 48
+_OPERATIONS_SHOWN = 12
+
+
+def diagnosis_report(found: Diagnosis) -> RenderableType:
+    """Say where it is, what stands there, and how the error grows."""
+    parts: list[RenderableType] = [
+        Text(str(found), style="green" if found.tensor is None else "bold red")
+    ]
+    if found.tensor is not None:
+        facts = (
+            ("layers", ", ".join(found.layers) or "none is named"),
+            ("TensorFlow", _listing([f"{each.op} ({each.node})" for each in found.operations])),
+            (found.target, _listing(found.segment)),
+            ("still right", _listing(found.before)),
+        )
+        parts += [Text(f"{what:<12}{told}") for what, told in facts]
+        parts += [Text(""), _growth(found)]
+    if found.reproduction is not None:
+        parts.append(Text(f"reproduction: python {found.reproduction / 'reproduce.py'}"))
+    parts.append(
+        Text(
+            f"{found.matched} of {found.total} tensors known by name, {found.runs} runs",
+            style="dim",
+        )
+    )
+    parts += [Text(f"note: {note}", style="dim") for note in found.notes]
+    return Group(*parts)
+
+
+def _growth(found: Diagnosis) -> RenderableType:
+    """One row a tensor in the order of the graph; the error next to what rounding moves."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("tensor", "layer"):
+        table.add_column(heading)
+    for heading in ("error / rms", "SQNR", "x rounding"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for step in found.growth:
+        table.add_row(
+            _short(step.tensor),
+            step.layer or "-",
+            f"{step.share:.1e}",
+            f"{step.sqnr_db:.0f} dB",
+            f"{step.excess:.1f}",
+            style="bold red" if step.tensor == found.tensor else "red" if step.diverges else "",
+        )
+    return table
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _NAME_WIDTH else f"...{name[3 - _NAME_WIDTH :]}"
+
+
+def _listing(texts: tuple[str, ...] | list[str]) -> str:
+    more = len(texts) - _OPERATIONS_SHOWN
+    return "\n            ".join(
+        (*texts[:_OPERATIONS_SHOWN], *([f"and {more} more"] if more > 0 else []))
+    )

@@ -1,0 +1,13 @@
+import pytest
+
+from hubopt.bundle import Bundle
+from hubopt.pipeline import export
+from tests.diagnosis.planting import write_residual_model
+
+
+@pytest.fixture(scope="session")
+def residual_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The residual network exported to what can be diagnosed. Treat it as read-only."""
+    folder = tmp_path_factory.mktemp("residual")
+    model = write_residual_model(folder / "model")
+    return export(model, ["onnx", "tflite", "savedmodel"], folder / "bundle", rounds=0)

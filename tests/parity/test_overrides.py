@@ -1,0 +1,42 @@
+import pytest
+
+from hubopt.errors import UsageError
+from hubopt.parity.overrides import Overrides
+from hubopt.parity.tolerance import TOLERANCES
+
+
+def test_nothing_said_leaves_the_class() -> None:
+    assert Overrides.parse().tolerances(["a"], "xla") == {"a": TOLERANCES["xla"]}
+
+
+def test_one_output_goes_before_all_and_a_bound_before_a_class() -> None:
+    overrides = Overrides.parse(
+        tolerance=["a=fp16", "bf16"], rtol=["0.5", "b=0.25"], sqnr=["a=off"], top1=["0.5"]
+    )
+    found = overrides.tolerances(["a", "b"], "fp32")
+    assert (found["a"].rtol, found["a"].atol, found["a"].sqnr_db) == (0.5, 5e-3, None)
+    assert (found["b"].rtol, found["b"].atol, found["b"].sqnr_db) == (0.25, 2e-2, 30.0)
+    assert found["b"].top1 == 0.5
+
+
+def test_names_may_hold_an_equals_sign() -> None:
+    assert Overrides.parse(rtol=["a=b=1e-2"]).tolerances(["a=b"], "fp32")["a=b"].rtol == 1e-2
+
+
+def test_everything_wrong_is_told_at_once() -> None:
+    with pytest.raises(UsageError) as caught:
+        Overrides.parse(tolerance=["fp8"], rtol=["a=x"], cosine=["2"], atol=["nan"], sqnr=["80"])
+    text = str(caught.value)
+    for part in (
+        "--tolerance fp8: no class 'fp8'",
+        "--rtol a=x: 'x' is no number",
+        "--cosine 2: it must be from -1 to 1",
+        "--atol nan",
+    ):
+        assert part in text
+    assert "--sqnr" not in text
+
+
+def test_an_output_that_is_not_there_is_told() -> None:
+    with pytest.raises(UsageError, match="the model has no such output"):
+        Overrides.parse(rtol=["c=1"]).tolerances(["a", "b"], "fp32")

@@ -1,0 +1,120 @@
+"""`hubopt.verify`: any artifact against any layer, and `assert_parity` for a user's own tests."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import hubopt
+from hubopt.errors import SpecError, UsageError
+from hubopt.testing import assert_parity, write_tiny_model
+from tests.faults import swap_outputs
+
+
+def test_an_artifact_and_its_layer(tiny_bundle: hubopt.Bundle, tiny: Path) -> None:
+    for target in ("onnx", "tflite", "savedmodel"):
+        parity = hubopt.verify(tiny_bundle.artifact(target), str(tiny))
+        assert parity.status == "verified", parity
+        assert parity.samples >= 8
+
+
+def test_a_file_tells_its_target_by_its_suffix(tiny_bundle: hubopt.Bundle, tiny: Path) -> None:
+    parity = hubopt.verify(tiny_bundle.path / "onnx" / "model.onnx", str(tiny), noise=False)
+    assert parity.status == "verified"
+    assert repr(parity).startswith("Parity: verified on 8 samples\n")
+
+
+def test_a_fault_is_no_error_but_a_verdict(
+    tiny_bundle: hubopt.Bundle, tiny: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.onnx"
+    shutil.copy(tiny_bundle.path / "onnx" / "model.onnx", broken)
+    swap_outputs(broken, "sum", "difference")
+    parity = hubopt.verify(broken, str(tiny), noise=False)
+    assert parity.status == "failed"
+    with pytest.raises(AssertionError, match="SQNR"):
+        assert_parity(broken, str(tiny), noise=False)
+
+
+def test_anything_that_can_be_called(tiny: Path) -> None:
+    layer = hubopt.KerasLayer(str(tiny))
+
+    def faithful(inputs: Any) -> Any:
+        return {name: tensor.numpy() for name, tensor in layer(inputs).items()}
+
+    def unfaithful(inputs: Any) -> Any:
+        return {name: tensor.numpy() * 1.001 for name, tensor in layer(inputs).items()}
+
+    assert assert_parity(faithful, layer, noise=False).passed
+    assert hubopt.verify(unfaithful, layer, noise=False).status == "failed"
+    assert assert_parity(unfaithful, layer, noise=False, tolerance="tf32").passed
+
+
+def test_loaded_artifacts_can_be_called(tiny_bundle: hubopt.Bundle, tiny: Path) -> None:
+    assert_parity(hubopt.load(tiny_bundle, "onnx"), str(tiny), noise=False)
+
+
+def test_names_from_elsewhere(tiny_bundle: hubopt.Bundle, tiny: Path, tmp_path: Path) -> None:
+    import onnx
+
+    model = onnx.load(tiny_bundle.path / "onnx" / "model.onnx")
+    names = {"left": "in:0", "sum": "out:7"}
+    for value in (*model.graph.input, *model.graph.output):
+        value.name = names.get(value.name, value.name)
+    for node in model.graph.node:
+        node.input[:] = [names.get(each, each) for each in node.input]
+        node.output[:] = [names.get(each, each) for each in node.output]
+    onnx.save(model, tmp_path / "theirs.onnx")
+    assert_parity(tmp_path / "theirs.onnx", str(tiny), names=names, noise=False)
+    swapped = {"sum": "difference", "difference": "out:7", "left": "in:0"}
+    assert hubopt.verify(
+        tmp_path / "theirs.onnx", str(tiny), names=swapped, noise=False
+    ).status == ("failed")
+
+
+def test_your_own_data(tiny_bundle: hubopt.Bundle, tiny: Path) -> None:
+    generator = np.random.default_rng(0)
+
+    def samples() -> Any:
+        for _ in range(3):
+            yield {name: generator.standard_normal((1, 8)) for name in ("left", "right")}
+
+    parity = hubopt.verify(tiny_bundle.artifact("onnx"), str(tiny), data=samples, noise=False)
+    assert parity.samples == 3
+    with pytest.raises(SpecError, match="left"):
+        hubopt.verify(tiny_bundle.artifact("onnx"), str(tiny), data=[{"left": np.zeros((1, 8))}])
+
+
+def test_a_model_that_is_another_one(tiny_bundle: hubopt.Bundle, tmp_path: Path) -> None:
+    other = write_tiny_model(tmp_path / "other", seed=1)
+    assert hubopt.verify(tiny_bundle.artifact("tflite"), other, noise=False).status == "failed"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("missing.onnx", "no such file"), ("model.bin", "tells no target")]
+)
+def test_what_is_no_artifact_is_told(name: str, told: str, tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.bin").touch()
+    with pytest.raises(UsageError, match=told):
+        hubopt.verify(tmp_path / name, str(tiny), noise=False)
+
+
+@pytest.mark.real
+def test_the_vendors_own_exports(basic_pitch: Path) -> None:
+    """Basic-pitch's authors ship ONNX and TFLite exports of their own, with names of their own."""
+    exports = basic_pitch.parent
+    names = {
+        "input_2": "serving_default_input_2:0",
+        "note": "StatefulPartitionedCall:1",
+        "onset": "StatefulPartitionedCall:2",
+        "contour": "StatefulPartitionedCall:0",
+    }
+    assert_parity(exports / "nmp.onnx", str(basic_pitch), names=names, samples=4)
+    swapped = {**names, "note": names["onset"], "onset": names["note"]}
+    assert hubopt.verify(
+        exports / "nmp.onnx", str(basic_pitch), names=swapped, samples=4
+    ).status == ("failed")

@@ -1,0 +1,117 @@
+"""Any tensor of a graph, computed as eager mode computes it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hubopt.errors import TraceError
+from hubopt.freezing import freeze
+from hubopt.graph_runs import GraphRunner
+
+X = np.arange(6, dtype="float32").reshape(2, 3)
+
+
+def graph_of(function: Any, *arrays: Any) -> tuple[Any, list[str], list[str]]:
+    specs = [tf.TensorSpec(each.shape, each.dtype) for each in arrays]
+    concrete = tf.function(function, input_signature=specs, autograph=False)
+    frozen = freeze(concrete.get_concrete_function())
+    inputs, outputs = ([each.name for each in side] for side in (frozen.inputs, frozen.outputs))
+    return frozen.graph.as_graph_def(), inputs, outputs
+
+
+@pytest.mark.parametrize("xla", [False, True])
+def test_outputs_and_what_is_inside_are_given_in_the_order_asked_for(xla: bool) -> None:
+    weights = np.ones((3, 2), "float32")
+    graph_def, (x,), (y,) = graph_of(lambda x: tf.matmul(x, weights, name="product") + 1, X)
+    runner = GraphRunner(graph_def, {"anything": x}, xla=xla)
+    output, fed, inner, again = runner.run({"anything": X}, [y, x, "product:0", y])
+    np.testing.assert_array_equal(inner, X @ weights)
+    np.testing.assert_array_equal(output, X @ weights + 1)
+    np.testing.assert_array_equal(again, output)
+    np.testing.assert_array_equal(fed, X)
+
+
+def test_an_input_that_is_not_needed_may_be_given() -> None:
+    graph_def, (x, z), (y, _) = graph_of(lambda x, z: (tf.exp(x), tf.exp(z)), X, X)
+    runner = GraphRunner(graph_def, {"x": x, "z": z})
+    (output,) = runner.run({"z": X + 1, "x": X}, [y])
+    np.testing.assert_allclose(output, np.exp(X), rtol=1e-6)
+
+
+def test_texts_integers_and_bfloat16() -> None:
+    texts = np.array([b"A", b"B\x00"], dtype=object)
+
+    def call(texts: Any) -> Any:
+        length = tf.strings.length(texts)
+        return tf.strings.lower(texts), length, tf.cast(length, tf.bfloat16)
+
+    specs = [tf.TensorSpec([2], tf.string)]
+    concrete = tf.function(call, input_signature=specs).get_concrete_function()
+    frozen = freeze(concrete)
+    runner = GraphRunner(frozen.graph.as_graph_def(), {"texts": frozen.inputs[0].name})
+    lower, length, half = runner.run({"texts": texts}, [each.name for each in frozen.outputs])
+    assert lower.tolist() == [b"a", b"b\x00"]
+    assert length.tolist() == [1, 2]
+    assert half.dtype.name == "bfloat16"
+
+
+def test_nothing_is_folded_or_merged() -> None:
+    """Grappler would make ``x + (1e8 - 1e8)`` of this, which is 1 and not 0."""
+
+    def call(x: Any) -> Any:
+        return (x + tf.constant(1e8)) + tf.constant(-1e8)
+
+    one = np.float32([1])
+    graph_def, (x,), (y,) = graph_of(call, one)
+    before = tf.config.optimizer.get_experimental_options()
+    (output,) = GraphRunner(graph_def, {"x": x}).run({"x": one}, [y])
+    assert tf.config.optimizer.get_experimental_options().get(
+        "disable_meta_optimizer", False
+    ) == before.get("disable_meta_optimizer", False)
+    assert output == 0
+    optimized = tf.function(call, input_signature=[tf.TensorSpec([1])], autograph=False)
+    assert optimized(one) == 1, "Grappler does not do this any more: find what else it does"
+
+
+def test_two_graphs_with_functions_of_one_name_do_not_mix() -> None:
+    def call(x: Any) -> Any:
+        body = lambda at, x: (at + 1, x * 2.0)  # noqa: E731
+        return tf.while_loop(lambda at, _: at < 3, body, (0, x))[1]
+
+    graph_def, (x,), (y,) = graph_of(call, X)
+    other = tf.compat.v1.GraphDef()
+    other.CopyFrom(graph_def)
+    changed = 0
+    for function in other.library.function:
+        for node in function.node_def:
+            if node.op == "Const" and node.attr["dtype"].type == tf.float32.as_datatype_enum:
+                node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(3.0))
+                changed += 1
+    assert changed == 1
+    runners = [GraphRunner(each, {"x": x}) for each in (graph_def, other)]
+    outputs = [runner.run({"x": X}, [y])[0] for runner in runners]
+    np.testing.assert_array_equal(outputs[0], X * 8)
+    np.testing.assert_array_equal(outputs[1], X * 27)
+
+
+def test_a_graph_is_compiled_once_for_a_shape() -> None:
+    graph_def, (x,), (y,) = graph_of(tf.exp, X)
+    runner = GraphRunner(graph_def, {"x": x}, xla=True)
+    first = runner._pruned((y,))
+    for _ in range(3):
+        runner.run({"x": X}, [y])
+    assert runner._pruned((y,)) is first
+    assert first.experimental_get_tracing_count() == 1
+
+
+def test_a_graph_that_does_not_fit_together_is_told() -> None:
+    graph_def, (x,), _ = graph_of(tf.exp, X)
+    for node in graph_def.node:
+        if node.op == "Exp":
+            node.attr["T"].type = tf.float64.as_datatype_enum
+    with pytest.raises(TraceError, match="cannot read it: .*Exp"):
+        GraphRunner(graph_def, {"x": x})

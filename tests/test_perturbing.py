@@ -1,0 +1,60 @@
+"""Other weights, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from hubopt.freezing import freeze
+from hubopt.graph_runs import GraphRunner
+from hubopt.perturbing import perturb
+
+X = np.ones((1, 4), "float32")
+
+
+class Frozen:
+    def __init__(self, function: Any) -> None:
+        specs = [tf.TensorSpec(X.shape, tf.float32)]
+        concrete = tf.function(function, input_signature=specs, autograph=False)
+        frozen = freeze(concrete.get_concrete_function())
+        self.graph_def = frozen.graph.as_graph_def()
+        self._input, self._output = frozen.inputs[0].name, frozen.outputs[0].name
+
+    def run(self, graph_def: Any) -> Any:
+        return GraphRunner(graph_def, {"x": self._input}).run({"x": X}, [self._output])[0]
+
+
+def test_weights_move_by_up_to_a_tenth_and_by_the_seed() -> None:
+    model = Frozen(lambda x: x * np.float32([1, 10, 100, 1000]))
+    before = model.graph_def.SerializeToString(deterministic=True)
+    moved, again, other = (
+        model.run(perturb(model.graph_def, seed)) / model.run(model.graph_def) for seed in (0, 0, 1)
+    )
+    assert np.all(np.abs(moved - 1) <= 0.1)
+    assert np.abs(moved - 1).max() > 0.01
+    assert len(np.unique(moved)) == 4
+    np.testing.assert_array_equal(moved, again)
+    assert np.all(moved != other)
+    assert model.graph_def.SerializeToString(deterministic=True) == before
+
+
+def test_shapes_indices_and_single_numbers_stay() -> None:
+    def call(x: Any) -> Any:
+        return tf.reshape(tf.gather(x, [3, 1, 0, 2], axis=1), [2, 2]) * 0.3 + 1e-3
+
+    model = Frozen(call)
+    np.testing.assert_array_equal(model.run(perturb(model.graph_def)), model.run(model.graph_def))
+
+
+def test_half_precision_and_weights_inside_loops_move_too() -> None:
+    def call(x: Any) -> Any:
+        def step(at: Any, x: Any) -> Any:
+            return at + 1, x * tf.constant([[1, 2, 3, 4]], tf.bfloat16)
+
+        half = tf.cast(x, tf.bfloat16)
+        return tf.cast(tf.while_loop(lambda at, _: at < 2, step, (0, half))[1], tf.float32)
+
+    model = Frozen(call)
+    assert np.any(model.run(perturb(model.graph_def)) != model.run(model.graph_def))
