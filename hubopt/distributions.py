@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hubopt.images import channel_axis, draw_images
+from hubopt.images import channel_axis, draw_images, draw_mosaics
 from hubopt.spec import Domain, TensorSpec
 from hubopt.texts import TEXTS
 
@@ -58,12 +58,14 @@ def distributions(
         low, high = domain.low, domain.high
         uniform = _uniform("uniform", low, high)
         if channels_at:
-            return (_pictures("image", channels_at, low, high), uniform)
+            mosaic = _mosaics("mosaic", channels_at, low, high)
+            return (_pictures("image", channels_at, low, high), mosaic, uniform)
         return (uniform, _uniform("low", low, low + (high - low) / 8))
     if channels_at:
         image = _pictures("image", channels_at, 0, 1)
         signed = _pictures("signed image", channels_at, -1, 1)
-        return (image, _NORMAL, signed, _UNIFORM, image, _SIGNED, signed, _HEAVY)
+        mosaic = _mosaics("mosaic", channels_at, -1, 1)
+        return (image, _NORMAL, signed, mosaic, image, _UNIFORM, signed, _HEAVY)
     if spec.dtype.startswith("complex"):
         return tuple(_complex(each) for each in (_NORMAL, _UNIFORM, _SIGNED, _HEAVY))
     return (_NORMAL, _UNIFORM, _SIGNED, _HEAVY)
@@ -80,8 +82,12 @@ def _of_integers(spec: TensorSpec, domain: Domain | None) -> tuple[Distribution,
     if domain is None:
         few = _integers("low", 0, _LOW_VALUES)
         return (few, uniform) if (low, high) != (0, _LOW_VALUES) else (few,)
+    if high <= low + _LOW_VALUES:
+        return (uniform,)
     few = _integers("low", low, min(low + _LOW_VALUES, high))
-    return (uniform, few) if high > low + _LOW_VALUES else (uniform,)
+    if len(spec.dims) < 2:
+        return (uniform, few)
+    return (uniform, _padded(low, high), few, _repeated(low, high))
 
 
 def _integer_range(spec: TensorSpec, domain: Domain | None) -> tuple[int, int]:
@@ -186,6 +192,32 @@ def _prefix(shape: Shape, rng: np.random.Generator) -> NDArray[Any]:
         return np.ones(shape)
     lengths = rng.integers(1, shape[-1] + 1, (*shape[:-1], 1))
     return np.asarray(np.arange(shape[-1]) < lengths)
+
+
+def _padded(low: int, high: int) -> Distribution:
+    """Indices, then the lowest along the last axis, as short texts are padded."""
+
+    def draw(shape: Shape, rng: np.random.Generator) -> NDArray[Any]:
+        return np.where(_prefix(shape, rng), rng.integers(low, high, shape, endpoint=True), low)
+
+    return Distribution("padded", draw)
+
+
+def _repeated(low: int, high: int) -> Distribution:
+    """One index along the last axis: a sum or mean of rows is then as far out as one row."""
+
+    def draw(shape: Shape, rng: np.random.Generator) -> NDArray[Any]:
+        rows = rng.integers(low, high, (*shape[:-1], 1), endpoint=True)
+        return np.array(np.broadcast_to(rows, shape))
+
+    return Distribution("repeated", draw)
+
+
+def _mosaics(kind: str, channels_at: Literal[1, 3], low: float, high: float) -> Distribution:
+    def draw(shape: Shape, rng: np.random.Generator) -> NDArray[Any]:
+        return low + (high - low) * draw_mosaics(shape, channels_at, rng)
+
+    return Distribution(kind, draw)
 
 
 def _pictures(kind: str, channels_at: Literal[1, 3], low: float, high: float) -> Distribution:

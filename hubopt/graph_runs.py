@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -61,6 +61,16 @@ class GraphRunner:
         arguments = [self._constant(tensors[name], place) for name, place in self._inputs.items()]
         with _without_grappler():
             return [tensor.numpy() for tensor in function(*arguments)]
+
+    def function(self, fetches: Sequence[str]) -> Callable[..., list[Any]]:
+        """Return the function from the inputs, in order, to ``fetches``; gradients flow through."""
+        pruned = self._pruned(tuple(fetches))
+
+        def call(*arguments: Any) -> list[Any]:
+            with _without_grappler():
+                return list(pruned(*arguments))
+
+        return call
 
     def _constant(self, array: Any, place: str) -> Any:
         import tensorflow as tf

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 _CHANNELS = (1, 3, 4)
 """Grey, colour, and colour with opacity."""
+_TILES = 4
+"""Along each side of a mosaic."""
 _SMALLEST_SIDE = 8
 """Pixels; a tensor smaller than this is rather a feature map."""
 
@@ -48,6 +51,53 @@ def draw_images(
     height, width = shape[2:] if channels_at == 1 else shape[1:3]
     pictures = [_draw_image(height, width, shape[channels_at], generator) for _ in range(shape[0])]
     return np.moveaxis(np.stack(pictures), 3, channels_at)
+
+
+def draw_mosaics(
+    shape: Sequence[int], channels_at: Literal[1, 3], generator: np.random.Generator
+) -> NDArray[Any]:
+    """Draw patchworks: noise, stripes, plain colours and pictures side by side.
+
+    A network of convolutions sees many textures in one of them, so that more of its units answer.
+
+    Args:
+        shape: Of rank 4, the batch first.
+        channels_at: Which axis is the channels.
+        generator: Where chance comes from.
+
+    Returns:
+        ``float64`` of ``shape`` in [0, 1).
+    """
+    height, width = shape[2:] if channels_at == 1 else shape[1:3]
+    mosaics = [_draw_mosaic(height, width, shape[channels_at], generator) for _ in range(shape[0])]
+    return np.moveaxis(np.stack(mosaics), 3, channels_at)
+
+
+def _draw_mosaic(
+    height: int, width: int, channels: int, generator: np.random.Generator
+) -> NDArray[Any]:
+    mosaic = np.empty((height, width, channels))
+    rows, columns = (np.linspace(0, size, _TILES + 1).astype(int) for size in (height, width))
+    for top, bottom in pairwise(rows):
+        for left, right in pairwise(columns):
+            size = (bottom - top, right - left, channels)
+            mosaic[top:bottom, left:right] = _draw_tile(size, generator)
+    return mosaic
+
+
+def _draw_tile(size: tuple[int, int, int], generator: np.random.Generator) -> NDArray[Any]:
+    height, width, channels = size
+    texture = generator.integers(4)
+    if texture == 0:
+        return generator.random(size)
+    if texture == 1:
+        return np.broadcast_to(generator.random(channels), size)
+    if texture == 2:
+        y, x = np.arange(height)[:, None, None], np.arange(width)[None, :, None]
+        waves = generator.uniform(-0.5, 0.5, (2, channels))  # a half is the finest there is
+        stripes = np.cos(2 * np.pi * (waves[0] * y + waves[1] * x + generator.random(channels)))
+        return np.asarray((stripes + 1) / 2 * (1 - 1e-6))
+    return _draw_image(height, width, channels, generator)
 
 
 def _draw_image(

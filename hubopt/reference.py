@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+from hubopt.arrays import write_samples
+from hubopt.coverage import has_units
 from hubopt.data_fit import fit_data
 from hubopt.errors import UsageError
 from hubopt.exporter import Program
@@ -22,6 +24,10 @@ from hubopt.user_data import Data, Item, describe_data, read_data
 
 MOST_ITEMS = 64
 """Of the user's own data that are used unless more are asked for."""
+
+
+_POOL = 2
+"""How many times more samples are drawn than are kept, where there are units to reach."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +70,34 @@ class Question:
         """The first of the user's inputs, which may settle shapes; none without any."""
         return (self.items or ())[:1]
 
-    def samples(self, program: Program) -> Sequence[Sample]:
-        """Return the samples for the inputs of ``program``."""
-        spec = program.spec
-        if self.items is None:
-            drawn = draw(spec.inputs, self.count, self.seed, spec.bounds, program.domains)
-            # An edge case is fair only if the layer is steady there, which takes measuring.
-            return drawn if self.noise else [each for each in drawn if not each.edge]
-        own = fit_data(self.items, spec, self.count, program.domains)
-        return [Sample("own", dict(each)) for each in own]
+
+def _choose(
+    question: Question, layer: LayerSession, program: Program, pool: Path
+) -> tuple[list[Sample], int, int]:
+    """Return the samples, how many rectified units there are, and how many they leave silent.
+
+    Drawn samples are chosen from a larger number of them, as those that reach most units.
+    """
+    spec = program.spec
+    edges: list[Sample] = []
+    if question.items is not None:
+        own = fit_data(question.items, spec, question.count, program.domains)
+        samples = [Sample("own", dict(each)) for each in own]
+    else:
+        count = question.count * (_POOL if has_units(program) else 1)
+        drawn = draw(spec.inputs, count, question.seed, spec.bounds, program.domains)
+        samples = [each for each in drawn if not each.edge]
+        # An edge case is fair only if the layer is steady there, which takes measuring.
+        edges = [each for each in drawn if each.edge and question.noise]
+    if not has_units(program):
+        return samples + edges, 0, 0
+    write_samples(pool, [each.tensors for each in samples])
+    make = question.items is None and question.noise
+    covered = layer.cover(program, pool, min(question.count, len(samples)), make)
+    pool.unlink()
+    chosen = [samples[at] for at in covered.chosen]
+    made = [Sample("reaching", each, edge=True) for each in covered.made]
+    return chosen + made + edges, covered.units, covered.silent
 
 
 def ask(
@@ -98,10 +123,12 @@ def ask(
     Returns:
         What gives the kit; it waits for the noise.
     """
-    samples = question.samples(program)
     work = program.folder
+    with progress("choose samples"):
+        samples, units, silent = _choose(question, layer, program, work / "pool.npz")
     with progress(f"run the eager layer on {len(samples)} samples"):
         made = make_kit(layer, program, samples, kit, work)
+        made = replace(made, facts=replace(made.facts, units=units, silent=silent))
     if not question.noise:
         return lambda: made
     pool = stack.enter_context(ThreadPoolExecutor(1))

@@ -16,6 +16,7 @@ from typing import Any
 from hubopt import registry
 from hubopt.arrays import read_samples, write_samples
 from hubopt.contract import artifact_problems
+from hubopt.coverage import Coverage
 from hubopt.errors import ExportError, NotRunnableHereError, TraceError, UsageError
 from hubopt.exporter import Artifact, Options, Program, Runner, Source, XlaMode
 from hubopt.handles import Access, Handle, LayerOptions, locate
@@ -134,6 +135,12 @@ class LayerSession(Session):
             results.append(result)
         write_samples(outputs, results)
         return left_out
+
+    def cover(self, program: Program, pool: Path, count: int, make: bool) -> Coverage:
+        """Choose the samples of ``pool`` that reach most of the network's units."""
+        from hubopt.coverage import cover
+
+        return cover(program, pool, count, make)
 
     def onednn_is_on(self) -> bool:
         """Whether TensorFlow computes with oneDNN here."""

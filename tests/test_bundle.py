@@ -61,7 +61,7 @@ def test_numbers_that_json_lacks_survive() -> None:
         (lambda path: (path / MANIFEST).write_text("{"), "is damaged"),
         (lambda path: (path / MANIFEST).write_text("[]"), "is damaged"),
         (lambda path: (path / MANIFEST).write_text('{"format": 99}'), "format 99"),
-        (lambda path: (path / MANIFEST).write_text('{"format": 1}'), "is damaged"),
+        (lambda path: (path / MANIFEST).write_text('{"format": 2}'), "is damaged"),
     ],
 )
 def test_what_is_no_bundle_is_refused(copy: Path, damage: object, told: str) -> None:
@@ -94,4 +94,4 @@ def test_a_changed_reference_is_refused(copy: Path) -> None:
     reference = copy / "verification" / "reference.npz"
     reference.write_bytes(reference.read_bytes()[:-1])
     with pytest.raises(BundleError, match="reference.npz"):
-        read_bundle(copy).check_kit()
+        read_bundle(copy).kit()

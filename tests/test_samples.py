@@ -100,7 +100,10 @@ def test_pixels_cover_their_whole_range_and_unknown_integers_stay_small() -> Non
 def test_indices_fill_their_table_and_stay_in_it() -> None:
     for dtype in ("int32", "int64", "uint16", "float32"):
         samples = draw([spec(dtype, 1, 500)], domains={"x": TABLE})
-        assert kinds(main(samples))[:2] == ["uniform", "low"]
+        usual = (
+            ["uniform", "low"] if dtype == "float32" else ["uniform", "padded", "low", "repeated"]
+        )
+        assert kinds(main(samples))[: len(usual)] == usual
         assert values(samples).min() >= 0
         assert values(samples).max() <= 999
         assert values(main(samples)).max() > 900
@@ -151,18 +154,19 @@ def test_pictures_are_drawn_in_their_range(
     dtype: str, domain: Domain | None, low: int, high: int
 ) -> None:
     samples = draw([spec(dtype, *IMAGE)], domains={"x": domain} if domain else None)
-    assert kinds(main(samples)) == ["image", "uniform"] * 4
+    turns = ["image", "mosaic", "uniform"] if dtype == "float32" else ["image", "uniform"]
+    assert kinds(main(samples)) == (turns * 4)[:8]
     assert low <= values(samples).min()
     assert values(samples).max() <= high
     for sample in main(samples):
         spread = np.ptp(sample.tensors["x"].astype(float))
-        assert spread > 0.9 * (high - low), "each sample uses the whole range"
+        assert spread > 0.8 * (high - low), "each sample uses the whole range"
 
 
 def test_pictures_of_no_known_range_are_drawn_in_both_usual_ones() -> None:
     samples = {sample.kind: sample.tensors["x"] for sample in main(draw([spec("float32", *IMAGE)]))}
     assert list(samples) == [
-        "image", "normal", "signed image", "uniform", "signed", "heavy-tailed"
+        "image", "normal", "signed image", "mosaic", "uniform", "heavy-tailed"
     ]  # fmt: skip
     assert 0 <= samples["image"].min() < 0.05
     assert 0.95 < samples["image"].max() < 1
@@ -222,7 +226,8 @@ def test_dynamic_sizes_are_usual_smallest_largest_and_any() -> None:
 @pytest.mark.parametrize("shape", [("n", "n", "n", 3), ("n", 3, "n", "n"), (1, "n", 8, 1)])
 def test_pictures_of_any_size_are_pictures(shape: tuple[int | str, ...]) -> None:
     samples = draw([spec("float32", *shape)], bounds={"n": Bounds(1, 9, 12)})
-    assert samples[0].kind == samples[4].kind == "image"
+    assert samples[0].kind == "image"
+    assert samples[3].kind == "mosaic"
     for sample in main(samples):
         assert np.isfinite(sample.tensors["x"]).all()
         assert spec("float32", *shape).admits(sample.tensors["x"].shape)
@@ -232,3 +237,19 @@ def test_an_open_batch_of_pictures_is_of_pictures() -> None:
     samples = draw([spec("float32", "n", 32, 32, 3)], bounds={"n": Bounds(1, 2, 3)})
     assert [sample.tensors["x"].shape[0] for sample in samples][:3] == [2, 1, 3]
     assert samples[0].kind == "image"
+
+
+def test_mosaics_hold_several_textures() -> None:
+    (mosaic,) = [each for each in main(draw([spec("float32", 1, 64, 64, 3)]))[3:4]]
+    assert mosaic.kind == "mosaic"
+    tiles = mosaic.tensors["x"].reshape(4, 16, 4, 16, 3).std(axis=(1, 3)).mean(axis=-1)
+    assert tiles.min() < 0.05, "a plain tile"
+    assert tiles.max() > 0.4, "and a busy one"
+
+
+def test_indices_are_padded_and_repeated_in_turn() -> None:
+    samples = main(draw([spec("int32", 4, 50)], domains={"x": TABLE}))
+    padded, repeated = samples[1].tensors["x"], samples[3].tensors["x"]
+    assert (padded[:, -1] == 0).any()
+    assert (repeated == repeated[:, :1]).all()
+    assert len(set(repeated[:, 0])) > 1

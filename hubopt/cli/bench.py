@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from hubopt.bundle import read_bundle
 from hubopt.cli.common import (
     AllowUnverified,
     AllowVacuous,
@@ -34,10 +35,11 @@ def bench(
     json: Json = False,
 ) -> None:
     """Time a bundle's artifacts here, in turn with the eager layer; what is timed is verified."""
-    results = run_bench(bundle, split_names(target), rounds, progress)
+    opened = read_bundle(bundle)
+    results = run_bench(opened, split_names(target), rounds, progress)
     good = accepted(allow_unverified, allow_vacuous)
     if json:
-        print(results_document(results, str(bundle), good))
+        print(results_document(results, opened, good))
     else:
         out.print(results_table(results))
     raise typer.Exit(exit_code(results, good))

@@ -44,7 +44,7 @@ from hubopt.latency.protocol import ROUNDS
 from hubopt.parity import Overrides
 from hubopt.pipeline import export as run_export
 from hubopt.report.document import results_document
-from hubopt.report.terminal import results_table, spec_table
+from hubopt.report.terminal import reference_lines, results_table, spec_table
 from hubopt.results import exit_code
 from hubopt.samples import SEED
 
@@ -134,9 +134,10 @@ def export(
     )
     good = accepted(allow_unverified, allow_vacuous)
     if json:
-        print(results_document(bundle.results, str(bundle.path), good))
+        print(results_document(bundle.results, bundle, good))
     else:
         talk.print(spec_table(bundle.manifest.spec))
+        talk.print(reference_lines(bundle.manifest))
         out.print(results_table(bundle.results))
         out.print(Text(f"bundle: {bundle.path}"), soft_wrap=True)
     raise typer.Exit(exit_code(bundle.results, good))

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from hubopt.bundle import read_bundle
 from hubopt.cli.common import (
     AllowUnverified,
     AllowVacuous,
@@ -65,14 +66,15 @@ def verify(
     )
     overrides = given if given.entries else None
     targets = split_names(target)
+    opened = read_bundle(bundle)
     results = (
-        run_rejudge(bundle, targets, overrides)
+        run_rejudge(opened, targets, overrides)
         if rejudge
-        else verify_bundle(bundle, targets, overrides, progress)
+        else verify_bundle(opened, targets, overrides, progress)
     )
     good = accepted(allow_unverified, allow_vacuous)
     if json:
-        print(results_document(results, str(bundle), good))
+        print(results_document(results, opened, good))
     else:
         out.print(results_table(results))
     raise typer.Exit(exit_code(results, good))

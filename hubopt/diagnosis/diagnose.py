@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,10 +14,10 @@ import numpy as np
 from hubopt import registry
 from hubopt.arrays import read_samples
 from hubopt.bundle import Bundle, read_bundle
-from hubopt.diagnosis.evaluate import Evaluator, worst_samples
+from hubopt.diagnosis.evaluate import Evaluator, Sides, worst_output
 from hubopt.diagnosis.locate import Fault, Operation, Step, locate_fault
 from hubopt.diagnosis.measure import Measure, measure
-from hubopt.diagnosis.names import Tensor, match
+from hubopt.diagnosis.names import Tensor, given_tensors, match
 from hubopt.diagnosis.probing import Probed
 from hubopt.diagnosis.reference import ENVIRONMENT, Reference
 from hubopt.diagnosis.reproduction import Part, layout, write_reproduction
@@ -28,9 +28,6 @@ from hubopt.parity import TOLERANCES
 from hubopt.session import ArtifactSession, LayerSession, open_layer_session
 from hubopt.targets import Progress, quiet
 from hubopt.worker import Worker, temporary_log
-
-_SAMPLES = 2
-"""How many samples the search looks at: those with the largest errors in the outputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +126,7 @@ def diagnose(
     with ExitStack() as stack:
         log = stack.enter_context(temporary_log())
         with progress("trace the layer"):
-            program, reference = _reference(bundle, model, log, stack)
+            program, reference = open_reference(bundle, model, log, stack)
         with progress(f"{target}: load"):
             worker = stack.enter_context(Worker(log.with_name("artifact.log")))
             probed = worker.create(Probed, artifact)
@@ -137,9 +134,23 @@ def diagnose(
         return case.diagnose(place, progress)
 
 
-def _reference(
+def open_reference(
     bundle: Bundle, model: Callable[..., Any] | None, log: Path, stack: ExitStack
 ) -> tuple[Program, Reference]:
+    """Load and trace the bundle's layer in a child process.
+
+    Args:
+        bundle: The bundle.
+        model: The layer or callable that it was made from, if it was not a handle.
+        log: Gets what the child prints; the program's files stand next to it.
+        stack: Ends the child.
+
+    Returns:
+        The program, and its tensors in the child.
+
+    Raises:
+        HuboptError: The layer cannot be loaded, or has no graph of constants.
+    """
     manifest = bundle.manifest
     made_here = manifest.digest is None and not is_python(manifest.handle)
     if made_here and model is None:
@@ -177,43 +188,32 @@ class _Case:
         target, spec = self.artifact.target, self.program.spec
         tensors, originals = self.probed.tensors(), self.reference.tensors()
         inputs, outputs = self.probed.interface()
-        given = {
-            inputs[each.name]: self.program.input_tensors[at] for at, each in enumerate(spec.inputs)
-        }
         ends = {each.name: outputs[each.name] for each in spec.outputs}
-        given |= {
-            ends[each.name]: self.program.output_tensors[at] for at, each in enumerate(spec.outputs)
-        }
-        matched = match(tensors, originals, given)
+        matched = match(tensors, originals, given_tensors(self.program, inputs, outputs))
         notes = [f"run by {self.probed.how()}"]
         problem = self.reference.problem()
         if problem:
             notes.append(f"the reference is float32, not float64: {problem}")
         found = Diagnosis(target, matched=len(matched), total=len(tensors))
 
-        def evaluator(samples: Sequence[int]) -> Evaluator:
-            return Evaluator(
-                self.reference, self.probed, matched, self.bundle.inputs, samples, self.folder
-            )
-
+        sides = Sides(self.reference, self.probed, matched, self.bundle.inputs, self.folder)
         with progress("find the outputs that leave the reference"):
             count = len(read_samples(self.bundle.inputs, spec.inputs))
             names = list(dict.fromkeys(ends.values()))
-            samples, errors = worst_samples(evaluator(()), names, count, _SAMPLES)
-        wrong = [name for name in names if self._leaves(errors[name])]
-        if not wrong:
+            worst = worst_output(sides, names, count, self._leaves)
+        if worst is None:
             notes += self._optimized(matched, ends)
             return replace(found, notes=tuple(notes))
-        start = max(wrong, key=lambda name: errors[name].excess)
+        start, samples = worst
         with progress("follow the error back"):
-            search = evaluator(samples)
+            search = Evaluator(sides, samples)
             fault = locate_fault(tensors, originals, matched, start, search)
         found = _told(found, fault, matched, next(n for n, t in ends.items() if t == start))
         if fault.dropped:
             notes.append(f"names that misled: {', '.join(fault.dropped)}")
         if place is not None and self.probed.script():
             with progress("write the reproduction"):
-                part = self._part(found, fault, search, samples[0])
+                part = self._part(found, fault, sides, search, samples[0])
                 said = write_reproduction(part, self.probed, self.artifact.path.suffix, place)
             found = replace(found, reproduction=place)
             notes += [said] if said else []
@@ -231,9 +231,11 @@ class _Case:
         atol = TOLERANCES[self.artifact.tolerance].atol or 0.0
         return error.diverges and (failed or error.share > atol)
 
-    def _part(self, found: Diagnosis, fault: Fault, search: Evaluator, sample: int) -> Part:
+    def _part(
+        self, found: Diagnosis, fault: Fault, sides: Sides, search: Evaluator, sample: int
+    ) -> Part:
         names = [*fault.before, fault.tensor]
-        arrays, wide, narrow = search.arrays(names, [sample])
+        arrays, wide, narrow = sides(names, [sample])
         laid = {
             name: layout(
                 arrays[name][0], wide[name][0], narrow[name][0], search.measures[name].alignment

@@ -6,9 +6,12 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from numpy.typing import NDArray
+
+from hubopt.exporter import Program
 
 Shape = tuple[int | None, ...]
 
@@ -19,6 +22,8 @@ _INNER_SCOPES = re.compile(
 """Scopes that Keras and TensorFlow open inside of a layer."""
 _FUNCTION_PORT = re.compile(r"(input|output)(_control_node)?/_\d+$")
 _NUMBER = re.compile(r"\d+$")
+_STACKED = re.compile(r"(.+)_Concat__\d+:0$")
+"""How tf2onnx names the last of the nodes that it makes of a ``Pack``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,8 @@ def alignments(reference: Sequence[int], found: Sequence[int]) -> list[Alignment
     """Return the layouts in which ``found`` can be ``reference``; none if it cannot be.
 
     Dimensions of size 1 come and go (a 1-D convolution is a 2-D one elsewhere). Where the
-    shapes agree as they are, channels may still have moved between first and last.
+    shapes agree as they are, channels may still have moved between first and last. Where they
+    do not, axes of one size keep their order: a square image is not taken for its transpose.
     """
     want = tuple(size for size in reference if size != 1)
     have = tuple(size for size in found if size != 1)
@@ -81,10 +87,33 @@ def alignments(reference: Sequence[int], found: Sequence[int]) -> list[Alignment
             moved += [(0, *same[2:], 1), (0, rank - 1, *same[1:-1])]
         orders = dict.fromkeys(moved)
     elif rank <= 5:
-        orders = itertools.permutations(same)
+        orders = filter(partial(_keeps_order, have), itertools.permutations(same))
     else:
         orders = ()
     return [Alignment(want, axes) for axes in orders if tuple(have[axis] for axis in axes) == want]
+
+
+def _keeps_order(sizes: Sequence[int], axes: Sequence[int]) -> bool:
+    pairs = itertools.combinations(axes, 2)
+    return all(one < other for one, other in pairs if sizes[one] == sizes[other])
+
+
+def given_tensors(
+    program: Program, inputs: Mapping[str, str], outputs: Mapping[str, str]
+) -> dict[str, str]:
+    """Return TensorFlow's tensor for each input and output of an artifact.
+
+    Args:
+        program: The layer's.
+        inputs: The artifact's tensor for each input of the layer.
+        outputs: The artifact's tensor for each output of the layer.
+    """
+    starts = zip(program.spec.inputs, program.input_tensors, strict=True)
+    ends = zip(program.spec.outputs, program.output_tensors, strict=True)
+    return {
+        **{inputs[each.name]: tensor for each, tensor in starts},
+        **{outputs[each.name]: tensor for each, tensor in ends},
+    }
 
 
 def match(
@@ -104,6 +133,7 @@ def match(
     """
     places = {each.name: at for at, each in enumerate(reference) if each.op != "Const"}
     twins = _twins(artifact, reference)
+    stacks = {each.name for each in reference if each.op == "Pack"}
     claims: dict[str, str] = {}
     taken = set(given.values())
     for tensor in artifact:
@@ -111,7 +141,11 @@ def match(
             continue
         found = [
             places[name]
-            for name in (*_candidates(tensor.name, places), *twins.get(tensor.name, ()))
+            for name in (
+                *_candidates(tensor.name, places),
+                *twins.get(tensor.name, ()),
+                *_stacked(tensor.name, stacks),
+            )
             if _may_be(reference[places[name]].shape, tensor.shape)
         ]
         if found and reference[max(found)].name not in taken:
@@ -151,6 +185,12 @@ def _candidates(name: str, places: Mapping[str, int]) -> Iterator[str]:
             if full in places:
                 yield full
                 break
+
+
+def _stacked(name: str, stacks: set[str]) -> Iterator[str]:
+    made = _STACKED.match(name)
+    if made and f"{made[1]}:0" in stacks:
+        yield f"{made[1]}:0"
 
 
 def _shorter(name: str) -> Iterator[str]:

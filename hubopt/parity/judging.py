@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import median
 
 from hubopt.parity.metrics import Difference
 from hubopt.parity.moves import STILL, Move
 from hubopt.parity.tolerance import Tolerance
 
-_FAINT = 1e-2
-"""Of an output's largest rms. A sample on which the output is fainter is judged as if it were not:
-what is left there is what cancelled out, and float32 rounds that at the size of what cancelled."""
+_ROUNDING = 2.0**-22
+"""Two units in the last place of a float32 just above 1. Where an output is all but zero on one
+sample, what is left is what cancelled out, and that was rounded at the usual size; some
+runtimes' sigmoids are off by as much near 0 as near 1."""
 
 _NOISE = 2.0
 """How often the largest move of the layer is allowed. Another way to compute it is another draw
@@ -28,17 +30,17 @@ def complaints(
         tolerance: What it is held to.
         noise: What the layer itself moves, and is allowed besides.
     """
-    least_rms = faintest(differences)
+    rounding = usual_rounding(differences)
     found = [
         f"sample {at}: {problem}"
         for at, difference in enumerate(differences)
-        if (problem := complaint(difference, tolerance, noise, least_rms))
+        if (problem := complaint(difference, tolerance, noise, rounding))
     ]
     return found + complaints_of_all(differences, tolerance)
 
 
 def complaint(
-    difference: Difference, tolerance: Tolerance, noise: Move, least_rms: float
+    difference: Difference, tolerance: Tolerance, noise: Move, rounding: float
 ) -> str | None:
     """Return what one sample leaves the tolerance by; None if it does not.
 
@@ -46,7 +48,7 @@ def complaint(
         difference: One output on one sample.
         tolerance: What it is held to.
         noise: What the layer itself moves there, and is allowed besides.
-        least_rms: What the output's rms counts as at least, see `faintest`.
+        rounding: The rounding of the output's usual size, see `usual_rounding`.
     """
     if difference.problem:
         return difference.problem
@@ -55,7 +57,7 @@ def complaint(
             return None
         at = difference.place(difference.front[0][2])
         return f"{difference.unequal} of {difference.elements} elements differ, the first at {at}"
-    worst, at = difference.worst(tolerance, _NOISE * noise.largest, least_rms)
+    worst, at = difference.worst(tolerance, _NOISE * noise.largest + rounding)
     if worst > 1:
         count = None if noise.largest else difference.mismatches(tolerance)
         return (
@@ -64,8 +66,8 @@ def complaint(
             f"(largest difference {difference.max_abs:.3g}, rms of the output {difference.rms:.3g})"
         )
     if tolerance.sqnr_db is not None:
-        allowed = max(difference.rms, least_rms) * 10 ** (-tolerance.sqnr_db / 20)
-        if difference.rms_error > allowed + _NOISE * noise.rms:
+        allowed = difference.rms * 10 ** (-tolerance.sqnr_db / 20)
+        if difference.rms_error > allowed + _NOISE * noise.rms + rounding:
             return f"SQNR is {difference.sqnr_db:.1f} dB, {tolerance.sqnr_db:g} dB wanted"
     if tolerance.cosine is not None and difference.cosine < tolerance.cosine:
         return f"cosine is {difference.cosine:.6f}, {tolerance.cosine:g} wanted"
@@ -83,18 +85,15 @@ def complaints_of_all(differences: Sequence[Difference], tolerance: Tolerance) -
     return []
 
 
-def faintest(differences: Sequence[Difference]) -> float:
-    """Return the least rms that a sample of an output counts as."""
-    return _FAINT * max((each.rms for each in differences), default=0.0)
+def usual_rounding(differences: Sequence[Difference]) -> float:
+    """Return how far float32 rounds an output of the usual size: the median of the samples'."""
+    return _ROUNDING * median([each.largest for each in differences]) if differences else 0.0
 
 
 def largest_share(differences: Sequence[Difference], tolerance: Tolerance) -> float:
     """Return the largest share of the bound that any element uses; passes up to 1."""
-    least_rms = faintest(differences)
+    rounding = usual_rounding(differences)
     return max(
-        (
-            math.inf if each.problem else each.worst(tolerance, least_rms=least_rms)[0]
-            for each in differences
-        ),
+        (math.inf if each.problem else each.worst(tolerance, rounding)[0] for each in differences),
         default=0.0,
     )

@@ -36,6 +36,7 @@ class Difference:
         p999_rel: That of which 99.9 % of the elements stay below.
         max_ulps: The largest difference in units in the last place of the reference's dtype;
             None where there are none.
+        largest: The largest absolute value of the reference.
         rms: The root mean square of the reference.
         rms_error: The root mean square of the difference.
         cosine: Of the angle between the two, 1 where both are zero.
@@ -56,6 +57,7 @@ class Difference:
     max_rel: float = 0.0
     p999_rel: float = 0.0
     max_ulps: float | None = None
+    largest: float = 0.0
     rms: float = 0.0
     rms_error: float = 0.0
     cosine: float = 1.0
@@ -78,9 +80,7 @@ class Difference:
             return math.inf
         return 20 * math.log10(self.rms / self.rms_error) if self.rms else -math.inf
 
-    def worst(
-        self, tolerance: Tolerance, noise: float = 0.0, least_rms: float = 0.0
-    ) -> tuple[float, tuple[int, ...]]:
+    def worst(self, tolerance: Tolerance, noise: float = 0.0) -> tuple[float, tuple[int, ...]]:
         """Return the largest share of the elements' bound that is used, and where.
 
         Up to 1 passes. The share is a quotient of two linear functions of size and difference,
@@ -89,11 +89,10 @@ class Difference:
         Args:
             tolerance: Its ``rtol`` and ``atol``; a missing one counts as 0 beside the other.
             noise: An absolute difference that is allowed besides.
-            least_rms: What the reference's root mean square counts as if it is less.
         """
         if tolerance.rtol is None and tolerance.atol is None:
             return 0.0, ()
-        floor = (tolerance.atol or 0.0) * max(self.rms, least_rms) + noise
+        floor = (tolerance.atol or 0.0) * self.rms + noise
         best, at = 0.0, -1
         for size, gap, index in self.front:
             allowed = floor + (tolerance.rtol or 0.0) * size
@@ -161,6 +160,7 @@ def _compare_numbers(narrow: NDArray[Any], reference: NDArray[Any], name: str) -
         max_rel=float(relative.max(initial=0.0)),
         p999_rel=_nearly_all(relative),
         max_ulps=_ulps(gap, wide, narrow.dtype),
+        largest=float(size.max(initial=0.0)),
         rms=rms,
         rms_error=_rms(gap, count),
         cosine=_cosine(np.where(finite, actual, 0), np.where(finite, wide, 0)),
@@ -221,10 +221,11 @@ def _rms(sizes: Any, count: int) -> float:
 
 def _cosine(actual: Any, reference: Any) -> float:
     one, other = (array / (np.abs(array).max(initial=0.0) or 1.0) for array in (actual, reference))
-    lengths = float(np.linalg.norm(one) * np.linalg.norm(other))
+    # No BLAS, whose threads contend with those of the runtime that is measured.
+    lengths = math.sqrt(float(np.sum(np.abs(one) ** 2)) * float(np.sum(np.abs(other) ** 2)))
     if not lengths:
         return 1.0 if not one.any() and not other.any() else 0.0
-    return float(np.real(np.vdot(other, one)) / lengths)
+    return float(np.real(np.sum(np.conj(other) * one)) / lengths)
 
 
 def _ulps(gap: Any, reference: Any, dtype: np.dtype[Any]) -> float | None:

@@ -34,6 +34,8 @@ class ReferenceFacts:
             ``weights``: the answer of a model with other weights.
         constant: Outputs that no input reaches: what they are is all they should be.
         weightless: Outputs that no weights reach.
+        units: How many rectified units the graph has, see `hubopt.coverage`.
+        silent: How many of them no sample reaches: no comparison sees what is behind them.
     """
 
     moves: Mapping[str, Mapping[str, tuple[Move, ...]]] = field(default_factory=dict)
@@ -41,6 +43,8 @@ class ReferenceFacts:
     probes: Mapping[str, Mapping[str, Difference]] = field(default_factory=dict)
     constant: tuple[str, ...] = ()
     weightless: tuple[str, ...] = ()
+    units: int = 0
+    silent: int = 0
 
 
 def measure_moves(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hubopt.exporter import Tensors
-from hubopt.parity.judging import complaint, complaints_of_all, faintest, largest_share
+from hubopt.parity.judging import complaint, complaints_of_all, largest_share, usual_rounding
 from hubopt.parity.metrics import Difference, compare
 from hubopt.parity.moves import FLOAT64, MOST_NOISE, REPEATED, STILL, WAYS, Move, move_at
 from hubopt.parity.reference import ReferenceFacts
@@ -208,8 +208,8 @@ class _SampleVerdict(NamedTuple):
 
 def _judge_sample(output: OutputParity, at: int, tolerance: Tolerance) -> _SampleVerdict:
     """Try the layer first, then its float64 self, then the layer with its own noise."""
-    difference, least_rms = output.differences[at], faintest(output.differences)
-    problem = complaint(difference, tolerance, STILL, least_rms)
+    difference, rounding = output.differences[at], usual_rounding(output.differences)
+    problem = complaint(difference, tolerance, STILL, rounding)
     if problem is None:
         return _SampleVerdict("layer")
     usual = max(each.rms for each in output.differences)
@@ -217,11 +217,11 @@ def _judge_sample(output: OutputParity, at: int, tolerance: Tolerance) -> _Sampl
     if (
         output.from_float64
         and output.moves[FLOAT64][at].largest <= most
-        and complaint(output.from_float64[at], tolerance, STILL, least_rms) is None
+        and complaint(output.from_float64[at], tolerance, STILL, rounding) is None
     ):
         return _SampleVerdict("float64")
     noise = move_at(output.moves, at)
-    if noise == STILL or complaint(difference, tolerance, noise, least_rms):
+    if noise == STILL or complaint(difference, tolerance, noise, rounding):
         return _SampleVerdict(None, problem)
     if noise.largest <= most:
         return _SampleVerdict("noise")

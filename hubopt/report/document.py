@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from hubopt.bundle import to_json
+from hubopt.bundle import Bundle, Manifest, to_json
 from hubopt.errors import HuboptError, NothingExportedError
 from hubopt.parity import TABLE
 from hubopt.results import Status, TargetResult, exit_code
 
 
 def results_document(
-    results: tuple[TargetResult, ...], bundle: str, accepted: Collection[Status] = ()
+    results: tuple[TargetResult, ...], bundle: Bundle, accepted: Collection[Status] = ()
 ) -> str:
     """Return the JSON of an export, a verification or a benchmark."""
     document: dict[str, Any] = {
-        "bundle": bundle,
+        "bundle": str(bundle.path),
         "exit_code": exit_code(results, accepted),
+        "reference": _reference(bundle.manifest),
         "targets": {each.target: _with_figures(each) for each in results},
     }
     return to_json(document)
@@ -44,6 +45,22 @@ def error_document(error: HuboptError) -> str:
 def tolerances_document() -> str:
     """Return the table of tolerances as JSON, by class."""
     return to_json(TABLE)
+
+
+def _reference(manifest: Manifest) -> dict[str, Any]:
+    """Return what the layer was asked, and how steady it is."""
+    facts = manifest.reference
+    return {
+        "samples": manifest.samples,
+        "left_out": manifest.left_out,
+        "moves": {
+            way: {name: max(each.largest for each in moves) for name, moves in found.items()}
+            for way, found in facts.moves.items()
+        },
+        "not_measured": facts.untaken,
+        "units": facts.units,
+        "silent_units": facts.silent,
+    }
 
 
 def _with_figures(result: TargetResult) -> dict[str, Any]:

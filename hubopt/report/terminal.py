@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from hubopt.bundle import Manifest
 from hubopt.inspection import Inspection, OpenModel, Signature, Tensor
 from hubopt.latency.statistics import Latency
 from hubopt.parity import TABLE
+from hubopt.parity.moves import WAYS
 from hubopt.results import TargetResult
 from hubopt.spec import ModelSpec, TensorSpec, format_shape
 from hubopt.targets import tell
@@ -50,6 +54,27 @@ def results_table(results: tuple[TargetResult, ...]) -> RenderableType:
     if layer is not None and layer.no_layer:
         notes.append(Text(f"no layer to compare with: {layer.no_layer}", style="yellow"))
     return Group(table, *notes)
+
+
+def reference_lines(manifest: Manifest) -> RenderableType:
+    """What the layer was asked, what no sample reaches, and how far the layer itself moves."""
+    facts = manifest.reference
+    kinds = Counter(manifest.samples)
+    listing = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    left_out = "".join(f"; without {kind}: {why}" for kind, why in manifest.left_out.items())
+    rows = [("samples", f"{listing}{left_out}")]
+    if facts.units:
+        reached = f"{facts.units - facts.silent:,} of {facts.units:,} rectified units"
+        rows.append(("reached", reached))
+    for way, found in facts.moves.items():
+        largest = {name: max(each.largest for each in moves) for name, moves in found.items()}
+        told = ", ".join(f"{name} {move:.1e}" for name, move in largest.items())
+        rows.append(("layer moves", f"{WAYS.get(way, way)}: {told}"))
+    rows += [("not measured", f"{WAYS.get(way, way)}: {why}") for way, why in facts.untaken.items()]
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for heading, text in rows:
+        table.add_row(heading, text)
+    return table
 
 
 def tolerances_table() -> RenderableType:

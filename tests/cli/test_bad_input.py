@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.conftest import Ran
@@ -162,19 +163,26 @@ def test_an_output_in_a_folder_that_may_not_be_written(
 
 
 def test_integers_outside_a_table_are_the_models_refusal(
-    export: Callable[..., Ran], tmp_path: Path
+    export: Callable[..., Ran], hubopt: Callable[..., Ran], tmp_path: Path
 ) -> None:
     import tensorflow as tf
 
     root = tf.Module()
     table = tf.constant([[1.0], [2.0], [3.0], [4.0]])
     spec = tf.TensorSpec([8], tf.int32, name="ids")
-    root.__call__ = tf.function(lambda ids: tf.gather(table, ids), input_signature=[spec])
+    # Squares lead out of the table by a way that the graph does not tell.
+    root.__call__ = tf.function(lambda ids: tf.gather(table, ids * ids), input_signature=[spec])
     tf.saved_model.save(root, str(tmp_path / "m"))
     ran = export(tmp_path / "m")
     assert ran.code == 5
-    assert "layer: it refuses a sample: InvalidArgumentError: " in ran.err
-    assert "integers from 0 to 7" in ran.err
+    assert "layer: it refuses sample 0: InvalidArgumentError: " in ran.err
+    assert "pass inputs of your own with --data" in ran.err
+    np.save(tmp_path / "ids.npy", np.int32([[0, 1, 1, 0, 1, 0, 0, 0]]))
+    own = hubopt(
+        *("export", tmp_path / "m", "-t", "onnx", "-o", tmp_path / "out", "--rounds", 0),
+        *("--data", tmp_path / "ids.npy"),
+    )
+    assert own.code == 0, own.err
 
 
 def test_an_output_that_cannot_be_written(

@@ -26,6 +26,23 @@ def test_where_the_shape_does_not_tell_the_layout_both_are_tried() -> None:
     assert np.array_equal(found[0].to_reference(last), last)
 
 
+def test_a_square_image_is_not_taken_for_its_transpose() -> None:
+    last = np.arange(4 * 4 * 3).reshape(1, 4, 4, 3)
+    (one,) = alignments(last.shape, (1, 3, 4, 4))
+    assert np.array_equal(one.to_reference(last.transpose(0, 3, 1, 2)), last[0])
+
+
+def test_what_tf2onnx_makes_of_a_pack_is_the_pack() -> None:
+    artifact = [
+        tensor("stack_Unsqueeze__1:0", 1, 4, 1),
+        tensor("stack_Unsqueeze__2:0", 1, 4, 1),
+        tensor("stack_Concat__3:0", 1, 4, 2),
+        tensor("sum_Concat__4:0", 1, 4, 2),
+    ]
+    reference = [tensor("stack:0", 1, 4, 2, op="Pack"), tensor("sum:0", 1, 4, 2, op="AddV2")]
+    assert match(artifact, reference, {}) == {"stack_Concat__3:0": "stack:0"}
+
+
 def test_dimensions_of_size_one_come_and_go() -> None:
     array = np.arange(12).reshape(1, 3, 4)
     (one,) = alignments((1, 3, 4), (1, 1, 4, 3))

@@ -16,7 +16,7 @@ def test_the_built_in_exporters_conform(name: str, tmp_path: Path) -> None:
     if name == "trt" and parity is None:
         return  # built, but there is no GPU: what runs it says so, see test_tensorrt
     assert parity is not None
-    assert parity.samples == 4
+    assert parity.samples >= 8
 
 
 class Swapped(OnnxExporter):
