@@ -41,10 +41,12 @@ def read_samples(path: Path, specs: Sequence[TensorSpec]) -> list[dict[str, NDAr
 
 
 def _plain(array: NDArray[Any]) -> NDArray[Any]:
-    if array.dtype.kind == "O":
+    if array.dtype.kind in "OSU":
+        texts = (
+            each.encode() if isinstance(each, str) else each for each in array.ravel().tolist()
+        )
         # A closing mark keeps the trailing zero bytes that NumPy's bytes dtype drops.
-        marked = [bytes(each) + b"." for each in array.ravel()]
-        return np.array(marked, dtype=bytes).reshape(array.shape)
+        return np.array([text + b"." for text in texts], dtype=bytes).reshape(array.shape)
     if array.dtype.name == "bfloat16":
         return array.view(np.uint16)
     return array

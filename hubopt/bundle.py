@@ -64,7 +64,7 @@ class Manifest:
         data: Where the samples came from, if they are the user's own; None if they were drawn.
         seed: The seed of those that were drawn.
         samples: What each sample is, such as ``uniform``.
-        left_out: Edge cases that the layer refuses or answers with NaN, and why.
+        left_out: Edge cases that the layer refuses, answers with NaN or is unsteady on, and why.
         inputs_sha256: Digest of the samples.
         reference_sha256: Digest of the layer's outputs.
         float64_sha256: Digest of those in float64; None if there are none.

@@ -10,7 +10,7 @@ from typing import Any
 
 from hubopt import registry
 from hubopt.arrays import read_samples, write_samples
-from hubopt.errors import UsageError
+from hubopt.errors import ExportError, UsageError
 from hubopt.examine import judge_files
 from hubopt.exporter import PROGRAM, Artifact, ToleranceClass
 from hubopt.handles import Access, LayerOptions
@@ -73,12 +73,20 @@ def verify(
             disagree is no error: look at `Parity.status`.
     """
     overrides = overrides or Overrides()
+    if callable(artifact) and (target or names):
+        raise UsageError(
+            "artifact",
+            "target or names given for what is called, not loaded",
+            "a file or folder, which has a runtime and names of its own",
+            "leave them out, or pass the file",
+        )
     question = Question.read(data, samples, seed, noise)
     with temporary_log() as log, ExitStack() as stack:
         options, allowed = layer_options or LayerOptions(), access or Access()
         _, _, opened = open_model(layer, options, allowed, log, stack, progress)
         with progress("resolve shapes"):
             spec = opened.resolve(hints or Hints(), question.first)
+        overrides.check(spec.output_names)
         with progress("trace"):
             program = opened.trace(spec, log.with_name("program"), "auto")
         kit = Kit(spec, log.with_name("inputs.npz"), log.with_name("reference.npz"))
@@ -115,8 +123,16 @@ def _call(artifact: Callable[..., Any], kit: Kit, answers: Path) -> None:
 
     spec = kit.spec
     results = []
-    for sample in read_samples(kit.inputs, spec.inputs):
-        outputs = unpack(spec.output_structure, artifact(pack(spec.input_structure, sample)))
+    for at, sample in enumerate(read_samples(kit.inputs, spec.inputs)):
+        try:
+            outputs = unpack(spec.output_structure, artifact(pack(spec.input_structure, sample)))
+        except Exception as error:  # whatever the caller's own code raises
+            raise ExportError(
+                "artifact",
+                f"sample {at}: {type(error).__name__}: {error}",
+                "what takes the layer's inputs and gives outputs packed as the layer's",
+                "wrap it in a function that does",
+            ) from error
         results.append({name: np.asarray(tensor) for name, tensor in outputs.items()})
     write_samples(answers, results)
 

@@ -61,13 +61,18 @@ def cover(program: Program, pool: Path, count: int, make: bool) -> Coverage:
     """
     samples = read_samples(pool, program.spec.inputs)
     graph = _Rectifiers(program)
+    if not graph:
+        return Coverage(tuple(range(count)))
     reached = _stack([graph.reached(sample) for sample in samples])
     chosen = choose(reached, count)
     seen: Reached = np.asarray(reached[chosen].any(axis=0))
     made: list[dict[str, NDArray[Any]]] = []
     for at in range(min(_MADE, count) if make else 0):
-        found = graph.climb(samples[chosen[at]], seen)
-        if found is None:  # it has no gradient, or nothing more is reached
+        try:
+            found = graph.climb(samples[chosen[at]], seen)
+        except Exception:  # whatever an operation without a gradient raises, or one that refuses
+            break
+        if found is None:
             break
         sample, more = found
         made.append(sample)
@@ -94,20 +99,28 @@ def choose(reached: Reached, count: int) -> list[int]:
 
 
 class _Rectifiers:
-    """The rectifiers of a program's frozen graph."""
+    """The rectifiers of a program's frozen graph; false if there are none.
+
+    Those of loops and branches cannot be fetched, and those without a fixed number of channels
+    have no units to tell apart.
+    """
 
     def __init__(self, program: Program) -> None:
-        from tensorflow.core.framework import graph_pb2
+        import tensorflow as tf
 
         from hubopt.graph_runs import GraphRunner
 
-        graph_def = graph_pb2.GraphDef()
-        graph_def.ParseFromString(program.frozen_graph.read_bytes())
-        before = [node.input[0] for node in graph_def.node if node.op in _RECTIFIERS]
-        self._fetches = [name if ":" in name else f"{name}:0" for name in before]
+        graph_def = tf.compat.v1.GraphDef.FromString(program.frozen_graph.read_bytes())
+        with tf.Graph().as_default() as graph:
+            tf.import_graph_def(graph_def, name="")
+        before = [op.inputs[0] for op in graph.get_operations() if op.type in _RECTIFIERS]
+        self._fetches = [each.name for each in before if each.shape.rank and each.shape[-1]]
         self._specs = program.spec.inputs
         names = [each.name for each in self._specs]
         self._runner = GraphRunner(graph_def, dict(zip(names, program.input_tensors, strict=True)))
+
+    def __bool__(self) -> bool:
+        return bool(self._fetches)
 
     def reached(self, sample: Tensors) -> Reached | None:
         """Return what ``sample`` reaches; None if the graph refuses it."""
@@ -132,6 +145,8 @@ class _Rectifiers:
         tensors = [tf.constant(start[each.name], each.dtype) for each in self._specs]
         ends = [(np.min(start[each.name]), np.max(start[each.name])) for each in self._specs]
         floats = [at for at, each in enumerate(tensors) if each.dtype.is_floating]
+        if not floats:
+            return None
         most, best = 0, None
         for _ in range(_STEPS):
             with tf.GradientTape() as tape:
@@ -143,10 +158,7 @@ class _Rectifiers:
                 arrays = [each.numpy() for each in tensors]
                 names = [each.name for each in self._specs]
                 most, best = gain, (dict(zip(names, arrays, strict=True)), reached)
-            try:
-                slopes = tape.gradient(towards, [tensors[at] for at in floats])
-            except LookupError:  # an operation that has none
-                return None
+            slopes = tape.gradient(towards, [tensors[at] for at in floats])
             for at, slope in zip(floats, slopes, strict=True):
                 if slope is not None:
                     low, high = ends[at]

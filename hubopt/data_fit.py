@@ -76,8 +76,11 @@ def first_sample(items: Sequence[Item], interface: Interface, hints: Hints) -> A
         shape = hinted.get(declared.name, only) or declared.shape
         if shape:
             array = _as_lines(arrays[declared.name], len(shape), items[0])
+            if array.shape[:1] == (0,) and shape[0] != 0:
+                problems.append(f"{items[0].origin}, input {declared.name}: found no samples in it")
             batch = shape[0] if isinstance(shape[0], int) else hints.batch or 1
             arrays[declared.name] = _first(array, len(shape), batch)
+    _raise(problems)
     return pack(interface.structure, arrays)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hubopt.arrays import read_samples, write_samples
 from hubopt.exporter import Program, Tensors
-from hubopt.parity.metrics import compare
+from hubopt.parity.metrics import Difference, compare
 from hubopt.parity.moves import FLOAT64, MOST_NOISE, REPEATED
 from hubopt.parity.overrides import Overrides
 from hubopt.parity.reference import (
@@ -27,7 +27,7 @@ from hubopt.parity.reference import (
     measure_moves,
     redrawn,
 )
-from hubopt.samples import Sample
+from hubopt.samples import Sample, draw
 from hubopt.session import LayerSession
 from hubopt.spec import ModelSpec
 
@@ -89,11 +89,16 @@ def make_kit(
     tensors = [each.tensors for each in kept]
     write_samples(kit.inputs, tensors)
     reference = read_samples(kit.reference, spec.outputs)
-    probes = {REDRAWN: redrawn(spec, tensors, reference)}
-    moved = {at: permuted(tensors[at], at) for at in range(min(_PROBED, len(tensors)))}
-    answers = _ask(layer, spec, list(moved.values()), work / "permuted")
-    pairs = [(answer, reference[at]) for at, answer in zip(moved, answers, strict=True) if answer]
-    probes[PERMUTED] = farthest(spec, [new for new, _ in pairs], [old for _, old in pairs])
+    moved = [permuted(each, at) for at, each in enumerate(tensors[:_PROBED])]
+    probes = {
+        REDRAWN: redrawn(spec, tensors, reference),
+        PERMUTED: _probe(layer, spec, moved, tensors, reference, work / "permuted"),
+    }
+    if not probes[REDRAWN]:  # one sample alone: a sum, for one, is the same for it permuted
+        drawn = draw(spec.inputs, bounds=spec.bounds, domains=program.domains)
+        others = [each.tensors for each in drawn if not each.edge]
+        beside, answers = tensors[:1] * len(others), reference[:1] * len(others)
+        probes[REDRAWN] = _probe(layer, spec, others, beside, answers, work / "redrawn")
     again = _ask(layer, spec, tensors[:1], work / "again")
     facts = ReferenceFacts(
         moves={REPEATED: measure_moves(spec, again, reference[:1])} if all(again) else {},
@@ -106,7 +111,7 @@ def make_kit(
         facts=facts,
         kinds=tuple(each.kind for each in kept),
         edges=frozenset(at for at, each in enumerate(kept) if each.edge),
-        left_out={samples[at].kind: why for at, why in refused.items()},
+        left_out={f"{samples[at].kind} ({at})": why for at, why in refused.items()},
     )
 
 
@@ -134,14 +139,15 @@ def add_noise(kit: Kit, answers: Mapping[str, Path], untaken: Mapping[str, str])
             write_samples(answers[FLOAT64], _without(given[FLOAT64], odd))
     kept = _without(reference, odd)
     probes = dict(kit.facts.probes)
-    probes[REDRAWN] = redrawn(spec, read_samples(kit.inputs, spec.inputs), kept)
+    if among := redrawn(spec, read_samples(kit.inputs, spec.inputs), kept):
+        probes[REDRAWN] = among
     if WEIGHTS in given:
         probes[WEIGHTS] = farthest(spec, _without(given[WEIGHTS], odd), kept)
     moves = {way: measure_moves(spec, _without(found, odd), kept) for way, found in ways.items()}
     facts = replace(
         kit.facts, moves={**kit.facts.moves, **moves}, untaken=dict(untaken), probes=probes
     )
-    left_out = {kit.kinds[at]: "the layer itself is unsteady there" for at in odd}
+    left_out = {f"{kit.kinds[at]} ({at})": "the layer itself is unsteady there" for at in odd}
     return replace(
         kit,
         facts=facts,
@@ -187,6 +193,27 @@ def _shuffled(array: NDArray[Any], generator: np.random.Generator) -> NDArray[An
             words = bytes(text).split(b" ")
             flat[at] = b" ".join(words[place] for place in generator.permutation(len(words)))
     return flat.reshape(array.shape)
+
+
+def _probe(
+    layer: LayerSession,
+    spec: ModelSpec,
+    others: Sequence[Tensors],
+    samples: Sequence[Tensors],
+    reference: Sequence[Tensors],
+    work: Path,
+) -> dict[str, Difference]:
+    """Return how far the answers to ``others`` are from the reference of the sample beside each.
+
+    What the layer refuses, and what is equal to its sample, tells nothing.
+    """
+    answers = _ask(layer, spec, others, work)
+    pairs = [
+        (new, old)
+        for other, sample, new, old in zip(others, samples, answers, reference, strict=False)
+        if new and not all(np.array_equal(other[name], sample[name]) for name in sample)
+    ]
+    return farthest(spec, [new for new, _ in pairs], [old for _, old in pairs])
 
 
 def _ask(

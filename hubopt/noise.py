@@ -45,8 +45,33 @@ class Answers:
     problems: Mapping[str, str]
 
 
+class Stop:
+    """Ends a measurement that runs in another thread."""
+
+    def __init__(self) -> None:
+        self.is_asked = False
+        self._worker: Worker | None = None
+
+    def watch(self, worker: Worker) -> None:
+        """Take the child that is to be ended."""
+        self._worker = worker
+        if self.is_asked:
+            worker.kill()
+
+    def __call__(self) -> None:
+        """End the child, and let no other begin."""
+        self.is_asked = True
+        if self._worker is not None:
+            self._worker.kill()
+
+
 def measure_noise(
-    program: Program, kit_inputs: Path, folder: Path, log: Path, onednn_on: bool
+    program: Program,
+    kit_inputs: Path,
+    folder: Path,
+    log: Path,
+    onednn_on: bool,
+    stop: Stop | None = None,
 ) -> Answers:
     """Answer the samples in every one of `WAYS`, in a child process with oneDNN switched.
 
@@ -60,13 +85,16 @@ def measure_noise(
         log: Gets what the child processes print.
         onednn_on: Whether the reference was computed with oneDNN's kernels, see
             `hubopt.tf_private.onednn_is_on`.
+        stop: Called to end it early; its answers are then of no use.
     """
+    stop = stop or Stop()
     folder.mkdir(parents=True, exist_ok=True)
     answers: dict[str, Path] = {}
     problems: dict[str, str] = {}
     left = list(WAYS)
-    while left:
+    while left and not stop.is_asked:
         with Worker(log, {_SWITCH: "0" if onednn_on else "1"}) as worker:
+            stop.watch(worker)
             try:
                 graph = worker.create(OtherWays, program, kit_inputs, onednn_on)
             except HuboptError as error:

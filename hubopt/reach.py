@@ -25,7 +25,10 @@ def unreached(graph_def: Any, outputs: Mapping[str, str], nodes: Iterable[str]) 
 
 
 def weights(graph_def: Any) -> list[str]:
-    """Return the nodes that hold floating-point arrays, and the variables."""
+    """Return the nodes that hold floating-point arrays, not all zero, and the variables.
+
+    Zeros are what concatenates and pads; no factor moves them.
+    """
     return [node.name for node in graph_def.node if _holds_weights(node)]
 
 
@@ -38,7 +41,9 @@ def _holds_weights(node: Any) -> bool:
         return False
     tensor = node.attr["value"].tensor
     size = math.prod(dim.size for dim in tensor.tensor_shape.dim)
-    return size > 1 and bool(tf.as_dtype(tensor.dtype).is_floating)
+    if size < 2 or not tf.as_dtype(tensor.dtype).is_floating:
+        return False
+    return bool(tf.make_ndarray(tensor).any())
 
 
 def _ancestors(start: str, inputs: Mapping[str, Sequence[str]]) -> set[str]:

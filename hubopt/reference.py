@@ -15,7 +15,7 @@ from hubopt.data_fit import fit_data
 from hubopt.errors import UsageError
 from hubopt.exporter import Program
 from hubopt.kit import Kit, add_noise, make_kit
-from hubopt.noise import measure_noise
+from hubopt.noise import Stop, measure_noise
 from hubopt.parity.moves import FLOAT64
 from hubopt.samples import SAMPLE_COUNT, SEED, Sample, draw
 from hubopt.session import LayerSession
@@ -132,8 +132,10 @@ def ask(
     if not question.noise:
         return lambda: made
     pool = stack.enter_context(ThreadPoolExecutor(1))
+    stop = Stop()
+    stack.callback(stop)  # before the pool waits for its thread
     measuring = pool.submit(
-        measure_noise, program, made.inputs, work / "noise", log, layer.onednn_is_on()
+        measure_noise, program, made.inputs, work / "noise", log, layer.onednn_is_on(), stop
     )
 
     def finish() -> Kit:

@@ -113,7 +113,7 @@ class LayerSession(Session):
             Why a sample was left out.
 
         Raises:
-            TraceError: The layer refuses another sample.
+            TraceError: The layer refuses another sample, or answers it with NaN.
         """
         from hubopt.eager import LayerRunner, full_float32
 
@@ -129,7 +129,9 @@ class LayerSession(Session):
                     raise
                 left_out[at] = error.found
                 continue
-            if at in edges and any(_has_nan(array) for array in result.values()):
+            if any(_has_nan(array) for array in result.values()):
+                if at not in edges:
+                    raise _not_a_number(at)
                 left_out[at] = "the layer gives NaN"
                 continue
             results.append(result)
@@ -261,6 +263,15 @@ def _telling_refusal(at: int) -> Iterator[None]:
             "integers inside the tables that they index, and texts",
             way_out,
         ) from error
+
+
+def _not_a_number(at: int) -> TraceError:
+    return TraceError(
+        "layer",
+        f"it gives NaN on sample {at}",
+        "numbers: nothing agrees with NaN, so nothing could be verified",
+        "pass inputs of your own with --data, which the layer answers with numbers",
+    )
 
 
 def _has_nan(array: Any) -> bool:

@@ -79,6 +79,10 @@ class Worker:
             except BrokenPipeError:  # the child died with a request still in the pipe
                 continue
 
+    def kill(self) -> None:
+        """End the child at once, from any thread; a call that waits for it fails."""
+        self._process.kill()
+
     def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run ``function``, a module's top-level function, in the child.
 

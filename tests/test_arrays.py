@@ -35,3 +35,17 @@ def test_reading_needs_no_pickle(tmp_path: Path) -> None:
     write_samples(tmp_path / "x.npz", [{"text": np.array([b"a"], dtype=object)}])
     with np.load(tmp_path / "x.npz", allow_pickle=False) as archive:
         assert archive["0/text"].dtype.kind == "S"
+
+
+def test_texts_of_any_numpy_dtype_keep_every_byte(tmp_path: Path) -> None:
+    """A runner may give fixed-width bytes; losing their last byte made a wrong artifact right."""
+    spec = TensorSpec("y", "string", (Dim(2, "flag"),))
+    for given in (
+        np.array([b"one!", b"two!!"]),
+        np.array(["one!", "two!!"]),
+        np.array(["one!", "two!!"], object),
+        np.array([b"one!", b"two!!"], object),
+    ):
+        write_samples(tmp_path / "texts.npz", [{"y": given}])
+        (sample,) = read_samples(tmp_path / "texts.npz", [spec])
+        assert sample["y"].tolist() == [b"one!", b"two!!"]

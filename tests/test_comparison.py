@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import hubopt
-from hubopt.errors import SpecError, UsageError
+from hubopt.errors import ExportError, SpecError, UsageError
 from hubopt.testing import assert_parity, write_tiny_model
 from tests.faults import swap_outputs
 
@@ -52,6 +52,15 @@ def test_anything_that_can_be_called(tiny: Path) -> None:
     assert assert_parity(faithful, layer, noise=False).passed
     assert hubopt.verify(unfaithful, layer, noise=False).status == "failed"
     assert assert_parity(unfaithful, layer, noise=False, tolerance="tf32").passed
+
+
+@pytest.mark.parametrize(
+    ("artifact", "told"),
+    [(lambda inputs: inputs["left"], "a mapping with keys"), (lambda inputs: 1 / 0, "by zero")],
+)
+def test_what_cannot_stand_in_for_the_layer_is_told(tiny: Path, artifact: Any, told: str) -> None:
+    with pytest.raises(ExportError, match=f"sample 0: .*{told}"):
+        hubopt.verify(artifact, str(tiny), noise=False)
 
 
 def test_loaded_artifacts_can_be_called(tiny_bundle: hubopt.Bundle, tiny: Path) -> None:

@@ -71,6 +71,47 @@ def test_without_rectifiers_there_is_nothing_to_reach(trace: Any) -> None:
     assert has_units(trace(lambda x: tf.nn.relu6(x @ WEIGHTS)))
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        pytest.param(lambda x: tf.nn.relu(tf.reduce_sum(x)), id="scalar"),
+        pytest.param(lambda x: tf.concat([x, tf.nn.relu(x[:, :0])], 1), id="empty"),
+        pytest.param(
+            lambda x: tf.while_loop(
+                lambda at, y: at < 3, lambda at, y: (at + 1, tf.nn.relu(y) + 1), (0, x)
+            )[1],
+            id="in a loop",
+        ),
+    ],
+)
+def test_rectifiers_without_channels_or_out_of_reach_are_no_units(
+    trace: Any, tmp_path: Path, call: Any
+) -> None:
+    program = trace(call)
+    drawn = [GENERATOR.standard_normal((1, 8)).astype("float32") for _ in range(4)]
+    covered = cover(program, write_pool(tmp_path / "pool.npz", program, drawn), 2, make=True)
+    assert (covered.chosen, covered.made, covered.units) == ((0, 1), (), 0)
+
+
+def test_a_dynamic_number_of_channels_tells_no_units_apart(tmp_path: Path) -> None:
+    signature = [tf.TensorSpec([1, None], tf.float32, name="x")]
+    function = tf.function(tf.nn.relu, input_signature=signature)
+    hints = hubopt.Hints.parse(["1xT"], dims=["T=3:5:16"])
+    program = hubopt.trace(function, hubopt.resolve(function, hints), tmp_path / "program")
+    drawn = [np.ones((1, size), np.float32) for size in (3, 5)]
+    covered = cover(program, write_pool(tmp_path / "pool.npz", program, drawn), 1, make=True)
+    assert (covered.chosen, covered.units) == ((0,), 0)
+
+
+def test_a_model_that_refuses_a_sample_only_costs_what_would_be_made(
+    trace: Any, tmp_path: Path
+) -> None:
+    program = trace(lambda x: tf.nn.relu(tf.debugging.check_numerics(x, "x") @ WEIGHTS + SHY))
+    broken = np.full((1, 8), np.nan, np.float32)
+    covered = cover(program, write_pool(tmp_path / "pool.npz", program, [broken]), 1, make=True)
+    assert (covered.chosen, covered.made) == ((0,), ())
+
+
 def test_half_are_taken_as_they_come_and_the_rest_by_what_they_add() -> None:
     reached = np.zeros((6, 8), bool)
     reached[0, 0] = reached[1, 1] = reached[2, 0] = True

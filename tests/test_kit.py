@@ -71,7 +71,7 @@ def test_edge_cases_that_give_nan_or_are_refused_are_left_out(tmp_path: Path) ->
             return x / tf.reduce_max(tf.abs(x))
 
     kit = make(loudness, tmp_path)
-    assert kit.left_out == {"zeros": "the layer gives NaN"}
+    assert kit.left_out == {"zeros (8)": "the layer gives NaN"}
     assert "zeros" not in kit.kinds
     reference = read_samples(kit.reference, kit.spec.outputs)
     assert not any(np.isnan(array).any() for each in reference for array in each.values())
@@ -86,7 +86,7 @@ def test_edge_cases_on_which_the_layer_is_noise_are_left_out(tmp_path: Path) -> 
         return x + tf.where(tf.reduce_max(tf.abs(x)) < 1e-2, rest * 1e5, 0.0)
 
     kit = make(centred, tmp_path)
-    assert kit.left_out == {"small": "the layer itself is unsteady there"}
+    assert kit.left_out == {"small (10)": "the layer itself is unsteady there"}
     assert "small" not in kit.kinds
     for path in (kit.inputs, kit.reference, kit.float64):
         assert path is not None
@@ -133,6 +133,17 @@ def test_permuted_inputs_hold_the_same_elements() -> None:
     assert other["text"][0, 0] != sample["text"][0, 0]
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 4)])
+def test_one_sample_of_a_sum_does_not_prove_that_the_input_is_ignored(shape: Any) -> None:
+    """A sum of a permuted input is the same, and so is a single number, permuted."""
+    total = signature(*shape)(lambda x: tf.reduce_sum(x, axis=1))
+    own = [np.arange(1.0, 1 + shape[1], dtype="float32")]
+    for data in (None, own):
+        assert hubopt.verify(total, total, samples=1, data=data, noise=False).status == "verified"
+    ignores = signature(*shape)(lambda x: x[:, 0] * 0 + 1)
+    assert hubopt.verify(ignores, ignores, data=own, noise=False).status == "vacuous"
+
+
 def untrained(classes: int = 1000) -> Any:
     import tf_keras
 
@@ -161,3 +172,17 @@ def test_integer_inputs_stay_inside_their_tables(tmp_path: Path) -> None:
     drawn = [next(iter(each.values())) for each in read_samples(kit.inputs, kit.spec.inputs)]
     assert max(each.max() for each in drawn) == 4
     assert min(each.min() for each in drawn) == 0
+
+
+def test_a_layer_that_gives_nan_is_nobodys_fault_but_told(tmp_path: Path) -> None:
+    with pytest.raises(TraceError, match="it gives NaN on sample 0") as caught:
+        make(signature(50)(tf.math.log), tmp_path)
+    assert "--data" in caught.value.way_out
+
+
+def test_zeros_are_no_weights(tmp_path: Path) -> None:
+    """What pads with zeros has nothing that other weights could change."""
+    kit = make(signature(2, 3)(lambda x: tf.concat([x, tf.zeros([2, 4])], 1)), tmp_path)
+    assert kit.facts.weightless == kit.spec.output_names
+    (again,) = [make(signature(2, 3)(lambda x: x @ tf.ones([3, 4])), tmp_path / "ones")]
+    assert again.facts.weightless == ()

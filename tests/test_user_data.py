@@ -382,6 +382,14 @@ def test_the_first_sample_settles_shapes(
     assert first_sample(read_data(PICTURES, 1), interface, hints).shape == shape
 
 
+@pytest.mark.parametrize("shape", [(0, 4), (0, 1, 4)])
+def test_data_without_a_sample_settle_no_shape(shape: tuple[int, ...]) -> None:
+    """A batch of 0 would be exported, and nothing would ever be compared."""
+    interface = Interface((Declared("x", "float32", (None, 4)),), "x")
+    with pytest.raises(DataError, match="input x: found no samples in it"):
+        first_sample(read_data([np.zeros(shape, np.float32)], 1), interface, Hints())
+
+
 def test_the_first_sample_is_packed_as_the_layer_takes_it(tmp_path: Path) -> None:
     inputs = Declared("a", None, (None, 6)), Declared("b", None, (None, 6))
     packed = first_sample(

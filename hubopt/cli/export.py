@@ -88,7 +88,8 @@ def export(
     data: Annotated[
         str | None,
         typer.Option(
-            metavar="DATA", help="Your own inputs: .npz, .npy, a folder of those, module:object."
+            metavar="DATA",
+            help="Your own inputs: .npz, .npy, .txt, a folder of those, module:object.",
         ),
     ] = None,
     samples: Annotated[

@@ -15,7 +15,7 @@ CLASS = "tolerance"
 _BOUNDS = {
     "rtol": (0.0, math.inf),
     "atol": (0.0, math.inf),
-    "sqnr_db": (-math.inf, math.inf),
+    "sqnr_db": (-1000.0, 1000.0),
     "cosine": (-1.0, 1.0),
     "top1": (0.0, 1.0),
 }

@@ -99,7 +99,10 @@ def tolerances_table() -> RenderableType:
             entry.arithmetic,
             entry.source,
         )
-    rule = "each element: |artifact - layer| <= atol * rms(layer's output) + rtol * |layer|"
+    rule = (
+        "each element: |artifact - layer| <= atol * rms(layer's output) + rtol * |layer|, and two "
+        "units in the last place of a float32 of the output's usual size"
+    )
     return Group(table, Text(rule, style="dim"))
 
 
