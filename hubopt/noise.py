@@ -18,13 +18,15 @@ from hubopt.errors import HuboptError, WorkerCrashError
 from hubopt.exporter import OpUse, Program, culprits
 from hubopt.float64 import widen
 from hubopt.graph_runs import GraphRunner
-from hubopt.perturbing import perturb
+from hubopt.perturbing import ROUNDING, perturb
 from hubopt.serving import SIGNATURE
 from hubopt.worker import Worker
 
-WAYS = ("onednn", "float64", "weights", "xla")
+_ROUNDED = ("rounded1", "rounded2", "rounded3")
+WAYS = ("onednn", "float64", "weights", *_ROUNDED, "xla")
 """With oneDNN switched; in float64; with other weights, which is no noise but shows whether the
-answers depend on them; compiled. XLA last: it can end the process."""
+answers depend on them; with weights moved by a rounding, three times, since on an ill-conditioned
+model one draw of the noise tells little of the next; compiled. XLA last: it can end the process."""
 
 _SWITCH = "TF_ENABLE_ONEDNN_OPTS"
 _MOST_CONSTANTS_BYTES = 10**9
@@ -172,6 +174,8 @@ class OtherWays:
             graph_def = widen(graph_def).graph_def
         elif way == "weights":
             graph_def = perturb(graph_def)
+        elif way in _ROUNDED:
+            graph_def = perturb(graph_def, ROUNDING, 1 + _ROUNDED.index(way))
         program = self._program
         inputs = [each.name for each in program.spec.inputs]
         outputs = [each.name for each in program.spec.outputs]

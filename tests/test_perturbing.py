@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from hubopt.freezing import freeze
 from hubopt.graph_runs import GraphRunner
-from hubopt.perturbing import perturb
+from hubopt.perturbing import ROUNDING, perturb
 
 X = np.ones((1, 4), "float32")
 
@@ -30,7 +30,8 @@ def test_weights_move_by_up_to_a_tenth_and_by_the_seed() -> None:
     model = Frozen(lambda x: x * np.float32([1, 10, 100, 1000]))
     before = model.graph_def.SerializeToString(deterministic=True)
     moved, again, other = (
-        model.run(perturb(model.graph_def, seed)) / model.run(model.graph_def) for seed in (0, 0, 1)
+        model.run(perturb(model.graph_def, seed=seed)) / model.run(model.graph_def)
+        for seed in (0, 0, 1)
     )
     assert np.all(np.abs(moved - 1) <= 0.1)
     assert np.abs(moved - 1).max() > 0.01
@@ -58,3 +59,10 @@ def test_half_precision_and_weights_inside_loops_move_too() -> None:
 
     model = Frozen(call)
     assert np.any(model.run(perturb(model.graph_def)) != model.run(model.graph_def))
+
+
+def test_weights_moved_by_a_rounding_are_as_good_as_the_same() -> None:
+    weights = np.random.default_rng(0).standard_normal((4, 8)).astype("float32")
+    model = Frozen(lambda x: x @ weights)
+    before, after = model.run(model.graph_def), model.run(perturb(model.graph_def, ROUNDING))
+    assert 0 < np.abs(after - before).max() < 1e-5

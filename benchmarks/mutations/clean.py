@@ -26,11 +26,14 @@ class SeedVerdict:
     Attributes:
         target: Of the artifact.
         seed: Of the samples.
-        problem: Why it was called wrong; None if it was not.
+        status: ``failed`` is a false alarm; ``unverified`` says that the layer itself moves by as
+            much on these samples, and blames nobody.
+        problem: Why it is not verified; None if it is.
     """
 
     target: str
     seed: int
+    status: str
     problem: str | None
 
 
@@ -93,4 +96,5 @@ def judge_seeds(bundle: Bundle, seeds: int) -> Iterator[SeedVerdict]:
                 facts,
                 given[FLOAT64][part],
             )
-            yield SeedVerdict(target, seed, None if parity.passed else parity.problems[0])
+            problem = parity.problems[0] if parity.status != "verified" else None
+            yield SeedVerdict(target, seed, parity.status, problem)

@@ -12,6 +12,9 @@ WAYS: Mapping[str, str] = {
     "onednn": "with oneDNN switched",
     "xla": "compiled by XLA",
     FLOAT64: "computed in float64",
+    "rounded1": "with weights moved by a rounding",
+    "rounded2": "with weights moved by another",
+    "rounded3": "with weights moved by a third",
 }
 """The other ways in which the layer's function is computed, and how to say that."""
 

@@ -208,7 +208,7 @@ class _SampleVerdict(NamedTuple):
 
 def _judge_sample(output: OutputParity, at: int, tolerance: Tolerance) -> _SampleVerdict:
     """Try the layer first, then its float64 self, then the layer with its own noise."""
-    difference, rounding = output.differences[at], usual_rounding(output.differences)
+    difference, rounding = output.differences[at], usual_rounding(output.differences, tolerance)
     problem = complaint(difference, tolerance, STILL, rounding)
     if problem is None:
         return _SampleVerdict("layer")
