@@ -76,17 +76,17 @@ def _rebuild(graph_def: Any, original: Any) -> Any:
     """Make a function of ``graph_def``, which was ``original``'s and has changed."""
     import tensorflow as tf
 
-    _rename_functions(graph_def)
+    rename_functions(graph_def, "_inlinable")
     inputs = [tensor.name for tensor in original.inputs]
     outputs = [tensor.name for tensor in original.outputs]
     wrapped = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
     return wrapped.prune(inputs, outputs)
 
 
-def _rename_functions(graph_def: Any) -> None:
+def rename_functions(graph_def: Any, suffix: str) -> None:
     """Give every function a new name, in place: TensorFlow holds the old ones for this process."""
     new_names = {
-        function.signature.name: f"{function.signature.name}_inlinable"
+        function.signature.name: f"{function.signature.name}{suffix}"
         for function in graph_def.library.function
     }
     for function in graph_def.library.function:

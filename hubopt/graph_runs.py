@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hubopt.causes import first_line
 from hubopt.errors import TraceError
 from hubopt.exporter import Tensors
-from hubopt.freezing import nodes
+from hubopt.freezing import rename_functions
 
 
 class GraphRunner:
@@ -36,7 +36,7 @@ class GraphRunner:
         own = tf.compat.v1.GraphDef()
         own.CopyFrom(graph_def)
         # The process keeps the first function of a name, whatever graph it came with.
-        _rename_functions(own, f"_{uuid.uuid4().hex}")
+        rename_functions(own, f"_{uuid.uuid4().hex}")
         try:
             self._graph = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(own, name=""), [])
         except ValueError as error:
@@ -105,18 +105,3 @@ def _without_grappler() -> Iterator[None]:
         yield
     finally:
         options.set_experimental_options({switch: before})
-
-
-def _rename_functions(graph_def: Any, suffix: str) -> None:
-    new_names = {
-        function.signature.name: function.signature.name + suffix
-        for function in graph_def.library.function
-    }
-    for function in graph_def.library.function:
-        function.signature.name = new_names[function.signature.name]
-    for node in nodes(graph_def):
-        node.op = new_names.get(node.op, node.op)
-        for value in node.attr.values():
-            for reference in (value.func, *value.list.func):
-                if reference.name in new_names:
-                    reference.name = new_names[reference.name]
