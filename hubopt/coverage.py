@@ -1,31 +1,38 @@
-"""Samples that reach the units of a network.
+"""Samples that reach the units and show the weights of a network.
 
 What no sample reaches, no comparison sees: behind a rectifier that is never positive, a weight
 may have any value. Random inputs leave one rectified channel in fifty silent in a trained
 MobileNetV2. So more samples are drawn than are kept, those are kept that reach most, and some
-are made by following the gradient towards what is still silent.
+are made by following the gradient towards what is still silent. Where no input has a gradient,
+as with tokens, many more are drawn, what reaches more is taken from those, and they are crossed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hubopt.arrays import read_samples
+from hubopt.crossing import Sample, improve
 from hubopt.exporter import Program, Tensors
+from hubopt.spec import TensorSpec
+from hubopt.units import RECTIFIERS, Flags
 
-Reached = NDArray[np.bool_]
-"""Whether each unit is positive anywhere, as "units" or "samples units". A unit is one channel,
-the last axis, of a rectifier's output."""
-
-_RECTIFIERS = ("Relu", "Relu6")
 _MADE = 4
 _STEPS = 8
+_POOL, _BLIND_POOL = 2, 16
+"""How many times more samples are drawn than are kept: with a gradient to follow, and without."""
+_SMALL_BYTES = 2**24
+"""Of a graph whose weights are looked at one by one, and which is run for the larger pool."""
+_DEAD = 1e-30
+"""A weight that moves the outputs by less is as far from showing as one that moves nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,130 +41,235 @@ class Coverage:
 
     Attributes:
         chosen: Places in the pool that they were chosen from.
-        made: Samples that were made besides.
-        units: How many units there are.
+        made: Samples that were made, or taken from the pool, besides.
+        units: How many rectified units there are.
         silent: How many of them none of these samples reaches.
+        weights: How many weights were looked at, see `hubopt.sensitivity`.
+        hidden: How many of them could change sign on these samples without its showing.
     """
 
     chosen: tuple[int, ...]
-    made: tuple[dict[str, NDArray[Any]], ...] = ()
+    made: tuple[Sample, ...] = ()
     units: int = 0
     silent: int = 0
+    weights: int = 0
+    hidden: int = 0
 
 
-def has_units(program: Program) -> bool:
-    """Whether there are rectifiers to look at."""
-    return program.frozen_graph.is_file() and any(use.op in _RECTIFIERS for use in program.ops)
+class Reached(NamedTuple):
+    """What samples reach.
+
+    Attributes:
+        units: Whether each unit is awake, as "units".
+        weights: Whether each weight shows, eight in a byte.
+    """
+
+    units: Flags
+    weights: NDArray[np.uint8]
+
+    def __or__(self, other: Reached) -> Reached:
+        return Reached(self.units | other.units, self.weights | other.weights)
+
+    def beyond(self, seen: Reached) -> tuple[int, int]:
+        """Return how many units, then weights, are reached that are not in ``seen``."""
+        return int((self.units & ~seen.units).sum()), _count(self.weights & ~seen.weights)
+
+
+def can_cover(program: Program) -> bool:
+    """Whether there are rectifiers or weights to look at."""
+    return program.frozen_graph.is_file() and (
+        _is_small(program) or any(use.op in RECTIFIERS for use in program.ops)
+    )
+
+
+def pool_size(program: Program, count: int) -> int:
+    """Return how many samples to draw where ``count`` are to be kept."""
+    if not can_cover(program):
+        return count
+    blind = not any(map(_has_gradient, program.spec.inputs))
+    return count * (_BLIND_POOL if blind and _is_small(program) else _POOL)
+
+
+def _is_small(program: Program) -> bool:
+    return program.frozen_graph.stat().st_size <= _SMALL_BYTES
+
+
+def _has_gradient(spec: TensorSpec) -> bool:
+    return "float" in spec.dtype
 
 
 def cover(program: Program, pool: Path, count: int, make: bool) -> Coverage:
-    """Choose ``count`` samples that reach as much as may be, and make some more.
+    """Choose ``count`` samples that reach as much as may be, and find some more.
 
     Args:
         program: The traced layer.
         pool: Samples to choose from, at least as many.
         count: How many to choose.
-        make: Whether to make more, where there are floats to change.
+        make: Whether to take more: made ones, where there are floats to change, else from the
+            pool.
     """
     samples = read_samples(pool, program.spec.inputs)
-    graph = _Rectifiers(program)
+    graph = _Graph(program)
     if not graph:
         return Coverage(tuple(range(count)))
-    reached = _stack([graph.reached(sample) for sample in samples])
+    reached = [graph.reached(sample) for sample in samples]
     chosen = choose(reached, count)
-    seen: Reached = np.asarray(reached[chosen].any(axis=0))
-    made: list[dict[str, NDArray[Any]]] = []
-    for at in range(min(_MADE, count) if make else 0):
+    seen = reduce(or_, (reached[at] for at in chosen))
+    more: list[Sample] = []
+    if make:
+        climbs = any(map(_has_gradient, program.spec.inputs))
+        find = _climbs if climbs else _crosses
+        for sample, gained in find(graph, samples, reached, chosen):
+            more.append(sample)
+            seen |= gained
+    silent, weights = int((~seen.units).sum()), graph.weights.count
+    hidden = weights - _count(seen.weights)
+    return Coverage(tuple(chosen), tuple(more), seen.units.size, silent, weights, hidden)
+
+
+def _climbs(
+    graph: _Graph, samples: Sequence[Tensors], reached: Sequence[Reached], chosen: Sequence[int]
+) -> Iterator[tuple[Sample, Reached]]:
+    """Yield samples made by gradient, each waking units that none before it does."""
+    seen = reduce(or_, (reached[at] for at in chosen))
+    for at in chosen[:_MADE]:
         try:
-            found = graph.climb(samples[chosen[at]], seen)
+            sample = graph.climb(samples[at], seen)
         except Exception:  # whatever an operation without a gradient raises, or one that refuses
-            break
-        if found is None:
-            break
-        sample, more = found
-        made.append(sample)
-        seen = seen | more
-    return Coverage(tuple(chosen), tuple(made), seen.size, int((~seen).sum()))
+            return
+        if sample is None:
+            return
+        gained = graph.reached(sample)
+        seen |= gained
+        yield sample, gained
 
 
-def choose(reached: Reached, count: int) -> list[int]:
+def _crosses(
+    graph: _Graph, samples: Sequence[Sample], reached: Sequence[Reached], chosen: Sequence[int]
+) -> Iterator[tuple[Sample, Reached]]:
+    """Yield samples of the pool, then crossed ones, each reaching what none before it does."""
+    seen = reduce(or_, (reached[at] for at in chosen))
+    for at in choose_more(reached, seen, min(_MADE, len(chosen))):
+        seen |= reached[at]
+        yield samples[at], reached[at]
+    for at in chosen[:_MADE]:
+        if graph.is_all(seen):
+            return
+        sample = graph.cross(samples[at], samples, seen, at)
+        gained = graph.reached(sample)
+        if any(gained.beyond(seen)):
+            seen |= gained
+            yield sample, gained
+
+
+def choose(reached: Sequence[Reached], count: int) -> list[int]:
     """Return ``count`` samples: the first half as they come, then what reaches most besides.
 
     Args:
-        reached: As "samples units", for at least as many samples.
+        reached: What each sample reaches, at least as many.
         count: How many to choose.
     """
     chosen = list(range((count + 1) // 2))
-    seen = reached[chosen].any(axis=0)
-    left = list(range(len(chosen), len(reached)))
+    left = [at for at in range(len(reached)) if at not in chosen]
+    seen = reduce(or_, (reached[at] for at in chosen))
     while len(chosen) < count:
-        best = max(left, key=lambda at: int((reached[at] & ~seen).sum()))  # the first of equals
+        best = max(left, key=lambda at: reached[at].beyond(seen))  # the first of equals
         left.remove(best)
         chosen.append(best)
         seen |= reached[best]
     return sorted(chosen)
 
 
-class _Rectifiers:
-    """The rectifiers of a program's frozen graph; false if there are none.
+def choose_more(reached: Sequence[Reached], seen: Reached, most: int) -> list[int]:
+    """Return up to ``most`` samples that reach what is not ``seen``, most of it first."""
+    found: list[int] = []
+    while len(found) < most:
+        best = max(range(len(reached)), key=lambda at: reached[at].beyond(seen))
+        if not any(reached[best].beyond(seen)):
+            break
+        found.append(best)
+        seen |= reached[best]
+    return found
 
-    Those of loops and branches cannot be fetched, and those without a fixed number of channels
-    have no units to tell apart.
-    """
+
+class _Graph:
+    """A program's frozen graph; false if it has nothing to reach."""
 
     def __init__(self, program: Program) -> None:
         import tensorflow as tf
 
         from hubopt.graph_runs import GraphRunner
+        from hubopt.sensitivity import Weights
+        from hubopt.units import Units
 
         graph_def = tf.compat.v1.GraphDef.FromString(program.frozen_graph.read_bytes())
-        with tf.Graph().as_default() as graph:
-            tf.import_graph_def(graph_def, name="")
-        before = [op.inputs[0] for op in graph.get_operations() if op.type in _RECTIFIERS]
-        self._fetches = [each.name for each in before if each.shape.rank and each.shape[-1]]
+        names = [each.name for each in program.spec.inputs]
+        fed = dict(zip(names, program.input_tensors, strict=True))
+        self._runner = GraphRunner(graph_def, fed)
         self._specs = program.spec.inputs
-        names = [each.name for each in self._specs]
-        self._runner = GraphRunner(graph_def, dict(zip(names, program.input_tensors, strict=True)))
+        self.units = Units(self._runner.graph)
+        self.weights = Weights(self._runner, program.output_tensors if _is_small(program) else ())
 
     def __bool__(self) -> bool:
-        return bool(self._fetches)
+        return bool(self.units.tensors or self.weights.count)
 
-    def reached(self, sample: Tensors) -> Reached | None:
-        """Return what ``sample`` reaches; None if the graph refuses it."""
+    def reached(self, sample: Tensors) -> Reached:
+        """Return what ``sample`` reaches; nothing if the graph refuses it."""
+        awake, moves = self._run(sample)
+        return Reached(awake, np.packbits(moves >= 1))
+
+    def is_all(self, seen: Reached) -> bool:
+        """Whether there is nothing left to reach."""
+        return bool(seen.units.all()) and _count(seen.weights) == self.weights.count
+
+    def cross(self, start: Tensors, others: Sequence[Tensors], seen: Reached, seed: int) -> Sample:
+        """Cross ``start`` with ``others`` towards units and weights that are not ``seen``."""
+        hidden = np.unpackbits(seen.weights, count=self.weights.count) == 0
+
+        def score(sample: Tensors) -> tuple[float, ...]:
+            awake, moves = self._run(sample)
+            moved = moves[hidden]
+            nearness = np.log(np.clip(moved, _DEAD, 1)).sum()
+            return int((awake & ~seen.units).sum()), int((moved >= 1).sum()), float(nearness)
+
+        return improve(start, others, score, seed)
+
+    def _run(self, sample: Tensors) -> tuple[Flags, NDArray[np.float32]]:
+        """Return which units are awake and how far each weight moves; nothing if it is refused."""
         import tensorflow as tf
 
+        units = len(self.units.tensors)
         try:
-            return _positive(self._runner.run(sample, self._fetches))
+            found = self._runner.run(sample, [*self.units.tensors, *self.weights.tensors])
         except tf.errors.OpError:
-            return None
+            return np.zeros(self.units.count, bool), np.zeros(self.weights.count, np.float32)
+        return self.units.awake(found[:units]), self.weights.moves(found[units:])
 
-    def climb(
-        self, start: Tensors, seen: Reached
-    ) -> tuple[dict[str, NDArray[Any]], Reached] | None:
-        """Change ``start`` towards what is not ``seen``, inside of its own range of values.
+    def climb(self, start: Tensors, seen: Reached) -> Sample | None:
+        """Change ``start`` towards units that are not ``seen``, inside its own range of values.
 
         Returns:
-            The step on the way that reaches most, and what it reaches; None if none does.
+            The step on the way that wakes most of them; None if none does.
         """
         import tensorflow as tf
 
-        function = self._runner.function(self._fetches)
+        if not self.units.tensors:
+            return None
+        function = self._runner.function(self.units.tensors)
         tensors = [tf.constant(start[each.name], each.dtype) for each in self._specs]
         ends = [(np.min(start[each.name]), np.max(start[each.name])) for each in self._specs]
         floats = [at for at, each in enumerate(tensors) if each.dtype.is_floating]
-        if not floats:
-            return None
         most, best = 0, None
         for _ in range(_STEPS):
             with tf.GradientTape() as tape:
                 tape.watch([tensors[at] for at in floats])
                 activations = function(*tensors)
-                towards = _silent_height(activations, seen)
-            reached = _positive([each.numpy() for each in activations])
-            if (gain := int((reached & ~seen).sum())) > most:
+                towards = self.units.silent_height(activations, seen.units)
+            awake = self.units.awake([each.numpy() for each in activations])
+            if (gain := int((awake & ~seen.units).sum())) > most:
                 arrays = [each.numpy() for each in tensors]
                 names = [each.name for each in self._specs]
-                most, best = gain, (dict(zip(names, arrays, strict=True)), reached)
+                most, best = gain, dict(zip(names, arrays, strict=True))
             slopes = tape.gradient(towards, [tensors[at] for at in floats])
             for at, slope in zip(floats, slopes, strict=True):
                 if slope is not None:
@@ -167,28 +279,5 @@ class _Rectifiers:
         return best
 
 
-def _silent_height(activations: Sequence[Any], seen: Reached) -> Any:
-    """Return the sum of the largest values of the units that are not seen, layers alike."""
-    import tensorflow as tf
-
-    total, at = tf.constant(0.0), 0
-    for each in activations:
-        channels = each.shape[-1]
-        silent = ~seen[at : at + channels]
-        at += channels
-        if silent.any():
-            highest = tf.reduce_max(tf.reshape(each, [-1, channels]), axis=0)
-            height = tf.reduce_sum(tf.boolean_mask(highest, silent))
-            total += tf.cast(height / (tf.math.reduce_std(each) + 1e-6), tf.float32)
-    return total
-
-
-def _stack(reached: Sequence[Reached | None]) -> Reached:
-    nothing = np.zeros(max((each.size for each in reached if each is not None), default=0), bool)
-    return np.stack([nothing if each is None else each for each in reached])
-
-
-def _positive(activations: Sequence[NDArray[Any]]) -> Reached:
-    return np.concatenate(
-        [(each > 0).reshape(-1, each.shape[-1]).any(axis=0) for each in activations]
-    )
+def _count(packed: NDArray[np.uint8]) -> int:
+    return int(np.unpackbits(packed).sum())

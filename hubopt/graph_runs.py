@@ -72,6 +72,16 @@ class GraphRunner:
 
         return call
 
+    @property
+    def graph(self) -> Any:
+        """The ``tf.Graph``."""
+        return self._graph.graph
+
+    def extend(self, build: Callable[[Any], Sequence[Any]]) -> list[str]:
+        """Add what ``build`` makes of the ``tf.Graph`` to it; return its tensors' names."""
+        with self.graph.as_default():
+            return [tensor.name for tensor in build(self.graph)]
+
     def _constant(self, array: Any, place: str) -> Any:
         import tensorflow as tf
 

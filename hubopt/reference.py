@@ -10,13 +10,14 @@ from functools import cache
 from pathlib import Path
 
 from hubopt.arrays import write_samples
-from hubopt.coverage import has_units
+from hubopt.coverage import Coverage, can_cover, pool_size
 from hubopt.data_fit import fit_data
 from hubopt.errors import UsageError
 from hubopt.exporter import Program
 from hubopt.kit import Kit, add_noise, make_kit
 from hubopt.noise import Stop, measure_noise
 from hubopt.parity.moves import FLOAT64
+from hubopt.parity.reference import ReferenceFacts
 from hubopt.samples import SAMPLE_COUNT, SEED, Sample, draw
 from hubopt.session import LayerSession
 from hubopt.targets import Progress
@@ -24,10 +25,6 @@ from hubopt.user_data import Data, Item, describe_data, read_data
 
 MOST_ITEMS = 64
 """Of the user's own data that are used unless more are asked for."""
-
-
-_POOL = 2
-"""How many times more samples are drawn than are kept, where there are units to reach."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +70,10 @@ class Question:
 
 def _choose(
     question: Question, layer: LayerSession, program: Program, pool: Path
-) -> tuple[list[Sample], int, int]:
-    """Return the samples, how many rectified units there are, and how many they leave silent.
+) -> tuple[list[Sample], Coverage]:
+    """Return the samples, and what of the network they reach.
 
-    Drawn samples are chosen from a larger number of them, as those that reach most units.
+    Drawn samples are chosen from a larger number of them, as those that reach most.
     """
     spec = program.spec
     edges: list[Sample] = []
@@ -84,20 +81,20 @@ def _choose(
         own = fit_data(question.items, spec, question.count, program.domains)
         samples = [Sample("own", dict(each)) for each in own]
     else:
-        count = question.count * (_POOL if has_units(program) else 1)
+        count = pool_size(program, question.count)
         drawn = draw(spec.inputs, count, question.seed, spec.bounds, program.domains)
         samples = [each for each in drawn if not each.edge]
         # An edge case is fair only if the layer is steady there, which takes measuring.
         edges = [each for each in drawn if each.edge and question.noise]
-    if not has_units(program):
-        return samples + edges, 0, 0
+    if not can_cover(program):
+        return samples + edges, Coverage(tuple(range(len(samples))))
     write_samples(pool, [each.tensors for each in samples])
     make = question.items is None and question.noise
     covered = layer.cover(program, pool, min(question.count, len(samples)), make)
     pool.unlink()
     chosen = [samples[at] for at in covered.chosen]
     made = [Sample("reaching", each, edge=True) for each in covered.made]
-    return chosen + made + edges, covered.units, covered.silent
+    return chosen + made + edges, covered
 
 
 def ask(
@@ -125,10 +122,10 @@ def ask(
     """
     work = program.folder
     with progress("choose samples"):
-        samples, units, silent = _choose(question, layer, program, work / "pool.npz")
+        samples, covered = _choose(question, layer, program, work / "pool.npz")
     with progress(f"run the eager layer on {len(samples)} samples"):
         made = make_kit(layer, program, samples, kit, work)
-        made = replace(made, facts=replace(made.facts, units=units, silent=silent))
+        made = replace(made, facts=_with_coverage(made.facts, covered))
     if not question.noise:
         return lambda: made
     pool = stack.enter_context(ThreadPoolExecutor(1))
@@ -147,3 +144,13 @@ def ask(
         return add_noise(made, answers, ways.problems)
 
     return cache(finish)
+
+
+def _with_coverage(facts: ReferenceFacts, covered: Coverage) -> ReferenceFacts:
+    return replace(
+        facts,
+        units=covered.units,
+        silent=covered.silent,
+        weights=covered.weights,
+        hidden=covered.hidden,
+    )

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import hubopt
 from hubopt.arrays import write_samples
-from hubopt.coverage import choose, cover, has_units
+from hubopt.coverage import Reached, can_cover, choose, choose_more, cover, pool_size
 from hubopt.exporter import Program
 
 GENERATOR = np.random.default_rng(0)
@@ -66,9 +66,43 @@ def test_indices_cannot_be_changed_little_by_little(trace: Any, tmp_path: Path) 
     assert (covered.made, covered.units, covered.silent) == ((), 32, 32)
 
 
-def test_without_rectifiers_there_is_nothing_to_reach(trace: Any) -> None:
-    assert not has_units(trace(lambda x: tf.tanh(x @ WEIGHTS)))
-    assert has_units(trace(lambda x: tf.nn.relu6(x @ WEIGHTS)))
+def test_a_large_graph_without_rectifiers_has_nothing_to_reach(
+    trace: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = trace(lambda x: tf.tanh(x @ WEIGHTS))
+    assert can_cover(program), "its weights"
+    monkeypatch.setattr("hubopt.coverage._SMALL_BYTES", 1)
+    assert not can_cover(program)
+    assert pool_size(program, 8) == 8
+    assert can_cover(trace(lambda x: tf.nn.relu6(x @ WEIGHTS)))
+
+
+def test_more_are_drawn_where_nothing_can_be_followed(trace: Any) -> None:
+    assert pool_size(trace(lambda x: tf.nn.relu(x @ WEIGHTS)), 8) == 16
+    table = tf.constant(GENERATOR.standard_normal((8, 8)), tf.float32)
+    tokens = trace(lambda x: tf.nn.relu(tf.gather(table, x) @ WEIGHTS), tf.int32)
+    assert pool_size(tokens, 8) == 128
+
+
+def test_samples_of_tokens_are_crossed_until_weights_show(tmp_path: Path) -> None:
+    """The softmax is open where 14 of 16 tokens are alike, and no sample has more than 11."""
+    table = tf.constant([[1.0, 0.5], [-1.0, 0.25], [-1.0, 0.125]], tf.float32)
+    matrix = tf.constant([[4.0, 0.25], [0.5, -0.5]], tf.float32)
+
+    def call(x: Any) -> Any:
+        counts = tf.reduce_sum(tf.gather(table, x), 1)
+        return tf.nn.softmax(counts @ matrix - tf.constant([64.0, 0.5]))
+
+    function = tf.function(call, input_signature=[tf.TensorSpec([1, 16], tf.int32, name="x")])
+    program = hubopt.trace(function, hubopt.resolve(function), tmp_path / "program")
+    drawn = [GENERATOR.integers(0, 3, (1, 16)).astype(np.int32) for _ in range(32)]
+    drawn = [each for each in drawn if (each == 0).sum() <= 11]
+    pool = write_pool(tmp_path / "pool.npz", program, drawn)
+    before, after = (cover(program, pool, 4, make) for make in (False, True))
+    assert before.weights == after.weights == 6, "of the matrix and the bias"
+    assert before.hidden == 6
+    assert after.hidden == 0
+    assert any((each["x"] == 0).sum() >= 14 for each in after.made)
 
 
 @pytest.mark.parametrize(
@@ -112,14 +146,24 @@ def test_a_model_that_refuses_a_sample_only_costs_what_would_be_made(
     assert (covered.chosen, covered.made) == ((0,), ())
 
 
+def reached(*units: int, weights: int = 0) -> Reached:
+    flags = np.zeros(8, bool)
+    flags[list(units)] = True
+    return Reached(flags, np.array([weights], np.uint8))
+
+
 def test_half_are_taken_as_they_come_and_the_rest_by_what_they_add() -> None:
-    reached = np.zeros((6, 8), bool)
-    reached[0, 0] = reached[1, 1] = reached[2, 0] = True
-    reached[4, 2:5] = True
-    reached[5, 4:6] = True
-    assert choose(reached, 4) == [0, 1, 4, 5]
-    assert choose(reached, 1) == [0]
-    assert choose(reached, 6) == list(range(6))
+    found = [reached(0), reached(1), reached(0), reached(), reached(2, 3, 4), reached(4, 5)]
+    assert choose(found, 4) == [0, 1, 4, 5]
+    assert choose(found, 1) == [0]
+    assert choose(found, 6) == list(range(6))
+
+
+def test_weights_decide_between_samples_that_wake_as_many_units() -> None:
+    found = [reached(0), reached(1), reached(2), reached(3, weights=4), reached(4, weights=3)]
+    assert choose(found, 4) == [0, 1, 3, 4]
+    assert choose_more(found, found[0] | found[1], 2) == [4, 3]
+    assert choose_more(found[:1], found[0], 2) == [], "nothing is taken that adds nothing"
 
 
 def test_the_bundle_says_what_stays_silent(tmp_path: Path) -> None:
@@ -130,3 +174,4 @@ def test_the_bundle_says_what_stays_silent(tmp_path: Path) -> None:
     bundle = hubopt.export(call, ["tflite"], tmp_path / "out", rounds=0)
     facts = bundle.manifest.reference
     assert (facts.units, facts.silent) == (32, 5)
+    assert 0 < facts.hidden <= facts.weights

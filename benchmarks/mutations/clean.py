@@ -1,27 +1,28 @@
-"""False alarms: clean artifacts judged on many seeds, with a fresh reference for each."""
+"""False alarms: clean artifacts judged on many seeds, with a kit of its own for each."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.mutations.pool import TARGETS
 from hubopt import registry
-from hubopt.arrays import read_samples, write_samples
+from hubopt.arrays import read_samples
 from hubopt.bundle import Bundle
-from hubopt.exporter import Runner
-from hubopt.noise import measure_noise
-from hubopt.parity import ReferenceFacts, judge
-from hubopt.parity.moves import FLOAT64, WAYS
-from hubopt.parity.reference import measure_moves
-from hubopt.samples import SAMPLE_COUNT, draw
+from hubopt.handles import Access
+from hubopt.kit import Kit
+from hubopt.parity import judge
+from hubopt.reference import Question, ask
+from hubopt.session import open_layer_session
+from hubopt.targets import quiet
 
 
 @dataclass(frozen=True, slots=True)
 class SeedVerdict:
-    """One clean artifact on the samples of one seed.
+    """One clean artifact on the kit of one seed.
 
     Attributes:
         target: Of the artifact.
@@ -38,63 +39,37 @@ class SeedVerdict:
 
 
 def judge_seeds(bundle: Bundle, seeds: int) -> Iterator[SeedVerdict]:
-    """Judge the bundle's artifacts on samples of ``seeds`` seeds that are not the kit's own.
+    """Judge the bundle's artifacts on kits of ``seeds`` seeds that are not the bundle's own.
 
-    The layer answers them eagerly and in every way of `hubopt.noise`, all seeds in one go. Edge
-    cases are left out, for which of them count is settled when a kit is made.
+    Each kit is made as `hubopt export --seed` makes it: samples chosen, made and left out, the
+    layer's answers, its noise measured.
     """
-    from hubopt.eager import LayerRunner, full_float32
-    from hubopt.handles import Access, locate
-    from hubopt.opening import open_layer
-    from hubopt.tf_private import onednn_is_on
-    from hubopt.tracing import trace
-
-    manifest, kit = bundle.manifest, bundle.kit()
-    spec = kit.spec
-    access = Access(pin=manifest.digest, allow_ops=manifest.allow_ops)
-    layer = open_layer(locate(manifest.handle, access), manifest.layer, access)
+    manifest = bundle.manifest
+    spec = manifest.spec
     artifacts = {target: bundle.artifact(target) for target in TARGETS}
-    runners: dict[str, Runner] = {
+    runners = {
         target: registry.get(target).runner(artifact) for target, artifact in artifacts.items()
     }
+    access = Access(pin=manifest.digest, allow_ops=manifest.allow_ops)
+    layer = open_layer_session(manifest.handle, manifest.layer, access)
     with tempfile.TemporaryDirectory() as name:
-        work = Path(name)
-        program = trace(layer, spec, work / "program", "auto")
-        places = range(manifest.seed + 1, manifest.seed + 1 + seeds)
-        drawn = [
-            [
-                each.tensors
-                for each in draw(spec.inputs, SAMPLE_COUNT, seed, spec.bounds, program.domains)
-                if not each.edge
-            ]
-            for seed in places
-        ]
-        inputs = [sample for samples in drawn for sample in samples]
-        write_samples(work / "inputs.npz", inputs)
-        eager = LayerRunner(layer, spec)
-        with full_float32():
-            reference = [eager.run(sample) for sample in inputs]
-        ways = measure_noise(
-            program, work / "inputs.npz", work / "ways", work / "log", onednn_is_on()
-        )
-        given = {way: read_samples(path, spec.outputs) for way, path in ways.answers.items()}
-    for at, seed in enumerate(places):
-        part = slice(at * SAMPLE_COUNT, (at + 1) * SAMPLE_COUNT)
-        facts = ReferenceFacts(
-            moves={
-                way: measure_moves(spec, found[part], reference[part])
-                for way, found in given.items()
-                if way in WAYS
-            }
-        )
-        for target, runner in runners.items():
-            parity = judge(
-                spec,
-                [runner.run(sample) for sample in inputs[part]],
-                reference[part],
-                kit.overrides.tolerances(spec.output_names, artifacts[target].tolerance),
-                facts,
-                given[FLOAT64][part],
-            )
-            problem = parity.problems[0] if parity.status != "verified" else None
-            yield SeedVerdict(target, seed, parity.status, problem)
+        program = layer.trace(spec, Path(name) / "program", "auto")
+        for seed in range(manifest.seed + 1, manifest.seed + 1 + seeds):
+            folder = Path(name) / f"{seed}"
+            folder.mkdir()
+            with ExitStack() as stack:
+                empty = Kit(spec, folder / "inputs.npz", folder / "reference.npz")
+                question = Question(seed=seed)
+                kit = ask(question, layer, program, empty, folder / "log", stack, quiet)()
+            inputs = read_samples(kit.inputs, spec.inputs)
+            for target, runner in runners.items():
+                parity = judge(
+                    spec,
+                    [runner.run(sample) for sample in inputs],
+                    read_samples(kit.reference, spec.outputs),
+                    manifest.tolerances.tolerances(spec.output_names, artifacts[target].tolerance),
+                    kit.facts,
+                    read_samples(kit.float64, spec.outputs) if kit.float64 else None,
+                )
+                problem = parity.problems[0] if parity.status != "verified" else None
+                yield SeedVerdict(target, seed, parity.status, problem)

@@ -34,8 +34,10 @@ class ReferenceFacts:
             ``weights``: the answer of a model with other weights.
         constant: Outputs that no input reaches: what they are is all they should be.
         weightless: Outputs that no weights reach.
-        units: How many rectified units the graph has, see `hubopt.coverage`.
+        units: How many rectified units the graph has, see `hubopt.units`.
         silent: How many of them no sample reaches: no comparison sees what is behind them.
+        weights: How many weights were looked at, see `hubopt.sensitivity`.
+        hidden: How many of them could change sign without its showing on any sample.
     """
 
     moves: Mapping[str, Mapping[str, tuple[Move, ...]]] = field(default_factory=dict)
@@ -45,6 +47,8 @@ class ReferenceFacts:
     weightless: tuple[str, ...] = ()
     units: int = 0
     silent: int = 0
+    weights: int = 0
+    hidden: int = 0
 
 
 def measure_moves(

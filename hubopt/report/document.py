@@ -60,6 +60,8 @@ def _reference(manifest: Manifest) -> dict[str, Any]:
         "not_measured": facts.untaken,
         "units": facts.units,
         "silent_units": facts.silent,
+        "weights": facts.weights,
+        "hidden_weights": facts.hidden,
     }
 
 

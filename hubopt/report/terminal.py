@@ -66,6 +66,9 @@ def reference_lines(manifest: Manifest) -> RenderableType:
     if facts.units:
         reached = f"{facts.units - facts.silent:,} of {facts.units:,} rectified units"
         rows.append(("reached", reached))
+    if facts.weights:
+        shown = f"{facts.weights - facts.hidden:,} of {facts.weights:,} weights would show"
+        rows.append(("wrong signs", shown))
     for way, found in facts.moves.items():
         largest = {name: max(each.largest for each in moves) for name, moves in found.items()}
         told = ", ".join(f"{name} {move:.1e}" for name, move in largest.items())
