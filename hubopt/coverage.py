@@ -77,7 +77,7 @@ class Reached(NamedTuple):
 
 def can_cover(program: Program) -> bool:
     """Whether there are rectifiers or weights to look at."""
-    return program.frozen_graph.is_file() and (
+    return program.has_frozen_graph and (
         _is_small(program) or any(use.op in RECTIFIERS for use in program.ops)
     )
 
@@ -91,7 +91,7 @@ def pool_size(program: Program, count: int) -> int:
 
 
 def _is_small(program: Program) -> bool:
-    return program.frozen_graph.stat().st_size <= _SMALL_BYTES
+    return program.frozen_bytes <= _SMALL_BYTES
 
 
 def _has_gradient(spec: TensorSpec) -> bool:
@@ -196,19 +196,20 @@ class _Graph:
     """A program's frozen graph; false if it has nothing to reach."""
 
     def __init__(self, program: Program) -> None:
-        import tensorflow as tf
-
+        from hubopt.frozen_graph import read_frozen_graph
         from hubopt.graph_runs import GraphRunner
         from hubopt.sensitivity import Weights
         from hubopt.units import Units
 
-        graph_def = tf.compat.v1.GraphDef.FromString(program.frozen_graph.read_bytes())
+        frozen = read_frozen_graph(program)
+        arrays = frozen.arrays()
         names = [each.name for each in program.spec.inputs]
         fed = dict(zip(names, program.input_tensors, strict=True))
-        self._runner = GraphRunner(graph_def, fed)
+        self._runner = GraphRunner(frozen.graph_def, fed, arrays)
         self._specs = program.spec.inputs
         self.units = Units(self._runner.graph)
-        self.weights = Weights(self._runner, program.output_tensors if _is_small(program) else ())
+        looked_at = program.output_tensors if _is_small(program) else ()
+        self.weights = Weights(self._runner, looked_at, arrays)
 
     def __bool__(self) -> bool:
         return bool(self.units.tensors or self.weights.count)

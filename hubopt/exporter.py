@@ -98,11 +98,30 @@ class Program:
 
     @property
     def frozen_graph(self) -> Path:
-        """A serialized ``GraphDef`` with the weights as constants.
+        """A serialized ``GraphDef`` in which a placeholder stands for each large weight.
 
-        It is there unless an operation in ``ops`` reads a resource.
+        It is there unless an operation in ``ops`` reads a resource. `hubopt.frozen_graph`
+        reads it together with `weights`.
         """
         return self.folder / "frozen.pb"
+
+    @property
+    def weights(self) -> Path:
+        """The folder of the large weights of the frozen graph."""
+        return self.folder / "weights"
+
+    @property
+    def has_frozen_graph(self) -> bool:
+        """Whether there is a frozen graph."""
+        return self.frozen_graph.is_file()
+
+    @property
+    def frozen_bytes(self) -> int:
+        """The size of the frozen graph with its weights; 0 if there is none."""
+        if not self.has_frozen_graph:
+            return 0
+        files = [self.frozen_graph, *self.weights.glob("*.npy")]
+        return sum(each.stat().st_size for each in files)
 
     @property
     def saved_model(self) -> Path:
@@ -120,6 +139,7 @@ class Artifact:
         spec: The inputs and outputs that it promises.
         tolerance: The tolerance class that it is held to.
         details: Facts worth keeping with it: versions, opset, builder.
+        companions: The names of further files, beside ``path``, that it does not load without.
     """
 
     target: str
@@ -127,6 +147,7 @@ class Artifact:
     spec: ModelSpec
     tolerance: ToleranceClass = "fp32"
     details: dict[str, str | int | float | bool] = field(default_factory=dict)
+    companions: tuple[str, ...] = ()
 
 
 Source = Program | Artifact

@@ -1,22 +1,57 @@
-"""`freeze`: a traced function with its variables as constants and everything inlined."""
+"""`freeze`: a traced function with its variables as constants or apart, everything inlined."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from hubopt import tf_private
 from hubopt.errors import TraceError
+from hubopt.frozen_graph import LARGE_BYTES, NUMBERS
 
 
-def freeze(concrete: Any) -> Any:
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """A function of constants, the large ones apart.
+
+    Attributes:
+        function: The ``ConcreteFunction``; its inputs are those of the function that was
+            frozen, and then a placeholder for each weight.
+        weights: The variables and tensors that are kept apart, by the placeholder's name.
+    """
+
+    function: Any
+    weights: Mapping[str, Any]
+
+    @property
+    def graph(self) -> Any:
+        """The ``tf.Graph``."""
+        return self.function.graph
+
+    @property
+    def inputs(self) -> list[Any]:
+        """The inputs without the weights."""
+        return list(self.function.inputs[: len(self.function.inputs) - len(self.weights)])
+
+    @property
+    def outputs(self) -> list[Any]:
+        """The outputs."""
+        return list(self.function.outputs)
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Call it with the inputs alone."""
+        return self.function(*inputs, *self.weights.values())
+
+
+def freeze(concrete: Any) -> Frozen:
     """Freeze a concrete function; TensorFlow 1's reference variables as well.
 
     Raises:
         TraceError: It changes its variables.
     """
     try:
-        return _inline(tf_private.freeze(_without_references(concrete)))
+        return Frozen(*tf_private.freeze(_without_references(concrete), is_large))
     except Exception as error:
         ops = {node.op for node in nodes(concrete.graph.as_graph_def())}
         writes = sorted(filter(_writes, ops))
@@ -30,19 +65,17 @@ def freeze(concrete: Any) -> Any:
         raise
 
 
+def is_large(value: Any) -> bool:
+    """Whether a variable or tensor is a weight that is kept apart from the graph."""
+    count = value.shape.num_elements()
+    dtype = value.dtype.base_dtype
+    return dtype.name in NUMBERS and count is not None and count * dtype.size >= LARGE_BYTES
+
+
 def _writes(op: str) -> bool:
     return (op.startswith("Assign") and op.endswith("VariableOp")) or op.startswith(
         ("ResourceScatter", "ResourceApply")
     )
-
-
-def _inline(frozen: Any) -> Any:
-    """Inline functions that were compiled in the model itself: freezing leaves those alone."""
-    graph_def = frozen.graph.as_graph_def()
-    if not tf_private.compiled_functions(graph_def):
-        return frozen
-    tf_private.clear_must_compile(graph_def)
-    return tf_private.freeze(_rebuild(graph_def, frozen))
 
 
 def _without_references(concrete: Any) -> Any:

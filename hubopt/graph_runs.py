@@ -24,13 +24,21 @@ class GraphRunner:
     Args:
         graph_def: The graph; it is left as it is.
         inputs: The tensor that is fed, such as ``x:0``, for each input's name.
+        weights: The values of placeholders that stand for weights, by their names.
         xla: Whether XLA compiles it, once for each choice of outputs and each shape.
 
     Raises:
         TraceError: TensorFlow finds an error in the graph.
     """
 
-    def __init__(self, graph_def: Any, inputs: Mapping[str, str], *, xla: bool = False) -> None:
+    def __init__(
+        self,
+        graph_def: Any,
+        inputs: Mapping[str, str],
+        weights: Mapping[str, Any] | None = None,
+        *,
+        xla: bool = False,
+    ) -> None:
         import tensorflow as tf
 
         own = tf.compat.v1.GraphDef()
@@ -47,6 +55,10 @@ class GraphRunner:
                 "report this with the log: hubopt wrote the graph",
             ) from error
         self._inputs = dict(inputs)
+        given = weights or {}
+        self._weights = {
+            f"{name}:0": self._constant(each, f"{name}:0") for name, each in given.items()
+        }
         self._xla = xla
         self._functions: dict[tuple[str, ...], Any] = {}
 
@@ -60,7 +72,7 @@ class GraphRunner:
         function = self._pruned(tuple(fetches))
         arguments = [self._constant(tensors[name], place) for name, place in self._inputs.items()]
         with _without_grappler():
-            return [tensor.numpy() for tensor in function(*arguments)]
+            return [tensor.numpy() for tensor in function(*arguments, *self._weights.values())]
 
     def function(self, fetches: Sequence[str]) -> Callable[..., list[Any]]:
         """Return the function from the inputs, in order, to ``fetches``; gradients flow through."""
@@ -68,7 +80,7 @@ class GraphRunner:
 
         def call(*arguments: Any) -> list[Any]:
             with _without_grappler():
-                return list(pruned(*arguments))
+                return list(pruned(*arguments, *self._weights.values()))
 
         return call
 
@@ -92,7 +104,8 @@ class GraphRunner:
         import tensorflow as tf
 
         if fetches not in self._functions:
-            pruned = self._graph.prune(list(self._inputs.values()), list(fetches))
+            fed = [*self._inputs.values(), *self._weights]
+            pruned = self._graph.prune(fed, list(fetches))
             if self._xla:
                 compiled = tf.function(
                     lambda *arguments: pruned(*arguments), autograph=False, jit_compile=True

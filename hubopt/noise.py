@@ -17,6 +17,7 @@ from hubopt.causes import first_line
 from hubopt.errors import HuboptError, WorkerCrashError
 from hubopt.exporter import OpUse, Program, culprits
 from hubopt.float64 import widen
+from hubopt.frozen_graph import read_frozen_graph
 from hubopt.graph_runs import GraphRunner
 from hubopt.perturbing import ROUNDING, perturb
 from hubopt.serving import SIGNATURE
@@ -28,9 +29,10 @@ WAYS = ("onednn", "float64", "weights", *_ROUNDED, "xla")
 answers depend on them; with weights moved by a rounding, three times, since on an ill-conditioned
 model one draw of the noise tells little of the next; compiled. XLA last: it can end the process."""
 
+_COPYING = ("float64", "weights", *_ROUNDED)
 _SWITCH = "TF_ENABLE_ONEDNN_OPTS"
 _MOST_CONSTANTS_BYTES = 10**9
-"""Of a graph that is run in float64, which takes three times as much memory."""
+"""Of a graph that is run with other weights, or in float64, beside those it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +133,10 @@ class OtherWays:
         self._samples = read_samples(inputs, program.spec.inputs)
         self._switched = onednn_is_on() != onednn_on
         self._graph_def: Any = None
-        if program.frozen_graph.exists():
-            self._graph_def = tf.compat.v1.GraphDef.FromString(program.frozen_graph.read_bytes())
+        self._weights: dict[str, Any] = {}
+        if program.has_frozen_graph:
+            frozen = read_frozen_graph(program)
+            self._graph_def, self._weights = frozen.graph_def, frozen.arrays()
 
     def take(self, way: str, path: Path) -> str | None:
         """Write the answers of one of `WAYS` to ``path``, or return why there are none."""
@@ -154,33 +158,31 @@ class OtherWays:
             return "not available: the program reads lookup tables, so there is no frozen graph"
         if way == "xla":
             return _xla_problem(self._program)
-        if way == "float64" and self._constants_bytes() > _MOST_CONSTANTS_BYTES:
+        size = self._program.frozen_bytes
+        if way in _COPYING and size > _MOST_CONSTANTS_BYTES:
             return (
-                f"not available: {self._constants_bytes() / 1e9:.1f} GB of constants; "
-                f"up to {_MOST_CONSTANTS_BYTES / 1e9:.0f} GB are widened"
+                f"not available: {size / 1e9:.1f} GB of constants; "
+                f"up to {_MOST_CONSTANTS_BYTES / 1e9:.0f} GB are copied for it"
             )
         return None
-
-    def _constants_bytes(self) -> int:
-        return int(self._graph_def.ByteSize())  # nothing else in it counts
 
     def _answer(self, way: str) -> list[dict[str, Any]]:
         import tensorflow as tf
 
         if self._graph_def is None:
             return self._answer_saved()
-        graph_def = self._graph_def
+        graph_def, weights = self._graph_def, self._weights
         if way == "float64":
             graph_def = widen(graph_def).graph_def
         elif way == "weights":
-            graph_def = perturb(graph_def)
+            graph_def, weights = perturb(graph_def, weights)
         elif way in _ROUNDED:
-            graph_def = perturb(graph_def, ROUNDING, 1 + _ROUNDED.index(way))
+            graph_def, weights = perturb(graph_def, weights, ROUNDING, 1 + _ROUNDED.index(way))
         program = self._program
         inputs = [each.name for each in program.spec.inputs]
         outputs = [each.name for each in program.spec.outputs]
         fed = dict(zip(inputs, program.input_tensors, strict=True))
-        runner = GraphRunner(graph_def, fed, xla=way == "xla")
+        runner = GraphRunner(graph_def, fed, weights, xla=way == "xla")
         # The kernels of the CPU were asked whether they can compute in float64.
         with tf.device("CPU:0" if way == "float64" else None):
             return [

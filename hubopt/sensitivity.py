@@ -7,7 +7,7 @@ weight ``w`` of the opposite sign moves an output by ``2 |w| |slope|``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,12 +30,19 @@ class Weights:
     Args:
         runner: Runs the graph; operations are added to it.
         outputs: The graph's tensor for each output.
+        apart: The values of placeholders that stand for weights, by their names.
 
     Attributes:
         count: How many there are.
     """
 
-    def __init__(self, runner: GraphRunner, outputs: Sequence[str]) -> None:
+    def __init__(
+        self,
+        runner: GraphRunner,
+        outputs: Sequence[str],
+        apart: Mapping[str, NDArray[Any]] | None = None,
+    ) -> None:
+        self._apart = apart or {}
         self.count = 0
         self._fetches: list[str] = []
         self._nonzero: list[Flags] = []
@@ -61,7 +68,7 @@ class Weights:
     def _build(self, graph: Any, outputs: Sequence[str]) -> list[Any]:
         import tensorflow as tf
 
-        constants = [op for op in graph.get_operations() if _is_kernel(op)]
+        constants = [op for op in graph.get_operations() if self._is_kernel(op)]
         answers = [graph.get_tensor_by_name(name) for name in outputs]
         answers = [each for each in answers if each.dtype.is_floating]
         if not constants or not answers:
@@ -72,19 +79,21 @@ class Weights:
         for kernel, slope in zip(kernels, slopes, strict=True):
             if slope is None:  # no output comes from it
                 continue
-            nonzero: Flags = (tf.get_static_value(kernel) != 0).ravel()
+            value = self._apart.get(kernel.op.name)
+            value = tf.get_static_value(kernel) if value is None else value
+            nonzero: Flags = (value != 0).ravel()
             if nonzero.any():
                 self._nonzero.append(nonzero)
                 tensors.append(2 * tf.abs(kernel * tf.convert_to_tensor(slope)))
         return tensors
 
-
-def _is_kernel(op: Any) -> bool:
-    if op.type != "Const" or not op.outputs[0].dtype.is_floating:
-        return False
-    if (op.outputs[0].shape.num_elements() or 0) < 2:
-        return False
-    return not any(_looks_up(op, consumer) for consumer in op.outputs[0].consumers())
+    def _is_kernel(self, op: Any) -> bool:
+        if op.type != "Const" and op.name not in self._apart:
+            return False
+        (tensor,) = op.outputs
+        if not tensor.dtype.is_floating or (tensor.shape.num_elements() or 0) < 2:
+            return False
+        return not any(_looks_up(op, consumer) for consumer in tensor.consumers())
 
 
 def _looks_up(op: Any, consumer: Any) -> bool:

@@ -231,7 +231,8 @@ def convert(target: str, source: Source, path: Path, options: Options) -> tuple[
     artifact = exporter.export(source, path, options)
     seconds = time.perf_counter() - start
     problems = artifact_problems(artifact, target, path, source.spec)
-    strays = sorted(each.name for each in {*path.parent.iterdir()} - before - {path})
+    known = before | {path} | {path.with_name(name) for name in artifact.companions}
+    strays = sorted(each.name for each in {*path.parent.iterdir()} - known)
     if strays:
         problems.append(f"it also wrote {', '.join(strays)}")
     if problems:

@@ -17,6 +17,7 @@ from hubopt.domains import read_domains
 from hubopt.errors import TraceError
 from hubopt.exporter import OpUse, Program, XlaMode
 from hubopt.freezing import freeze, reference_nodes
+from hubopt.frozen_graph import write_frozen_graph
 from hubopt.operations import uncompilable, uses
 from hubopt.outputs import call_as_is
 from hubopt.reach import unreached, weights
@@ -72,7 +73,7 @@ def _trace(layer: Any, spec: ModelSpec, folder: Path, xla: XlaMode) -> Program:
         compiled=compilable and xla != "off",
         domains=read_domains(frozen.graph, dict(zip(names, input_tensors, strict=True))),
         constant=unreached(graph_def, outputs, [name.split(":")[0] for name in input_tensors]),
-        weightless=unreached(graph_def, outputs, weights(graph_def)),
+        weightless=unreached(graph_def, outputs, [*weights(graph_def), *frozen.weights]),
     )
     references = reference_nodes(concrete.graph.as_graph_def())
     if references and any(use.resource for use in ops):
@@ -84,7 +85,8 @@ def _trace(layer: Any, spec: ModelSpec, folder: Path, xla: XlaMode) -> Program:
             "save the model again after tf.compat.v1.enable_resource_variables()",
         )
     if not any(use.resource for use in ops):
-        program.frozen_graph.write_bytes(graph_def.SerializeToString())
+        apart = ((name, value.numpy()) for name, value in frozen.weights.items())
+        write_frozen_graph(program, graph_def, apart)
     if references:
         _save(program, _nested_call(frozen, spec))
     else:

@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-CONTRACT = {"hubopt.exporter", "hubopt.spec", "hubopt.structure", "hubopt.errors", "hubopt.serving"}
+CONTRACT = {
+    "hubopt.errors",
+    "hubopt.exporter",
+    "hubopt.frozen_graph",
+    "hubopt.serving",
+    "hubopt.spec",
+    "hubopt.structure",
+}
 EXPORTERS = sorted((ROOT / "exporters" / "hubopt_exporters").rglob("*.py"))
 
 

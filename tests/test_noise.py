@@ -15,6 +15,7 @@ from hubopt import noise, tf_private
 from hubopt.arrays import read_samples, write_samples
 from hubopt.exporter import Program
 from hubopt.freezing import freeze
+from hubopt.frozen_graph import write_frozen_graph
 from hubopt.handles import Access, LayerOptions
 from hubopt.hints import Hints
 from hubopt.noise import WAYS, Answers, OtherWays, measure_noise
@@ -172,9 +173,11 @@ def test_a_child_that_dies_costs_one_way(measured: Callable[..., Measured]) -> N
 
     model = measured(lambda x: x @ WEIGHTS)
     frozen = freeze(tf.function(call, input_signature=[FLOATS]).get_concrete_function())
-    model.program.frozen_graph.write_bytes(frozen.graph.as_graph_def().SerializeToString())
+    program = replace(model.program, folder=model.program.folder / "changed")
+    program.folder.mkdir()
+    write_frozen_graph(program, frozen.graph.as_graph_def(), [])
     inputs, outputs = ((side[0].name,) for side in (frozen.inputs, frozen.outputs))
-    answers = model.measure(replace(model.program, input_tensors=inputs, output_tensors=outputs))
+    answers = model.measure(replace(program, input_tensors=inputs, output_tensors=outputs))
     assert set(answers.answers) == {"float64"}
     for way in ("onednn", "weights"):
         assert answers.problems[way].startswith("the process was ended by SIGABRT")

@@ -9,6 +9,7 @@ import tensorflow as tf
 import hubopt
 from hubopt.errors import TraceError, UncompilableError
 from hubopt.exporter import OpUse, Program
+from hubopt.frozen_graph import read_frozen_graph
 from hubopt.handles import LayerOptions, locate
 from hubopt.opening import open_layer
 from hubopt.tf_private import compiled_functions
@@ -28,7 +29,7 @@ def use(program: Program, op: str) -> OpUse:
 
 
 def run_frozen(program: Program, *inputs: Any) -> list[np.ndarray]:
-    graph_def = tf.compat.v1.GraphDef.FromString(program.frozen_graph.read_bytes())
+    graph_def = read_frozen_graph(program).whole()
     graph = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
     function = graph.prune(list(program.input_tensors), list(program.output_tensors))
     return [tensor.numpy() for tensor in function(*map(tf.constant, inputs))]
@@ -54,7 +55,7 @@ def test_weights_are_variables_of_the_saved_model_and_constants_of_the_frozen_gr
     layer, program = tiny_program
     loaded = tf.saved_model.load(str(program.saved_model))
     assert len(loaded.variables) == 2
-    graph_def = tf.compat.v1.GraphDef.FromString(program.frozen_graph.read_bytes())
+    graph_def = read_frozen_graph(program).whole()
     assert not [node for node in graph_def.node if "Variable" in node.op]
     inputs = {"left": np.eye(2, 8, dtype="float32"), "right": np.ones((2, 8), "float32")}
     names = [each.name for each in program.spec.outputs]

@@ -5,17 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from hubopt.exporter import Program
+from hubopt.frozen_graph import read_frozen_graph
 from hubopt.serving import make_root
 from hubopt.structure import pack, unpack
-
-
-def read_graph_def(program: Program) -> Any:
-    """Return the frozen ``GraphDef`` of ``program``."""
-    from tensorflow.core.framework import graph_pb2
-
-    graph_def = graph_pb2.GraphDef()
-    graph_def.ParseFromString(program.frozen_graph.read_bytes())
-    return graph_def
 
 
 def as_module(program: Program, *, jit_compile: bool) -> tuple[Any, Any]:
@@ -23,7 +15,7 @@ def as_module(program: Program, *, jit_compile: bool) -> tuple[Any, Any]:
     import tensorflow as tf
 
     spec = program.spec
-    graph_def = read_graph_def(program)
+    graph_def = read_frozen_graph(program).whole()
     graph = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
     flat = graph.prune(list(program.input_tensors), list(program.output_tensors))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,16 @@ from hubopt.exporter import (
     Obstacle,
     Options,
     OpUse,
+    Program,
     Requirement,
     Source,
     Tensors,
     host_obstacles,
     require_program,
 )
+from hubopt.frozen_graph import read_frozen_graph
 from hubopt.spec import ModelSpec
+from hubopt_exporters.onnx_weights import put_weights
 
 if TYPE_CHECKING:
     from hubopt_exporters.probes.onnx import OnnxProbe
@@ -31,6 +35,8 @@ _CONVERTER = (
 _RUNTIME = Requirement(("onnxruntime",), "pip install onnxruntime")
 _OLDEST_OPSET = 13
 """The oldest for which tf2onnx's handlers and onnxruntime's kernels are still tested."""
+_LARGEST_GRAPH = 2**31 - 1
+"""Bytes that a ``GraphDef`` with its weights can have."""
 _CUDA = "CUDAExecutionProvider"
 
 
@@ -54,8 +60,6 @@ class OnnxExporter:
         import onnx
         import tf2onnx
 
-        from hubopt_exporters.frozen import read_graph_def
-
         program = require_program(source)
         newest = max(tf2onnx.constants.OPSET_TO_IR_VERSION)
         if not _OLDEST_OPSET <= options.opset <= newest:
@@ -65,33 +69,23 @@ class OnnxExporter:
                 f"{_OLDEST_OPSET} to {newest}, which tf2onnx {tf2onnx.__version__} writes",
                 "pass one of these",
             )
+        graph = read_frozen_graph(program)
         try:
-            model, _ = tf2onnx.convert.from_graph_def(
-                read_graph_def(program),
-                name="hubopt",
-                input_names=list(program.input_tensors),
-                output_names=list(program.output_tensors),
-                opset=options.opset,
-            )
-        except Exception as error:  # tf2onnx raises plain ValueError, KeyError, RuntimeError
-            raise _failed(f"tf2onnx cannot convert it: {type(error).__name__}: {error}") from error
-        names = dict(
-            zip(
-                (*program.input_tensors, *program.output_tensors),
-                (each.name for each in (*program.spec.inputs, *program.spec.outputs)),
-                strict=True,
-            )
-        )
-        rename_tensors(model.graph, names)
-        name_dimensions(model.graph, program.spec)
-        _check(model)
-        onnx.save(model, str(path))
+            model = _convert(program, graph.graph_def, tuple(graph.weights), options)
+            loads = {f"{name}:0": partial(graph.weight, name) for name in graph.weights}
+        except ExportError:
+            if not graph.weights or program.frozen_bytes >= _LARGEST_GRAPH:
+                raise
+            # Some rewriters, such as those of recurrent cells, must see the weights.
+            model, loads = _convert(program, graph.whole(), (), options), {}
+        companions = put_weights(model, loads, path)
         return Artifact(
             self.name,
             path,
             program.spec,
             "fp32",
             {"tf2onnx": tf2onnx.__version__, "onnx": onnx.__version__, "opset": options.opset},
+            companions,
         )
 
     def machine_problem(self) -> str | None:
@@ -107,6 +101,34 @@ class OnnxExporter:
     def runner(self, artifact: Artifact) -> OnnxRunner:
         """Load the model."""
         return OnnxRunner(artifact)
+
+
+def _convert(program: Program, graph_def: Any, weights: Sequence[str], options: Options) -> Any:
+    """Convert a graph whose ``weights`` are placeholders; return a checked ``ModelProto``."""
+    import tf2onnx
+
+    apart = [f"{name}:0" for name in weights]
+    try:
+        model, _ = tf2onnx.convert.from_graph_def(
+            graph_def,
+            name="hubopt",
+            input_names=[*program.input_tensors, *apart],
+            output_names=list(program.output_tensors),
+            opset=options.opset,
+        )
+    except Exception as error:  # tf2onnx raises plain ValueError, KeyError, RuntimeError
+        raise _failed(f"tf2onnx cannot convert it: {type(error).__name__}: {error}") from error
+    names = dict(
+        zip(
+            (*program.input_tensors, *program.output_tensors),
+            (each.name for each in (*program.spec.inputs, *program.spec.outputs)),
+            strict=True,
+        )
+    )
+    rename_tensors(model.graph, names)
+    name_dimensions(model.graph, program.spec)
+    _check(model)
+    return model
 
 
 def _failed(found: str) -> ExportError:
@@ -180,6 +202,8 @@ def name_dimensions(graph: Any, spec: ModelSpec) -> None:
     """Give the dimensions of the graph's inputs and outputs their sizes and names, in place."""
     specs = {each.name: each for each in (*spec.inputs, *spec.outputs)}
     for value in (*graph.input, *graph.output):
+        if value.name not in specs:  # a weight
+            continue
         shape = value.type.tensor_type.shape
         del shape.dim[:]
         for size in specs[value.name].named_shape:

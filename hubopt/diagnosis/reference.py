@@ -12,6 +12,7 @@ from hubopt.arrays import read_samples, write_samples
 from hubopt.diagnosis.names import Tensor
 from hubopt.errors import HuboptError, TraceError
 from hubopt.exporter import Program
+from hubopt.frozen_graph import read_frozen_graph
 from hubopt.graph_runs import GraphRunner
 
 ENVIRONMENT = {"TF_ENABLE_ONEDNN_OPTS": "0"}
@@ -31,15 +32,15 @@ class Reference:
     def __init__(self, program: Program) -> None:
         import tensorflow as tf
 
-        if not program.frozen_graph.is_file():
+        if not program.has_frozen_graph:
             raise TraceError(
                 "program",
                 "it reads resources, such as lookup tables, and has no frozen graph",
                 "a graph of constants, every tensor of which can be run",
                 "export a signature behind the lookup, if the model has one",
             )
-        graph_def = tf.compat.v1.GraphDef()
-        graph_def.ParseFromString(program.frozen_graph.read_bytes())
+        frozen = read_frozen_graph(program)
+        graph_def, weights = frozen.graph_def, frozen.arrays()
         self._spec = program.spec
         self._graph = tf.Graph()
         with self._graph.as_default():
@@ -47,8 +48,8 @@ class Reference:
         inputs = dict(
             zip([each.name for each in program.spec.inputs], program.input_tensors, strict=True)
         )
-        self._narrow = GraphRunner(graph_def, inputs)
-        self._wide, self._problem = _widened(graph_def, inputs)
+        self._narrow = GraphRunner(graph_def, inputs, weights)
+        self._wide, self._problem = _widened(graph_def, inputs, weights)
 
     def tensors(self) -> list[Tensor]:
         """Return every tensor of the graph in topological order."""
@@ -97,11 +98,13 @@ class Reference:
         return {name: _plain(array) for name, array in zip(fetches, arrays, strict=True)}
 
 
-def _widened(graph_def: Any, inputs: Mapping[str, str]) -> tuple[GraphRunner | None, str | None]:
+def _widened(
+    graph_def: Any, inputs: Mapping[str, str], weights: Mapping[str, Any]
+) -> tuple[GraphRunner | None, str | None]:
     from hubopt.float64 import widen
 
     try:
-        return GraphRunner(widen(graph_def).graph_def, inputs), None
+        return GraphRunner(widen(graph_def).graph_def, inputs, weights), None
     except HuboptError as error:
         return None, f"{error.thing}: {error.found}"
 

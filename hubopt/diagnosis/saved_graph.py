@@ -43,7 +43,9 @@ class SavedModelProbe:
         self.outputs = {each.name: results[each.name].name for each in artifact.spec.outputs}
         compiled = is_compiled(self._loaded)
         self.how = "TensorFlow, " + ("compiled by XLA" if compiled else "not compiled")
-        self._runner = GraphRunner(frozen.graph.as_graph_def(), self.inputs, xla=compiled)
+        self._runner = GraphRunner(
+            frozen.graph.as_graph_def(), self.inputs, frozen.weights, xla=compiled
+        )
 
     def tensors(self) -> list[tuple[str, Shape | None, str, tuple[str, ...]]]:
         """Return name, shape, operation and inputs of each tensor, in topological order."""

@@ -1,9 +1,9 @@
 """A stranger's exporter: the frozen GraphDef as a file, run by TensorFlow without XLA."""
 
 import json
-import shutil
 
 from hubopt.exporter import PROGRAM, Artifact, Requirement, host_obstacles, require_program
+from hubopt.frozen_graph import read_frozen_graph
 
 _TENSORFLOW = (Requirement(("tensorflow",), "pip install tensorflow"),)
 
@@ -22,7 +22,7 @@ class GraphDefExporter:
 
     def export(self, source, path, options):
         program = require_program(source)
-        shutil.copy(program.frozen_graph, path)
+        path.write_bytes(read_frozen_graph(program).whole().SerializeToString())
         spec = program.spec
         names = {
             "inputs": {s.name: t for s, t in zip(spec.inputs, program.input_tensors, strict=True)},

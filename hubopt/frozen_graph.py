@@ -1,0 +1,151 @@
+"""`FrozenGraph`: a program's graph on disk, with its large constants in files beside it.
+
+A ``GraphDef`` that holds the weights is copied, parsed and serialized whole by everything that
+touches it, and cannot pass 2 GB. So a placeholder stands where a large constant was, and what
+works on the graph alone costs what the graph is worth.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hubopt.exporter import Program
+
+LARGE_BYTES = 2**16
+"""From this size on a constant is kept apart. Smaller ones tell converters what to do: shapes,
+axes, the scales of a normalization."""
+NUMBERS = frozenset(
+    ("float16", "bfloat16", "float32", "float64", "complex64", "complex128", "bool")  # noqa: RUF005
+    + ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+)
+"""The dtypes, by TensorFlow's names, of what can be kept apart."""
+_INDEX = "weights.json"
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenGraph:
+    """A graph without variables.
+
+    Attributes:
+        graph_def: The ``GraphDef``, with a placeholder for each weight.
+        weights: The file of each weight, in NumPy's own format, by the placeholder's name.
+    """
+
+    graph_def: Any
+    weights: Mapping[str, Path]
+
+    def weight(self, name: str) -> NDArray[Any]:
+        """Read one weight."""
+        return read_weight(self.weights[name], self._placeholders()[name].attr["dtype"].type)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Read all weights."""
+        placeholders = self._placeholders()
+        return {
+            name: read_weight(path, placeholders[name].attr["dtype"].type)
+            for name, path in self.weights.items()
+        }
+
+    def whole(self) -> Any:
+        """Return a ``GraphDef`` with the weights as constants.
+
+        Raises:
+            ValueError: It would pass the 2 GB that a ``GraphDef`` can hold.
+        """
+        import tensorflow as tf
+
+        whole = tf.compat.v1.GraphDef()
+        whole.CopyFrom(self.graph_def)
+        for node in whole.node:
+            if node.name in self.weights:
+                dtype = tf.as_dtype(node.attr["dtype"].type)
+                array = read_weight(self.weights[node.name], dtype)
+                del node.attr["shape"]
+                node.op = "Const"
+                tensor = node.attr["value"].tensor
+                tensor.dtype = dtype.as_datatype_enum
+                tensor.tensor_shape.CopyFrom(tf.TensorShape(array.shape).as_proto())
+                tensor.tensor_content = array.tobytes()
+        return whole
+
+    def _placeholders(self) -> dict[str, Any]:
+        return {node.name: node for node in self.graph_def.node if node.name in self.weights}
+
+
+def read_frozen_graph(program: Program) -> FrozenGraph:
+    """Read the graph of ``program``; the weights stay on disk.
+
+    Raises:
+        OSError: It has none, see `Program.has_frozen_graph`.
+    """
+    from tensorflow.core.framework import graph_pb2
+
+    graph_def = graph_pb2.GraphDef()
+    graph_def.ParseFromString(program.frozen_graph.read_bytes())
+    index = json.loads((program.weights / _INDEX).read_text())
+    return FrozenGraph(graph_def, {name: program.weights / file for name, file in index.items()})
+
+
+def write_frozen_graph(
+    program: Program, graph_def: Any, weights: Iterable[tuple[str, NDArray[Any]]]
+) -> None:
+    """Write the graph of ``program`` and its weights, one at a time.
+
+    Large constants of the graph itself go beside it as well.
+
+    Args:
+        program: Where to write.
+        graph_def: The ``GraphDef``; it is changed.
+        weights: The value of each placeholder that stands for a weight, by its name.
+    """
+    program.weights.mkdir()
+    index: dict[str, str] = {}
+
+    def put(name: str, array: NDArray[Any]) -> None:
+        index[name] = f"{len(index):05}.npy"
+        # NumPy's format knows no bfloat16: its bits are stored, the graph has the dtype.
+        plain = array.view(np.uint16) if array.dtype.name == "bfloat16" else array
+        np.save(program.weights / index[name], plain, allow_pickle=False)
+
+    for name, array in weights:
+        put(name, array)
+    for node in graph_def.node:
+        if node.op == "Const" and _is_large(node.attr["value"].tensor):
+            _put_apart(node, put)
+    program.frozen_graph.write_bytes(graph_def.SerializeToString())
+    (program.weights / _INDEX).write_text(json.dumps(index))
+
+
+def read_weight(path: Path, dtype: Any) -> NDArray[Any]:
+    """Read one weight of TensorFlow's ``dtype``, a ``DType`` or its enum value."""
+    import tensorflow as tf
+
+    array: NDArray[Any] = np.load(path, allow_pickle=False)
+    wanted = tf.as_dtype(dtype).as_numpy_dtype
+    return array if array.dtype == wanted else array.view(wanted)
+
+
+def _is_large(tensor: Any) -> bool:
+    # A tensor of equal elements holds one: it is as small as its bytes.
+    return bool(tensor.ByteSize() >= LARGE_BYTES)
+
+
+def _put_apart(node: Any, put: Any) -> None:
+    import tensorflow as tf
+
+    tensor = node.attr["value"].tensor
+    dtype = tf.as_dtype(tensor.dtype)
+    if dtype.name not in NUMBERS:
+        return
+    array = tf.make_ndarray(tensor)
+    put(node.name, array)
+    del node.attr["value"]
+    node.op = "Placeholder"
+    node.attr["shape"].shape.CopyFrom(tf.TensorShape(array.shape).as_proto())

@@ -1,0 +1,82 @@
+"""A graph on disk with its large constants beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import hubopt
+from hubopt.exporter import Program, XlaMode
+from hubopt.frozen_graph import LARGE_BYTES, read_frozen_graph
+from hubopt.graph_runs import GraphRunner
+
+GENERATOR = np.random.default_rng(0)
+ROWS = LARGE_BYTES // 16
+TABLE = GENERATOR.standard_normal((ROWS, 4)).astype("float32")
+X = np.array([[0, 7, ROWS - 1]], np.int32)
+
+
+def traced(call: Any, folder: Path, xla: XlaMode = "require") -> Program:
+    signature = [tf.TensorSpec(X.shape, tf.int32, name="x")]
+    function = tf.function(call, input_signature=signature)
+    return hubopt.trace(function, hubopt.resolve(function), folder / "program", xla)
+
+
+def run(program: Program, graph_def: Any, weights: dict[str, Any]) -> np.ndarray:
+    (name,) = (each.name for each in program.spec.inputs)
+    runner = GraphRunner(graph_def, {name: program.input_tensors[0]}, weights)
+    return runner.run({name: X}, program.output_tensors)[0]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda: tf.Variable(TABLE), id="variable"),
+        pytest.param(lambda: tf.constant(TABLE), id="captured tensor"),
+        pytest.param(lambda: TABLE, id="constant of the graph"),
+        pytest.param(lambda: tf.Variable(np.tile(TABLE, 2), dtype=tf.bfloat16), id="bfloat16"),
+    ],
+)
+def test_large_weights_stand_beside_the_graph(tmp_path: Path, make: Any) -> None:
+    table = make()
+    program = traced(lambda x: tf.cast(tf.gather(table, x), tf.float32), tmp_path)
+    assert program.frozen_graph.stat().st_size < 4096
+    assert program.frozen_bytes > program.frozen_graph.stat().st_size + ROWS * 8
+    graph = read_frozen_graph(program)
+    ((name, array),) = graph.arrays().items()
+    wanted = tf.cast(tf.gather(table, X), tf.float32).numpy()
+    np.testing.assert_array_equal(graph.weight(name), array)
+    np.testing.assert_array_equal(run(program, graph.graph_def, {name: array}), wanted)
+    np.testing.assert_array_equal(run(program, graph.whole(), {}), wanted)
+
+
+def test_small_constants_texts_and_what_is_all_the_same_stay_in_the_graph(tmp_path: Path) -> None:
+    texts = tf.constant([b"a" * 64] * 2048)
+    zeros = tf.zeros([ROWS, 4])
+
+    def call(x: Any) -> Any:
+        return tf.gather(tf.zeros([ROWS, 4]) + zeros, x) + tf.constant([1.0, 2.0, 3.0, 4.0])
+
+    program = traced(call, tmp_path / "zeros")
+    assert len(read_frozen_graph(program).weights) <= 1, "of the two tables, TensorFlow's own"
+    program = traced(lambda x: tf.strings.length(tf.gather(texts, x)), tmp_path, "auto")
+    assert read_frozen_graph(program).weights == {}
+
+
+def test_weights_inside_compiled_functions_are_kept_apart(tmp_path: Path) -> None:
+    table = tf.Variable(TABLE)
+    inner = tf.function(lambda x: tf.gather(table, x), jit_compile=True)
+    program = traced(lambda x: inner(x) * 2.0, tmp_path)
+    graph = read_frozen_graph(program)
+    assert len(graph.weights) == 1
+    np.testing.assert_array_equal(run(program, graph.graph_def, graph.arrays()), TABLE[X] * 2)
+
+
+def test_an_output_behind_kept_weights_is_not_weightless(tmp_path: Path) -> None:
+    table = tf.Variable(TABLE)
+    assert traced(lambda x: tf.gather(table, x), tmp_path).weightless == ()
+    assert traced(lambda x: x + 1, tmp_path / "none").weightless != ()
