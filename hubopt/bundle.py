@@ -171,7 +171,16 @@ class Bundle:
             )
         path = self.path / result.path
         self._check(path, result.sha256)
-        return Artifact(target, path, self.manifest.spec, result.tolerance, result.details)
+        for name, digest in result.companions.items():
+            self._check(path.with_name(name), digest)
+        return Artifact(
+            target,
+            path,
+            self.manifest.spec,
+            result.tolerance,
+            result.details,
+            tuple(result.companions),
+        )
 
     def _check(self, path: Path, expected: str | None) -> None:
         found = f"sha256 {sha256(path)}" if path.exists() else "missing"

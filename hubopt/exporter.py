@@ -210,6 +210,7 @@ class Exporter(Protocol):
         source: `PROGRAM`, or the name of the exporter whose artifact it starts from.
         dynamic: Whether it holds dynamic dimensions; if not, a model that has some is refused
             for this target before any work.
+        largest_bytes: How many bytes of weights its format holds; None for any number.
         builds_with: What writing needs.
         runs_with: What running needs.
     """
@@ -224,6 +225,8 @@ class Exporter(Protocol):
     def source(self) -> str: ...
     @property
     def dynamic(self) -> bool: ...
+    @property
+    def largest_bytes(self) -> int | None: ...
     @property
     def builds_with(self) -> tuple[Requirement, ...]: ...
     @property

@@ -55,12 +55,15 @@ class GraphRunner:
                 "report this with the log: hubopt wrote the graph",
             ) from error
         self._inputs = dict(inputs)
-        given = weights or {}
-        self._weights = {
-            f"{name}:0": self._constant(each, f"{name}:0") for name, each in given.items()
-        }
         self._xla = xla
         self._functions: dict[tuple[str, ...], Any] = {}
+        self._weights: dict[str, Any] = {}
+        self.load(weights or {})
+
+    def load(self, weights: Mapping[str, Any]) -> None:
+        """Take these weights, in place of those of the same names."""
+        for name, value in weights.items():
+            self._weights[f"{name}:0"] = self._constant(value, f"{name}:0")
 
     def run(self, tensors: Tensors, fetches: Sequence[str]) -> list[NDArray[Any]]:
         """Return the value of each tensor in ``fetches``, such as ``dense/BiasAdd:0``.

@@ -19,7 +19,7 @@ from hubopt.exporter import OpUse, Program, culprits
 from hubopt.float64 import widen
 from hubopt.frozen_graph import read_frozen_graph
 from hubopt.graph_runs import GraphRunner
-from hubopt.perturbing import ROUNDING, perturb
+from hubopt.perturbing import ROUNDING, lift, perturb
 from hubopt.serving import SIGNATURE
 from hubopt.worker import Worker
 
@@ -134,9 +134,10 @@ class OtherWays:
         self._switched = onednn_is_on() != onednn_on
         self._graph_def: Any = None
         self._weights: dict[str, Any] = {}
+        self._shared: GraphRunner | None = None
         if program.has_frozen_graph:
             frozen = read_frozen_graph(program)
-            self._graph_def, self._weights = frozen.graph_def, frozen.arrays()
+            self._graph_def, self._weights = lift(frozen.graph_def, frozen.arrays())
 
     def take(self, way: str, path: Path) -> str | None:
         """Write the answers of one of `WAYS` to ``path``, or return why there are none."""
@@ -179,16 +180,26 @@ class OtherWays:
         elif way in _ROUNDED:
             graph_def, weights = perturb(graph_def, weights, ROUNDING, 1 + _ROUNDED.index(way))
         program = self._program
-        inputs = [each.name for each in program.spec.inputs]
         outputs = [each.name for each in program.spec.outputs]
-        fed = dict(zip(inputs, program.input_tensors, strict=True))
-        runner = GraphRunner(graph_def, fed, weights, xla=way == "xla")
+        runner = self._runner(graph_def, xla=way == "xla")
+        runner.load(weights)
         # The kernels of the CPU were asked whether they can compute in float64.
         with tf.device("CPU:0" if way == "float64" else None):
             return [
                 dict(zip(outputs, runner.run(sample, program.output_tensors), strict=True))
                 for sample in self._samples
             ]
+
+    def _runner(self, graph_def: Any, xla: bool) -> GraphRunner:
+        """Return what runs the graph; the one that most ways share is built once."""
+        program = self._program
+        inputs = [each.name for each in program.spec.inputs]
+        fed = dict(zip(inputs, program.input_tensors, strict=True))
+        if xla or graph_def is not self._graph_def:
+            return GraphRunner(graph_def, fed, xla=xla)
+        if self._shared is None:
+            self._shared = GraphRunner(graph_def, fed)
+        return self._shared
 
     def _answer_saved(self) -> list[dict[str, Any]]:
         import tensorflow as tf

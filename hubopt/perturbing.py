@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,7 +26,8 @@ def perturb(
     Shapes, indices and single numbers stay.
 
     Args:
-        graph_def: A frozen ``GraphDef``; it is left as it is.
+        graph_def: A frozen ``GraphDef``; it is left as it is, and given back if it holds no
+            weights itself.
         weights: The values of its placeholders that stand for weights; they are left too.
         share: How far weights are moved.
         seed: Of the draw of ``u``, which is uniform and independent for each element.
@@ -40,12 +42,49 @@ def perturb(
         factors = 1 + share * generator.uniform(-1, 1, array.shape)
         return (array * factors).astype(array.dtype)
 
+    if any(map(_holds_weights, nodes(graph_def))):
+        graph_def = _copy(graph_def)
+        for node in filter(_holds_weights, nodes(graph_def)):
+            tensor = node.attr["value"].tensor
+            array = moved(tf.make_ndarray(tensor))
+            tensor.CopyFrom(tf.make_tensor_proto(array, tensor.dtype))
+    return graph_def, {name: moved(array) for name, array in weights.items()}
+
+
+def lift(
+    graph_def: Any, weights: Mapping[str, NDArray[Any]]
+) -> tuple[Any, dict[str, NDArray[Any]]]:
+    """Return a graph in which a placeholder stands for small weights as well, and all weights.
+
+    So one graph can be run with many draws of them. Those in functions stay.
+
+    Args:
+        graph_def: A frozen ``GraphDef``; it is left as it is.
+        weights: The values of its placeholders that stand for weights.
+    """
+    import tensorflow as tf
+
+    lifted, found = _copy(graph_def), dict(weights)
+    for node in filter(_holds_weights, lifted.node):
+        found[node.name] = tf.make_ndarray(node.attr["value"].tensor)
+        del node.attr["value"]
+        node.op = "Placeholder"
+        node.attr["shape"].shape.CopyFrom(tf.TensorShape(found[node.name].shape).as_proto())
+    return lifted, found
+
+
+def _holds_weights(node: Any) -> bool:
+    import tensorflow as tf
+
+    if node.op != "Const" or not tf.as_dtype(node.attr["dtype"].type).is_floating:
+        return False
+    shape = [dim.size for dim in node.attr["value"].tensor.tensor_shape.dim]
+    return bool(math.prod(shape) > 1)
+
+
+def _copy(graph_def: Any) -> Any:
+    import tensorflow as tf
+
     copy = tf.compat.v1.GraphDef()
     copy.CopyFrom(graph_def)
-    for node in nodes(copy):
-        if node.op == "Const" and tf.as_dtype(node.attr["dtype"].type).is_floating:
-            tensor = node.attr["value"].tensor
-            before = tf.make_ndarray(tensor)
-            if (after := moved(before)) is not before:
-                tensor.CopyFrom(tf.make_tensor_proto(after, tensor.dtype))
-    return copy, {name: moved(array) for name, array in weights.items()}
+    return copy

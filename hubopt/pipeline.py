@@ -120,7 +120,9 @@ def export(
             overrides.check(spec.output_names)
             with progress("trace"):
                 program = layer.trace(spec, Path(work), "off" if options.xla == "off" else "auto")
-            obstacles = find_obstacles(exporters, program.ops, options)
+            obstacles = find_obstacles(
+                exporters, program.ops, options, weights_bytes=program.frozen_bytes
+            )
             _refuse_if_hopeless(obstacles)
             kit = Kit(spec, folder / INPUTS, folder / REFERENCE, overrides=overrides)
             kit.inputs.parent.mkdir()
@@ -183,7 +185,11 @@ def inspect(
             facts = layer.inspect(hints or Hints())
     exporters = registry.with_sources(registry.names())
     obstacles = find_obstacles(
-        exporters, facts.ops, options or Options(), [name for name, _ in (hints or Hints()).bounds]
+        exporters,
+        facts.ops,
+        options or Options(),
+        [name for name, _ in (hints or Hints()).bounds],
+        facts.parameters_bytes or 0,
     )
     return Inspection(handle, digest, facts, obstacles)
 

@@ -63,7 +63,8 @@ class TargetResult:
         reason: Why it is not verified; None if it is, unless the layer's own noise had a part.
         path: The artifact's place in the bundle; None if it was not kept.
         sha256: The artifact's digest, see `hubopt.digest.sha256`.
-        size_bytes: The artifact's size.
+        companions: The digest of each further file beside the artifact, by its name.
+        size_bytes: The artifact's size, with those files.
         export_s: How long the conversion took.
         tolerance: The tolerance class that the artifact is held to.
         details: What the exporter notes about the artifact.
@@ -78,6 +79,7 @@ class TargetResult:
     reason: str | None = None
     path: str | None = None
     sha256: str | None = None
+    companions: dict[str, str] = field(default_factory=dict)
     size_bytes: int | None = None
     export_s: float | None = None
     tolerance: ToleranceClass = "fp32"

@@ -92,6 +92,7 @@ def find_obstacles(
     ops: Sequence[OpUse],
     options: Options,
     dynamic: Sequence[str] = (),
+    weights_bytes: int = 0,
 ) -> dict[str, list[Obstacle]]:
     """Return what is in each target's way, its source's way included; sources come first.
 
@@ -100,6 +101,7 @@ def find_obstacles(
         ops: The operations of the program; none if they are not known yet.
         options: What the exporters may be asked.
         dynamic: The names of the inputs' dynamic dimensions.
+        weights_bytes: How large the weights are.
     """
     found: dict[str, list[Obstacle]] = {}
     for exporter in exporters:
@@ -113,6 +115,9 @@ def find_obstacles(
                 Obstacle(f"dimension {name}", 1, f"{exporter.name} holds static shapes only")
                 for name in dynamic
             ]
+        if exporter.largest_bytes is not None and weights_bytes > exporter.largest_bytes:
+            sizes = f"{weights_bytes / 1e9:.1f} GB, {exporter.largest_bytes / 1e9:.1f} GB"
+            own.append(Obstacle("weights", 1, f"{exporter.name} holds less than they are: {sizes}"))
         found[exporter.name] = [*found.get(exporter.source, []), *own]
     return found
 
@@ -165,5 +170,12 @@ def _run_target(
         path = kept / path.relative_to(home)
         home.rename(kept)
     place = path.relative_to(line.folder).as_posix()
-    stored = replace(result, path=place, sha256=sha256(path), size_bytes=size_bytes(path))
+    beside = {each: path.with_name(each) for each in artifact.companions}
+    stored = replace(
+        result,
+        path=place,
+        sha256=sha256(path),
+        companions={each: sha256(file) for each, file in beside.items()},
+        size_bytes=sum(map(size_bytes, (path, *beside.values()))),
+    )
     return stored, None if failed else artifact

@@ -7,14 +7,15 @@ child prints goes to a log file.
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, ParamSpec, TypeVar, cast
@@ -24,7 +25,7 @@ from hubopt.errors import HuboptError, WorkerCrashError
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_CHILD = "import sys; sys.path[:] = {path!r}; from hubopt.worker import _serve; _serve()"
+_CHILD = "import sys; sys.path[:] = {path!r}; from hubopt.worker import _serve; _serve({imports!r})"
 _LOG_TAIL_LINES = 8
 _ENVIRONMENT = {
     "KERAS_BACKEND": "tensorflow",  # else ~/.keras/keras.json decides
@@ -48,13 +49,23 @@ class Worker:
     Args:
         log: The file that gets what the child prints.
         environment: Variables that the child has beside those of this process.
+        imports: Modules that the child imports at once, so that they are there when it is asked.
     """
 
-    def __init__(self, log: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+        imports: Sequence[str] = (),
+    ) -> None:
         self._log = log
         with log.open("ab") as stream:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _CHILD.format(path=_child_path())],
+                [
+                    sys.executable,
+                    "-c",
+                    _CHILD.format(path=_child_path(), imports=tuple(imports)),
+                ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stream,
@@ -91,6 +102,11 @@ class Worker:
             HuboptError: The function raised it.
         """
         return self._ask(("call", function, args, kwargs))  # type: ignore[no-any-return]
+
+    def log_to(self, log: Path) -> None:
+        """Send what the child prints to another file from now on."""
+        self._ask(("call", _log_to, (log,), {}))
+        self._log = log
 
     def create(self, factory: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Make an object in the child, one for each worker, and return a stand-in for it.
@@ -155,11 +171,21 @@ class _StandIn:
         return lambda *args: self._worker._ask(("invoke", method, args, {}))
 
 
-def _serve() -> None:
+def _log_to(log: Path) -> None:
+    with log.open("ab") as stream:
+        for descriptor in (1, 2):
+            os.dup2(stream.fileno(), descriptor)
+
+
+def _serve(imports: Sequence[str]) -> None:
     """Answer requests from standard input until it closes; the child's side of `Worker`."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever native code prints goes to the log, not among the answers
     requests = os.fdopen(os.dup(0), "rb")
+    for module in imports:
+        # One that cannot be imported is told by whatever needs it.
+        with suppress(Exception):
+            importlib.import_module(module)
     _answer_all(requests, answers)
     answers.flush()
     os._exit(0)  # native runtimes hang or crash in their destructors often enough

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from hubopt.freezing import freeze
 from hubopt.graph_runs import GraphRunner
-from hubopt.perturbing import ROUNDING, perturb
+from hubopt.perturbing import ROUNDING, lift, perturb
 
 X = np.ones((1, 4), "float32")
 
@@ -79,3 +79,15 @@ def test_weights_that_are_kept_apart_move_as_well() -> None:
     assert sorted(each.dtype.name for each in model.weights.values()) == ["float32", "int32"]
     moved = np.abs(model.perturbed() - model.run())
     assert 0 < moved.max() < 1
+
+
+def test_lifted_weights_give_the_same_and_one_graph_serves_every_draw() -> None:
+    factors = np.float32([1, 10, 100, 1000])
+    model = Frozen(lambda x: tf.reshape(x * factors + 2.0, [2, 2]))
+    graph_def, weights = lift(model.graph_def, model.weights)
+    assert [each.tolist() for each in weights.values()] == [factors.tolist()]
+    np.testing.assert_array_equal(model.run(graph_def, weights), model.run())
+    same, moved = perturb(graph_def, weights)
+    assert same is graph_def
+    (before,), (after,) = weights.values(), moved.values()
+    assert np.all(before != after)

@@ -28,6 +28,7 @@ class Mine:
     suffix = ".mine"
     source = "onnx"
     dynamic = False
+    largest_bytes = None
     builds_with = (Requirement(("surely_not_installed",), "pip install surely"),)
     runs_with = ()
 

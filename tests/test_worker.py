@@ -148,3 +148,27 @@ def test_a_module_in_the_working_folder_does_not_shadow_the_real_one(
     monkeypatch.setattr(sys, "path", [each for each in sys.path if each])
     with Worker(log) as worker:
         assert worker.call(double, 1) == 2
+
+
+def imported(module: str) -> bool:
+    return module in sys.modules
+
+
+def test_what_will_be_needed_is_imported_before_it_is_asked(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with Worker(log) as cold, Worker(log, imports=("wave", "no_such_module")) as warm:
+        assert not cold.call(imported, "wave")
+        assert warm.call(imported, "wave")
+
+
+def test_what_is_printed_goes_to_the_log_of_the_moment(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.log", tmp_path / "second.log"
+    with Worker(first) as worker:
+        worker.call(chatter)
+        worker.log_to(second)
+        worker.call(chatter)
+        with pytest.raises(WorkerCrashError, match="native code says why"):
+            worker.call(abort)
+    for log in (first, second):
+        assert log.read_text().count("from native code") == 1
+    assert "native code says why" in second.read_text()

@@ -48,6 +48,7 @@ class OnnxExporter:
     suffix = ".onnx"
     source = PROGRAM
     dynamic = True
+    largest_bytes = None
     builds_with = _CONVERTER
     runs_with = (_RUNTIME,)
 

@@ -33,6 +33,7 @@ class SavedModelExporter:
     suffix = ""
     source = PROGRAM
     dynamic = True
+    largest_bytes = None
     builds_with = (_TENSORFLOW,)
     runs_with = (_TENSORFLOW,)
 

@@ -42,6 +42,7 @@ class TensorRTExporter:
     suffix = ".engine"
     source = "onnx"
     dynamic = True
+    largest_bytes = None
     builds_with = (_TENSORRT,)
     runs_with = (_TENSORRT, _CUDA)
 

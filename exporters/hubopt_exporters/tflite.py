@@ -40,6 +40,7 @@ class TFLiteExporter:
     suffix = ".tflite"
     source = PROGRAM
     dynamic = False
+    largest_bytes = 2**31 - 1  # a flatbuffer's offsets
     builds_with = (_TENSORFLOW,)
     runs_with = (_LITERT,)
 

@@ -14,6 +14,7 @@ class GraphDefExporter:
     suffix = ".pb"
     source = PROGRAM
     dynamic = False
+    largest_bytes = 2**31 - 1
     builds_with = _TENSORFLOW
     runs_with = _TENSORFLOW
 

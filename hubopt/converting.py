@@ -1,0 +1,73 @@
+"""Conversions: one child process for one target after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from hubopt import registry
+from hubopt.errors import WorkerCrashError
+from hubopt.exporter import Artifact, Exporter, Options, Source
+from hubopt.session import convert
+from hubopt.worker import Worker
+
+
+class Converter:
+    """Converts in a child process, whose imports begin when this is made.
+
+    What crashes takes the child with it, and the next target gets a new one. Use it as a context
+    manager: leaving ends the child.
+
+    Args:
+        exporters: Those that are going to be asked for.
+        log: Gets what the child prints until it converts.
+    """
+
+    def __init__(self, exporters: Iterable[Exporter], log: Path) -> None:
+        modules = [
+            module
+            for exporter in exporters
+            for requirement in exporter.builds_with
+            for module in requirement.modules
+            if registry.is_installed(module)
+        ]
+        self._imports = tuple(dict.fromkeys(modules))
+        self._worker: Worker | None = Worker(log, imports=self._imports)
+
+    def __enter__(self) -> Converter:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._end()
+
+    def convert(
+        self, target: str, source: Source, path: Path, options: Options, log: Path
+    ) -> tuple[Artifact, float]:
+        """Export ``source`` as `hubopt.session.convert` does.
+
+        Args:
+            target: The exporter's name.
+            source: What to export.
+            path: Where to write.
+            options: What the exporter may be asked.
+            log: Gets what the child prints meanwhile.
+
+        Returns:
+            The artifact and the seconds it took.
+
+        Raises:
+            HuboptError: The conversion failed, or ended the process.
+        """
+        if self._worker is None:
+            self._worker = Worker(log, imports=self._imports)
+        try:
+            self._worker.log_to(log)
+            return self._worker.call(convert, target, source, path, options)
+        except WorkerCrashError:
+            self._end()
+            raise
+
+    def _end(self) -> None:
+        if self._worker is not None:
+            self._worker.__exit__(None, None, None)
+            self._worker = None
