@@ -30,7 +30,8 @@ _STEPS = 8
 _POOL, _BLIND_POOL = 2, 16
 """How many times more samples are drawn than are kept: with a gradient to follow, and without."""
 _SMALL_BYTES = 2**24
-"""Of a graph whose weights are looked at one by one, and which is run for the larger pool."""
+"""Of a graph that is run many times over to find samples. Of a larger one it is only told what
+the samples leave silent."""
 _DEAD = 1e-30
 """A weight that moves the outputs by less is as far from showing as one that moves nothing."""
 
@@ -84,10 +85,9 @@ def can_cover(program: Program) -> bool:
 
 def pool_size(program: Program, count: int) -> int:
     """Return how many samples to draw where ``count`` are to be kept."""
-    if not can_cover(program):
+    if not can_cover(program) or not _is_small(program):
         return count
-    blind = not any(map(_has_gradient, program.spec.inputs))
-    return count * (_BLIND_POOL if blind and _is_small(program) else _POOL)
+    return count * (_POOL if any(map(_has_gradient, program.spec.inputs)) else _BLIND_POOL)
 
 
 def _is_small(program: Program) -> bool:
@@ -116,7 +116,7 @@ def cover(program: Program, pool: Path, count: int, make: bool) -> Coverage:
     chosen = choose(reached, count)
     seen = reduce(or_, (reached[at] for at in chosen))
     more: list[Sample] = []
-    if make:
+    if make and _is_small(program):
         climbs = any(map(_has_gradient, program.spec.inputs))
         find = _climbs if climbs else _crosses
         for sample, gained in find(graph, samples, reached, chosen):

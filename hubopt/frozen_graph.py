@@ -8,6 +8,7 @@ works on the graph alone costs what the graph is worth.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +106,7 @@ def write_frozen_graph(
         graph_def: The ``GraphDef``; it is changed.
         weights: The value of each placeholder that stands for a weight, by its name.
     """
+    shutil.rmtree(program.weights, ignore_errors=True)  # of an earlier trace
     program.weights.mkdir()
     index: dict[str, str] = {}
 

@@ -175,3 +175,17 @@ def test_the_bundle_says_what_stays_silent(tmp_path: Path) -> None:
     facts = bundle.manifest.reference
     assert (facts.units, facts.silent) == (32, 5)
     assert 0 < facts.hidden <= facts.weights
+
+
+def test_a_large_graph_is_run_once_a_sample(
+    trace: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = trace(lambda x: tf.nn.relu(x @ WEIGHTS + SHY))
+    monkeypatch.setattr("hubopt.coverage._SMALL_BYTES", 1)
+    assert pool_size(program, 8) == 8
+    drawn = [GENERATOR.uniform(-3, 3, (1, 8)).astype("float32") for _ in range(4)]
+    covered = cover(program, write_pool(tmp_path / "pool.npz", program, drawn), 4, make=True)
+    assert covered.chosen == (0, 1, 2, 3)
+    assert covered.made == ()
+    assert (covered.units, covered.weights) == (32, 0)
+    assert covered.silent > 0, "what stays silent is told all the same"
