@@ -53,7 +53,7 @@ def test_memory_of_a_grandchild_counts() -> None:
     assert full.peak_bytes - empty.peak_bytes == pytest.approx(300 * MB, rel=0.2)
     assert full.peak_bytes == pytest.approx(300 * MB, rel=0.2)
     assert len(full.processes) == 3
-    assert max(each.peak_bytes for each in full.processes) > 240 * MB
+    assert max(each.peak_rss_bytes for each in full.processes) > 240 * MB
 
 
 def test_memory_is_the_largest_sum_at_one_instant() -> None:

@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -48,15 +48,14 @@ class ProcessCost:
         start_s: Seconds after the command began at which it was first seen.
         end_s: Seconds at which it was last seen.
         cpu_s: Of all cores.
-        peak_bytes: Its largest PSS of those that were read. It is not read while the tree is
-            smaller than it has been.
+        peak_rss_bytes: Its largest resident memory, shared pages included.
     """
 
     label: str
     start_s: float
     end_s: float
     cpu_s: float
-    peak_bytes: int
+    peak_rss_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,9 +197,7 @@ class _Sampler(threading.Thread):
                 watched = self._watched[each.key] = _Watched(elapsed)
             watched.see(each, elapsed)
             if worth:
-                held = each.pss_bytes()
-                watched.peak_bytes = max(watched.peak_bytes, held)
-                total += held
+                total += each.pss_bytes()
         self.peak_bytes = max(self.peak_bytes, total)
 
 
@@ -211,17 +208,18 @@ class _Watched:
     start_s: float
     end_s: float = 0
     cpu_s: float = 0
-    peak_bytes: int = 0
-    label: str = field(default="")
+    peak_rss_bytes: int = 0
+    label: str = ""
 
     def see(self, process: Process, elapsed: float) -> None:
         # A process has its parent's command until it has loaded its own program.
         if elapsed - self.start_s < 1:
             self.label = process.label or self.label
         self.end_s, self.cpu_s = elapsed, process.cpu_s
+        self.peak_rss_bytes = max(self.peak_rss_bytes, process.rss_bytes)
 
     def cost(self) -> ProcessCost:
-        return ProcessCost(self.label, self.start_s, self.end_s, self.cpu_s, self.peak_bytes)
+        return ProcessCost(self.label, self.start_s, self.end_s, self.cpu_s, self.peak_rss_bytes)
 
 
 def _problem(code: int, text: str) -> str | None:

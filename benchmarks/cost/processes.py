@@ -40,12 +40,13 @@ class Process:
 
     @property
     def label(self) -> str:
-        """The command in short, ``python -m hubopt``; empty once the process is gone."""
+        """The command in short, ``python -m hubopt``, ``python -c``; empty once it is gone."""
         try:
             words = (_PROC / str(self.pid) / "cmdline").read_text(errors="replace").split("\0")
         except OSError:
             return ""
-        return " ".join((Path(words[0]).name, *words[1:3])).splitlines()[0][:60].rstrip()
+        shown = words[1:3] if words[1:2] == ["-m"] else words[1:2]
+        return " ".join((Path(words[0]).name, *shown))[:60].rstrip()
 
     def pss_bytes(self) -> int:
         """Return its share of the memory: a page that n processes have counts as 1/n.

@@ -87,7 +87,7 @@ def _profile(label: str, cost: Cost) -> list[str]:
     stages = [f"  {seconds:6.1f} s  {stage}" for seconds, stage in cost.stages]
     processes = [
         f"  {each.start_s:6.1f} to {each.end_s:6.1f} s  {each.cpu_s:6.1f} s of CPU  "
-        f"{each.peak_bytes / 1e6:8,.0f} MB  {each.label}"
+        f"{each.peak_rss_bytes / 1e6:8,.0f} MB RSS  {each.label}"
         for each in cost.processes
     ]
     return [f"profile of {label}:", *stages, *processes]
