@@ -198,6 +198,16 @@ def test_rounds_interleave_and_what_failed_is_not_tried_again() -> None:
     assert costs["1"].problem is None
 
 
+def test_what_a_killed_command_leaves_behind_goes_with_the_run() -> None:
+    script = "import tempfile; raise SystemExit(tempfile.mkdtemp())"
+    plan = [Step("leaves", lambda at: commands.Command(tuple(python(script)), at))]
+    problem = run_rounds(plan, 1, Limits(), lambda *_: None)["leaves"].problem
+    assert problem is not None
+    left = Path(problem.split()[-1])
+    assert "hubopt-cost-" in str(left)
+    assert not left.exists()
+
+
 def some_costs(**changes: Cost) -> dict[str, Cost]:
     """Return what meets every bound exactly."""
     found = {

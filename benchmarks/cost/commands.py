@@ -36,9 +36,10 @@ class Command:
     makes: Path
     environment: Mapping[str, str] = field(default_factory=dict)
 
-    def run(self, limits: Limits) -> Cost:
-        """Measure one run."""
-        return measure(self.words, limits, self.environment, self.makes)
+    def run(self, limits: Limits, temporary: Path) -> Cost:
+        """Measure one run, which has ``temporary`` for its temporary files."""
+        environment = {**self.environment, "TMPDIR": str(temporary)}
+        return measure(self.words, limits, environment, self.makes)
 
 
 def has_cache() -> bool:

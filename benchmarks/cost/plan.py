@@ -91,8 +91,9 @@ def run_rounds(
                 done = costs[step.name]
                 if (step.once and at) or any(each.problem for each in done):
                     continue
-                with _emptied(Path(scratch) / "run") as folder:
-                    done.append(step.command(folder).run(limits))
+                # What is killed leaves its temporary files behind.
+                with _emptied(Path(scratch) / "run") as folder, _emptied(folder / "tmp") as own:
+                    done.append(step.command(folder).run(limits, own))
                 tell(step.name, done[-1])
     return {name: middle(done) for name, done in costs.items()}
 
