@@ -134,9 +134,12 @@ def _save_vision(application: Callable[..., Any], folder: str) -> None:
         norm.gamma.assign(random.uniform(0.5, 1.5, width).astype(np.float32))
         norm.beta.assign(random.normal(0, 0.3, width).astype(np.float32))
         norm.momentum = 0.0  # one call, and the statistics are that batch's
-    # Coarse and fine pattern, as images have.
-    coarse = tf.image.resize(random.uniform(0, 255, (16, 7, 7, 3)), (224, 224), "bicubic")
-    images = tf.clip_by_value(coarse + random.normal(0, 20, coarse.shape), 0, 255)
+    # Pictures, grain and small numbers: what is unlike all that the statistics saw grows from
+    # one normalization to the next.
+    shape = (6, 224, 224, 3)
+    coarse = tf.image.resize(random.uniform(0, 255, (6, 7, 7, 3)), shape[1:3], "bicubic")
+    pictures = tf.clip_by_value(coarse + random.normal(0, 20, shape), 0, 255)
+    images = tf.concat([pictures, random.uniform(0, 255, shape), random.normal(0, 1, shape)], 0)
     model(tf.cast(images, tf.float32), training=True)
     for norm in norms:
         norm.momentum = 0.99
