@@ -3,13 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := demo-bundle
 
-.PHONY: help demo test test-gpu lint format bench mutants docs clean
+.PHONY: help demo test test-gpu lint format bench cost mutants docs clean
 
 help:
 	@echo "make demo      export a published model to all four targets and print the table"
 	@echo "make test      run the tests (make test-gpu: those that need an NVIDIA GPU)"
 	@echo "make lint      ruff, mypy, import-linter"
 	@echo "make bench     time real models against their eager layers"
+	@echo "make cost      time and memory of exports beside the plain converters' (hours)"
 	@echo "make mutants   plant faults in real exports and count those that are caught"
 	@echo "make docs      API reference into build/docs"
 
@@ -36,6 +37,9 @@ format: .venv/.dev
 
 bench: .venv/.installed
 	$(BIN)/python -m benchmarks.real_models
+
+cost: .venv/.installed
+	$(BIN)/python -m benchmarks.export_cost
 
 mutants: .venv/.dev
 	$(BIN)/python -m benchmarks.mutation_suite

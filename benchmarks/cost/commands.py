@@ -1,0 +1,71 @@
+"""The commands that are measured: hubopt's and the plain tools', each a whole process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.cost.measure import Cost, Limits, measure
+from benchmarks.cost.models import LARGEST_MESSAGE_BYTES, weights_bytes
+
+OPSET = "18"  # hubopt's own
+_TFLITE = """
+import sys
+import tensorflow as tf
+
+converter = tf.lite.TFLiteConverter.from_saved_model(sys.argv[1])
+with open(sys.argv[2], "wb") as file:
+    file.write(converter.convert())
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command.
+
+    Attributes:
+        words: The program and its arguments.
+        makes: What it writes.
+        environment: Variables beside those of this process.
+    """
+
+    words: tuple[str, ...]
+    makes: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def run(self, limits: Limits, temporary: Path) -> Cost:
+        """Measure one run, which has ``temporary`` for its temporary files."""
+        environment = {**self.environment, "TMPDIR": str(temporary)}
+        return measure(self.words, limits, environment, self.makes)
+
+
+def has_cache() -> bool:
+    """Tell whether this hubopt has a cache of stages, which `--no-cache` passes by."""
+    command = [sys.executable, "-m", "hubopt", "export", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return "--no-cache" in done.stdout
+
+
+def hubopt(
+    model: Path, targets: Sequence[str], output: Path, options: Sequence[str] = ()
+) -> Command:
+    """Return `hubopt export`: verification with the layer's noise included, latency not."""
+    command = (sys.executable, "-m", "hubopt", "export", str(model))
+    wanted = ("--target", ",".join(targets), "--output", str(output), "--rounds", "0")
+    # Without a GPU an engine cannot be run: that is no failure of the export.
+    return Command((*command, *wanted, "--allow-unverified", *options), output)
+
+
+def tf2onnx(model: Path, output: Path) -> Command:
+    """Return tf2onnx's command line, with `--large_model` where it could not do without."""
+    command = (sys.executable, "-m", "tf2onnx.convert", "--saved-model", str(model))
+    large = ("--large_model",) if weights_bytes(model) > LARGEST_MESSAGE_BYTES else ()
+    return Command((*command, "--output", str(output), "--opset", OPSET, *large), output)
+
+
+def tflite_converter(model: Path, output: Path) -> Command:
+    """Return the script that TensorFlow's documentation has, as one process."""
+    return Command((sys.executable, "-c", _TFLITE, str(model), str(output)), output)

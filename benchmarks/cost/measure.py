@@ -1,0 +1,235 @@
+"""Runs a command and tells its wall time and the peak memory of its whole process tree.
+
+Memory is PSS, the proportional set size of ``/proc/PID/smaps_rollup``: a page that several
+processes share counts once, divided among them. What is told is the largest *sum* over all
+processes of the tree at any one instant, not the sum of their peaks. It is sampled every 50 ms,
+so that a shorter spike can be missed; less often where a sample takes longer than 12 ms, as it
+can with several GB in small pages. Pages of files in the kernel's cache count only while a process
+has them mapped.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+
+from benchmarks.cost.processes import Process, Tree
+
+GB = 1e9
+INTERVAL_S = 0.05
+_SHARE = 4
+"""Sampling waits for so many times what a sample took: it must not be what is measured."""
+_STAGE = re.compile(r"^ *(\d+\.\d) s  (\S.*)$")
+"""A line in which hubopt says how long a stage took."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a command may take before its tree is killed."""
+
+    seconds: float = 900
+    peak_bytes: float = 18 * GB
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessCost:
+    """What one process of the tree took.
+
+    Attributes:
+        label: Its command in short.
+        start_s: Seconds after the command began at which it was first seen.
+        end_s: Seconds at which it was last seen.
+        cpu_s: Of all cores.
+        peak_rss_bytes: Its largest resident memory, shared pages included.
+    """
+
+    label: str
+    start_s: float
+    end_s: float
+    cpu_s: float
+    peak_rss_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one command took.
+
+    Attributes:
+        seconds: Wall time, from its start to its end.
+        peak_bytes: Of the whole process tree, see above.
+        problem: Why it counts as failed; None if it did what it should.
+        processes: Those of the tree, in the order in which they began.
+        stages: hubopt's own account: seconds and stage.
+    """
+
+    seconds: float
+    peak_bytes: float
+    problem: str | None = None
+    processes: tuple[ProcessCost, ...] = ()
+    stages: tuple[tuple[float, str], ...] = ()
+
+
+def measure(
+    command: Sequence[str | Path],
+    limits: Limits | None = None,
+    environment: Mapping[str, str] | None = None,
+    makes: Path | None = None,
+) -> Cost:
+    """Run ``command`` to its end in a session of its own.
+
+    Args:
+        command: The program and its arguments.
+        limits: Beyond which the tree is killed.
+        environment: Variables beside those of this process.
+        makes: What must be there afterwards; else the command has failed, whatever it says.
+    """
+    with tempfile.TemporaryFile() as log:
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            [str(word) for word in command],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(environment or {})},
+            start_new_session=True,
+        )
+        sampler = _Sampler(process.pid, start, limits or Limits())
+        sampler.start()
+        try:
+            code = process.wait()
+            seconds = time.perf_counter() - start
+        finally:
+            sampler.stop()
+        log.seek(0)
+        text = log.read().decode(errors="replace")
+    problem = sampler.problem or _problem(code, text)
+    if not problem and makes and not makes.exists():
+        problem = f"exit 0, and nothing was written; it last said: {_last_line(text)}"
+    stages = (_STAGE.match(line) for line in text.splitlines())
+    return Cost(
+        seconds=seconds,
+        peak_bytes=sampler.peak_bytes,
+        problem=problem,
+        processes=sampler.processes,
+        stages=tuple((float(found[1]), found[2]) for found in stages if found),
+    )
+
+
+def middle(costs: Sequence[Cost]) -> Cost:
+    """Return the medians of runs of one command, or the one that failed.
+
+    Processes and stages are those of the run whose time is nearest to the median.
+    """
+    for each in costs:
+        if each.problem:
+            return each
+    seconds = median(each.seconds for each in costs)
+    typical = min(costs, key=lambda each: abs(each.seconds - seconds))
+    return replace(typical, seconds=seconds, peak_bytes=median(e.peak_bytes for e in costs))
+
+
+def one_after_the_other(costs: Iterable[Cost]) -> Cost:
+    """Return what several commands take, run in turn: the times' sum, the largest peak."""
+    parts = tuple(costs)
+    return Cost(
+        seconds=sum(each.seconds for each in parts),
+        peak_bytes=max(each.peak_bytes for each in parts),
+        problem=next((each.problem for each in parts if each.problem), None),
+    )
+
+
+class _Sampler(threading.Thread):
+    """Watches a tree from a thread, so that the command's end is seen when it comes."""
+
+    def __init__(self, leader: int, start: float, limits: Limits) -> None:
+        super().__init__(daemon=True)
+        self.problem: str | None = None
+        self.peak_bytes = 0
+        self._tree = Tree(leader)
+        self._start = start
+        self._limits = limits
+        self._watched: dict[tuple[int, int], _Watched] = {}
+        self._ended = threading.Event()
+
+    @property
+    def processes(self) -> tuple[ProcessCost, ...]:
+        """What each process took."""
+        return tuple(each.cost() for each in self._watched.values())
+
+    def run(self) -> None:
+        """Sample until the command ends or has to be killed."""
+        pause = 0.0
+        while not self._ended.wait(pause):
+            before = time.perf_counter()
+            self._sample(before - self._start)
+            if before - self._start > self._limits.seconds:
+                self.problem = f"killed after {self._limits.seconds:.0f} s"
+            elif self.peak_bytes > self._limits.peak_bytes:
+                limit = self._limits.peak_bytes / GB
+                self.problem = f"killed when its processes took more than {limit:.3g} GB"
+            if self.problem:
+                self._tree.kill()
+                return
+            pause = max(INTERVAL_S, _SHARE * (time.perf_counter() - before))
+
+    def stop(self) -> None:
+        """End the sampling, and whatever the command has left running."""
+        self._ended.set()
+        self.join()
+        self._tree.kill()
+
+    def _sample(self, elapsed: float) -> None:
+        members = self._tree.members()
+        # PSS is slow to read and never above RSS: only a larger tree can be a new peak.
+        worth = sum(each.rss_bytes for each in members) > self.peak_bytes
+        total = 0
+        for each in members:
+            watched = self._watched.get(each.key)
+            if watched is None:
+                watched = self._watched[each.key] = _Watched(elapsed)
+            watched.see(each, elapsed)
+            if worth:
+                total += each.pss_bytes()
+        self.peak_bytes = max(self.peak_bytes, total)
+
+
+@dataclass(slots=True)
+class _Watched:
+    """What is known of a process so far."""
+
+    start_s: float
+    end_s: float = 0
+    cpu_s: float = 0
+    peak_rss_bytes: int = 0
+    label: str = ""
+
+    def see(self, process: Process, elapsed: float) -> None:
+        # A process has its parent's command until it has loaded its own program.
+        if elapsed - self.start_s < 1:
+            self.label = process.label or self.label
+        self.end_s, self.cpu_s = elapsed, process.cpu_s
+        self.peak_rss_bytes = max(self.peak_rss_bytes, process.rss_bytes)
+
+    def cost(self) -> ProcessCost:
+        return ProcessCost(self.label, self.start_s, self.end_s, self.cpu_s, self.peak_rss_bytes)
+
+
+def _problem(code: int, text: str) -> str | None:
+    if code == 0:
+        return None
+    how = f"exit {code}" if code > 0 else f"ended by signal {-code}"
+    return f"{how}; it last said: {_last_line(text)}"
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith("bundle: ")]  # hubopt: below the reason
+    return lines[-1][:300] if lines else "nothing"

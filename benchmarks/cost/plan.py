@@ -1,0 +1,108 @@
+"""Which commands a model is measured with, in which order, how often."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmarks.cost.commands import Command, hubopt, tf2onnx, tflite_converter
+from benchmarks.cost.measure import Cost, Limits, middle
+from benchmarks.cost.models import CostModel
+
+PARTS = ("onnx", "tflite", "four", "growth", "cached")
+GROWTH_TARGETS = ("savedmodel", "onnx")
+Costs = Mapping[str, Cost]
+"""The medians by `Step.name`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One command of a round.
+
+    Attributes:
+        name: ``hubopt onnx``, ``tf2onnx``, ...
+        command: Given the folder for what it writes.
+        once: It is run in the first round only.
+    """
+
+    name: str
+    command: Callable[[Path], Command]
+    once: bool = False
+
+
+def steps(model: CostModel, parts: Collection[str], cache: bool) -> Iterator[Step]:
+    """Give a round's commands, each once however many parts need it, ours and theirs in turn.
+
+    Args:
+        model: What is exported.
+        parts: Of `PARTS`.
+        cache: Whether this hubopt has a cache of stages.
+    """
+    options = ("--no-cache",) if cache else ()
+    path = model.make()
+
+    def ours(*targets: str) -> Callable[[Path], Command]:
+        return lambda folder: hubopt(path, targets, folder / "bundle", options)
+
+    needed = {
+        "onnx": {"onnx"},
+        "tflite": {"tflite"},
+        "four": set(model.targets),
+        "growth": set(GROWTH_TARGETS),
+        "cached": set(),
+    }
+    singles = set().union(*(needed[part] for part in parts)).intersection(model.targets)
+    # What is compared directly stands next to each other.
+    for target in ("onnx", "tflite", "savedmodel", "trt"):
+        if target in singles:
+            yield Step(f"hubopt {target}", ours(target))
+        if target == "onnx" and "onnx" in parts:
+            yield Step("tf2onnx", lambda folder: tf2onnx(path, folder / "model.onnx"))
+        if target == "tflite" and "tflite" in parts and "tflite" in model.targets:
+            yield Step("converter", lambda folder: tflite_converter(path, folder / "model.tflite"))
+    if "four" in parts:
+        yield Step("hubopt all", ours(*model.targets))
+    if "cached" in parts and cache:
+
+        def with_cache(folder: Path) -> Command:
+            command = hubopt(path, model.targets, folder / "bundle")
+            # platformdirs' rule; the folder is the model's own, and empty at first.
+            return replace(command, environment={"XDG_CACHE_HOME": str(folder.parent / "cache")})
+
+        yield Step("first", with_cache, once=True)
+        yield Step("cached", with_cache)
+
+
+def run_rounds(
+    plan: Collection[Step], rounds: int, limits: Limits, tell: Callable[[str, Cost], None]
+) -> Costs:
+    """Run all steps in turn, ``rounds`` times, and return the medians.
+
+    What has failed is not tried again: it may have taken all the time that it was given.
+    """
+    costs: dict[str, list[Cost]] = {step.name: [] for step in plan}
+    with tempfile.TemporaryDirectory(prefix="hubopt-cost-") as scratch:
+        for at in range(rounds):
+            for step in plan:
+                done = costs[step.name]
+                if (step.once and at) or any(each.problem for each in done):
+                    continue
+                # What is killed leaves its temporary files behind.
+                with _emptied(Path(scratch) / "run") as folder, _emptied(folder / "tmp") as own:
+                    done.append(step.command(folder).run(limits, own))
+                tell(step.name, done[-1])
+    return {name: middle(done) for name, done in costs.items()}
+
+
+@contextmanager
+def _emptied(folder: Path) -> Iterator[Path]:
+    """Give a new folder that goes afterwards: a large model's artifacts would fill the disk."""
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
