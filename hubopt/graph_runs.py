@@ -62,8 +62,15 @@ class GraphRunner:
 
     def load(self, weights: Mapping[str, Any]) -> None:
         """Take these weights, in place of those of the same names."""
+        import tensorflow as tf
+
         for name, value in weights.items():
-            self._weights[f"{name}:0"] = self._constant(value, f"{name}:0")
+            place = f"{name}:0"
+            if place in self._weights:
+                self._weights[place].assign(self._constant(value, place))
+            else:  # a variable, since a call with hundreds of arguments takes its time
+                constant = self._constant(value, place)
+                self._weights[place] = tf.Variable(constant, trainable=False)
 
     def run(self, tensors: Tensors, fetches: Sequence[str]) -> list[NDArray[Any]]:
         """Return the value of each tensor in ``fetches``, such as ``dense/BiasAdd:0``.
@@ -75,7 +82,7 @@ class GraphRunner:
         function = self._pruned(tuple(fetches))
         arguments = [self._constant(tensors[name], place) for name, place in self._inputs.items()]
         with _without_grappler():
-            return [tensor.numpy() for tensor in function(*arguments, *self._weights.values())]
+            return [tensor.numpy() for tensor in function(*arguments)]
 
     def function(self, fetches: Sequence[str]) -> Callable[..., list[Any]]:
         """Return the function from the inputs, in order, to ``fetches``; gradients flow through."""
@@ -83,7 +90,7 @@ class GraphRunner:
 
         def call(*arguments: Any) -> list[Any]:
             with _without_grappler():
-                return list(pruned(*arguments, *self._weights.values()))
+                return list(pruned(*arguments))
 
         return call
 
@@ -107,15 +114,12 @@ class GraphRunner:
         import tensorflow as tf
 
         if fetches not in self._functions:
-            fed = [*self._inputs.values(), *self._weights]
-            pruned = self._graph.prune(fed, list(fetches))
-            if self._xla:
-                compiled = tf.function(
-                    lambda *arguments: pruned(*arguments), autograph=False, jit_compile=True
-                )
-                self._functions[fetches] = compiled
-            else:
-                self._functions[fetches] = pruned
+            pruned = self._graph.prune([*self._inputs.values(), *self._weights], list(fetches))
+            self._functions[fetches] = tf.function(
+                lambda *arguments: pruned(*arguments, *self._weights.values()),
+                autograph=False,
+                jit_compile=self._xla or None,
+            )
         return self._functions[fetches]
 
 
