@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hubopt.digest import sha256
 from hubopt.errors import BundleError
@@ -31,6 +31,8 @@ from hubopt.parity import Overrides, ReferenceFacts
 from hubopt.results import TargetResult
 from hubopt.spec import ModelSpec
 from hubopt.version import __version__
+
+T = TypeVar("T")
 
 MANIFEST = "hubopt.json"
 INPUTS = "verification/inputs.npz"
@@ -71,6 +73,8 @@ class Manifest:
         reference: How steady the layer is, and how much its answers prove.
         tolerances: Those that the user set.
         targets: What became of each target.
+        cached: When the program (``trace``) and the reference (``reference``) were made, where an
+            earlier export made them; a target's result says so itself.
     """
 
     format: int = FORMAT
@@ -94,6 +98,7 @@ class Manifest:
     reference: ReferenceFacts
     tolerances: Overrides = field(default_factory=Overrides)
     targets: dict[str, TargetResult]
+    cached: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +243,12 @@ def to_json(value: Any) -> str:
     )
 
 
+def from_json(text: str, kind: type[T]) -> T:
+    """Return the value of class ``kind`` that `to_json` gave ``text`` for."""
+    value: T = _converter().structure(json.loads(text), kind)
+    return value
+
+
 @cache
 def _converter() -> Any:
     from cattrs.preconf.json import make_converter
@@ -248,4 +259,5 @@ def _converter() -> Any:
         float, lambda value: value if math.isfinite(value) else str(value)
     )
     converter.register_unstructure_hook(Path, str)
+    converter.register_structure_hook(Path, lambda text, _: Path(text))
     return converter

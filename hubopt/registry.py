@@ -59,6 +59,14 @@ def get(name: str) -> Exporter:
     return conforming
 
 
+def distribution(name: str) -> tuple[str, str] | None:
+    """Return name and version of the distribution that registers a target, if one does."""
+    point = _entry_points().get(name)
+    if point is None or point.dist is None:
+        return None
+    return point.dist.name, point.dist.version
+
+
 def with_sources(targets: Iterable[str]) -> tuple[Exporter, ...]:
     """Return the exporters of ``targets`` and of what they start from, sources first."""
     ordered: dict[str, Exporter] = {}
