@@ -235,7 +235,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 def to_json(value: Any) -> str:
     """Return any of hubopt's values as JSON; lists of numbers stand on one line."""
-    text = json.dumps(_converter().unstructure(value), indent=2, allow_nan=False)
+    text = json.dumps(plain(value), indent=2, allow_nan=False)
     return re.sub(
         r"\[\n\s*([-+.\deE,\s]+?)\s+\]",
         lambda match: "[" + re.sub(r"\s+", " ", match.group(1)) + "]",
@@ -243,8 +243,13 @@ def to_json(value: Any) -> str:
     )
 
 
+def plain(value: Any) -> Any:
+    """Return any of hubopt's values as what JSON holds: mappings, lists, texts and numbers."""
+    return _converter().unstructure(value)
+
+
 def from_json(text: str, kind: type[T]) -> T:
-    """Return the value of class ``kind`` that `to_json` gave ``text`` for."""
+    """Return the value of class ``kind`` that was made `plain` and then JSON."""
     value: T = _converter().structure(json.loads(text), kind)
     return value
 

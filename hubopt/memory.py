@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hubopt import registry
 from hubopt.exporter import Options
 from hubopt.handles import Access, LayerOptions
 from hubopt.hints import Hints
 from hubopt.parity import Overrides
 from hubopt.reference import Question
-from hubopt.stage_keys import StageKeys, describe_items, surroundings
+from hubopt.stage_keys import StageKeys, describe_items, digest_of, surroundings
 from hubopt.stage_settings import open_store
 from hubopt.stage_store import StageStore
 
@@ -64,7 +65,8 @@ def remember(
     except TypeError:
         return None
     keys = StageKeys(
-        around=surroundings(),
+        around=digest_of(surroundings()),
+        distributions=registry.distributions(),
         model=digest,
         layer=layer,
         allow_ops=access.allow_ops,

@@ -29,7 +29,10 @@ def get(name: str) -> Exporter:
     Raises:
         UsageError: No exporter has this name, or the one that has it is broken.
     """
-    found = _entry_points()
+    return _get(name, _entry_points())
+
+
+def _get(name: str, found: Mapping[str, EntryPoint]) -> Exporter:
     if name not in found:
         raise UsageError(
             f"target {name}",
@@ -59,22 +62,24 @@ def get(name: str) -> Exporter:
     return conforming
 
 
-def distribution(name: str) -> tuple[str, str] | None:
-    """Return name and version of the distribution that registers a target, if one does."""
-    point = _entry_points().get(name)
-    if point is None or point.dist is None:
-        return None
-    return point.dist.name, point.dist.version
+def distributions() -> dict[str, tuple[str, str]]:
+    """Return name and version of the distribution that registers each target."""
+    return {
+        name: (point.dist.name, point.dist.version)
+        for name, point in _entry_points().items()
+        if point.dist is not None
+    }
 
 
 def with_sources(targets: Iterable[str]) -> tuple[Exporter, ...]:
     """Return the exporters of ``targets`` and of what they start from, sources first."""
+    found = _entry_points()
     ordered: dict[str, Exporter] = {}
 
     def add(name: str, path: tuple[str, ...]) -> None:
         if name in ordered:
             return
-        exporter = get(name)
+        exporter = _get(name, found)
         if exporter.source != PROGRAM:
             if exporter.source in path:
                 raise UsageError(

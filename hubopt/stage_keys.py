@@ -17,8 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from hubopt import registry
-from hubopt.bundle import to_json
+from hubopt.bundle import plain
 from hubopt.digest import sha256
 from hubopt.exporter import Exporter, Options
 from hubopt.handles import LayerOptions
@@ -49,7 +48,8 @@ class StageKeys:
     """The keys of one export's stages.
 
     Attributes:
-        around: What every stage depends on, see `surroundings`.
+        around: The digest of what every stage depends on, see `surroundings`.
+        distributions: Name and version of the distribution that registers each target.
         model: The model's digest.
         layer: Which part of the model is the layer.
         allow_ops: Operations that were allowed.
@@ -63,7 +63,8 @@ class StageKeys:
         rounds: How many rounds of timing.
     """
 
-    around: Mapping[str, Any]
+    around: str
+    distributions: Mapping[str, tuple[str, str]]
     model: str
     layer: LayerOptions
     allow_ops: tuple[str, ...]
@@ -104,19 +105,19 @@ class StageKeys:
             }
         )
 
-    def target(self, exporter: Exporter, source: str | None, kit: str) -> str:
+    def target(self, exporter: Exporter, source: str, kit: str) -> str:
         """Return the key of an artifact and its verdict.
 
         Args:
             exporter: What writes and runs it.
-            source: The digest of the artifact it is made from; None if that is the program.
+            source: The digest of the artifact it is made from, or the key of the program.
             kit: The digest of what it is judged on, see `kit_digest`.
         """
         return digest_of(
             {
                 "stage": "target",
-                "trace": self.trace(),
-                "exporter": describe_exporter(exporter),
+                "around": self.around,
+                "exporter": describe_exporter(exporter, self.distributions.get(exporter.name)),
                 "source": source,
                 "kit": kit,
                 "options": self.options,
@@ -128,7 +129,7 @@ class StageKeys:
 
 def digest_of(value: Any) -> str:
     """Return the SHA-256 of a value of hubopt's as canonical JSON."""
-    canonical = json.dumps(json.loads(to_json(value)), sort_keys=True, separators=(",", ":"))
+    canonical = json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
@@ -160,13 +161,12 @@ def surroundings() -> dict[str, Any]:
     }
 
 
-def describe_exporter(exporter: Exporter) -> dict[str, Any]:
+def describe_exporter(exporter: Exporter, distribution: tuple[str, str] | None) -> dict[str, Any]:
     """Return what tells one exporter from another, and from itself after an edit.
 
     What a stranger's exporter uses is not known, so every distribution that is installed counts.
     """
     kind = type(exporter)
-    distribution = registry.distribution(exporter.name)
     ours = distribution is not None and distribution[0] == _OURS
     return {
         "class": f"{kind.__module__}:{kind.__qualname__}",

@@ -6,14 +6,15 @@ and one that was not makes nothing at all. What comes out of the store is told.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from hubopt.bundle import LOGS, from_json, to_json
+from hubopt.bundle import LOGS, from_json, plain
 from hubopt.examine import Baseline
-from hubopt.exporter import Artifact, Exporter, Program, Source
+from hubopt.exporter import PROGRAM, Artifact, Exporter, Program, Source
 from hubopt.kit import Kit
 from hubopt.memory import Memory
 from hubopt.parity import Overrides
@@ -24,7 +25,7 @@ from hubopt.stage_store import Label, StageStore
 from hubopt.targets import Outcome, Progress
 
 _INPUTS, _REFERENCE, _FLOAT64 = "inputs.npz", "reference.npz", "float64.npz"
-_PROGRAM, _ARTIFACT, _LOG = "program", "artifact", "log"
+_ARTIFACT, _LOG = "artifact", "log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class Stages:
         self._bring_program: Callable[[], None] = lambda: None
         self._kit: Callable[[], Kit]
         self._kit_is_stored = False
-        self._digests: dict[str, str | None] = {}
+        self._digests: dict[str, str] = {}
 
     def trace(self, make: Callable[[Path], Traced]) -> Traced:
         """Return the program. Its files come when a stage needs them: they are large.
@@ -70,16 +71,17 @@ class Stages:
         Args:
             make: Traces the layer into a folder.
         """
-        folder = self._work / _PROGRAM
+        folder = self._work / PROGRAM
         memory = self._memory
         if memory is None:
             return make(folder)
         key = memory.keys.trace()
+        self._digests[PROGRAM] = key
 
         def make_and_keep() -> Traced:
             traced = make(folder)
-            value = to_json(_moved(traced, Path(_PROGRAM)))
-            memory.store.put(key, Label("trace", memory.handle), value, {_PROGRAM: folder})
+            value = _to_json(_moved(traced, Path(PROGRAM)))
+            memory.store.put(key, Label("trace", memory.handle), value, {PROGRAM: folder})
             return traced
 
         found = memory.store.look_up(key)
@@ -90,7 +92,7 @@ class Stages:
         self.cached["trace"] = entry.made
 
         def bring() -> None:
-            if not memory.store.take(entry, {_PROGRAM: folder}):
+            if not memory.store.take(entry, {PROGRAM: folder}):
                 del self.cached["trace"]
                 make_and_keep()
 
@@ -117,7 +119,7 @@ class Stages:
             return self._kit
 
         def keep(complete: Kit) -> None:
-            value = to_json(_without_places(complete))
+            value = _to_json(_without_places(complete))
             memory.store.put(key, Label("reference", memory.handle), value, _files(complete))
 
         self._bring_program()
@@ -158,7 +160,8 @@ class Stages:
 
         def key() -> str:
             # By the kit's content: a verdict belongs to the very samples in its bundle.
-            return memory.keys.target(exporter, self._digest(source), kit_digest(self._kit()))
+            kit = kit_digest(self._kit())
+            return memory.keys.target(exporter, self._digests[exporter.source], kit)
 
         outcome = self._take_target(memory.store, key(), source) if self._kit_is_stored else None
         if outcome is None:
@@ -168,8 +171,8 @@ class Stages:
             result = outcome[0]
             if result.status != "failed":
                 label = Label("target", memory.handle, result.target)
-                memory.store.put(key(), label, to_json(result), self._places(result.target))
-        self._digests[exporter.name] = outcome[0].sha256
+                memory.store.put(key(), label, _to_json(result), self._places(result.target))
+        self._digests[exporter.name] = outcome[0].sha256 or ""  # none: nothing starts from it
         return outcome
 
     def _take_kit(self, store: StageStore, key: str, kit: Kit) -> Kit | None:
@@ -205,17 +208,16 @@ class Stages:
         artifact = Artifact(name, path, source.spec, result.tolerance, result.details)
         return replace(result, cached=entry.made), artifact
 
-    def _digest(self, source: Source) -> str | None:
-        if isinstance(source, Program):
-            return None
-        return self._digests[source.target]
-
     def _places(self, target: str) -> dict[str, Path]:
         return {_ARTIFACT: self._folder / target, _LOG: self._folder / LOGS / f"{target}.log"}
 
     def _tell(self, text: str) -> None:
         with self._progress(text):
             pass
+
+
+def _to_json(value: object) -> str:
+    return json.dumps(plain(value), allow_nan=False)
 
 
 def _moved(traced: Traced, folder: Path) -> Traced:
