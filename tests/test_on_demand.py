@@ -25,12 +25,12 @@ def test_a_layer_is_opened_once_and_only_if_asked_for() -> None:
 
 
 def test_what_is_not_known_to_be_here_is_opened_at_once() -> None:
-    layer = LayerOnDemand(lambda: ("https://model", "digest", "the layer"), None)  # type: ignore[arg-type, return-value]
+    layer = LayerOnDemand(lambda: ("https://model", "digest", "the layer"), None)
     assert (layer.handle, layer.digest) == ("https://model", "digest")
 
 
 def test_a_model_that_changes_during_the_export_is_told() -> None:
-    layer = LayerOnDemand(lambda: ("/model", "other", "the layer"), HERE)  # type: ignore[arg-type, return-value]
+    layer = LayerOnDemand(lambda: ("/model", "other", "the layer"), HERE)
     with pytest.raises(HandleError, match="it changed during the export: sha256:other"):
         layer.get()
 
