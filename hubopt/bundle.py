@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import cache
@@ -41,6 +40,8 @@ FLOAT64 = "verification/float64.npz"
 LOGS = "logs"
 FAILED = "failed"
 FORMAT = 2
+
+_ENCODE = json.JSONEncoder(allow_nan=False).encode
 
 
 def _now() -> str:
@@ -235,12 +236,22 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 def to_json(value: Any) -> str:
     """Return any of hubopt's values as JSON; lists of numbers stand on one line."""
-    text = json.dumps(plain(value), indent=2, allow_nan=False)
-    return re.sub(
-        r"\[\n\s*([-+.\deE,\s]+?)\s+\]",
-        lambda match: "[" + re.sub(r"\s+", " ", match.group(1)) + "]",
-        text,
-    )
+    return _lines(plain(value), "")
+
+
+def _lines(value: Any, margin: str) -> str:
+    """Return plain data as JSON that begins at ``margin``.
+
+    Not `json.dumps` with an indent, which takes each of thousands of timings one by one.
+    """
+    deeper = f"{margin}  "
+    if isinstance(value, dict) and value:
+        items = [f"{deeper}{_ENCODE(str(key))}: {_lines(value[key], deeper)}" for key in value]
+        return "{\n" + ",\n".join(items) + f"\n{margin}}}"
+    if isinstance(value, list | tuple) and not all(type(each) in (int, float) for each in value):
+        items = [f"{deeper}{_lines(each, deeper)}" for each in value]
+        return "[\n" + ",\n".join(items) + f"\n{margin}]"
+    return _ENCODE(value)
 
 
 def plain(value: Any) -> Any:

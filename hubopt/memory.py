@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hubopt import registry
 from hubopt.exporter import Options
 from hubopt.handles import Access, LayerOptions
 from hubopt.hints import Hints
@@ -66,7 +65,6 @@ def remember(
         return None
     keys = StageKeys(
         around=digest_of(surroundings()),
-        distributions=registry.distributions(),
         model=digest,
         layer=layer,
         allow_ops=access.allow_ops,

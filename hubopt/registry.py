@@ -62,15 +62,6 @@ def _get(name: str, found: Mapping[str, EntryPoint]) -> Exporter:
     return conforming
 
 
-def distributions() -> dict[str, tuple[str, str]]:
-    """Return name and version of the distribution that registers each target."""
-    return {
-        name: (point.dist.name, point.dist.version)
-        for name, point in _entry_points().items()
-        if point.dist is not None
-    }
-
-
 def with_sources(targets: Iterable[str]) -> tuple[Exporter, ...]:
     """Return the exporters of ``targets`` and of what they start from, sources first."""
     found = _entry_points()

@@ -23,14 +23,15 @@ from hubopt.exporter import Exporter, Options
 from hubopt.handles import LayerOptions
 from hubopt.hints import Hints
 from hubopt.kit import Kit
-from hubopt.latency.environment import describe
+from hubopt.latency.environment import describe_machine
 from hubopt.parity import Overrides
 from hubopt.user_data import Item
 
 FORMAT = 1
 """Of the values and files in the store; a new one leaves all entries behind."""
 
-_OURS = "hubopt"
+_OURS = ("hubopt", "hubopt_exporters")
+"""The packages of hubopt's own distribution, whose version is among `surroundings`."""
 _PACKAGES = (
     "hubopt", "tensorflow", "tf-", "tf2", "keras", "struct2tensor", "onnx", "ai-edge-", "tensorrt",
     "nvidia-", "cuda-", "numpy", "ml-dtypes", "protobuf", "flatbuffers", "h5py",
@@ -49,7 +50,6 @@ class StageKeys:
 
     Attributes:
         around: The digest of what every stage depends on, see `surroundings`.
-        distributions: Name and version of the distribution that registers each target.
         model: The model's digest.
         layer: Which part of the model is the layer.
         allow_ops: Operations that were allowed.
@@ -64,7 +64,6 @@ class StageKeys:
     """
 
     around: str
-    distributions: Mapping[str, tuple[str, str]]
     model: str
     layer: LayerOptions
     allow_ops: tuple[str, ...]
@@ -117,7 +116,7 @@ class StageKeys:
             {
                 "stage": "target",
                 "around": self.around,
-                "exporter": describe_exporter(exporter, self.distributions.get(exporter.name)),
+                "exporter": describe_exporter(exporter),
                 "source": source,
                 "kit": kit,
                 "options": self.options,
@@ -150,8 +149,8 @@ def surroundings() -> dict[str, Any]:
     """Return what every stage depends on: hubopt, the packages, the machine, the settings."""
     return {
         "format": FORMAT,
-        "code": code_digest(_OURS),
-        "environment": describe(),
+        "code": code_digest(_OURS[0]),
+        "machine": describe_machine(),
         "usable_cores": _usable_cores(),
         "packages": [each for each in installed() if each.startswith(_PACKAGES)],
         "variables": {
@@ -161,18 +160,18 @@ def surroundings() -> dict[str, Any]:
     }
 
 
-def describe_exporter(exporter: Exporter, distribution: tuple[str, str] | None) -> dict[str, Any]:
+def describe_exporter(exporter: Exporter) -> dict[str, Any]:
     """Return what tells one exporter from another, and from itself after an edit.
 
-    What a stranger's exporter uses is not known, so every distribution that is installed counts.
+    What a stranger's exporter uses is not known, so every distribution that is installed counts,
+    its own among them.
     """
     kind = type(exporter)
-    ours = distribution is not None and distribution[0] == _OURS
+    package = kind.__module__.partition(".")[0]
     return {
         "class": f"{kind.__module__}:{kind.__qualname__}",
-        "distribution": distribution,
-        "code": code_digest(kind.__module__.partition(".")[0]),
-        "installed": None if ours else installed(),
+        "code": code_digest(package),
+        "installed": None if package in _OURS else installed(),
     }
 
 
@@ -194,12 +193,17 @@ def code_digest(package: str) -> str:
 
 
 def installed() -> list[str]:
-    """Return ``name-version`` of every distribution, as its folder of metadata is called."""
+    """Return ``name-version`` of every distribution, as its metadata are called on disk.
+
+    `importlib.metadata` reads and parses every one of them, which takes longer than an export
+    that has nothing to do.
+    """
     found: dict[str, str] = {}
     for folder in sys.path:
-        for path in Path(folder or ".").glob("*.dist-info"):
-            name, _, version = path.stem.partition("-")
-            found.setdefault(name.replace("_", "-").lower(), version)  # the first one is imported
+        for path in Path(folder or ".").glob("*.*-info"):
+            if path.suffix in (".dist-info", ".egg-info"):
+                name, _, version = path.stem.partition("-")
+                found.setdefault(name.replace("_", "-").lower(), version)  # the first is imported
     return sorted(f"{name}-{version}" for name, version in found.items())
 
 

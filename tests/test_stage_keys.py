@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,6 @@ from hubopt.user_data import Item
 
 KEYS = StageKeys(
     around="0" * 64,
-    distributions={"onnx": ("hubopt", "0.1.0")},
     model="1" * 64,
     layer=LayerOptions(),
     allow_ops=(),
@@ -62,7 +62,6 @@ TRACE: dict[str, Any] = {
 KIT: dict[str, Any] = {"items": (["first"], ["other"]), "count": 9, "seed": 1, "noise": False}
 TARGET: dict[str, Any] = {
     "around": "2" * 64,
-    "distributions": {"onnx": ("hubopt", "0.2.0")},
     "options": Options(opset=17),
     "overrides": Overrides.parse(rtol=["1"]),
     "rounds": 3,
@@ -153,7 +152,8 @@ def package(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
 
 
 def version(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    monkeypatch.setattr(stage_keys, "describe", lambda: {"tensorflow": "99"})
+    (folder / "tensorflow-99.0-py3.13.egg-info").touch()
+    monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
 
 
 def code(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
@@ -219,22 +219,38 @@ def test_the_code_of_a_single_module_counts(
     monkeypatch.delitem(sys.modules, "lonely_module")
 
 
+class Stranger:
+    """An exporter of a package that is not hubopt's."""
+
+    name = "mine"
+
+
 def test_for_a_stranger_every_distribution_counts(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    exporter = registry.get("onnx")
-    ours = describe_exporter(exporter, ("hubopt", "0.1.0"))
-    stranger = describe_exporter(exporter, ("somebody", "0.1.0"))
+    stranger: Any = Stranger()
+    ours = registry.get("onnx")
+    before = describe_exporter(stranger), describe_exporter(ours)
     (tmp_path / "a_runtime-1.0.dist-info").mkdir()
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     assert "a-runtime-1.0" in installed()
-    assert describe_exporter(exporter, ("hubopt", "0.1.0")) == ours
-    assert describe_exporter(exporter, ("somebody", "0.1.0")) != stranger
-    assert describe_exporter(exporter, ("somebody", "0.2.0")) != stranger
+    assert describe_exporter(stranger) != before[0]
+    assert describe_exporter(ours) == before[1]
 
 
-def test_registered_targets_have_a_distribution() -> None:
-    assert registry.distributions()["onnx"][0] == "hubopt"
+def test_an_edit_of_an_exporter_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    exporter = registry.get("onnx")
+    before = KEYS.target(exporter, "source", "kit")
+    monkeypatch.setattr(stage_keys, "code_digest", lambda package: f"edited {package}")
+    assert KEYS.target(exporter, "source", "kit") != before
+    assert describe_exporter(exporter)["code"] == "edited hubopt_exporters"
+
+
+@pytest.mark.parametrize(
+    "package", ["tensorflow", "tf_keras", "tensorflow_hub", "tf2onnx", "onnx", "numpy"]
+)
+def test_versions_are_those_of_the_metadata(package: str) -> None:
+    assert f"{package.replace('_', '-')}-{metadata.version(package)}" in installed()
 
 
 @pytest.mark.parametrize(

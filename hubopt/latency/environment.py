@@ -28,6 +28,17 @@ PACKAGES = (
 
 def describe() -> dict[str, str]:
     """Return the machine and the versions of the packages that take part."""
+    facts = describe_machine()
+    for package in PACKAGES:
+        try:
+            facts[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return facts
+
+
+def describe_machine() -> dict[str, str]:
+    """Return Python, the system, the processor, and the GPUs if there are any."""
     facts = {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -37,11 +48,6 @@ def describe() -> dict[str, str]:
     gpus = _gpus()
     if gpus:
         facts["gpus"] = gpus
-    for package in PACKAGES:
-        try:
-            facts[package] = version(package)
-        except PackageNotFoundError:
-            continue
     return facts
 
 
