@@ -32,7 +32,8 @@ def main(rounds: int) -> int:
     for name, arguments in RUNS.items():
         model = MODELS[name]()
         with tempfile.TemporaryDirectory() as folder:
-            command = ["export", str(model), "--target", TARGETS, *arguments]
+            # Figures are taken now: none comes from an earlier run.
+            command = ["export", str(model), "--no-cache", "--target", TARGETS, *arguments]
             output = ["--output", str(Path(folder) / "bundle"), "--rounds", str(rounds)]
             print(f"\n{name} {' '.join(arguments)}".rstrip(), flush=True)
             done = subprocess.run(

@@ -13,14 +13,13 @@ Importing hubopt imports no TensorFlow; the first use of `KerasLayer` does.
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hubopt import registry
 from hubopt.bundle import Bundle
-from hubopt.comparison import verify
-from hubopt.diagnosis import Diagnosis, diagnose
 from hubopt.errors import HuboptError
 from hubopt.exporter import Options, Program, XlaMode
 from hubopt.handles import Access, LayerOptions
@@ -33,7 +32,16 @@ from hubopt.spec import Bounds, Dim, ModelSpec, TensorSpec
 from hubopt.version import __version__
 
 if TYPE_CHECKING:
-    from hubopt.layer import KerasLayer as KerasLayer
+    from hubopt.comparison import verify
+    from hubopt.diagnosis.diagnose import Diagnosis, diagnose
+    from hubopt.layer import KerasLayer
+
+_LATER = {
+    "Diagnosis": "hubopt.diagnosis",
+    "diagnose": "hubopt.diagnosis",
+    "verify": "hubopt.comparison",
+}
+"""What few programs use, and where it is: the same export again is to take less than a second."""
 
 __all__ = [
     "Access",
@@ -113,4 +121,6 @@ def __getattr__(name: str) -> Any:
         from hubopt.layer import KerasLayer
 
         return KerasLayer
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name]), name)
     raise AttributeError(f"module 'hubopt' has no attribute {name!r}")

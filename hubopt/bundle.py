@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hubopt.digest import sha256
 from hubopt.errors import BundleError
@@ -32,6 +31,8 @@ from hubopt.results import TargetResult
 from hubopt.spec import ModelSpec
 from hubopt.version import __version__
 
+T = TypeVar("T")
+
 MANIFEST = "hubopt.json"
 INPUTS = "verification/inputs.npz"
 REFERENCE = "verification/reference.npz"
@@ -39,6 +40,8 @@ FLOAT64 = "verification/float64.npz"
 LOGS = "logs"
 FAILED = "failed"
 FORMAT = 2
+
+_ENCODE = json.JSONEncoder(allow_nan=False).encode
 
 
 def _now() -> str:
@@ -71,6 +74,8 @@ class Manifest:
         reference: How steady the layer is, and how much its answers prove.
         tolerances: Those that the user set.
         targets: What became of each target.
+        cached: When the program (``trace``) and the reference (``reference``) were made, where an
+            earlier export made them; a target's result says so itself.
     """
 
     format: int = FORMAT
@@ -94,6 +99,7 @@ class Manifest:
     reference: ReferenceFacts
     tolerances: Overrides = field(default_factory=Overrides)
     targets: dict[str, TargetResult]
+    cached: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,12 +245,33 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 def to_json(value: Any) -> str:
     """Return any of hubopt's values as JSON; lists of numbers stand on one line."""
-    text = json.dumps(_converter().unstructure(value), indent=2, allow_nan=False)
-    return re.sub(
-        r"\[\n\s*([-+.\deE,\s]+?)\s+\]",
-        lambda match: "[" + re.sub(r"\s+", " ", match.group(1)) + "]",
-        text,
-    )
+    return _lines(plain(value), "")
+
+
+def _lines(value: Any, margin: str) -> str:
+    """Return plain data as JSON that begins at ``margin``.
+
+    Not `json.dumps` with an indent, which takes each of thousands of timings one by one.
+    """
+    deeper = f"{margin}  "
+    if isinstance(value, dict) and value:
+        items = [f"{deeper}{_ENCODE(str(key))}: {_lines(value[key], deeper)}" for key in value]
+        return "{\n" + ",\n".join(items) + f"\n{margin}}}"
+    if isinstance(value, list | tuple) and not all(type(each) in (int, float) for each in value):
+        items = [f"{deeper}{_lines(each, deeper)}" for each in value]
+        return "[\n" + ",\n".join(items) + f"\n{margin}]"
+    return _ENCODE(value)
+
+
+def plain(value: Any) -> Any:
+    """Return any of hubopt's values as what JSON holds: mappings, lists, texts and numbers."""
+    return _converter().unstructure(value)
+
+
+def from_json(text: str, kind: type[T]) -> T:
+    """Return the value of class ``kind`` that was made `plain` and then JSON."""
+    value: T = _converter().structure(json.loads(text), kind)
+    return value
 
 
 @cache
@@ -257,4 +284,5 @@ def _converter() -> Any:
         float, lambda value: value if math.isfinite(value) else str(value)
     )
     converter.register_unstructure_hook(Path, str)
+    converter.register_structure_hook(Path, lambda text, _: Path(text))
     return converter

@@ -13,7 +13,7 @@ from hubopt.worker import Worker
 
 
 class Converter:
-    """Converts in a child process, whose imports begin when this is made.
+    """Converts in a child process.
 
     What crashes takes the child with it, and the next target gets a new one. Use it as a context
     manager: leaving ends the child.
@@ -32,13 +32,20 @@ class Converter:
             if registry.is_installed(module)
         ]
         self._imports = tuple(dict.fromkeys(modules))
-        self._worker: Worker | None = Worker(log, imports=self._imports)
+        self._log = log
+        self._worker: Worker | None = None
 
     def __enter__(self) -> Converter:
         return self
 
     def __exit__(self, *error: object) -> None:
         self._end()
+
+    def start(self) -> Worker:
+        """Begin to import what conversions need; there is no need to wait for it."""
+        if self._worker is None:
+            self._worker = Worker(self._log, imports=self._imports)
+        return self._worker
 
     def convert(
         self, target: str, source: Source, path: Path, options: Options, log: Path
@@ -58,11 +65,10 @@ class Converter:
         Raises:
             HuboptError: The conversion failed, or ended the process.
         """
-        if self._worker is None:
-            self._worker = Worker(log, imports=self._imports)
+        worker = self.start()
         try:
-            self._worker.log_to(log)
-            return self._worker.call(convert, target, source, path, options)
+            worker.log_to(log)
+            return worker.call(convert, target, source, path, options)
         except WorkerCrashError:
             self._end()
             raise

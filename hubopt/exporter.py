@@ -84,6 +84,7 @@ class Program:
         domains: What values an input takes, by name, for each input of which the graph tells.
         constant: Outputs that no input reaches.
         weightless: Outputs that no weights reach.
+        frozen_bytes: The size of the frozen graph with its weights; 0 if there is none.
     """
 
     folder: Path
@@ -95,6 +96,7 @@ class Program:
     domains: Mapping[str, Domain] = field(default_factory=dict)
     constant: tuple[str, ...] = ()
     weightless: tuple[str, ...] = ()
+    frozen_bytes: int = 0
 
     @property
     def frozen_graph(self) -> Path:
@@ -113,15 +115,7 @@ class Program:
     @property
     def has_frozen_graph(self) -> bool:
         """Whether there is a frozen graph."""
-        return self.frozen_graph.is_file()
-
-    @property
-    def frozen_bytes(self) -> int:
-        """The size of the frozen graph with its weights; 0 if there is none."""
-        if not self.has_frozen_graph:
-            return 0
-        files = [self.frozen_graph, *self.weights.glob("*.npy")]
-        return sum(each.stat().st_size for each in files)
+        return self.frozen_bytes > 0
 
     @property
     def saved_model(self) -> Path:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,7 @@ def read_frozen_graph(program: Program) -> FrozenGraph:
 
 def write_frozen_graph(
     program: Program, graph_def: Any, weights: Iterable[tuple[str, NDArray[Any]]]
-) -> None:
+) -> Program:
     """Write the graph of ``program`` and its weights, one at a time.
 
     Large constants of the graph itself go beside it as well.
@@ -105,6 +105,9 @@ def write_frozen_graph(
         program: Where to write.
         graph_def: The ``GraphDef``; it is changed.
         weights: The value of each placeholder that stands for a weight, by its name.
+
+    Returns:
+        The program, which knows the size of what was written.
     """
     shutil.rmtree(program.weights, ignore_errors=True)  # of an earlier trace
     program.weights.mkdir()
@@ -123,6 +126,8 @@ def write_frozen_graph(
             _put_apart(node, put)
     program.frozen_graph.write_bytes(graph_def.SerializeToString())
     (program.weights / _INDEX).write_text(json.dumps(index))
+    files = [program.frozen_graph, *program.weights.glob("*.npy")]
+    return replace(program, frozen_bytes=sum(each.stat().st_size for each in files))
 
 
 def read_weight(path: Path, dtype: Any) -> NDArray[Any]:

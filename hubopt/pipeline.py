@@ -23,6 +23,7 @@ from hubopt.bundle import (
     Manifest,
     write_manifest,
 )
+from hubopt.converting import Converter
 from hubopt.digest import sha256
 from hubopt.errors import (
     ExportError,
@@ -30,19 +31,21 @@ from hubopt.errors import (
     SpecError,
     UsageError,
 )
-from hubopt.examine import Baseline
 from hubopt.exporter import Exporter, Obstacle, Options
 from hubopt.handles import Access, LayerOptions, local_path
 from hubopt.hints import Hints
 from hubopt.inspection import Inspection
 from hubopt.kit import Kit
 from hubopt.latency.protocol import ROUNDS
+from hubopt.memory import remember
+from hubopt.on_demand import LayerOnDemand, Opened, find_here
 from hubopt.parity import Overrides
 from hubopt.reference import Question, ask
 from hubopt.results import TargetResult, exit_code
 from hubopt.samples import SEED
 from hubopt.session import LayerSession, open_layer_session
 from hubopt.spec import ModelSpec
+from hubopt.stages import Stages, Traced
 from hubopt.staging import staging
 from hubopt.targets import Line, Progress, find_obstacles, quiet, run_targets, tell
 from hubopt.user_data import Data, Item
@@ -68,6 +71,7 @@ def export(
     overrides: Overrides | None = None,
     rounds: int = ROUNDS,
     keep_failed: bool = False,
+    cache: bool = True,
     progress: Progress = quiet,
 ) -> Bundle:
     """Export ``model`` to ``targets``, prove each artifact against the layer and time it.
@@ -90,6 +94,8 @@ def export(
         rounds: How many rounds latency is measured for; 0 for none.
         keep_failed: Whether to keep artifacts that do not agree with the layer, in ``failed/``,
             for `hubopt.diagnose`.
+        cache: Whether to take stages from earlier exports that nothing has changed since, and to
+            keep those of this one; for a handle of a model that has a digest.
         progress: Told what begins.
 
     Returns:
@@ -112,32 +118,69 @@ def export(
     with staging(Path(output)) as folder:
         (folder / LOGS).mkdir()
         with tempfile.TemporaryDirectory(prefix=".work.", dir=folder) as work, ExitStack() as stack:
-            handle, digest, layer = open_model(
-                model, layer_options, access, folder / LOGS / "layer.log", stack, progress
+            log = folder / LOGS / "layer.log"
+            converter = stack.enter_context(Converter(exporters, folder / LOGS / "convert.log"))
+
+            def open_layer() -> Opened:
+                converter.start()  # what it imports is there when the layer is
+                return open_model(model, layer_options, access, log, stack, progress)
+
+            opened = LayerOnDemand(open_layer, find_here(model, access) if cache else None)
+            memory = remember(
+                opened.handle,
+                opened.digest if cache else None,
+                layer_options,
+                access,
+                hints,
+                question,
+                options,
+                overrides,
+                rounds,
             )
-            with progress("resolve shapes"):
-                spec = _resolve(layer, hints, exporters, options, question.first)
+            stages = Stages(memory, folder, Path(work), progress)
+
+            def trace(into: Path) -> Traced:
+                layer = opened.get()
+                with progress("resolve shapes"):
+                    spec = _resolve(layer, hints, exporters, options, question.first)
+                overrides.check(spec.output_names)
+                with progress("trace"):
+                    program = layer.trace(spec, into, "off" if options.xla == "off" else "auto")
+                return Traced(program, layer.signature())
+
+            def ask_layer(keep: Callable[[Kit], None]) -> Callable[[], Kit]:
+                return ask(question, opened.get(), program, kit, log, stack, progress, keep)
+
+            traced = stages.trace(trace)
+            program, spec = traced.program, traced.program.spec
             overrides.check(spec.output_names)
-            with progress("trace"):
-                program = layer.trace(spec, Path(work), "off" if options.xla == "off" else "auto")
             obstacles = find_obstacles(
                 exporters, program.ops, options, weights_bytes=program.frozen_bytes
             )
             _refuse_if_hopeless(obstacles)
             kit = Kit(spec, folder / INPUTS, folder / REFERENCE, overrides=overrides)
             kit.inputs.parent.mkdir()
-            log = folder / LOGS / "layer.log"
-            asked = ask(question, layer, program, kit, log, stack, progress)
-            baseline = Baseline(layer, None, rounds) if rounds else None
-            line = Line(folder, program, options, asked, baseline, progress, keep_failed)
+            asked = stages.kit(kit, ask_layer)
+            baseline = stages.baseline(rounds, opened.get)
+            line = Line(
+                folder,
+                program,
+                options,
+                asked,
+                baseline,
+                converter,
+                progress,
+                stages.target,
+                keep_failed,
+            )
             results = run_targets(line, exporters, obstacles)
             kit = asked()
-            called = replace(layer_options, signature=layer.signature())
+            called = replace(layer_options, signature=traced.signature)
         if not any(each.path for each in results):
             raise _none_left(results)
         manifest = Manifest(
-            handle=handle,
-            digest=digest,
+            handle=opened.handle,
+            digest=opened.digest,
             layer=called,
             allow_ops=access.allow_ops,
             hints=hints,
@@ -153,6 +196,7 @@ def export(
             reference=kit.facts,
             tolerances=overrides,
             targets={each.target: each for each in results},
+            cached=stages.cached,
         )
         write_manifest(folder, manifest)
     return Bundle(Path(output), manifest)

@@ -89,7 +89,7 @@ def _rejudge(bundle: Bundle, result: TargetResult, overrides: Overrides) -> Targ
             "export again with them"
         )
         verdict = Verdict("failed", "parity", reason, result.device, judged)
-    return result.judged(verdict)
+    return replace(result.judged(verdict), cached=result.cached)  # nothing was measured anew
 
 
 def bench(

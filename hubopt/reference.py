@@ -105,6 +105,7 @@ def ask(
     log: Path,
     stack: ExitStack,
     progress: Progress,
+    keep: Callable[[Kit], None] = lambda complete: None,
 ) -> Callable[[], Kit]:
     """Run the eager layer, and begin to measure its noise beside whatever comes next.
 
@@ -116,6 +117,7 @@ def ask(
         log: Gets what child processes print.
         stack: Its end ends the measuring.
         progress: Told what begins.
+        keep: Called with the kit once it is complete, from another thread.
 
     Returns:
         What gives the kit; it waits for the noise.
@@ -127,21 +129,29 @@ def ask(
         made = make_kit(layer, program, samples, kit, work)
         made = replace(made, facts=_with_coverage(made.facts, covered))
     if not question.noise:
+        keep(made)
         return lambda: made
     pool = stack.enter_context(ThreadPoolExecutor(1))
     stop = Stop()
     stack.callback(stop)  # before the pool waits for its thread
-    measuring = pool.submit(
-        measure_noise, program, made.inputs, work / "noise", log, layer.onednn_is_on(), stop
-    )
+    onednn_on = layer.onednn_is_on()
 
-    def finish() -> Kit:
-        with progress("measure how steady the layer is"):
-            ways = measuring.result()
+    def measure() -> Kit:
+        ways = measure_noise(program, made.inputs, work / "noise", log, onednn_on, stop)
+        if stop.is_asked:  # the export has ended, and half of the answers are missing
+            return made
         answers = dict(ways.answers)
         if FLOAT64 in answers:
             answers[FLOAT64] = answers[FLOAT64].replace(made.inputs.with_name("float64.npz"))
-        return add_noise(made, answers, ways.problems)
+        complete = add_noise(made, answers, ways.problems)
+        keep(complete)
+        return complete
+
+    measuring = pool.submit(measure)
+
+    def finish() -> Kit:
+        with progress("measure how steady the layer is"):
+            return measuring.result()
 
     return cache(finish)
 

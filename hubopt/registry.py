@@ -29,7 +29,10 @@ def get(name: str) -> Exporter:
     Raises:
         UsageError: No exporter has this name, or the one that has it is broken.
     """
-    found = _entry_points()
+    return _get(name, _entry_points())
+
+
+def _get(name: str, found: Mapping[str, EntryPoint]) -> Exporter:
     if name not in found:
         raise UsageError(
             f"target {name}",
@@ -61,12 +64,13 @@ def get(name: str) -> Exporter:
 
 def with_sources(targets: Iterable[str]) -> tuple[Exporter, ...]:
     """Return the exporters of ``targets`` and of what they start from, sources first."""
+    found = _entry_points()
     ordered: dict[str, Exporter] = {}
 
     def add(name: str, path: tuple[str, ...]) -> None:
         if name in ordered:
             return
-        exporter = get(name)
+        exporter = _get(name, found)
         if exporter.source != PROGRAM:
             if exporter.source in path:
                 raise UsageError(

@@ -71,6 +71,8 @@ class TargetResult:
         device: What it ran on, such as ``CPU``; None if it did not run.
         parity: The metrics, where it ran.
         latency: The timing, where it was taken.
+        cached: When all this was made and measured, in UTC, if that was in an earlier export;
+            None if it was in this one.
     """
 
     target: str
@@ -87,9 +89,10 @@ class TargetResult:
     device: str | None = None
     parity: Parity | None = None
     latency: Latency | None = None
+    cached: str | None = None
 
     def judged(self, verdict: Verdict) -> TargetResult:
-        """Return this result with another verdict."""
+        """Return this result with another verdict, of what was measured just now."""
         return replace(
             self,
             status=verdict.status,
@@ -98,6 +101,7 @@ class TargetResult:
             device=verdict.device,
             parity=verdict.parity,
             latency=verdict.latency,
+            cached=None,
         )
 
 

@@ -7,9 +7,12 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 from hubopt.bundle import FAILED, LOGS
+from hubopt.converting import Converter
 from hubopt.digest import sha256, size_bytes
 from hubopt.errors import HuboptError
 from hubopt.examine import Baseline, examine
@@ -25,11 +28,12 @@ from hubopt.exporter import (
 )
 from hubopt.kit import Kit
 from hubopt.results import TargetResult
-from hubopt.session import convert
-from hubopt.worker import Worker
 
 Progress = Callable[[str], AbstractContextManager[object]]
 """Called with what begins; the context ends with it."""
+
+Outcome: TypeAlias = "tuple[TargetResult, Artifact | None]"
+"""What became of a target, and its artifact if others may start from it."""
 
 _log = logging.getLogger(__name__)
 _OPS_SHOWN = 8
@@ -49,8 +53,11 @@ class Line:
         program: The traced layer.
         options: What the exporters may be asked.
         kit: Gives the samples and the reference, once what is known of them is known.
-        baseline: What artifacts are timed against; None for no timing.
+        baseline: Gives what artifacts are timed against; None for no timing.
+        converter: Writes artifacts.
         progress: Told what begins.
+        stage: Given an exporter, its source and what makes the target, gives what an earlier
+            export made of it, or calls that.
         keep_failed: Whether to keep an artifact that does not agree with the layer.
     """
 
@@ -58,8 +65,10 @@ class Line:
     program: Program
     options: Options
     kit: Callable[[], Kit]
-    baseline: Baseline | None
+    baseline: Callable[[], Baseline | None]
+    converter: Converter
     progress: Progress
+    stage: Callable[[Exporter, Source, Callable[[], Outcome]], Outcome]
     keep_failed: bool = False
 
 
@@ -80,7 +89,8 @@ def run_targets(
             reason = f"it starts from the {exporter.source} artifact, which failed"
             results.append(TargetResult(name, "failed", "source", reason))
         else:
-            result, artifact = _run_target(line, exporter, source)
+            make = partial(_run_target, line, exporter, source)
+            result, artifact = line.stage(exporter, source, make)
             results.append(result)
             if artifact is not None:
                 artifacts[name] = artifact
@@ -134,9 +144,7 @@ def tell(obstacles: Sequence[Obstacle]) -> str:
     )
 
 
-def _run_target(
-    line: Line, exporter: Exporter, source: Source
-) -> tuple[TargetResult, Artifact | None]:
+def _run_target(line: Line, exporter: Exporter, source: Source) -> Outcome:
     """Convert, verify and time one target; leave no artifact behind if it fails."""
     name = exporter.name
     log = line.folder / LOGS / f"{name}.log"
@@ -145,14 +153,15 @@ def _run_target(
     if exporter.suffix:
         home.mkdir()
     try:
-        with line.progress(f"{name}: export"), Worker(log) as worker:
-            artifact, seconds = worker.call(convert, name, source, path, line.options)
+        with line.progress(f"{name}: export"):
+            artifact, seconds = line.converter.convert(name, source, path, line.options, log)
     except HuboptError as error:
         shutil.rmtree(home, ignore_errors=True)
         return TargetResult(name, "failed", "export", f"{error.found}; {error.way_out}"), None
     kit = line.kit()
-    with line.progress(f"{name}: verify" + (" and time" if line.baseline else "")):
-        verdict = examine(artifact, kit, log, line.baseline)
+    baseline = line.baseline()
+    with line.progress(f"{name}: verify" + (" and time" if baseline else "")):
+        verdict = examine(artifact, kit, log, baseline)
     result = TargetResult(
         name,
         verdict.status,

@@ -86,7 +86,7 @@ def _trace(layer: Any, spec: ModelSpec, folder: Path, xla: XlaMode) -> Program:
         )
     if not any(use.resource for use in ops):
         apart = ((name, value.numpy()) for name, value in frozen.weights.items())
-        write_frozen_graph(program, graph_def, apart)
+        program = write_frozen_graph(program, graph_def, apart)
     if references:
         _save(program, _nested_call(frozen, spec))
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,18 @@ import pytest
 from benchmarks import models
 from hubopt.bundle import Bundle, read_bundle
 from hubopt.testing import trace_tiny_model, write_tiny_model
+
+os.environ["HUBOPT_CACHE_MAX_BYTES"] = "0"
+"""No test lives on what another one made; those of the store itself ask for it, see `stages`."""
+
+
+@pytest.fixture
+def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store of stage results of its own, for this test; return its folder."""
+    folder = tmp_path / "stages"
+    monkeypatch.setenv("HUBOPT_CACHE_DIR", str(folder))
+    monkeypatch.delenv("HUBOPT_CACHE_MAX_BYTES")
+    return folder
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,12 @@ def test_timing_works_without_the_layer(bare: Run, moved: Path) -> None:
     assert result["layer_p50_ms"] is None
 
 
+def test_the_cache_can_be_looked_at(bare: Run) -> None:
+    done = bare("-m", "hubopt", "cache", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["limit_bytes"] == 0  # as tests/conftest.py says
+
+
 def test_what_makes_models_says_what_to_install(bare: Run, moved: Path) -> None:
     for arguments in (
         ("export", moved, "-t", "onnx", "-o", moved.with_name("out")),

@@ -79,7 +79,7 @@ def test_a_target_that_fails_takes_only_those_that_start_from_it_along(
     told: str,
     code: int,
 ) -> None:
-    monkeypatch.setattr("hubopt.targets.convert", convert)
+    monkeypatch.setattr("hubopt.converting.convert", convert)
     bundle = hubopt.export(tiny, ["tflite", "trt"], tmp_path / "out", rounds=0)
     by_target = results(bundle)
     assert list(by_target) == ["tflite", "onnx", "trt"]
@@ -102,7 +102,7 @@ def test_layer_options_are_for_handles(tmp_path: Path) -> None:
 def test_if_every_target_fails_nothing_is_written(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hubopt.targets.convert", convert_crashing)
+    monkeypatch.setattr("hubopt.converting.convert", convert_crashing)
     told = "no target gave an artifact that may be kept\n  - onnx: export: "
     with pytest.raises(NothingExportedError, match=told):
         hubopt.export(tiny, ["onnx"], tmp_path / "out", rounds=0)
@@ -112,7 +112,7 @@ def test_if_every_target_fails_nothing_is_written(
 def test_parity_alone_that_fails_has_its_own_exit_code(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hubopt.targets.convert", convert_wrong)
+    monkeypatch.setattr("hubopt.converting.convert", convert_wrong)
     bundle = hubopt.export(tiny, ["onnx", "tflite"], tmp_path / "out", rounds=0)
     assert exit_code(bundle.results) == 4
 

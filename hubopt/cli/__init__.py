@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from hubopt.cli import bench, diagnose, export, inspect, targets, tolerances, verify
+from hubopt.cli import bench, cache, diagnose, export, inspect, targets, tolerances, verify
 from hubopt.version import __version__
 
 app = typer.Typer(
@@ -33,6 +33,7 @@ app.command()(bench.bench)
 app.command()(diagnose.diagnose)
 app.command()(targets.targets)
 app.command()(tolerances.tolerances)
+app.add_typer(cache.app, name="cache")
 
 
 def _print_version(wanted: bool) -> None:

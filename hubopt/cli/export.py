@@ -109,6 +109,9 @@ def export(
         bool, typer.Option("--keep-failed", help="Keep what disagrees, for `hubopt diagnose`.")
     ] = False,
     rounds: Annotated[int, typer.Option(help="Rounds of timing; 0 for none.")] = ROUNDS,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Make every stage anew, and keep none.")
+    ] = False,
     allow_unverified: AllowUnverified = False,
     allow_vacuous: AllowVacuous = False,
     json: Json = False,
@@ -131,6 +134,7 @@ def export(
         ),
         rounds=rounds,
         keep_failed=keep_failed,
+        cache=not no_cache,
         progress=progress,
     )
     good = accepted(allow_unverified, allow_vacuous)

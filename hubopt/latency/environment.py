@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
+import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -26,18 +28,55 @@ PACKAGES = (
 
 def describe() -> dict[str, str]:
     """Return the machine and the versions of the packages that take part."""
-    facts = {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "cores": str(os.cpu_count()),
-    }
+    facts = describe_machine()
     for package in PACKAGES:
         try:
             facts[package] = version(package)
         except PackageNotFoundError:
             continue
     return facts
+
+
+def describe_machine() -> dict[str, str]:
+    """Return Python, the system, the processor, and the GPUs if there are any."""
+    facts = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": str(os.cpu_count()),
+    }
+    gpus = _gpus()
+    if gpus:
+        facts["gpus"] = gpus
+    return facts
+
+
+def _gpus(driver: Path = Path("/proc/driver/nvidia")) -> str:
+    """Return the driver and the models of the NVIDIA GPUs; empty if there are none.
+
+    Args:
+        driver: Where the driver tells of itself on Linux; elsewhere its own program is asked.
+    """
+    try:
+        version = (driver / "version").read_text().splitlines()[0]
+        models = [
+            line.partition(":")[2].strip()
+            for each in sorted(driver.glob("gpus/*/information"))
+            for line in each.read_text().splitlines()
+            if line.startswith("Model")
+        ]
+        return "; ".join([*models, version])
+    except (OSError, IndexError):
+        pass
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return ""
+    command = [program, "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return "; ".join(done.stdout.splitlines())
 
 
 def _processor() -> str:

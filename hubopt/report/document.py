@@ -19,6 +19,7 @@ def results_document(
         "bundle": str(bundle.path),
         "exit_code": exit_code(results, accepted),
         "reference": _reference(bundle.manifest),
+        "cached": bundle.manifest.cached,
         "targets": {each.target: _with_figures(each) for each in results},
     }
     return to_json(document)
@@ -72,6 +73,7 @@ def _with_figures(result: TargetResult) -> dict[str, Any]:
         "status": result.status,
         "stage": result.stage,
         "reason": result.reason,
+        "cached": result.cached,
         "device": result.device,
         "path": result.path,
         "sha256": result.sha256,

@@ -34,7 +34,7 @@ def results_table(results: tuple[TargetResult, ...]) -> RenderableType:
             result.target,
             Text(result.status, style=_STYLES[result.status]),
             _errors(result),
-            _size(result.size_bytes),
+            size_text(result.size_bytes),
             _ms(latency.artifact.load_ms if latency else None),
             _ms(latency.artifact.first_ms if latency else None),
             _ms(latency.artifact.p50_ms if latency else None),
@@ -50,6 +50,11 @@ def results_table(results: tuple[TargetResult, ...]) -> RenderableType:
         )
         for each in results
         if each.reason
+    ]
+    notes += [
+        Text(f"{each.target}: from the cache, made and measured {each.cached}", style="dim")
+        for each in results
+        if each.cached
     ]
     if layer is not None and layer.no_layer:
         notes.append(Text(f"no layer to compare with: {layer.no_layer}", style="yellow"))
@@ -152,7 +157,7 @@ def inspection_report(inspection: Inspection) -> RenderableType:
 def _parameters(model: OpenModel) -> str:
     if model.parameters is None:
         return "unknown until the shapes are settled"
-    return f"{model.parameters:,} ({_size(model.parameters_bytes)})"
+    return f"{model.parameters:,} ({size_text(model.parameters_bytes)})"
 
 
 def _interface_table(model: OpenModel) -> RenderableType:
@@ -230,7 +235,8 @@ def _ms(value: float | None) -> str:
     return f"{value:.0f} ms" if value >= 100 else f"{value:.3g} ms"
 
 
-def _size(size_bytes: int | None) -> str:
+def size_text(size_bytes: int | None) -> str:
+    """Return bytes as a person reads them, such as ``1.5 MB``."""
     if size_bytes is None:
         return "-"
     for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):

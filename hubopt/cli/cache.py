@@ -1,0 +1,101 @@
+"""``hubopt cache``: the stage results that exports keep, and ``hubopt cache clear``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime, timezone
+from typing import Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from hubopt.bundle import to_json
+from hubopt.cli.common import Json, out, tells_errors
+from hubopt.errors import UsageError
+from hubopt.report.terminal import size_text
+from hubopt.stage_settings import FOLDER_VARIABLE, LIMIT_VARIABLE, open_store
+from hubopt.stage_store import Entry
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.callback(invoke_without_command=True)
+@tells_errors
+def show(context: typer.Context, json: Json = False) -> None:
+    """List the stage results that exports have kept; `clear` removes them."""
+    if context.invoked_subcommand is not None:
+        return
+    store = open_store()
+    entries = store.entries()
+    total = sum(entry.size_bytes for entry, _ in entries)
+    if json:
+        document = {
+            "folder": str(store.folder),
+            "size_bytes": total,
+            "limit_bytes": store.limit_bytes,
+            "entries": [_describe(entry) | {"used": _time(used)} for entry, used in entries],
+        }
+        print(to_json(document))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("kind", "target", "size", "made", "last used", "handle"):
+        table.add_column(heading, no_wrap=heading != "handle")
+    for entry, used in entries:
+        table.add_row(
+            entry.kind,
+            entry.target or "-",
+            size_text(entry.size_bytes),
+            _short(entry.made),
+            _short(_time(used)),
+            entry.handle,
+        )
+    out.print(table)
+    count = f"{len(entries)} {'entry' if len(entries) == 1 else 'entries'}"
+    used_of = f"{size_text(total)} of {size_text(store.limit_bytes)} ({LIMIT_VARIABLE})"
+    where = f"{store.folder} ({FOLDER_VARIABLE})"
+    out.print(Text(f"{count}, {used_of}, in {where}"), soft_wrap=True)
+
+
+@app.command()
+@tells_errors
+def clear(json: Json = False) -> None:
+    """Remove every stage result. Models that were fetched stay where they are."""
+    store = open_store()
+    try:
+        removed = store.clear()
+    except OSError as error:
+        raise UsageError(
+            f"cache {store.folder}",
+            f"cannot be cleared: {error}",
+            "a folder that you may write",
+            "remove it by hand, or ask whoever owns it",
+        ) from error
+    total = sum(each.size_bytes for each in removed)
+    if json:
+        document = {
+            "folder": str(store.folder),
+            "size_bytes": total,
+            "removed": [_describe(each) for each in removed],
+        }
+        print(to_json(document))
+        return
+    for each in removed:
+        named = " ".join(filter(None, (each.kind, each.target)))
+        out.print(Text(f"removed {named} of {each.handle}"), soft_wrap=True)
+    count = f"{len(removed)} {'entry' if len(removed) == 1 else 'entries'}"
+    out.print(Text(f"{count}, {size_text(total)}, from {store.folder}"), soft_wrap=True)
+
+
+def _describe(entry: Entry) -> dict[str, Any]:
+    raw = asdict(entry)
+    del raw["digests"]
+    return raw
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="seconds")
+
+
+def _short(time: str) -> str:
+    return time[:16].replace("T", " ")
