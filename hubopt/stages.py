@@ -62,6 +62,7 @@ class Stages:
         self._progress = progress
         self._bring_program: Callable[[], None] = lambda: None
         self._kit: Callable[[], Kit]
+        self._kit_digest = cache(lambda: kit_digest(self._kit()))
         self._kit_is_stored = False
         self._digests: dict[str, str] = {}
 
@@ -160,8 +161,8 @@ class Stages:
 
         def key() -> str:
             # By the kit's content: a verdict belongs to the very samples in its bundle.
-            kit = kit_digest(self._kit())
-            return memory.keys.target(exporter, self._digests[exporter.source], kit)
+            source = self._digests[exporter.source]
+            return memory.keys.target(exporter, source, self._kit_digest())
 
         outcome = self._take_target(memory.store, key(), source) if self._kit_is_stored else None
         if outcome is None:
