@@ -112,7 +112,10 @@ def cover(program: Program, pool: Path, count: int, make: bool) -> Coverage:
     graph = _Graph(program)
     if not graph:
         return Coverage(tuple(range(count)))
-    reached = [graph.reached(sample) for sample in samples]
+    taken = [graph.reached(sample) for sample in samples[: _half(count)]]
+    if graph.is_all(reduce(or_, taken)):  # there is nothing to choose by
+        return Coverage(tuple(range(count)), (), graph.units.count, 0, graph.weights.count, 0)
+    reached = taken + [graph.reached(sample) for sample in samples[len(taken) :]]
     chosen = choose(reached, count)
     seen = reduce(or_, (reached[at] for at in chosen))
     more: list[Sample] = []
@@ -169,7 +172,7 @@ def choose(reached: Sequence[Reached], count: int) -> list[int]:
         reached: What each sample reaches, at least as many.
         count: How many to choose.
     """
-    chosen = list(range((count + 1) // 2))
+    chosen = list(range(_half(count)))
     left = [at for at in range(len(reached)) if at not in chosen]
     seen = reduce(or_, (reached[at] for at in chosen))
     while len(chosen) < count:
@@ -178,6 +181,10 @@ def choose(reached: Sequence[Reached], count: int) -> list[int]:
         chosen.append(best)
         seen |= reached[best]
     return sorted(chosen)
+
+
+def _half(count: int) -> int:
+    return (count + 1) // 2
 
 
 def choose_more(reached: Sequence[Reached], seen: Reached, most: int) -> list[int]:

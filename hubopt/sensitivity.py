@@ -60,10 +60,12 @@ class Weights:
     def moves(self, found: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
         """Return how far each weight's wrong sign moves the outputs, from the values of `tensors`.
 
-        In units of their bounds: from 1 on it shows.
+        In units of their bounds: from 1 on it shows. Where the slope is infinite or no number, as
+        that of a root at zero, nothing is known, and the weight counts as one that moves nothing.
         """
         moves = [each.ravel()[nonzero] for each, nonzero in zip(found, self._nonzero, strict=True)]
-        return np.concatenate([*moves, np.zeros(0)]).astype(np.float32)
+        all_moves = np.concatenate([*moves, np.zeros(0)]).astype(np.float32)
+        return np.where(np.isfinite(all_moves), all_moves, np.float32(0))
 
     def _build(self, graph: Any, outputs: Sequence[str]) -> list[Any]:
         import tensorflow as tf

@@ -56,3 +56,10 @@ def test_zeros_single_numbers_and_tables_are_no_weights() -> None:
 def test_what_has_no_gradient_has_no_weights_to_look_at() -> None:
     count, found = moves(lambda x: tf.argmax(x @ KERNEL, 1))
     assert (count, found.size) == (0, 0)
+
+
+def test_where_the_slope_is_infinite_nothing_is_said_to_show() -> None:
+    zero = np.zeros((1, 6), np.float32)
+    _, found = moves(lambda x: tf.sqrt(tf.abs(x @ KERNEL)) + 1.0, zero)
+    assert not np.isnan(found).any()
+    assert (found < 1).all()
