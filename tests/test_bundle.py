@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,15 @@ def test_a_changed_reference_is_refused(copy: Path) -> None:
     reference.write_bytes(reference.read_bytes()[:-1])
     with pytest.raises(BundleError, match="reference.npz"):
         read_bundle(copy).kit()
+
+
+def test_files_beside_an_artifact_are_part_of_it(copy: Path) -> None:
+    beside = copy / "onnx" / "model.onnx.data"
+    beside.write_bytes(b"weights")
+    manifest = read_bundle(copy).manifest
+    result = replace(manifest.targets["onnx"], companions={beside.name: sha256(beside)})
+    write_manifest(copy, replace(manifest, targets={**manifest.targets, "onnx": result}))
+    assert read_bundle(copy).artifact("onnx").companions == (beside.name,)
+    beside.write_bytes(b"changed")
+    with pytest.raises(BundleError, match=r"model\.onnx\.data: sha256"):
+        read_bundle(copy).artifact("onnx")

@@ -10,7 +10,7 @@ import pytest
 import hubopt
 from hubopt import registry, session
 from hubopt.errors import ExportError
-from hubopt.exporter import Artifact, Options
+from hubopt.exporter import Artifact, Options, Program
 from hubopt.targets import find_obstacles
 from hubopt_exporters.onnx import OnnxExporter
 
@@ -87,3 +87,16 @@ def test_obstacles_that_fail_are_that_targets_failure(
     found = find_obstacles([Broken(), registry.get("tflite")], program.ops, Options())
     assert "obstacles() fails: KeyError" in found["onnx"][0].reason
     assert found["tflite"] == []
+
+
+def test_weights_that_a_format_cannot_hold_are_told_before_any_work(
+    tiny_program: tuple[Any, Program],
+) -> None:
+    _, program = tiny_program
+    exporters = [registry.get("tflite"), registry.get("onnx")]
+    found = find_obstacles(exporters, program.ops, Options(), weights_bytes=3 * 10**9)
+    (obstacle,) = found["tflite"]
+    assert obstacle.op == "weights"
+    assert obstacle.reason == "tflite holds less than they are: 3.0 GB, 2.1 GB"
+    assert found["onnx"] == []
+    assert find_obstacles(exporters, program.ops, Options(), weights_bytes=10**9)["tflite"] == []

@@ -67,3 +67,23 @@ def test_the_public_names_are_these() -> None:
     assert all(hasattr(hubopt, name) for name in hubopt.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         hubopt.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("arguments", "most"),
+    [(["--help"], 500), (["export", "--help"], 560), (["targets"], 570)],
+    ids=["help", "export", "targets"],
+)
+def test_starting_up_takes_a_known_number_of_modules(arguments: list[str], most: int) -> None:
+    """Modules, not seconds: the machine may be busy. About a tenth above what it takes now."""
+    probe = (
+        "import sys, contextlib, io\n"
+        "with contextlib.redirect_stdout(io.StringIO()):\n"
+        "    import hubopt.cli\n"
+        f"    sys.argv = {['hubopt', *arguments]!r}\n"
+        "    with contextlib.suppress(SystemExit):\n"
+        "        hubopt.cli.main()\n"
+        "print(len(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert 100 < int(done.stdout) <= most

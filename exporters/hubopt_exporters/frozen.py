@@ -4,17 +4,31 @@ from __future__ import annotations
 
 from typing import Any
 
+from hubopt.errors import ExportError
 from hubopt.exporter import Program
 from hubopt.frozen_graph import read_frozen_graph
 from hubopt.serving import make_root
 from hubopt.structure import pack, unpack
 
+_MOST_BYTES = 2**31 - 1
+
 
 def as_module(program: Program, *, jit_compile: bool) -> tuple[Any, Any]:
-    """Return a trackable with the frozen graph, and its ``serving_default`` function."""
+    """Return a trackable with the frozen graph, and its ``serving_default`` function.
+
+    Raises:
+        ExportError: Graph and weights are more than a ``GraphDef`` can hold.
+    """
     import tensorflow as tf
 
     spec = program.spec
+    if program.frozen_bytes > _MOST_BYTES:
+        raise ExportError(
+            "frozen graph",
+            f"{program.frozen_bytes / 1e9:.1f} GB with its weights",
+            f"up to {_MOST_BYTES / 1e9:.1f} GB, which a GraphDef can hold",
+            "drop --freeze: a SavedModel with variables has no such limit",
+        )
     graph_def = read_frozen_graph(program).whole()
     graph = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
     flat = graph.prune(list(program.input_tensors), list(program.output_tensors))

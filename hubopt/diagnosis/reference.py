@@ -42,6 +42,7 @@ class Reference:
         frozen = read_frozen_graph(program)
         graph_def, weights = frozen.graph_def, frozen.arrays()
         self._spec = program.spec
+        self._weights = frozenset(weights)
         self._graph = tf.Graph()
         with self._graph.as_default():
             tf.import_graph_def(graph_def, name="")
@@ -68,7 +69,7 @@ class Reference:
                 continue
             waiting.pop()
             for each in operation.outputs:
-                found.setdefault(each.name, _describe(each))
+                found.setdefault(each.name, self._describe(each))
         return list(found.values())
 
     def problem(self) -> str | None:
@@ -91,6 +92,12 @@ class Reference:
         write_samples(folder / "wide.npz", wide)
         write_samples(folder / "narrow.npz", narrow)
 
+    def _describe(self, tensor: Any) -> Tensor:
+        shape = None if tensor.shape.rank is None else tuple(tensor.shape.as_list())
+        # A placeholder that stands for a weight is no input.
+        op = "Const" if tensor.op.name in self._weights else tensor.op.type
+        return Tensor(tensor.name, shape, op, tuple(each.name for each in tensor.op.inputs))
+
     def _run(
         self, runner: GraphRunner, inputs: Mapping[str, Any], fetches: Sequence[str]
     ) -> dict[str, Any]:
@@ -107,11 +114,6 @@ def _widened(
         return GraphRunner(widen(graph_def).graph_def, inputs, weights), None
     except HuboptError as error:
         return None, f"{error.thing}: {error.found}"
-
-
-def _describe(tensor: Any) -> Tensor:
-    shape = None if tensor.shape.rank is None else tuple(tensor.shape.as_list())
-    return Tensor(tensor.name, shape, tensor.op.type, tuple(each.name for each in tensor.op.inputs))
 
 
 def _plain(array: Any) -> Any:

@@ -36,6 +36,7 @@ class SavedModelProbe:
         concrete = self._loaded.signatures[SIGNATURE]
         frozen = freeze(concrete)
         self._graph = frozen.graph
+        self._weights = frozenset(frozen.weights)
         arguments = sorted(concrete.structured_input_signature[1])
         tensors = dict(zip(arguments, frozen.inputs, strict=True))
         results = dict(zip(sorted(concrete.structured_outputs), frozen.outputs, strict=True))
@@ -58,7 +59,7 @@ class SavedModelProbe:
                 tuple(read.name for read in operation.inputs),
             )
             for operation in self._graph.get_operations()
-            if operation.type != "Const"
+            if operation.type != "Const" and operation.name not in self._weights
             for each in operation.outputs
         ]
 

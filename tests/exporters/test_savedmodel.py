@@ -84,3 +84,13 @@ def test_what_xla_lacks_is_in_the_way_if_it_is_required(
     options: Options, ops: list[OpUse], named: list[str]
 ) -> None:
     assert [each.op for each in SavedModelExporter().obstacles(ops, options)] == named
+
+
+def test_what_a_graph_cannot_hold_is_not_frozen(
+    tiny_program: tuple[Any, Program], tmp_path: Path
+) -> None:
+    program = replace(tiny_program[1], frozen_bytes=3 * 10**9)
+    with pytest.raises(ExportError, match=r"3\.0 GB with its weights") as caught:
+        SavedModelExporter().export(program, tmp_path / "model", Options(freeze=True))
+    assert "--freeze" in str(caught.value)
+    assert not (tmp_path / "model").exists()
