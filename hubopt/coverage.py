@@ -32,6 +32,8 @@ _POOL, _BLIND_POOL = 2, 16
 _SMALL_BYTES = 2**24
 """Of a graph that is run many times over to find samples. Of a larger one it is only told what
 the samples leave silent."""
+_MOST_BYTES = 10**9
+"""Of a graph that is held beside the layer to see what is silent."""
 _DEAD = 1e-30
 """A weight that moves the outputs by less is as far from showing as one that moves nothing."""
 
@@ -78,7 +80,7 @@ class Reached(NamedTuple):
 
 def can_cover(program: Program) -> bool:
     """Whether there are rectifiers or weights to look at."""
-    return program.has_frozen_graph and (
+    return 0 < program.frozen_bytes <= _MOST_BYTES and (
         _is_small(program) or any(use.op in RECTIFIERS for use in program.ops)
     )
 
@@ -209,7 +211,8 @@ class _Graph:
         from hubopt.units import Units
 
         frozen = read_frozen_graph(program)
-        arrays = frozen.arrays()
+        # Read once where they are looked at one by one.
+        arrays = dict(frozen.arrays()) if _is_small(program) else frozen.arrays()
         names = [each.name for each in program.spec.inputs]
         fed = dict(zip(names, program.input_tensors, strict=True))
         self._runner = GraphRunner(frozen.graph_def, fed, arrays)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,17 +42,9 @@ class FrozenGraph:
     graph_def: Any
     weights: Mapping[str, Path]
 
-    def weight(self, name: str) -> NDArray[Any]:
-        """Read one weight."""
-        return read_weight(self.weights[name], self._placeholders()[name].attr["dtype"].type)
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Read all weights."""
-        placeholders = self._placeholders()
-        return {
-            name: read_weight(path, placeholders[name].attr["dtype"].type)
-            for name, path in self.weights.items()
-        }
+    def arrays(self) -> Mapping[str, NDArray[Any]]:
+        """Return the weights; each is read when it is asked for, and not kept."""
+        return _Arrays(self)
 
     def whole(self) -> Any:
         """Return a ``GraphDef`` with the weights as constants.
@@ -76,8 +68,26 @@ class FrozenGraph:
                 tensor.tensor_content = array.tobytes()
         return whole
 
-    def _placeholders(self) -> dict[str, Any]:
-        return {node.name: node for node in self.graph_def.node if node.name in self.weights}
+
+class _Arrays(Mapping[str, NDArray[Any]]):
+    """The weights of a graph, so that no more than one need be in memory."""
+
+    def __init__(self, graph: FrozenGraph) -> None:
+        self._weights = graph.weights
+        self._dtypes = {
+            node.name: node.attr["dtype"].type
+            for node in graph.graph_def.node
+            if node.name in graph.weights
+        }
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return read_weight(self._weights[name], self._dtypes[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._weights)
+
+    def __len__(self) -> int:
+        return len(self._weights)
 
 
 def read_frozen_graph(program: Program) -> FrozenGraph:

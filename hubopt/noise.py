@@ -133,7 +133,7 @@ class OtherWays:
         self._samples = read_samples(inputs, program.spec.inputs)
         self._switched = onednn_is_on() != onednn_on
         self._graph_def: Any = None
-        self._weights: dict[str, Any] = {}
+        self._weights: Mapping[str, Any] = {}
         self._shared: GraphRunner | None = None
         if program.has_frozen_graph:
             frozen = read_frozen_graph(program)

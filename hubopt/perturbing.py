@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import ChainMap
 from collections.abc import Mapping
 from typing import Any
 
@@ -53,8 +54,10 @@ def perturb(
 
 def lift(
     graph_def: Any, weights: Mapping[str, NDArray[Any]]
-) -> tuple[Any, dict[str, NDArray[Any]]]:
+) -> tuple[Any, Mapping[str, NDArray[Any]]]:
     """Return a graph in which a placeholder stands for small weights as well, and all weights.
+
+    Those given are not read.
 
     So one graph can be run with many draws of them. Those in functions stay.
 
@@ -64,13 +67,14 @@ def lift(
     """
     import tensorflow as tf
 
-    lifted, found = _copy(graph_def), dict(weights)
+    lifted = _copy(graph_def)
+    found: dict[str, NDArray[Any]] = {}
     for node in filter(_holds_weights, lifted.node):
         found[node.name] = tf.make_ndarray(node.attr["value"].tensor)
         del node.attr["value"]
         node.op = "Placeholder"
         node.attr["shape"].shape.CopyFrom(tf.TensorShape(found[node.name].shape).as_proto())
-    return lifted, found
+    return lifted, ChainMap(found, weights)  # type: ignore[arg-type]  # it is only read
 
 
 def _holds_weights(node: Any) -> bool:

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from hubopt.errors import TraceError
 from hubopt.freezing import freeze
+from hubopt.frozen_graph import LARGE_BYTES
 from hubopt.graph_runs import GraphRunner
 
 X = np.arange(6, dtype="float32").reshape(2, 3)
@@ -115,3 +116,18 @@ def test_a_graph_that_does_not_fit_together_is_told() -> None:
             node.attr["T"].type = tf.float64.as_datatype_enum
     with pytest.raises(TraceError, match="cannot read it: .*Exp"):
         GraphRunner(graph_def, {"x": x})
+
+
+@pytest.mark.parametrize("kind", [np.asarray, tf.constant, tf.Variable])
+def test_weights_are_given_and_given_anew(kind: Any) -> None:
+    weights = np.arange(3 * LARGE_BYTES // 4, dtype="float32").reshape(3, -1) / 1e4
+    variable = tf.Variable(weights)
+    concrete = tf.function(lambda x: x @ variable, input_signature=[tf.TensorSpec(X.shape)])
+    frozen = freeze(concrete.get_concrete_function())
+    ((name, _),) = frozen.weights.items()
+    inputs = {"x": frozen.inputs[0].name}
+    runner = GraphRunner(frozen.graph.as_graph_def(), inputs, {name: kind(weights)})
+    fetches = [each.name for each in frozen.outputs]
+    np.testing.assert_allclose(runner.run({"x": X}, fetches)[0], X @ weights, rtol=1e-5)
+    runner.load({name: kind(-weights)})
+    np.testing.assert_allclose(runner.run({"x": X}, fetches)[0], X @ -weights, rtol=1e-5)

@@ -73,7 +73,8 @@ class OnnxExporter:
         graph = read_frozen_graph(program)
         try:
             model = _convert(program, graph.graph_def, tuple(graph.weights), options)
-            loads = {f"{name}:0": partial(graph.weight, name) for name in graph.weights}
+            arrays = graph.arrays()
+            loads = {f"{name}:0": partial(arrays.__getitem__, name) for name in arrays}
         except ExportError:
             if not graph.weights or program.frozen_bytes >= _LARGEST_GRAPH:
                 raise
