@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hubopt.arrays import read_samples
+from hubopt.causes import first_line
 from hubopt.crossing import Sample, improve
 from hubopt.exporter import Program, Tensors
 from hubopt.spec import TensorSpec
@@ -49,6 +50,7 @@ class Coverage:
         silent: How many of them none of these samples reaches.
         weights: How many weights were looked at, see `hubopt.sensitivity`.
         hidden: How many of them could change sign on these samples without its showing.
+        problem: Why no more samples could be made; None if nothing was in the way.
     """
 
     chosen: tuple[int, ...]
@@ -57,6 +59,7 @@ class Coverage:
     silent: int = 0
     weights: int = 0
     hidden: int = 0
+    problem: str | None = None
 
 
 class Reached(NamedTuple):
@@ -121,15 +124,19 @@ def cover(program: Program, pool: Path, count: int, make: bool) -> Coverage:
     chosen = choose(reached, count)
     seen = reduce(or_, (reached[at] for at in chosen))
     more: list[Sample] = []
+    problem = None
     if make and _is_small(program):
         climbs = any(map(_has_gradient, program.spec.inputs))
         find = _climbs if climbs else _crosses
-        for sample, gained in find(graph, samples, reached, chosen):
-            more.append(sample)
-            seen |= gained
+        try:
+            for sample, gained in find(graph, samples, reached, chosen):
+                more.append(sample)
+                seen |= gained
+        except Exception as error:  # whatever an operation without a gradient raises
+            problem = f"{type(error).__name__}: {first_line(error)}"
     silent, weights = int((~seen.units).sum()), graph.weights.count
     hidden = weights - _count(seen.weights)
-    return Coverage(tuple(chosen), tuple(more), seen.units.size, silent, weights, hidden)
+    return Coverage(tuple(chosen), tuple(more), seen.units.size, silent, weights, hidden, problem)
 
 
 def _climbs(
@@ -138,10 +145,7 @@ def _climbs(
     """Yield samples made by gradient, each waking units that none before it does."""
     seen = reduce(or_, (reached[at] for at in chosen))
     for at in chosen[:_MADE]:
-        try:
-            sample = graph.climb(samples[at], seen)
-        except Exception:  # whatever an operation without a gradient raises, or one that refuses
-            return
+        sample = graph.climb(samples[at], seen)
         if sample is None:
             return
         gained = graph.reached(sample)

@@ -115,8 +115,10 @@ class GraphRunner:
 
         if fetches not in self._functions:
             pruned = self._graph.prune([*self._inputs.values(), *self._weights], list(fetches))
+            variables = list(self._weights.values())
             self._functions[fetches] = tf.function(
-                lambda *arguments: pruned(*arguments, *self._weights.values()),
+                # Read here: a tape cannot follow a variable into a graph function.
+                lambda *arguments: pruned(*arguments, *(each.read_value() for each in variables)),
                 autograph=False,
                 jit_compile=self._xla or None,
             )

@@ -145,7 +145,10 @@ def add_noise(kit: Kit, answers: Mapping[str, Path], untaken: Mapping[str, str])
         probes[WEIGHTS] = farthest(spec, _without(given[WEIGHTS], odd), kept)
     moves = {way: measure_moves(spec, _without(found, odd), kept) for way, found in ways.items()}
     facts = replace(
-        kit.facts, moves={**kit.facts.moves, **moves}, untaken=dict(untaken), probes=probes
+        kit.facts,
+        moves={**kit.facts.moves, **moves},
+        untaken={**kit.facts.untaken, **untaken},
+        probes=probes,
     )
     left_out = {f"{kit.kinds[at]} ({at})": "the layer itself is unsteady there" for at in odd}
     return replace(

@@ -163,4 +163,5 @@ def _with_coverage(facts: ReferenceFacts, covered: Coverage) -> ReferenceFacts:
         silent=covered.silent,
         weights=covered.weights,
         hidden=covered.hidden,
+        untaken={"samples made by gradient": covered.problem} if covered.problem else {},
     )

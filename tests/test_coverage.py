@@ -13,6 +13,7 @@ import hubopt
 from hubopt.arrays import write_samples
 from hubopt.coverage import Reached, can_cover, choose, choose_more, cover, pool_size
 from hubopt.exporter import Program
+from hubopt.frozen_graph import read_frozen_graph
 
 GENERATOR = np.random.default_rng(0)
 WEIGHTS = GENERATOR.standard_normal((8, 32)).astype("float32")
@@ -49,6 +50,21 @@ def test_samples_are_made_that_reach_what_random_ones_do_not(trace: Any, tmp_pat
         assert np.abs(x).max() <= 3, "inside of the range of what it started from"
         reached |= (x @ WEIGHTS + SHY > 0)[0]
     assert covered.silent == int((~reached).sum())
+
+
+def test_samples_are_made_where_the_weights_stand_beside_the_graph(
+    trace: Any, tmp_path: Path
+) -> None:
+    """A matrix that is large enough to be kept apart."""
+    matrix = tf.Variable(GENERATOR.standard_normal((8, 4096)), dtype=tf.float32)
+    program = trace(lambda x: tf.nn.relu(x @ matrix - 9.0))
+    assert read_frozen_graph(program).weights
+    drawn = [GENERATOR.uniform(-3, 3, (1, 8)).astype("float32") for _ in range(4)]
+    pool = write_pool(tmp_path / "pool.npz", program, drawn)
+    without, covered = (cover(program, pool, 4, make) for make in (False, True))
+    assert covered.problem is None
+    assert covered.made
+    assert covered.silent < without.silent
 
 
 def test_a_network_that_is_reached_already_gets_no_more(trace: Any, tmp_path: Path) -> None:
@@ -144,6 +160,8 @@ def test_a_model_that_refuses_a_sample_only_costs_what_would_be_made(
     broken = np.full((1, 8), np.nan, np.float32)
     covered = cover(program, write_pool(tmp_path / "pool.npz", program, [broken]), 1, make=True)
     assert (covered.chosen, covered.made) == ((0,), ())
+    assert covered.problem is not None
+    assert covered.problem.startswith("InvalidArgumentError: ")
 
 
 def reached(*units: int, weights: int = 0) -> Reached:

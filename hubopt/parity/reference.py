@@ -27,7 +27,7 @@ class ReferenceFacts:
         moves: By way of `hubopt.parity.moves.WAYS` and output: how far the eager layer's answer
             is from the one computed that way, for each sample. A second call is made for the
             first sample only.
-        untaken: Why a way could not be taken.
+        untaken: Why a way, or another measurement, could not be taken.
         probes: By probe and output: how far the answer to another question is from the
             reference, for the sample where that is farthest. ``redrawn``: another sample's
             answer; ``permuted``: the answer to the input with its elements shuffled;
