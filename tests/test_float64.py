@@ -16,6 +16,7 @@ from hubopt.arrays import read_samples, write_samples
 from hubopt.errors import TraceError
 from hubopt.float64 import Widened, widen
 from hubopt.freezing import freeze
+from hubopt.frozen_graph import read_frozen_graph
 from hubopt.graph_runs import GraphRunner
 from hubopt.handles import Access, LayerOptions
 from hubopt.hints import Hints
@@ -336,9 +337,11 @@ def test_real_models_are_widened_whole(
     """The layer is off by a share of the rms; basic-pitch takes logarithms of tiny numbers."""
     program = _program(tmp_path, model())
     spec = program.spec
-    widened = widen(tf.compat.v1.GraphDef.FromString(program.frozen_graph.read_bytes()))
+    graph = read_frozen_graph(program)
+    widened = widen(graph.graph_def)
     assert not widened.narrow
-    runner = GraphRunner(widened.graph_def, {spec.inputs[0].name: program.input_tensors[0]})
+    fed = {spec.inputs[0].name: program.input_tensors[0]}
+    runner = GraphRunner(widened.graph_def, fed, graph.arrays())
     inputs = read_samples(tmp_path / "inputs.npz", spec.inputs)
     for sample, eager in zip(
         inputs, read_samples(tmp_path / "eager.npz", spec.outputs), strict=True
