@@ -49,7 +49,8 @@ def perturb(
             tensor = node.attr["value"].tensor
             array = moved(tf.make_ndarray(tensor))
             tensor.CopyFrom(tf.make_tensor_proto(array, tensor.dtype))
-    return graph_def, {name: moved(array) for name, array in weights.items()}
+    # By name, for TensorFlow's optimizer does not give nodes the same order twice.
+    return graph_def, {name: moved(weights[name]) for name in sorted(weights)}
 
 
 def lift(
