@@ -10,6 +10,7 @@ from typing import Any
 
 from hubopt import registry
 from hubopt.arrays import read_samples, write_samples
+from hubopt.asking import Question, ask
 from hubopt.errors import ExportError, UsageError
 from hubopt.examine import judge_files
 from hubopt.exporter import PROGRAM, Artifact, ToleranceClass
@@ -17,14 +18,16 @@ from hubopt.handles import Access, LayerOptions
 from hubopt.hints import Hints
 from hubopt.kit import Kit
 from hubopt.loaded import LoadedArtifact
+from hubopt.noise import NoiseMeter
+from hubopt.noise_depth import Noise, deepening
 from hubopt.parity import Overrides, Parity
 from hubopt.pipeline import Model, open_model
-from hubopt.reference import Question, ask
+from hubopt.progress import Progress, quiet
+from hubopt.reference import Reference
 from hubopt.samples import SEED
 from hubopt.session import ArtifactSession
 from hubopt.spec import ModelSpec
 from hubopt.structure import pack, unpack
-from hubopt.targets import Progress, quiet
 from hubopt.user_data import Data
 from hubopt.worker import Worker, temporary_log
 
@@ -44,7 +47,7 @@ def verify(
     data: Data | None = None,
     samples: int | None = None,
     seed: int = SEED,
-    noise: bool = True,
+    noise: Noise = "auto",
     tolerance: ToleranceClass | None = None,
     overrides: Overrides | None = None,
     progress: Progress = quiet,
@@ -63,7 +66,8 @@ def verify(
         data: Inputs of your own, see `hubopt.user_data`; drawn by default.
         samples: How many; by default 8 drawn and the edge cases, or up to 64 of ``data``.
         seed: The seed of those that are drawn.
-        noise: Whether to measure how far the layer itself moves.
+        noise: How much to measure of how far the layer itself moves: ``auto``, what the verdict
+            hangs on; ``full``; ``off``.
         tolerance: The class that the artifact is held to; by default its own, or ``fp32``.
         overrides: Tolerances of single outputs, or other bounds.
         progress: Told what begins.
@@ -88,13 +92,20 @@ def verify(
             spec = opened.resolve(hints or Hints(), question.first)
         overrides.check(spec.output_names)
         with progress("trace"):
-            program = opened.trace(spec, log.with_name("program"), "auto")
-        kit = Kit(spec, log.with_name("inputs.npz"), log.with_name("reference.npz"))
-        kit = ask(question, opened, program, kit, log, stack, progress)()
+            program = opened.trace(spec, log.with_name("program"), "auto", False)
+        empty = Kit(spec, log.with_name("inputs.npz"), log.with_name("reference.npz"))
+        meter = stack.enter_context(NoiseMeter(log))
+        work = log.with_name("work")
+        deepen = deepening(noise, program, meter, work, progress)
+        kit = ask(question, opened, program, empty, program.folder, progress)
+        reference = Reference(lambda: deepen(kit) or kit, deepen)
         answers = log.with_name("answers.npz")
-        found_class = _answer(artifact, target, names or {}, kit, answers, log, progress)
-        tolerances = overrides.tolerances(kit.spec.output_names, tolerance or found_class)
-        return judge_files(tolerances, kit, answers)
+
+        def run_and_judge(kit: Kit) -> Parity:
+            known = _answer(artifact, target, names or {}, kit, answers, log, progress)
+            return judge_files(kit, answers, tolerance or known)
+
+        return reference.settle(run_and_judge)
 
 
 def _answer(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import cache, reduce
 from operator import or_
 from pathlib import Path
 from typing import NamedTuple
@@ -220,7 +220,8 @@ class _Graph:
         names = [each.name for each in program.spec.inputs]
         fed = dict(zip(names, program.input_tensors, strict=True))
         self._runner = GraphRunner(frozen.graph_def, fed, arrays)
-        self._specs = program.spec.inputs
+        self._specs, self._places = program.spec.inputs, program.input_tensors
+        self._slopes = cache(self._build_slopes)
         self.units = Units(self._runner.graph)
         looked_at = program.output_tensors if _is_small(program) else ()
         self.weights = Weights(self._runner, looked_at, arrays)
@@ -266,32 +267,33 @@ class _Graph:
         Returns:
             The step on the way that wakes most of them; None if none does.
         """
-        import tensorflow as tf
-
         if not self.units.tensors:
             return None
-        function = self._runner.function(self.units.tensors)
-        tensors = [tf.constant(start[each.name], each.dtype) for each in self._specs]
-        ends = [(np.min(start[each.name]), np.max(start[each.name])) for each in self._specs]
-        floats = [at for at, each in enumerate(tensors) if each.dtype.is_floating]
+        awake_place, *slopes = self._slopes()
+        floats = [each.name for each in self._specs if _has_gradient(each)]
+        sample = {name: np.asarray(value) for name, value in start.items()}
+        ends = {name: (sample[name].min(), sample[name].max()) for name in floats}
         most, best = 0, None
         for _ in range(_STEPS):
-            with tf.GradientTape() as tape:
-                tape.watch([tensors[at] for at in floats])
-                activations = function(*tensors)
-                towards = self.units.silent_height(activations, seen.units)
-            awake = self.units.awake([each.numpy() for each in activations])
+            found = self._runner.run(
+                sample, [*self.units.tensors, *slopes], {awake_place: seen.units}
+            )
+            awake = self.units.awake(found[: len(self.units.tensors)])
             if (gain := int((awake & ~seen.units).sum())) > most:
-                arrays = [each.numpy() for each in tensors]
-                names = [each.name for each in self._specs]
-                most, best = gain, dict(zip(names, arrays, strict=True))
-            slopes = tape.gradient(towards, [tensors[at] for at in floats])
-            for at, slope in zip(floats, slopes, strict=True):
-                if slope is not None:
-                    low, high = ends[at]
-                    step = (high - low) / _STEPS * tf.sign(slope)
-                    tensors[at] = tf.clip_by_value(tensors[at] + step, low, high)
+                most, best = gain, dict(sample)
+            for name, slope in zip(floats, found[len(self.units.tensors) :], strict=True):
+                low, high = ends[name]
+                step = (high - low) / _STEPS * np.sign(np.nan_to_num(slope))
+                sample[name] = np.clip(sample[name] + step, low, high).astype(slope.dtype)
         return best
+
+    def _build_slopes(self) -> list[str]:
+        places = [
+            place
+            for each, place in zip(self._specs, self._places, strict=True)
+            if _has_gradient(each)
+        ]
+        return self._runner.extend(lambda graph: self.units.slopes(graph, places))
 
 
 def _count(packed: NDArray[np.uint8]) -> int:

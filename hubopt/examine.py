@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hubopt.arrays import read_samples
 from hubopt.errors import HuboptError, NotRunnableHereError
-from hubopt.exporter import Artifact
+from hubopt.exporter import Artifact, ToleranceClass
 from hubopt.kit import Kit
 from hubopt.latency.protocol import interleave
 from hubopt.latency.statistics import Latency
-from hubopt.parity import Parity, Tolerance, judge
+from hubopt.parity import Parity, judge
+from hubopt.reference import Reference
 from hubopt.results import Verdict, parity_verdict
 from hubopt.session import ArtifactSession, LayerSession
 from hubopt.worker import Worker
@@ -33,32 +33,43 @@ class Baseline:
     rounds: int
 
 
-def examine(artifact: Artifact, kit: Kit, log: Path, baseline: Baseline | None = None) -> Verdict:
+def examine(
+    artifact: Artifact, reference: Reference, log: Path, baseline: Baseline | None = None
+) -> Verdict:
     """Load ``artifact`` in a child process, run every sample, judge it, and time it.
 
     Args:
         artifact: What an exporter wrote.
-        kit: The samples and the reference.
+        reference: The samples and what the layer gives for them. More of the layer is measured
+            where the verdict hangs on it, and where there is none because the artifact runs on
+            another machine only.
         log: Gets what the child prints.
         baseline: What to time it against; None to leave timing out. Only an artifact that
             agrees with the layer is timed.
     """
-    tolerances = kit.overrides.tolerances(kit.spec.output_names, artifact.tolerance)
     answers = log.with_name(f".{artifact.target}.npz")  # a bundle may be read-only
     try:
         with Worker(log) as worker:
             try:
                 session = worker.create(ArtifactSession, artifact)
             except NotRunnableHereError as error:
+                reference.exhaust()
                 return Verdict("unverified", None, f"{error.found}; {error.way_out}")
             except HuboptError as error:
                 return Verdict("failed", "load", f"{error.found}; {error.way_out}")
+
+            def run_and_judge(kit: Kit) -> Parity:
+                try:
+                    session.answer(kit.spec, kit.inputs, answers)
+                except HuboptError as error:
+                    raise _RunError(f"{error.found}; {error.way_out}") from error
+                return judge_files(kit, answers, artifact.tolerance)
+
             try:
-                session.answer(kit.spec, kit.inputs, answers)
-            except HuboptError as error:
-                return Verdict("failed", "run", f"{error.found}; {error.way_out}")
-            device = session.device()
-            verdict = parity_verdict(judge_files(tolerances, kit, answers), device)
+                parity = reference.settle(run_and_judge)
+            except _RunError as error:
+                return Verdict("failed", "run", str(error))
+            verdict = parity_verdict(parity, session.device())
             if baseline is None or verdict.status not in ("verified", "vacuous"):
                 return verdict
             return replace(verdict, latency=_time(session, baseline))
@@ -66,9 +77,20 @@ def examine(artifact: Artifact, kit: Kit, log: Path, baseline: Baseline | None =
         answers.unlink(missing_ok=True)
 
 
-def judge_files(tolerances: Mapping[str, Tolerance], kit: Kit, answers: Path) -> Parity:
-    """Judge an artifact's answers on disk against the kit."""
+class _RunError(Exception):
+    """The artifact does not run."""
+
+
+def judge_files(kit: Kit, answers: Path, tolerance: ToleranceClass) -> Parity:
+    """Judge an artifact's answers on disk against the kit.
+
+    Args:
+        kit: What it was asked, and the layer's answers.
+        answers: Its own.
+        tolerance: The class that it is held to where the user asks for nothing else.
+    """
     outputs = kit.spec.outputs
+    tolerances = kit.overrides.tolerances(kit.spec.output_names, tolerance)
     return judge(
         kit.spec,
         read_samples(answers, outputs),

@@ -119,7 +119,10 @@ class Program:
 
     @property
     def saved_model(self) -> Path:
-        """A SavedModel with the weights as variables, signature ``serving_default``."""
+        """A SavedModel with the weights as variables, signature ``serving_default``.
+
+        It is there for exporters with ``reads_saved_model``, and where there is no frozen graph.
+        """
         return self.folder / "saved_model"
 
 
@@ -205,6 +208,8 @@ class Exporter(Protocol):
         dynamic: Whether it holds dynamic dimensions; if not, a model that has some is refused
             for this target before any work.
         largest_bytes: How many bytes of weights its format holds; None for any number.
+        reads_saved_model: Whether it needs `Program.saved_model`, which takes longer to write
+            than the frozen graph.
         builds_with: What writing needs.
         runs_with: What running needs.
     """
@@ -221,6 +226,8 @@ class Exporter(Protocol):
     def dynamic(self) -> bool: ...
     @property
     def largest_bytes(self) -> int | None: ...
+    @property
+    def reads_saved_model(self) -> bool: ...
     @property
     def builds_with(self) -> tuple[Requirement, ...]: ...
     @property

@@ -6,42 +6,37 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hubopt import tf_private
+from hubopt import tf_freezing, tf_private
 from hubopt.errors import TraceError
 from hubopt.frozen_graph import LARGE_BYTES, NUMBERS
 
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """A function of constants, the large ones apart.
+    """A graph of constants, the large ones apart.
 
     Attributes:
-        function: The ``ConcreteFunction``; its inputs are those of the function that was
-            frozen, and then a placeholder for each weight.
+        graph: The ``tf.Graph``, with a placeholder for each weight.
+        inputs: The tensors that are fed, in order.
+        outputs: The tensors that are given, in order.
         weights: The variables and tensors that are kept apart, by the placeholder's name.
     """
 
-    function: Any
+    graph: Any
+    inputs: tuple[Any, ...]
+    outputs: tuple[Any, ...]
     weights: Mapping[str, Any]
 
-    @property
-    def graph(self) -> Any:
-        """The ``tf.Graph``."""
-        return self.function.graph
+    def function(self) -> Any:
+        """Return a function from the inputs to the outputs."""
+        import tensorflow as tf
 
-    @property
-    def inputs(self) -> list[Any]:
-        """The inputs without the weights."""
-        return list(self.function.inputs[: len(self.function.inputs) - len(self.weights)])
-
-    @property
-    def outputs(self) -> list[Any]:
-        """The outputs."""
-        return list(self.function.outputs)
-
-    def __call__(self, *inputs: Any) -> Any:
-        """Call it with the inputs alone."""
-        return self.function(*inputs, *self.weights.values())
+        graph_def = self.graph.as_graph_def()
+        rename_functions(graph_def, "_frozen")
+        whole = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
+        fed = [each.name for each in self.inputs] + [f"{name}:0" for name in self.weights]
+        pruned = whole.prune(fed, [each.name for each in self.outputs])
+        return lambda *inputs: pruned(*inputs, *self.weights.values())
 
 
 def freeze(concrete: Any) -> Frozen:
@@ -51,7 +46,7 @@ def freeze(concrete: Any) -> Frozen:
         TraceError: It changes its variables.
     """
     try:
-        return Frozen(*tf_private.freeze(_without_references(concrete), is_large))
+        parts = tf_freezing.freeze(_without_references(concrete), is_large)
     except Exception as error:
         ops = {node.op for node in nodes(concrete.graph.as_graph_def())}
         writes = sorted(filter(_writes, ops))
@@ -63,6 +58,11 @@ def freeze(concrete: Any) -> Frozen:
                 "export a function of the model that takes the state and returns it",
             ) from error
         raise
+    inputs, outputs = (
+        tuple(parts.graph.get_tensor_by_name(name) for name in names)
+        for names in (parts.inputs, parts.outputs)
+    )
+    return Frozen(parts.graph, inputs, outputs, parts.apart)
 
 
 def is_large(value: Any) -> bool:

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from hubopt.causes import first_line
 from hubopt.errors import TraceError
 from hubopt.exporter import Tensors
-from hubopt.freezing import rename_functions
 
 
 class GraphRunner:
-    """Runs a ``GraphDef`` kernel by kernel, as eager mode does, or compiled by XLA.
+    """Runs a ``GraphDef`` kernel by kernel, as eager mode does.
 
-    TensorFlow's graph optimizer (Grappler) is off meanwhile: it merges and reorders
-    operations, and so changes the last digits.
+    In a session, which needs no function to be traced for what is fetched. TensorFlow's graph
+    optimizer (Grappler) is off: it merges and reorders operations, and so changes the last digits.
 
     Args:
         graph_def: The graph; it is left as it is.
         inputs: The tensor that is fed, such as ``x:0``, for each input's name.
         weights: The values of placeholders that stand for weights, by their names.
-        xla: Whether XLA compiles it, once for each choice of outputs and each shape.
+        on_cpu: Whether to leave a GPU alone.
 
     Raises:
         TraceError: TensorFlow finds an error in the graph.
@@ -37,103 +36,102 @@ class GraphRunner:
         inputs: Mapping[str, str],
         weights: Mapping[str, Any] | None = None,
         *,
-        xla: bool = False,
+        on_cpu: bool = False,
     ) -> None:
         import tensorflow as tf
 
         own = tf.compat.v1.GraphDef()
         own.CopyFrom(graph_def)
-        # The process keeps the first function of a name, whatever graph it came with.
-        rename_functions(own, f"_{uuid.uuid4().hex}")
-        try:
-            self._graph = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(own, name=""), [])
-        except ValueError as error:
-            raise TraceError(
-                "graph",
-                f"TensorFlow cannot read it: {first_line(error)}",
-                "operations and dtypes that fit together",
-                "report this with the log: hubopt wrote the graph",
-            ) from error
+        weights = weights or {}
+        for node in list(own.node):
+            if node.name in weights:
+                _read_variable(own, node)
+        self.graph = tf.Graph()
+        """The ``tf.Graph``."""
+        with telling_errors(), self.graph.as_default():
+            tf.import_graph_def(own, name="")
         self._inputs = dict(inputs)
-        self._xla = xla
-        self._functions: dict[tuple[str, ...], Any] = {}
-        self._weights: dict[str, Any] = {}
-        self.load(weights or {})
+        self._session = tf.compat.v1.Session(graph=self.graph, config=_config(on_cpu))
+        self._calls: dict[tuple[str, ...], Any] = {}
+        self.load(weights)
 
     def load(self, weights: Mapping[str, Any]) -> None:
         """Take these weights, in place of those of the same names."""
-        import tensorflow as tf
-
         for name, value in weights.items():
-            place = f"{name}:0"
-            if place in self._weights:
-                self._weights[place].assign(self._constant(value, place))
-            else:  # a variable, since a call with hundreds of arguments takes its time
-                constant = self._constant(value, place)
-                self._weights[place] = tf.Variable(constant, trainable=False)
+            fed = {f"{name}{_VALUE}:0": np.asarray(value)}
+            self._session.run(f"{name}{_ASSIGN}", fed)
 
-    def run(self, tensors: Tensors, fetches: Sequence[str]) -> list[NDArray[Any]]:
+    def run(
+        self,
+        tensors: Tensors,
+        fetches: Sequence[str],
+        more: Mapping[str, NDArray[Any]] | None = None,
+    ) -> list[NDArray[Any]]:
         """Return the value of each tensor in ``fetches``, such as ``dense/BiasAdd:0``.
 
         Args:
             tensors: An array for each input.
             fetches: Any tensors of the graph's top level.
+            more: Arrays for other tensors of the graph, by their names.
+
+        Raises:
+            tensorflow.errors.OpError: A kernel refuses what it is given.
         """
-        function = self._pruned(tuple(fetches))
-        arguments = [self._constant(tensors[name], place) for name, place in self._inputs.items()]
-        with _without_grappler():
-            return [tensor.numpy() for tensor in function(*arguments)]
-
-    def function(self, fetches: Sequence[str]) -> Callable[..., list[Any]]:
-        """Return the function from the inputs, in order, to ``fetches``; gradients flow through."""
-        pruned = self._pruned(tuple(fetches))
-
-        def call(*arguments: Any) -> list[Any]:
-            with _without_grappler():
-                return list(pruned(*arguments))
-
-        return call
-
-    @property
-    def graph(self) -> Any:
-        """The ``tf.Graph``."""
-        return self._graph.graph
+        fed = {place: tensors[name] for name, place in self._inputs.items()} | dict(more or {})
+        key = (*fetches, "", *fed)
+        if key not in self._calls:
+            self._calls[key] = self._session.make_callable(list(fetches), list(fed))
+        found: list[NDArray[Any]] = self._calls[key](*fed.values())
+        return found
 
     def extend(self, build: Callable[[Any], Sequence[Any]]) -> list[str]:
         """Add what ``build`` makes of the ``tf.Graph`` to it; return its tensors' names."""
         with self.graph.as_default():
             return [tensor.name for tensor in build(self.graph)]
 
-    def _constant(self, array: Any, place: str) -> Any:
-        import tensorflow as tf
 
-        return tf.constant(array, dtype=self._graph.graph.get_tensor_by_name(place).dtype)
+_HANDLE, _VALUE, _ASSIGN = ("/hubopt/handle", "/hubopt/value", "/hubopt/assign")
+"""The ends of the names of the nodes that are added for a weight."""
 
-    def _pruned(self, fetches: tuple[str, ...]) -> Any:
-        """Return the function from the inputs to ``fetches``, made once."""
-        import tensorflow as tf
 
-        if fetches not in self._functions:
-            pruned = self._graph.prune([*self._inputs.values(), *self._weights], list(fetches))
-            variables = list(self._weights.values())
-            self._functions[fetches] = tf.function(
-                # Read here: a tape cannot follow a variable into a graph function.
-                lambda *arguments: pruned(*arguments, *(each.read_value() for each in variables)),
-                autograph=False,
-                jit_compile=self._xla or None,
-            )
-        return self._functions[fetches]
+def _read_variable(graph_def: Any, node: Any) -> None:
+    """Let ``node``, a placeholder, read a variable, which is to be assigned first."""
+    dtype, shape = node.attr["dtype"], node.attr["shape"]
+    handle = graph_def.node.add(name=f"{node.name}{_HANDLE}", op="VarHandleOp")
+    value = graph_def.node.add(name=f"{node.name}{_VALUE}", op="Placeholder")
+    assign = graph_def.node.add(name=f"{node.name}{_ASSIGN}", op="AssignVariableOp")
+    for each in (handle, value):
+        each.attr["dtype"].CopyFrom(dtype)
+        each.attr["shape"].CopyFrom(shape)
+    handle.attr["shared_name"].s = node.name.encode()
+    assign.input.extend((handle.name, value.name))
+    assign.attr["dtype"].CopyFrom(dtype)
+    del node.attr["shape"]
+    node.op = "ReadVariableOp"
+    node.input.append(handle.name)
+
+
+def _config(on_cpu: bool) -> Any:
+    import tensorflow as tf
+
+    config = tf.compat.v1.ConfigProto(allow_soft_placement=True)
+    config.gpu_options.allow_growth = True  # other processes compute beside this one
+    config.graph_options.rewrite_options.disable_meta_optimizer = True
+    config.graph_options.optimizer_options.opt_level = tf.compat.v1.OptimizerOptions.L0
+    if on_cpu:
+        config.device_count["GPU"] = 0
+    return config
 
 
 @contextmanager
-def _without_grappler() -> Iterator[None]:
-    import tensorflow as tf
-
-    options = tf.config.optimizer
-    switch = "disable_meta_optimizer"
-    before = options.get_experimental_options().get(switch, False)
-    options.set_experimental_options({switch: True})
+def telling_errors() -> Iterator[None]:
+    """Turn what TensorFlow finds in a graph into a `TraceError`."""
     try:
         yield
-    finally:
-        options.set_experimental_options({switch: before})
+    except ValueError as error:
+        raise TraceError(
+            "graph",
+            f"TensorFlow cannot read it: {first_line(error)}",
+            "operations and dtypes that fit together",
+            "report this with the log: hubopt wrote the graph",
+        ) from error

@@ -22,6 +22,7 @@ from hubopt.parity.reference import (
     PERMUTED,
     REDRAWN,
     WEIGHTS,
+    Depth,
     ReferenceFacts,
     farthest,
     measure_moves,
@@ -49,6 +50,7 @@ class Kit:
         overrides: Tolerances that the user set.
         kinds: What each sample is, such as ``uniform``.
         edges: Which of them are edge cases that may still be left out.
+        onednn_on: Whether the layer computed with oneDNN's kernels.
         left_out: Edge cases that were drawn and left out, and why.
     """
 
@@ -60,6 +62,7 @@ class Kit:
     overrides: Overrides = field(default_factory=Overrides)
     kinds: tuple[str, ...] = ()
     edges: frozenset[int] = frozenset()
+    onednn_on: bool = True
     left_out: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -111,26 +114,33 @@ def make_kit(
         facts=facts,
         kinds=tuple(each.kind for each in kept),
         edges=frozenset(at for at, each in enumerate(kept) if each.edge),
+        onednn_on=layer.onednn_is_on(),
         left_out={f"{samples[at].kind} ({at})": why for at, why in refused.items()},
     )
 
 
-def add_noise(kit: Kit, answers: Mapping[str, Path], untaken: Mapping[str, str]) -> Kit:
+def add_noise(
+    kit: Kit, answers: Mapping[str, Path], untaken: Mapping[str, str], depth: Depth = "full"
+) -> Kit:
     """Return ``kit`` with what the layer gives when it is computed in other ways.
 
-    Edge cases on which those ways part are left out: there the layer answers with its own
-    rounding, as when silence is divided by its loudness.
+    Once everything is known, edge cases on which those ways part are left out: there the layer
+    answers with its own rounding, as when silence is divided by its loudness.
 
     Args:
         kit: Made by `make_kit`.
-        answers: What each way gave, see `hubopt.noise`; float64's file becomes the kit's.
+        answers: What each way gave for the first samples, see `hubopt.noise`. Float64's file
+            becomes the kit's, if it has all.
         untaken: Why a way could not be taken.
+        depth: How much is known then.
     """
     spec = kit.spec
     reference = read_samples(kit.reference, spec.outputs)
     given = {way: read_samples(path, spec.outputs) for way, path in answers.items()}
     ways = {way: found for way, found in given.items() if way != WEIGHTS}
-    odd = [at for at in sorted(kit.edges) if not _is_steady(spec, at, ways, reference)]
+    is_full = depth == "full"
+    edges = sorted(kit.edges) if is_full else ()
+    odd = [at for at in edges if not _is_steady(spec, at, ways, reference)]
     if odd:
         inputs = read_samples(kit.inputs, spec.inputs)
         write_samples(kit.inputs, _without(inputs, odd))
@@ -142,21 +152,27 @@ def add_noise(kit: Kit, answers: Mapping[str, Path], untaken: Mapping[str, str])
     if among := redrawn(spec, read_samples(kit.inputs, spec.inputs), kept):
         probes[REDRAWN] = among
     if WEIGHTS in given:
-        probes[WEIGHTS] = farthest(spec, _without(given[WEIGHTS], odd), kept)
-    moves = {way: measure_moves(spec, _without(found, odd), kept) for way, found in ways.items()}
+        other = _without(given[WEIGHTS], odd)
+        probes[WEIGHTS] = farthest(spec, other, kept[: len(other)])
+    moves = {}
+    for way, found in ways.items():
+        left = _without(found, odd)
+        moves[way] = measure_moves(spec, left, kept[: len(left)])
+    has_float64 = FLOAT64 in given and len(given[FLOAT64]) == len(reference)
     facts = replace(
         kit.facts,
         moves={**kit.facts.moves, **moves},
         untaken={**kit.facts.untaken, **untaken},
         probes=probes,
+        depth=depth,
     )
     left_out = {f"{kit.kinds[at]} ({at})": "the layer itself is unsteady there" for at in odd}
     return replace(
         kit,
         facts=facts,
-        float64=answers.get(FLOAT64),
+        float64=answers[FLOAT64] if has_float64 else None,
         kinds=tuple(_without(kit.kinds, odd)),
-        edges=frozenset(),
+        edges=frozenset() if is_full else kit.edges,
         left_out={**kit.left_out, **left_out},
     )
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hubopt.asking import Question
 from hubopt.exporter import Options
 from hubopt.handles import Access, LayerOptions
 from hubopt.hints import Hints
 from hubopt.parity import Overrides
-from hubopt.reference import Question
 from hubopt.stage_keys import StageKeys, describe_items, digest_of, surroundings
 from hubopt.stage_settings import open_store
 from hubopt.stage_store import StageStore

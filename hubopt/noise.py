@@ -7,15 +7,17 @@ answers lie apart is the noise of the reference; the same graph in float64 is a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from hubopt.arrays import read_samples, write_samples
 from hubopt.causes import first_line
+from hubopt.compiled_graph import CompiledGraph
 from hubopt.errors import HuboptError, WorkerCrashError
-from hubopt.exporter import OpUse, Program, culprits
+from hubopt.exporter import OpUse, Program, Tensors, culprits
 from hubopt.float64 import widen
 from hubopt.frozen_graph import read_frozen_graph
 from hubopt.graph_runs import GraphRunner
@@ -31,7 +33,7 @@ model one draw of the noise tells little of the next; compiled. XLA last: it can
 
 _COPYING = ("float64", "weights", *_ROUNDED)
 _SWITCH = "TF_ENABLE_ONEDNN_OPTS"
-_MOST_CONSTANTS_BYTES = 10**9
+MOST_COPIED_BYTES = 10**9
 """Of a graph that is run with other weights, or in float64, beside those it has."""
 
 
@@ -49,79 +51,132 @@ class Answers:
     problems: Mapping[str, str]
 
 
-class Stop:
-    """Ends a measurement that runs in another thread."""
+class NoiseMeter:
+    """Asks a program in other ways, in a child process with oneDNN switched.
 
-    def __init__(self) -> None:
-        self.is_asked = False
-        self._worker: Worker | None = None
-
-    def watch(self, worker: Worker) -> None:
-        """Take the child that is to be ended."""
-        self._worker = worker
-        if self.is_asked:
-            worker.kill()
-
-    def __call__(self) -> None:
-        """End the child, and let no other begin."""
-        self.is_asked = True
-        if self._worker is not None:
-            self._worker.kill()
-
-
-def measure_noise(
-    program: Program,
-    kit_inputs: Path,
-    folder: Path,
-    log: Path,
-    onednn_on: bool,
-    stop: Stop | None = None,
-) -> Answers:
-    """Answer the samples in every one of `WAYS`, in a child process with oneDNN switched.
-
-    A way that fails is told and costs no other; a child that dies is started again.
+    A way that fails is told and costs no other; a child that dies is started again. Use it as a
+    context manager: leaving ends the child.
 
     Args:
-        program: The traced layer. Without a frozen graph, as with lookup tables, only
-            ``onednn`` can be taken.
-        kit_inputs: The samples.
-        folder: Where ``onednn.npz`` and so on are written.
-        log: Gets what the child processes print.
-        onednn_on: Whether the reference was computed with oneDNN's kernels, see
-            `hubopt.tf_private.onednn_is_on`.
-        stop: Called to end it early; its answers are then of no use.
+        log: Gets what the child prints.
     """
-    stop = stop or Stop()
-    folder.mkdir(parents=True, exist_ok=True)
-    answers: dict[str, Path] = {}
-    problems: dict[str, str] = {}
-    left = list(WAYS)
-    while left and not stop.is_asked:
-        with Worker(log, {_SWITCH: "0" if onednn_on else "1"}) as worker:
-            stop.watch(worker)
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._worker: Worker | None = None
+        self._ways: OtherWays | None = None
+        self._is_stopped = False
+        self._measuring = Lock()
+
+    def __enter__(self) -> NoiseMeter:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._is_stopped = True
+        if self._worker is not None:
+            self._worker.kill()  # so that a measurement in another thread ends
+        with self._measuring:
+            self.rest()
+
+    def start(self, onednn_on: bool) -> Worker:
+        """Begin to import what it takes; there is no need to wait for it.
+
+        Args:
+            onednn_on: Whether the reference is computed with oneDNN's kernels, see
+                `hubopt.tf_private.onednn_is_on`.
+        """
+        if self._worker is None:
+            switch = {_SWITCH: "0" if onednn_on else "1"}
+            self._worker = Worker(self._log, switch, ("tensorflow", __name__))
+            if self._is_stopped:  # meanwhile, by another thread
+                self._worker.kill()
+        return self._worker
+
+    def measure(
+        self,
+        program: Program,
+        kit_inputs: Path,
+        folder: Path,
+        onednn_on: bool,
+        ways: Sequence[str] = WAYS,
+        count: int | None = None,
+    ) -> Answers:
+        """Answer the samples in every one of ``ways``.
+
+        Args:
+            program: The traced layer, always the same. Without a frozen graph, as with lookup
+                tables, only ``onednn`` can be taken.
+            kit_inputs: The samples, always the same.
+            folder: Where ``onednn.npz`` and so on are written.
+            onednn_on: As for `start`.
+            ways: Of `WAYS`.
+            count: How many samples, from the first; by default all.
+
+        Raises:
+            WorkerCrashError: It was left meanwhile, by another thread.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        with self._measuring:
+            if self._is_stopped:
+                raise _stopped()
+            return self._measure(program, kit_inputs, folder, onednn_on, ways, count)
+
+    def _measure(
+        self,
+        program: Program,
+        kit_inputs: Path,
+        folder: Path,
+        onednn_on: bool,
+        ways: Sequence[str],
+        count: int | None,
+    ) -> Answers:
+        answers: dict[str, Path] = {}
+        problems: dict[str, str] = {}
+        left = list(ways)
+        while left:
             try:
-                graph = worker.create(OtherWays, program, kit_inputs, onednn_on)
+                if self._ways is None:
+                    worker = self.start(onednn_on)
+                    self._ways = worker.create(OtherWays, program, kit_inputs, onednn_on)
             except HuboptError as error:
+                self._check_running(error)
                 problems.update(dict.fromkeys(left, error.found))
+                self.rest()
                 break
-            crashed = False
-            while left and not crashed:
-                way = left.pop(0)
-                path = folder / f"{way}.npz"
-                try:
-                    problem = graph.take(way, path)
-                except WorkerCrashError as error:
-                    crashed, problem = True, error.found
-                if problem is None:
-                    answers[way] = path
-                else:
-                    problems[way] = problem
-                    path.unlink(missing_ok=True)
-    return Answers(answers, problems)
+            way = left.pop(0)
+            path = folder / f"{way}.npz"
+            try:
+                problem = self._ways.take(way, path, count)
+            except WorkerCrashError as error:
+                self._check_running(error)
+                problem = error.found
+                self.rest()
+            if problem is None:
+                answers[way] = path
+            else:
+                problems[way] = problem
+                path.unlink(missing_ok=True)
+        return Answers(answers, problems)
+
+    def rest(self) -> None:
+        """End the child and give its memory back; what is measured next starts another."""
+        worker, self._worker, self._ways = self._worker, None, None
+        if worker is not None:
+            worker.__exit__(None, None, None)
+
+    def _check_running(self, error: HuboptError) -> None:
+        if self._is_stopped:
+            raise error
+
+
+def _stopped() -> WorkerCrashError:
+    return WorkerCrashError(
+        "measurement", "it was stopped before it began", "answers", "this is no defect of its own"
+    )
 
 
 class OtherWays:
-    """A program in a child process, ready to answer the samples; see `measure_noise`."""
+    """A program in a child process, ready to answer the samples; see `NoiseMeter`."""
 
     def __init__(self, program: Program, inputs: Path, onednn_on: bool) -> None:
         import tensorflow as tf
@@ -139,12 +194,18 @@ class OtherWays:
             frozen = read_frozen_graph(program)
             self._graph_def, self._weights = lift(frozen.graph_def, frozen.arrays())
 
-    def take(self, way: str, path: Path) -> str | None:
-        """Write the answers of one of `WAYS` to ``path``, or return why there are none."""
+    def take(self, way: str, path: Path, count: int | None = None) -> str | None:
+        """Write the answers of one of `WAYS` to ``path``, or return why there are none.
+
+        Args:
+            way: Which.
+            path: Where to write.
+            count: How many samples, from the first; by default all.
+        """
         problem = self._problem(way)
         if problem is None:
             try:
-                write_samples(path, self._answer(way))
+                write_samples(path, self._answer(way, self._samples[:count]))
             except HuboptError as error:
                 problem = error.found
             except Exception as error:  # whatever TensorFlow raises
@@ -160,18 +221,16 @@ class OtherWays:
         if way == "xla":
             return _xla_problem(self._program)
         size = self._program.frozen_bytes
-        if way in _COPYING and size > _MOST_CONSTANTS_BYTES:
+        if way in _COPYING and size > MOST_COPIED_BYTES:
             return (
                 f"not available: {size / 1e9:.1f} GB of constants; "
-                f"up to {_MOST_CONSTANTS_BYTES / 1e9:.0f} GB are copied for it"
+                f"up to {MOST_COPIED_BYTES / 1e9:.0f} GB are copied for it"
             )
         return None
 
-    def _answer(self, way: str) -> list[dict[str, Any]]:
-        import tensorflow as tf
-
+    def _answer(self, way: str, samples: Sequence[Tensors]) -> list[dict[str, Any]]:
         if self._graph_def is None:
-            return self._answer_saved()
+            return self._answer_saved(samples)
         graph_def, weights = self._graph_def, self._weights
         if way == "float64":
             graph_def = widen(graph_def).graph_def
@@ -181,34 +240,39 @@ class OtherWays:
             graph_def, weights = perturb(graph_def, weights, ROUNDING, 1 + _ROUNDED.index(way))
         program = self._program
         outputs = [each.name for each in program.spec.outputs]
-        runner = self._runner(graph_def, xla=way == "xla")
-        runner.load(weights)
-        # The kernels of the CPU were asked whether they can compute in float64.
-        with tf.device("CPU:0" if way == "float64" else None):
-            return [
-                dict(zip(outputs, runner.run(sample, program.output_tensors), strict=True))
-                for sample in self._samples
-            ]
+        runner = self._runner(way, graph_def, weights)
+        return [
+            dict(zip(outputs, runner.run(sample, program.output_tensors), strict=True))
+            for sample in samples
+        ]
 
-    def _runner(self, graph_def: Any, xla: bool) -> GraphRunner:
+    def _runner(
+        self, way: str, graph_def: Any, weights: Mapping[str, Any]
+    ) -> GraphRunner | CompiledGraph:
         """Return what runs the graph; the one that most ways share is built once."""
         program = self._program
         inputs = [each.name for each in program.spec.inputs]
         fed = dict(zip(inputs, program.input_tensors, strict=True))
-        if xla or graph_def is not self._graph_def:
-            return GraphRunner(graph_def, fed, xla=xla)
+        if way == "xla":
+            return CompiledGraph(graph_def, fed, weights)
+        if way == "float64":  # the kernels of the CPU were asked whether they can compute it
+            return GraphRunner(graph_def, fed, weights, on_cpu=True)
+        if graph_def is not self._graph_def:
+            return GraphRunner(graph_def, fed, weights)
         if self._shared is None:
-            self._shared = GraphRunner(graph_def, fed)
+            self._shared = GraphRunner(graph_def, fed, weights)
+        else:
+            self._shared.load(weights)
         return self._shared
 
-    def _answer_saved(self) -> list[dict[str, Any]]:
+    def _answer_saved(self, samples: Sequence[Tensors]) -> list[dict[str, Any]]:
         import tensorflow as tf
 
         # The loaded object owns the tables: it must outlive the calls.
         loaded = tf.saved_model.load(str(self._program.saved_model))
         function = loaded.signatures[SIGNATURE]
         answers = []
-        for sample in self._samples:
+        for sample in samples:
             tensors = {
                 each.argument: tf.constant(sample[each.name], dtype=each.dtype)
                 for each in self._program.spec.inputs

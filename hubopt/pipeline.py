@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hubopt import registry
+from hubopt.asking import Question, ask
 from hubopt.bundle import (
     INPUTS,
     LOGS,
@@ -31,23 +32,25 @@ from hubopt.errors import (
     SpecError,
     UsageError,
 )
-from hubopt.exporter import Exporter, Obstacle, Options
+from hubopt.exporter import Exporter, Obstacle, Options, XlaMode
 from hubopt.handles import Access, LayerOptions, local_path
 from hubopt.hints import Hints
 from hubopt.inspection import Inspection
 from hubopt.kit import Kit
 from hubopt.latency.protocol import ROUNDS
 from hubopt.memory import remember
+from hubopt.noise import NoiseMeter
+from hubopt.noise_depth import Noise, deepening
 from hubopt.on_demand import LayerOnDemand, Opened, find_here
 from hubopt.parity import Overrides
-from hubopt.reference import Question, ask
+from hubopt.progress import Beside, Progress, quiet
 from hubopt.results import TargetResult, exit_code
 from hubopt.samples import SEED
 from hubopt.session import LayerSession, open_layer_session
 from hubopt.spec import ModelSpec
 from hubopt.stages import Stages, Traced
 from hubopt.staging import staging
-from hubopt.targets import Line, Progress, find_obstacles, quiet, run_targets, tell
+from hubopt.targets import Line, find_obstacles, run_targets, tell
 from hubopt.user_data import Data, Item
 from hubopt.worker import Worker, temporary_log
 
@@ -67,7 +70,7 @@ def export(
     data: Data | None = None,
     samples: int | None = None,
     seed: int = SEED,
-    noise: bool = True,
+    noise: Noise = "auto",
     overrides: Overrides | None = None,
     rounds: int = ROUNDS,
     keep_failed: bool = False,
@@ -88,8 +91,10 @@ def export(
         samples: How many samples parity is judged on, from 1; by default 8 drawn ones, edge
             cases on top, or up to 64 of ``data``.
         seed: The seed of those that are drawn.
-        noise: Whether to measure how far the layer itself moves, which needs a second process
-            with TensorFlow; without it, an artifact is blamed for what the layer does.
+        noise: How much to measure of how far the layer itself moves. ``auto``: what the verdicts
+            hang on, which is little where artifacts agree with the layer; ``full``, also for
+            verdicts that are made elsewhere later; ``off``: an artifact is blamed for what the
+            layer does.
         overrides: Tolerances other than those of the arithmetic that a target computes in.
         rounds: How many rounds latency is measured for; 0 for none.
         keep_failed: Whether to keep artifacts that do not agree with the layer, in ``failed/``,
@@ -115,15 +120,19 @@ def export(
     exporters = registry.with_sources(targets)
     registry.require(exporters)
     _check_dynamic(exporters, hints)
+    saved_model = any(each.reads_saved_model for each in exporters)
     with staging(Path(output)) as folder:
         (folder / LOGS).mkdir()
         with tempfile.TemporaryDirectory(prefix=".work.", dir=folder) as work, ExitStack() as stack:
             log = folder / LOGS / "layer.log"
+            beside = stack.enter_context(Beside(progress))  # left after what it waits for
             converter = stack.enter_context(Converter(exporters, folder / LOGS / "convert.log"))
+            meter = stack.enter_context(NoiseMeter(log))
+            holding_layer = stack.enter_context(ExitStack())
 
             def open_layer() -> Opened:
                 converter.start()  # what it imports is there when the layer is
-                return open_model(model, layer_options, access, log, stack, progress)
+                return open_model(model, layer_options, access, log, holding_layer, progress)
 
             opened = LayerOnDemand(open_layer, find_here(model, access) if cache else None)
             memory = remember(
@@ -141,17 +150,29 @@ def export(
 
             def trace(into: Path) -> Traced:
                 layer = opened.get()
+                if noise != "off":
+                    meter.start(layer.onednn_is_on())
                 with progress("resolve shapes"):
                     spec = _resolve(layer, hints, exporters, options, question.first)
                 overrides.check(spec.output_names)
                 with progress("trace"):
-                    program = layer.trace(spec, into, "off" if options.xla == "off" else "auto")
+                    xla: XlaMode = "off" if options.xla == "off" else "auto"
+                    program = layer.trace(spec, into, xla, saved_model)
                 return Traced(program, layer.signature())
 
-            def ask_layer(keep: Callable[[Kit], None]) -> Callable[[], Kit]:
-                return ask(question, opened.get(), program, kit, log, stack, progress, keep)
+            def ask_layer() -> Callable[[], Kit]:
+                layer = opened.get()
+                first_look = deepening(noise, program, meter, noise_work, beside.note)
 
-            traced = stages.trace(trace)
+                def answer() -> Kit:
+                    asked = ask(question, layer, program, kit, Path(work), beside.note)
+                    if not rounds:
+                        holding_layer.close()  # its memory is wanted
+                    return first_look(asked) or asked
+
+                return beside.start("wait for the layer's answers", answer)
+
+            traced = stages.trace(trace, saved_model)
             program, spec = traced.program, traced.program.spec
             overrides.check(spec.output_names)
             obstacles = find_obstacles(
@@ -160,24 +181,25 @@ def export(
             _refuse_if_hopeless(obstacles)
             kit = Kit(spec, folder / INPUTS, folder / REFERENCE, overrides=overrides)
             kit.inputs.parent.mkdir()
-            asked = stages.kit(kit, ask_layer)
-            baseline = stages.baseline(rounds, opened.get)
+            noise_work = Path(work) / "noise"
+            deepen = deepening(noise, program, meter, noise_work, progress)
+            reference = stages.reference(kit, ask_layer, deepen)
             line = Line(
                 folder,
                 program,
                 options,
-                asked,
-                baseline,
+                reference,
+                stages.baseline(rounds, opened.get),
                 converter,
                 progress,
                 stages.target,
                 keep_failed,
             )
             results = run_targets(line, exporters, obstacles)
-            kit = asked()
+            if not any(each.path for each in results):
+                raise _none_left(results)
+            kit = reference.kit()
             called = replace(layer_options, signature=traced.signature)
-        if not any(each.path for each in results):
-            raise _none_left(results)
         manifest = Manifest(
             handle=opened.handle,
             digest=opened.digest,

@@ -16,9 +16,10 @@ from hubopt.handles import Access, is_python
 from hubopt.kit import Kit
 from hubopt.latency.protocol import ROUNDS
 from hubopt.parity import Overrides, judge_outputs
+from hubopt.progress import Progress, quiet
+from hubopt.reference import Reference
 from hubopt.results import TargetResult, Verdict, parity_verdict
 from hubopt.session import LayerSession, open_layer_session
-from hubopt.targets import Progress, quiet
 from hubopt.worker import Worker, temporary_log
 
 
@@ -192,7 +193,7 @@ def _examine(
         artifact = bundle.artifact(target, failed=True)
     except BundleError as error:
         return Verdict("failed", "load", f"{error.thing}: {error.found}; {error.way_out}")
-    return examine(artifact, kit, log, baseline)
+    return examine(artifact, Reference(lambda: kit), log, baseline)
 
 
 def _as_bundle(bundle: Bundle | str | os.PathLike[str]) -> Bundle:

@@ -157,11 +157,13 @@ class LayerSession(Session):
         with full_float32():
             return super().time_calls(count)
 
-    def trace(self, spec: ModelSpec, folder: Path, xla: XlaMode) -> Program:
-        """Write the program."""
+    def trace(
+        self, spec: ModelSpec, folder: Path, xla: XlaMode, saved_model: bool = True
+    ) -> Program:
+        """Write the program, by `hubopt.trace`."""
         from hubopt.tracing import trace
 
-        return trace(self._layer, spec, folder, xla)
+        return trace(self._layer, spec, folder, xla, saved_model=saved_model)
 
     def inspect(self, hints: Hints) -> OpenModel:
         """Describe the layer and what is not settled yet."""

@@ -25,6 +25,7 @@ from hubopt.hints import Hints
 from hubopt.kit import Kit
 from hubopt.latency.environment import describe_machine
 from hubopt.parity import Overrides
+from hubopt.parity.reference import Depth
 from hubopt.user_data import Item
 
 FORMAT = 1
@@ -57,7 +58,7 @@ class StageKeys:
         items: The user's own inputs, see `describe_items`; None to draw some.
         count: How many samples.
         seed: The seed of drawn ones.
-        noise: Whether the layer's noise is measured.
+        noise: How much may be measured of the layer's noise.
         options: What the exporters may be asked.
         overrides: Tolerances that the user set.
         rounds: How many rounds of timing.
@@ -71,13 +72,13 @@ class StageKeys:
     items: tuple[Any, ...] | None
     count: int
     seed: int
-    noise: bool
+    noise: str
     options: Options
     overrides: Overrides
     rounds: int
 
-    def trace(self) -> str:
-        """Return the key of the program."""
+    def program(self) -> str:
+        """Return the key of the traced program, whatever of it is on disk."""
         return digest_of(
             {
                 "stage": "trace",
@@ -91,16 +92,29 @@ class StageKeys:
             }
         )
 
-    def kit(self) -> str:
-        """Return the key of samples, reference and what is known of them."""
+    def trace(self, saved_model: bool) -> str:
+        """Return the key of the program's files.
+
+        Args:
+            saved_model: Whether there is a SavedModel among them.
+        """
+        return digest_of({"program": self.program(), "saved_model": saved_model})
+
+    def kit(self, depth: Depth) -> str:
+        """Return the key of samples, reference and what is known of them.
+
+        Args:
+            depth: How much of the layer's noise is.
+        """
         return digest_of(
             {
                 "stage": "reference",
-                "trace": self.trace(),
+                "program": self.program(),
                 "items": self.items,
                 "count": self.count,
                 "seed": self.seed,
                 "noise": self.noise,
+                "depth": depth,
             }
         )
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import get_args
 
 from hubopt.bundle import LOGS, from_json, plain
 from hubopt.examine import Baseline
@@ -18,11 +19,14 @@ from hubopt.exporter import PROGRAM, Artifact, Exporter, Program, Source
 from hubopt.kit import Kit
 from hubopt.memory import Memory
 from hubopt.parity import Overrides
+from hubopt.parity.reference import Depth
+from hubopt.progress import Progress
+from hubopt.reference import Reference
 from hubopt.results import TargetResult
 from hubopt.session import LayerSession
 from hubopt.stage_keys import kit_digest
 from hubopt.stage_store import Label, StageStore
-from hubopt.targets import Outcome, Progress
+from hubopt.targets import Outcome
 
 _INPUTS, _REFERENCE, _FLOAT64 = "inputs.npz", "reference.npz", "float64.npz"
 _ARTIFACT, _LOG = "artifact", "log"
@@ -61,31 +65,33 @@ class Stages:
         self._work = work
         self._progress = progress
         self._bring_program: Callable[[], None] = lambda: None
-        self._kit: Callable[[], Kit]
-        self._kit_digest = cache(lambda: kit_digest(self._kit()))
+        self._reference: Reference
+        self._digest_of: tuple[Kit, str] | None = None
         self._kit_is_stored = False
         self._digests: dict[str, str] = {}
 
-    def trace(self, make: Callable[[Path], Traced]) -> Traced:
+    def trace(self, make: Callable[[Path], Traced], saved_model: bool) -> Traced:
         """Return the program. Its files come when a stage needs them: they are large.
 
         Args:
             make: Traces the layer into a folder.
+            saved_model: Whether there must be a SavedModel among the files; there may be one.
         """
         folder = self._work / PROGRAM
         memory = self._memory
         if memory is None:
             return make(folder)
-        key = memory.keys.trace()
-        self._digests[PROGRAM] = key
+        self._digests[PROGRAM] = memory.keys.program()
+        fitting = [memory.keys.trace(each) for each in {saved_model, True}]
 
         def make_and_keep() -> Traced:
             traced = make(folder)
             value = _to_json(_moved(traced, Path(PROGRAM)))
+            key = memory.keys.trace(saved_model)
             memory.store.put(key, Label("trace", memory.handle), value, {PROGRAM: folder})
             return traced
 
-        found = memory.store.look_up(key)
+        found = next(filter(None, map(memory.store.look_up, fitting)), None)
         if found is None:
             return make_and_keep()
         entry, value = found
@@ -100,32 +106,44 @@ class Stages:
         self._bring_program = cache(bring)
         return _moved(from_json(value, Traced), folder)
 
-    def kit(
-        self, kit: Kit, ask: Callable[[Callable[[Kit], None]], Callable[[], Kit]]
-    ) -> Callable[[], Kit]:
-        """Return what gives the samples and the reference.
+    def reference(
+        self, kit: Kit, ask: Callable[[], Callable[[], Kit]], deepen: Callable[[Kit], Kit | None]
+    ) -> Reference:
+        """Return the samples and what the layer gives for them.
 
         Args:
             kit: Where samples and answers go, and the user's tolerances.
-            ask: Asks the layer; calls what it is given with the kit once that is complete.
+            ask: Begins to ask the layer, and returns what waits for its answers.
+            deepen: Measures more of how steady the layer is, see `Reference`.
         """
         memory = self._memory
         if memory is None:
-            return ask(lambda complete: None)
-        key = memory.keys.kit()
-        stored = self._take_kit(memory.store, key, kit)
-        if stored is not None:
-            self._kit_is_stored = True
-            self._kit = lambda: stored
-            return self._kit
+            self._reference = Reference(ask(), deepen)
+            return self._reference
 
-        def keep(complete: Kit) -> None:
+        def keep(complete: Kit) -> Kit:
+            key = memory.keys.kit(complete.facts.depth)
             value = _to_json(_without_places(complete))
             memory.store.put(key, Label("reference", memory.handle), value, _files(complete))
+            return complete
 
-        self._bring_program()
-        self._kit = ask(keep)
-        return self._kit
+        def deepen_and_keep(known: Kit) -> Kit | None:
+            self._bring_program()
+            deeper = deepen(known)
+            return deeper and keep(deeper)
+
+        # Of what an earlier export had to know of the layer, the most.
+        keys = map(memory.keys.kit, reversed(get_args(Depth)))
+        found = (self._take_kit(memory.store, key, kit) for key in keys)
+        stored = next((each for each in found if each is not None), None)
+        if stored is not None:
+            self._kit_is_stored = True
+            self._reference = Reference(lambda: stored, deepen_and_keep)
+        else:
+            self._bring_program()
+            answered = ask()
+            self._reference = Reference(lambda: keep(answered()), deepen_and_keep)
+        return self._reference
 
     def baseline(
         self, rounds: int, layer: Callable[[], LayerSession]
@@ -140,7 +158,7 @@ class Stages:
                 return None
             session = layer()
             if self._kit_is_stored:
-                kit = self._kit()
+                kit = self._reference.kit()
                 with self._progress("run the eager layer, to time it"):
                     session.answer(kit.spec, kit.inputs, self._work / "timed.npz")
             return Baseline(session, None, rounds)
@@ -175,6 +193,12 @@ class Stages:
                 memory.store.put(key(), label, _to_json(result), self._places(result.target))
         self._digests[exporter.name] = outcome[0].sha256 or ""  # none: nothing starts from it
         return outcome
+
+    def _kit_digest(self) -> str:
+        kit = self._reference.kit()
+        if self._digest_of is None or self._digest_of[0] is not kit:
+            self._digest_of = kit, kit_digest(kit)
+        return self._digest_of[1]
 
     def _take_kit(self, store: StageStore, key: str, kit: Kit) -> Kit | None:
         found = store.look_up(key)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,21 +26,15 @@ from hubopt.exporter import (
     Source,
 )
 from hubopt.kit import Kit
-from hubopt.results import TargetResult
-
-Progress = Callable[[str], AbstractContextManager[object]]
-"""Called with what begins; the context ends with it."""
+from hubopt.progress import Progress
+from hubopt.reference import Reference
+from hubopt.results import TargetResult, Verdict
 
 Outcome: TypeAlias = "tuple[TargetResult, Artifact | None]"
 """What became of a target, and its artifact if others may start from it."""
 
 _log = logging.getLogger(__name__)
 _OPS_SHOWN = 8
-
-
-def quiet(label: str) -> AbstractContextManager[object]:
-    """Report no progress."""
-    return nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +45,7 @@ class Line:
         folder: The bundle in the making.
         program: The traced layer.
         options: What the exporters may be asked.
-        kit: Gives the samples and the reference, once what is known of them is known.
+        reference: The samples, what the layer gives for them, and how steady that is.
         baseline: Gives what artifacts are timed against; None for no timing.
         converter: Writes artifacts.
         progress: Told what begins.
@@ -64,7 +57,7 @@ class Line:
     folder: Path
     program: Program
     options: Options
-    kit: Callable[[], Kit]
+    reference: Reference
     baseline: Callable[[], Baseline | None]
     converter: Converter
     progress: Progress
@@ -77,24 +70,43 @@ def run_targets(
 ) -> tuple[TargetResult, ...]:
     """Export to every target, sources first; one target's failure does not stop the others."""
     artifacts: dict[str, Artifact] = {}
-    results = []
+    results: dict[str, TargetResult] = {}
+    judged_on: dict[str, Kit] = {}
     for exporter in exporters:
         name = exporter.name
-        source: Source | None = (
-            line.program if exporter.source == PROGRAM else artifacts.get(exporter.source)
-        )
+        source = _source(line, exporter, artifacts)
         if obstacles[name]:
-            results.append(TargetResult(name, "failed", "obstacles", tell(obstacles[name])))
+            results[name] = TargetResult(name, "failed", "obstacles", tell(obstacles[name]))
         elif source is None:
             reason = f"it starts from the {exporter.source} artifact, which failed"
-            results.append(TargetResult(name, "failed", "source", reason))
+            results[name] = TargetResult(name, "failed", "source", reason)
         else:
             make = partial(_run_target, line, exporter, source)
-            result, artifact = line.stage(exporter, source, make)
-            results.append(result)
+            results[name], artifact = line.stage(exporter, source, make)
             if artifact is not None:
                 artifacts[name] = artifact
-    return tuple(results)
+                judged_on[name] = line.reference.kit()
+    # A later target may have needed a deeper look at the layer: all verdicts are to be on that.
+    while late := [each for each in exporters if _is_late(line, judged_on, each.name)]:
+        for exporter in late:
+            name = exporter.name
+            source = _source(line, exporter, artifacts)
+            assert source is not None
+            artifact = artifacts[name]
+            again = partial(_judge_again, line, exporter, artifact, results[name])
+            results[name], kept = line.stage(exporter, source, again)
+            judged_on[name] = line.reference.kit()
+            if kept is None:
+                del judged_on[name]
+    return tuple(results[each.name] for each in exporters)
+
+
+def _source(line: Line, exporter: Exporter, artifacts: Mapping[str, Artifact]) -> Source | None:
+    return line.program if exporter.source == PROGRAM else artifacts.get(exporter.source)
+
+
+def _is_late(line: Line, judged_on: Mapping[str, Kit], name: str) -> bool:
+    return name in judged_on and judged_on[name] is not line.reference.kit()
 
 
 def find_obstacles(
@@ -158,21 +170,42 @@ def _run_target(line: Line, exporter: Exporter, source: Source) -> Outcome:
     except HuboptError as error:
         shutil.rmtree(home, ignore_errors=True)
         return TargetResult(name, "failed", "export", f"{error.found}; {error.way_out}"), None
-    kit = line.kit()
+    line.reference.kit()
     baseline = line.baseline()
     with line.progress(f"{name}: verify" + (" and time" if baseline else "")):
-        verdict = examine(artifact, kit, log, baseline)
+        verdict = examine(artifact, line.reference, log, baseline)
     result = TargetResult(
         name,
         verdict.status,
         export_s=seconds,
         tolerance=artifact.tolerance,
         details=artifact.details,
-    ).judged(verdict)
+    )
+    return _settle(line, exporter, artifact, result, verdict)
+
+
+def _judge_again(
+    line: Line, exporter: Exporter, artifact: Artifact, result: TargetResult
+) -> Outcome:
+    """Judge a target that stands in the bundle on what is known of the layer by now."""
+    log = line.folder / LOGS / f"{exporter.name}.log"
+    with line.progress(f"{exporter.name}: verify again, by what is known of the layer now"):
+        verdict = examine(artifact, line.reference, log)
+    verdict = replace(verdict, latency=result.latency)
+    return _settle(line, exporter, artifact, replace(result, cached=None), verdict)
+
+
+def _settle(
+    line: Line, exporter: Exporter, artifact: Artifact, result: TargetResult, verdict: Verdict
+) -> Outcome:
+    """Keep the artifact or remove it, as the verdict is."""
+    name, path = exporter.name, artifact.path
+    home = line.folder / name
+    result = result.judged(verdict)
     failed = result.status == "failed"
     if failed and not (line.keep_failed and result.stage == "parity"):
         shutil.rmtree(home, ignore_errors=True)
-        return result, None
+        return replace(result, path=None, sha256=None, companions={}, size_bytes=None), None
     if failed:
         (line.folder / FAILED).mkdir(exist_ok=True)
         kept = line.folder / FAILED / name

@@ -31,6 +31,7 @@ from hubopt.errors import NotRunnableHereError
 from hubopt.exporter import PROGRAM, Artifact, Exporter, Options, Program, Source, ToleranceClass
 from hubopt.handles import Access, LayerOptions
 from hubopt.hints import Hints
+from hubopt.noise_depth import Noise
 from hubopt.parity import TOLERANCES, Overrides, Parity, judge
 from hubopt.pipeline import Model
 from hubopt.samples import SEED, draw
@@ -134,7 +135,7 @@ def assert_parity(
     data: Data | None = None,
     samples: int | None = None,
     seed: int = SEED,
-    noise: bool = True,
+    noise: Noise = "auto",
     tolerance: ToleranceClass | None = None,
     overrides: Overrides | None = None,
     allow_vacuous: bool = False,
@@ -152,7 +153,7 @@ def assert_parity(
         data: Inputs of your own; drawn by default.
         samples: How many.
         seed: The seed of those that are drawn.
-        noise: Whether to measure how far the layer itself moves.
+        noise: How much to measure of how far the layer itself moves, see `hubopt.verify`.
         tolerance: The class that the artifact is held to.
         overrides: Tolerances of single outputs, or other bounds.
         allow_vacuous: Whether outputs may be the same for every input.

@@ -5,125 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from hubopt.errors import LoadError
-
-
-def freeze(concrete: Any, is_apart: Callable[[Any], bool]) -> tuple[Any, dict[str, Any]]:
-    """Return ``concrete`` with what it captures as constants and calls inlined.
-
-    Calls that XLA must compile are inlined, too. Control flow stays functional (``While``,
-    ``If``), as the TFLite and ONNX converters want it. TensorFlow has no public function for
-    this, and its own copies every weight into the graph, which cannot hold more than 2 GB: this
-    one leaves those that ``is_apart`` names out of it.
-
-    Args:
-        concrete: A concrete function.
-        is_apart: Asked of each captured variable and tensor.
-
-    Returns:
-        The function, whose inputs are those of ``concrete`` and then a placeholder for each
-        value that is kept apart; these values by the placeholder's name.
-    """
-    from tensorflow.python.eager import wrap_function
-    from tensorflow.python.framework import convert_to_constants as tf_freezing
-
-    data = _captured(tf_freezing, concrete, is_apart)
-    graph = tf_freezing._GraphDef(data.graph_def)
-    for name, value in data.tensor_data.items():
-        node = graph.nodes[name]
-        if name not in data.apart:
-            node.convert_variable_to_constant(None, value)
-            continue
-        placeholder = node.converted_self().node
-        placeholder.Clear()
-        placeholder.name, placeholder.op = name, "Placeholder"
-        placeholder.attr["dtype"].CopyFrom(value.dtype_attr)
-        for size in value.numpy.shape:
-            placeholder.attr["shape"].shape.dim.add().size = size
-        for edge in node.outgoing_edges:
-            edge.destination.convertible.convert_variable_to_constant(edge, value)
-    graph_def = graph.converted_self().graph_def
-    for function in graph_def.library.function:  # the process may hold one of that name
-        if tf_freezing.context.context().has_function(function.signature.name):
-            tf_freezing.context.context().remove_function(function.signature.name)
-    captured = {each.name for each in concrete.graph.internal_captures}
-    taken = {f"{name}:0" for name in data.tensor_data}
-    inputs = [each for each in concrete.inputs if each.name not in captured & taken]
-    frozen = wrap_function.function_from_graph_def(
-        graph_def,
-        [*(each.name for each in inputs), *(f"{name}:0" for name in data.apart)],
-        [each.name for each in concrete.outputs],
-    )
-    for tensor, each in zip(frozen.inputs, inputs, strict=False):
-        tensor.set_shape(each.shape)  # a graph on its way loses that of scalars
-    return frozen, data.apart
-
-
-def _captured(tf_freezing: Any, concrete: Any, is_apart: Callable[[Any], bool]) -> Any:
-    """Return what the freezing of ``concrete`` goes by, with what is kept apart in ``apart``."""
-    import numpy as np
-    import tensorflow as tf
-
-    class Captured(tf_freezing._FunctionConverterDataInEager):  # type: ignore[misc]
-        def __init__(self, function: Any) -> None:
-            self._func = function
-            self.apart: dict[str, Any] = {}
-            tf_freezing._ConverterData.__init__(self, _inlined(tf_freezing, function))
-            self._build_tensor_data()
-
-        def _build_tensor_data(self) -> None:
-            graph = self._func.graph
-            variables = {id(each.handle): each for each in graph.variables}
-            for index, (value, placeholder) in enumerate(graph.captures):
-                source, name = variables.get(id(value), value), placeholder.op.name
-                if source.dtype == tf.resource:  # a table
-                    continue
-                if is_apart(source):
-                    self.apart[name] = source
-                    # Only its shape and dtype are looked at: one element stands for all.
-                    array = np.broadcast_to(
-                        np.zeros((), source.dtype.as_numpy_dtype), source.shape.as_list()
-                    )
-                else:
-                    array = np.asarray(source.numpy())
-                dtype = source.dtype.base_dtype.as_datatype_enum
-                self._tensor_data[name] = tf_freezing._TensorData(array, dtype, index)
-
-    return Captured(concrete)
-
-
-def _inlined(tf_freezing: Any, concrete: Any) -> Any:
-    """Return the ``GraphDef`` of ``concrete`` with its calls inlined by Grappler.
-
-    Calls that XLA must compile are never inlined, nor those with another implementation, such
-    as cuDNN's of a recurrent cell: both marks are taken off.
-    """
-    import tensorflow as tf
-    from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, rewriter_config_pb2
-    from tensorflow.python.grappler import tf_optimizer
-
-    graph_def = tf_freezing.disable_lower_using_switch_merge(concrete.graph.as_graph_def())
-    clear_must_compile(graph_def)
-    for function in graph_def.library.function:
-        function.attr.pop("api_implements", None)
-    meta_graph = tf.compat.v1.train.export_meta_graph(graph_def=graph_def, graph=concrete.graph)
-    meta_graph.collection_def.clear()
-    # By this collection the optimizer knows what to keep.
-    kept = meta_graph_pb2.CollectionDef()
-    kept.node_list.value.extend(each.name for each in (*concrete.inputs, *concrete.outputs))
-    meta_graph.collection_def["train_op"].CopyFrom(kept)
-    config = config_pb2.ConfigProto()
-    rewriting = config.graph_options.rewrite_options
-    rewriting.min_graph_nodes = -1  # small graphs as well
-    rewriting.optimizers.append("function")
-    rewriting.function_optimization = rewriter_config_pb2.RewriterConfig.AGGRESSIVE
-    return tf_optimizer.OptimizeGraph(config, meta_graph)
 
 
 @cache

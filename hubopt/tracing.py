@@ -16,7 +16,7 @@ from hubopt.causes import explain, first_line
 from hubopt.domains import read_domains
 from hubopt.errors import TraceError
 from hubopt.exporter import OpUse, Program, XlaMode
-from hubopt.freezing import freeze, reference_nodes
+from hubopt.freezing import Frozen, freeze, reference_nodes
 from hubopt.frozen_graph import write_frozen_graph
 from hubopt.operations import uncompilable, uses
 from hubopt.outputs import call_as_is
@@ -27,7 +27,12 @@ from hubopt.structure import pack, unpack
 
 
 def trace(
-    layer: Any, spec: ModelSpec, folder: Path | None = None, xla: XlaMode = "require"
+    layer: Any,
+    spec: ModelSpec,
+    folder: Path | None = None,
+    xla: XlaMode = "require",
+    *,
+    saved_model: bool = True,
 ) -> Program:
     """Trace ``layer`` in inference mode with the static shapes of ``spec``.
 
@@ -37,6 +42,8 @@ def trace(
         folder: Where to write; by default a temporary folder that goes with the process.
         xla: ``require`` raises on an operation that XLA cannot compile, before XLA is
             asked; ``auto`` then writes the program uncompiled; ``off`` never compiles.
+        saved_model: Whether to write the SavedModel, too, which takes longer than the rest. A
+            program with lookup tables always has one, as it has no frozen graph.
 
     Raises:
         UncompilableError: ``xla`` is ``require`` and XLA lacks a kernel.
@@ -45,10 +52,10 @@ def trace(
     folder = folder or _temporary_folder()
     folder.mkdir(parents=True, exist_ok=True)
     with _telling_causes():
-        return _trace(layer, spec, folder, xla)
+        return _trace(layer, spec, folder, xla, saved_model)
 
 
-def _trace(layer: Any, spec: ModelSpec, folder: Path, xla: XlaMode) -> Program:
+def _trace(layer: Any, spec: ModelSpec, folder: Path, xla: XlaMode, saved_model: bool) -> Program:
     import tensorflow as tf
 
     concrete = tf.function(
@@ -84,9 +91,12 @@ def _trace(layer: Any, spec: ModelSpec, folder: Path, xla: XlaMode) -> Program:
             "tables, or reference variables, but not both",
             "save the model again after tf.compat.v1.enable_resource_variables()",
         )
-    if not any(use.resource for use in ops):
+    has_tables = any(use.resource for use in ops)
+    if not has_tables:
         apart = ((name, value.numpy()) for name, value in frozen.weights.items())
         program = write_frozen_graph(program, graph_def, apart)
+    if not saved_model and not has_tables:
+        return program
     if references:
         _save(program, _nested_call(frozen, spec))
     else:
@@ -184,12 +194,13 @@ def _flat_call(layer: Any, spec: ModelSpec) -> Any:
     return call
 
 
-def _nested_call(frozen: Any, spec: ModelSpec) -> Callable[[Any], Any]:
+def _nested_call(frozen: Frozen, spec: ModelSpec) -> Callable[[Any], Any]:
     """Return a function that calls the frozen one packed as the layer is called."""
+    flat = frozen.function()
 
     def call(inputs: Any) -> Any:
         tensors = unpack(spec.input_structure, inputs)
-        outputs = frozen(*(tensors[each.name] for each in spec.inputs))
+        outputs = flat(*(tensors[each.name] for each in spec.inputs))
         names = [each.name for each in spec.outputs]
         return pack(spec.output_structure, dict(zip(names, outputs, strict=True)))
 

@@ -38,22 +38,39 @@ class Units:
         flags = [(each > 0).reshape(-1, each.shape[-1]).any(axis=0) for each in activations]
         return np.concatenate([*flags, np.zeros(0, bool)])
 
-    def silent_height(self, activations: Sequence[Any], awake: Flags) -> Any:
-        """Return the sum of the largest values of the units not ``awake``, layers alike.
+    def slopes(self, graph: Any, inputs: Sequence[str]) -> list[Any]:
+        """Add the way that leads to silent units to ``graph``: a slope for each of ``inputs``.
+
+        Of the sum of the largest values of the units that are not awake, layers alike.
 
         Args:
-            activations: The values of `tensors`, as tensors; gradients flow through.
-            awake: By unit.
+            graph: The graph of these units.
+            inputs: Tensors of floats.
+
+        Returns:
+            The tensor to be told which units are awake, and a tensor for each input.
+
+        Raises:
+            LookupError: An operation on the way has no gradient.
         """
         import tensorflow as tf
 
+        awake = tf.compat.v1.placeholder(tf.bool, [self.count], "hubopt/awake")
         total, at = tf.constant(0.0), 0
-        for each in activations:
+        for name in self.tensors:
+            each = graph.get_tensor_by_name(name)
             channels = each.shape[-1]
             silent = ~awake[at : at + channels]
             at += channels
-            if silent.any():
-                highest = tf.reduce_max(tf.reshape(each, [-1, channels]), axis=0)
-                height = tf.reduce_sum(tf.boolean_mask(highest, silent))
-                total += tf.cast(height / (tf.math.reduce_std(each) + 1e-6), tf.float32)
-        return total
+            highest = tf.reduce_max(tf.reshape(each, [-1, channels]), axis=0)
+            height = tf.reduce_sum(tf.where(silent, highest, tf.zeros_like(highest)))
+            # By the layer's scale, which is no way to a unit itself.
+            scale = tf.stop_gradient(tf.math.reduce_std(each)) + 1e-6
+            total += tf.cast(height / scale, tf.float32)
+        tensors = [graph.get_tensor_by_name(name) for name in inputs]
+        found = tf.gradients(total, tensors)
+        slopes = [
+            tf.zeros_like(tensor) if slope is None else tf.convert_to_tensor(slope)
+            for tensor, slope in zip(tensors, found, strict=True)
+        ]
+        return [awake, *slopes]

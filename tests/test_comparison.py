@@ -23,7 +23,7 @@ def test_an_artifact_and_its_layer(tiny_bundle: hubopt.Bundle, tiny: Path) -> No
 
 
 def test_a_file_tells_its_target_by_its_suffix(tiny_bundle: hubopt.Bundle, tiny: Path) -> None:
-    parity = hubopt.verify(tiny_bundle.path / "onnx" / "model.onnx", str(tiny), noise=False)
+    parity = hubopt.verify(tiny_bundle.path / "onnx" / "model.onnx", str(tiny), noise="off")
     assert parity.status == "verified"
     assert repr(parity).startswith("Parity: verified on 8 samples\n")
 
@@ -34,10 +34,10 @@ def test_a_fault_is_no_error_but_a_verdict(
     broken = tmp_path / "broken.onnx"
     shutil.copy(tiny_bundle.path / "onnx" / "model.onnx", broken)
     swap_outputs(broken, "sum", "difference")
-    parity = hubopt.verify(broken, str(tiny), noise=False)
+    parity = hubopt.verify(broken, str(tiny), noise="off")
     assert parity.status == "failed"
     with pytest.raises(AssertionError, match="SQNR"):
-        assert_parity(broken, str(tiny), noise=False)
+        assert_parity(broken, str(tiny), noise="off")
 
 
 def test_anything_that_can_be_called(tiny: Path) -> None:
@@ -49,9 +49,9 @@ def test_anything_that_can_be_called(tiny: Path) -> None:
     def unfaithful(inputs: Any) -> Any:
         return {name: tensor.numpy() * 1.001 for name, tensor in layer(inputs).items()}
 
-    assert assert_parity(faithful, layer, noise=False).passed
-    assert hubopt.verify(unfaithful, layer, noise=False).status == "failed"
-    assert assert_parity(unfaithful, layer, noise=False, tolerance="tf32").passed
+    assert assert_parity(faithful, layer, noise="off").passed
+    assert hubopt.verify(unfaithful, layer, noise="off").status == "failed"
+    assert assert_parity(unfaithful, layer, noise="off", tolerance="tf32").passed
 
 
 @pytest.mark.parametrize(
@@ -60,11 +60,11 @@ def test_anything_that_can_be_called(tiny: Path) -> None:
 )
 def test_what_cannot_stand_in_for_the_layer_is_told(tiny: Path, artifact: Any, told: str) -> None:
     with pytest.raises(ExportError, match=f"sample 0: .*{told}"):
-        hubopt.verify(artifact, str(tiny), noise=False)
+        hubopt.verify(artifact, str(tiny), noise="off")
 
 
 def test_loaded_artifacts_can_be_called(tiny_bundle: hubopt.Bundle, tiny: Path) -> None:
-    assert_parity(hubopt.load(tiny_bundle, "onnx"), str(tiny), noise=False)
+    assert_parity(hubopt.load(tiny_bundle, "onnx"), str(tiny), noise="off")
 
 
 def test_names_from_elsewhere(tiny_bundle: hubopt.Bundle, tiny: Path, tmp_path: Path) -> None:
@@ -78,10 +78,10 @@ def test_names_from_elsewhere(tiny_bundle: hubopt.Bundle, tiny: Path, tmp_path: 
         node.input[:] = [names.get(each, each) for each in node.input]
         node.output[:] = [names.get(each, each) for each in node.output]
     onnx.save(model, tmp_path / "theirs.onnx")
-    assert_parity(tmp_path / "theirs.onnx", str(tiny), names=names, noise=False)
+    assert_parity(tmp_path / "theirs.onnx", str(tiny), names=names, noise="off")
     swapped = {"sum": "difference", "difference": "out:7", "left": "in:0"}
     assert hubopt.verify(
-        tmp_path / "theirs.onnx", str(tiny), names=swapped, noise=False
+        tmp_path / "theirs.onnx", str(tiny), names=swapped, noise="off"
     ).status == ("failed")
 
 
@@ -92,7 +92,7 @@ def test_your_own_data(tiny_bundle: hubopt.Bundle, tiny: Path) -> None:
         for _ in range(3):
             yield {name: generator.standard_normal((1, 8)) for name in ("left", "right")}
 
-    parity = hubopt.verify(tiny_bundle.artifact("onnx"), str(tiny), data=samples, noise=False)
+    parity = hubopt.verify(tiny_bundle.artifact("onnx"), str(tiny), data=samples, noise="off")
     assert parity.samples == 3
     with pytest.raises(SpecError, match="left"):
         hubopt.verify(tiny_bundle.artifact("onnx"), str(tiny), data=[{"left": np.zeros((1, 8))}])
@@ -100,7 +100,7 @@ def test_your_own_data(tiny_bundle: hubopt.Bundle, tiny: Path) -> None:
 
 def test_a_model_that_is_another_one(tiny_bundle: hubopt.Bundle, tmp_path: Path) -> None:
     other = write_tiny_model(tmp_path / "other", seed=1)
-    assert hubopt.verify(tiny_bundle.artifact("tflite"), other, noise=False).status == "failed"
+    assert hubopt.verify(tiny_bundle.artifact("tflite"), other, noise="off").status == "failed"
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_model_that_is_another_one(tiny_bundle: hubopt.Bundle, tmp_path: Path)
 def test_what_is_no_artifact_is_told(name: str, told: str, tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "model.bin").touch()
     with pytest.raises(UsageError, match=told):
-        hubopt.verify(tmp_path / name, str(tiny), noise=False)
+        hubopt.verify(tmp_path / name, str(tiny), noise="off")
 
 
 @pytest.mark.real

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from hubopt.compiled_graph import CompiledGraph
 from hubopt.errors import TraceError
 from hubopt.freezing import freeze
 from hubopt.frozen_graph import LARGE_BYTES
@@ -24,11 +25,11 @@ def graph_of(function: Any, *arrays: Any) -> tuple[Any, list[str], list[str]]:
     return frozen.graph.as_graph_def(), inputs, outputs
 
 
-@pytest.mark.parametrize("xla", [False, True])
-def test_outputs_and_what_is_inside_are_given_in_the_order_asked_for(xla: bool) -> None:
+@pytest.mark.parametrize("kind", [GraphRunner, CompiledGraph])
+def test_outputs_and_what_is_inside_are_given_in_the_order_asked_for(kind: Any) -> None:
     weights = np.ones((3, 2), "float32")
     graph_def, (x,), (y,) = graph_of(lambda x: tf.matmul(x, weights, name="product") + 1, X)
-    runner = GraphRunner(graph_def, {"anything": x}, xla=xla)
+    runner = kind(graph_def, {"anything": x})
     output, fed, inner, again = runner.run({"anything": X}, [y, x, "product:0", y])
     np.testing.assert_array_equal(inner, X @ weights)
     np.testing.assert_array_equal(output, X @ weights + 1)
@@ -68,17 +69,14 @@ def test_nothing_is_folded_or_merged() -> None:
 
     one = np.float32([1])
     graph_def, (x,), (y,) = graph_of(call, one)
-    before = tf.config.optimizer.get_experimental_options()
     (output,) = GraphRunner(graph_def, {"x": x}).run({"x": one}, [y])
-    assert tf.config.optimizer.get_experimental_options().get(
-        "disable_meta_optimizer", False
-    ) == before.get("disable_meta_optimizer", False)
     assert output == 0
     optimized = tf.function(call, input_signature=[tf.TensorSpec([1])], autograph=False)
     assert optimized(one) == 1, "Grappler does not do this any more: find what else it does"
 
 
-def test_two_graphs_with_functions_of_one_name_do_not_mix() -> None:
+@pytest.mark.parametrize("kind", [GraphRunner, CompiledGraph])
+def test_two_graphs_with_functions_of_one_name_do_not_mix(kind: Any) -> None:
     def call(x: Any) -> Any:
         body = lambda at, x: (at + 1, x * 2.0)  # noqa: E731
         return tf.while_loop(lambda at, _: at < 3, body, (0, x))[1]
@@ -93,20 +91,10 @@ def test_two_graphs_with_functions_of_one_name_do_not_mix() -> None:
                 node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(3.0))
                 changed += 1
     assert changed == 1
-    runners = [GraphRunner(each, {"x": x}) for each in (graph_def, other)]
+    runners = [kind(each, {"x": x}) for each in (graph_def, other)]
     outputs = [runner.run({"x": X}, [y])[0] for runner in runners]
     np.testing.assert_array_equal(outputs[0], X * 8)
     np.testing.assert_array_equal(outputs[1], X * 27)
-
-
-def test_a_graph_is_compiled_once_for_a_shape() -> None:
-    graph_def, (x,), (y,) = graph_of(tf.exp, X)
-    runner = GraphRunner(graph_def, {"x": x}, xla=True)
-    first = runner._pruned((y,))
-    for _ in range(3):
-        runner.run({"x": X}, [y])
-    assert runner._pruned((y,)) is first
-    assert first.experimental_get_tracing_count() == 1
 
 
 def test_a_graph_that_does_not_fit_together_is_told() -> None:
@@ -131,3 +119,41 @@ def test_weights_are_given_and_given_anew(kind: Any) -> None:
     np.testing.assert_allclose(runner.run({"x": X}, fetches)[0], X @ weights, rtol=1e-5)
     runner.load({name: kind(-weights)})
     np.testing.assert_allclose(runner.run({"x": X}, fetches)[0], X @ -weights, rtol=1e-5)
+
+
+def test_what_is_added_is_fed_and_fetched() -> None:
+    """Weights and what is added to the graph stand side by side; gradients flow through both."""
+    graph_def, (x,), (y,) = graph_of(lambda x: tf.square(x), X)
+    runner = GraphRunner(graph_def, {"x": x})
+    runner.run({"x": X}, [y])  # a session that has run takes additions as well
+
+    def build(graph: Any) -> list[Any]:
+        factor = tf.compat.v1.placeholder(tf.float32, [], "factor")
+        total = tf.reduce_sum(graph.get_tensor_by_name(y)) * factor
+        return [factor, *tf.gradients(total, [graph.get_tensor_by_name(x)])]
+
+    factor, slope = runner.extend(build)
+    for value in (1, 3):
+        (found,) = runner.run({"x": X}, [slope], {factor: np.float32(value)})
+        np.testing.assert_allclose(found, 2 * X * value)
+
+
+def test_weights_in_a_loop_are_read_there() -> None:
+    """A loop is a function of its own, which is given what it captures."""
+    weights = np.full([LARGE_BYTES // 8, 3], 0.5, "float32")
+    variable = tf.Variable(weights)
+
+    def call(x: Any) -> Any:
+        def body(at: Any, x: Any) -> Any:
+            return at + 1, x + tf.reduce_sum(variable, 0)
+
+        return tf.while_loop(lambda at, _: at < 3, body, (0, x))[1]
+
+    concrete = tf.function(call, input_signature=[tf.TensorSpec(X.shape)], autograph=False)
+    frozen = freeze(concrete.get_concrete_function())
+    graph_def, fed = frozen.graph.as_graph_def(), {"x": frozen.inputs[0].name}
+    assert frozen.weights
+    for kind in (GraphRunner, CompiledGraph):
+        runner = kind(graph_def, fed, dict(frozen.weights))
+        (found,) = runner.run({"x": X}, [frozen.outputs[0].name])
+        np.testing.assert_allclose(found, X + 3 * weights.sum(0), rtol=1e-5)

@@ -11,26 +11,28 @@ import tensorflow as tf
 
 import hubopt
 from hubopt.arrays import read_samples
+from hubopt.asking import Question, ask
 from hubopt.errors import TraceError
 from hubopt.kit import Kit, permuted
 from hubopt.layer import as_layer
-from hubopt.reference import Question, ask
+from hubopt.noise import NoiseMeter
+from hubopt.noise_depth import deepening
+from hubopt.progress import quiet
+from hubopt.reference import Reference
 from hubopt.session import LayerSession
 
 
 def make(function: Any, folder: Path, question: Question | None = None) -> Kit:
     """Return the kit of a function."""
-    from contextlib import ExitStack
-
-    from hubopt.targets import quiet
-
     layer = LayerSession(as_layer(function))
     spec = layer.resolve(hubopt.Hints())
     program = layer.trace(spec, folder / "program", "auto")
     kit = Kit(spec, folder / "inputs.npz", folder / "reference.npz")
-    with ExitStack() as stack:
-        asked = question or Question()
-        return ask(asked, layer, program, kit, folder / "log", stack, quiet)()
+    asked = question or Question(noise="full")
+    with NoiseMeter(folder / "log") as meter:
+        kit = ask(asked, layer, program, kit, program.folder, quiet)
+        deepen = deepening(asked.noise, program, meter, folder / "noise", quiet)
+        return Reference(lambda: kit, deepen).exhaust()
 
 
 def signature(*shape: int, dtype: Any = tf.float32) -> Any:
@@ -104,7 +106,7 @@ def test_a_sample_that_is_no_edge_case_is_not_left_out(tmp_path: Path) -> None:
 
 
 def test_without_noise_nothing_is_measured_and_no_edge_is_taken(tmp_path: Path) -> None:
-    kit = make(signature(2, 3)(lambda x: tf.tanh(x)), tmp_path, Question(noise=False))
+    kit = make(signature(2, 3)(lambda x: tf.tanh(x)), tmp_path, Question(noise="off"))
     assert len(kit.kinds) == 8
     assert kit.float64 is None
     assert set(kit.facts.moves) == {"repeated"}
@@ -139,9 +141,9 @@ def test_one_sample_of_a_sum_does_not_prove_that_the_input_is_ignored(shape: Any
     total = signature(*shape)(lambda x: tf.reduce_sum(x, axis=1))
     own = [np.arange(1.0, 1 + shape[1], dtype="float32")]
     for data in (None, own):
-        assert hubopt.verify(total, total, samples=1, data=data, noise=False).status == "verified"
+        assert hubopt.verify(total, total, samples=1, data=data, noise="off").status == "verified"
     ignores = signature(*shape)(lambda x: x[:, 0] * 0 + 1)
-    assert hubopt.verify(ignores, ignores, data=own, noise=False).status == "vacuous"
+    assert hubopt.verify(ignores, ignores, data=own, noise="off").status == "vacuous"
 
 
 def untrained(classes: int = 1000) -> Any:

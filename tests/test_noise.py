@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,13 @@ import tensorflow as tf
 
 from hubopt import noise, tf_private
 from hubopt.arrays import read_samples, write_samples
+from hubopt.errors import WorkerCrashError
 from hubopt.exporter import Program
 from hubopt.freezing import freeze
 from hubopt.frozen_graph import write_frozen_graph
 from hubopt.handles import Access, LayerOptions
 from hubopt.hints import Hints
-from hubopt.noise import WAYS, Answers, OtherWays, measure_noise
+from hubopt.noise import WAYS, Answers, NoiseMeter, OtherWays
 from hubopt.parity.reference import measure_moves
 from hubopt.samples import draw
 from hubopt.session import open_layer_session
@@ -42,14 +44,21 @@ class Measured:
         self.layer.answer(spec, self.inputs, self.reference)
         self._folder = folder
 
-    def measure(self, program: Program | None = None) -> Answers:
-        return measure_noise(
-            program or self.program,
-            self.inputs,
-            self._folder / "noise",
-            self._folder / "log",
-            tf_private.onednn_is_on(),
-        )
+    def measure(
+        self,
+        program: Program | None = None,
+        ways: Sequence[str] = WAYS,
+        count: int | None = None,
+    ) -> Answers:
+        with NoiseMeter(self._folder / "log") as meter:
+            return meter.measure(
+                program or self.program,
+                self.inputs,
+                self._folder / "noise",
+                tf_private.onednn_is_on(),
+                ways,
+                count,
+            )
 
     def moves(self, answers: Answers, way: str) -> dict[str, float]:
         return largest_moves(answers.answers[way], self.reference, self.program.spec)
@@ -88,6 +97,31 @@ def test_every_way_answers_every_output(tiny_measured: tuple[Measured, Answers])
             assert sorted(sample) == ["difference", "sum"]
             expected = "float64" if way == "float64" else "float32"
             assert {each.dtype.name for each in sample.values()} == {expected}
+
+
+def test_some_ways_answer_the_first_samples(tiny: Path, tmp_path: Path) -> None:
+    model = Measured(tiny, tmp_path)
+    answers = model.measure(ways=("weights", "float64"), count=2)
+    assert tuple(answers.answers) == ("weights", "float64")
+    reference = read_samples(model.reference, model.program.spec.outputs)
+    double = read_samples(answers.answers["float64"], model.program.spec.outputs)
+    assert len(double) == 2
+    for mine, theirs in zip(double, reference, strict=False):
+        np.testing.assert_allclose(mine["sum"], theirs["sum"], rtol=1e-5, atol=1e-6)
+
+
+def test_leaving_it_ends_a_measurement_in_another_thread(tiny: Path, tmp_path: Path) -> None:
+    """Whoever waits for the thread waits no longer than the child takes to die."""
+    model = Measured(tiny, tmp_path)
+    meter = NoiseMeter(tmp_path / "log")
+    onednn_on = tf_private.onednn_is_on()
+    with ThreadPoolExecutor(1) as pool:
+        with meter:
+            meter.start(onednn_on)
+            arguments = (model.program, model.inputs, tmp_path / "noise", onednn_on)
+            measuring = pool.submit(meter.measure, *arguments)
+        with pytest.raises(WorkerCrashError):
+            measuring.result()
 
 
 def test_a_steady_layer_moves_by_rounding(tiny_measured: tuple[Measured, Answers]) -> None:
@@ -206,7 +240,7 @@ def test_a_model_too_large_for_float64_is_told(
     tiny_measured: tuple[Measured, Answers], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, _ = tiny_measured
-    monkeypatch.setattr(noise, "_MOST_CONSTANTS_BYTES", 100)
+    monkeypatch.setattr(noise, "MOST_COPIED_BYTES", 100)
     here = OtherWays(model.program, model.inputs, tf_private.onednn_is_on())
     problem = here.take("float64", tmp_path / "float64.npz")
     assert problem is not None

@@ -126,7 +126,7 @@ def test_parity_that_fails_everywhere_has_that_exit_code_and_its_metrics(tmp_pat
             tmp_path / "out",
             hints=hubopt.Hints.parse(["200"], ["float32"]),
             rounds=0,
-            noise=False,
+            noise="off",
             overrides=nothing_may_differ,
         )
     assert caught.value.exit_code == 4

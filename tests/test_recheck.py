@@ -94,13 +94,13 @@ def failing(tiny: Path, output: Path, keep: bool = True) -> hubopt.Bundle:
     """Export with tolerances that nothing but equality keeps to."""
     overrides = hubopt.Overrides.parse(rtol=["0"], atol=["0"], sqnr=["off"])
     return hubopt.export(
-        tiny, ["onnx"], output, rounds=0, noise=False, overrides=overrides, keep_failed=keep
+        tiny, ["onnx"], output, rounds=0, noise="off", overrides=overrides, keep_failed=keep
     )
 
 
 def test_rejudging_applies_other_tolerances_and_runs_nothing(tiny: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    bundle = hubopt.export(tiny, ["onnx", "tflite"], output, rounds=0, noise=False)
+    bundle = hubopt.export(tiny, ["onnx", "tflite"], output, rounds=0, noise="off")
     for each in ("onnx", "tflite", "verification"):
         shutil.rmtree(output / each)  # whatever would run now has nothing to run
     same = hubopt.rejudge(output)

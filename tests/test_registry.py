@@ -29,6 +29,7 @@ class Mine:
     source = "onnx"
     dynamic = False
     largest_bytes = None
+    reads_saved_model = False
     builds_with = (Requirement(("surely_not_installed",), "pip install surely"),)
     runs_with = ()
 

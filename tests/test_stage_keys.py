@@ -40,7 +40,7 @@ KEYS = StageKeys(
     items=(["first"], ["second"]),
     count=8,
     seed=0,
-    noise=True,
+    noise="auto",
     options=Options(),
     overrides=Overrides(),
     rounds=7,
@@ -51,6 +51,10 @@ def target_key(keys: StageKeys) -> str:
     return keys.target(registry.get("onnx"), "source", "kit")
 
 
+def kit_key(keys: StageKeys) -> str:
+    return keys.kit("light")
+
+
 TRACE: dict[str, Any] = {
     "around": "2" * 64,
     "model": "2" * 64,
@@ -59,7 +63,7 @@ TRACE: dict[str, Any] = {
     "hints": Hints(batch=2),
     "items": (["other"], ["second"]),
 }
-KIT: dict[str, Any] = {"items": (["first"], ["other"]), "count": 9, "seed": 1, "noise": False}
+KIT: dict[str, Any] = {"items": (["first"], ["other"]), "count": 9, "seed": 1, "noise": "full"}
 TARGET: dict[str, Any] = {
     "around": "2" * 64,
     "options": Options(opset=17),
@@ -71,9 +75,9 @@ TARGET: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("key", "changes"),
     [
-        *((StageKeys.trace, {name: value}) for name, value in TRACE.items()),
-        (StageKeys.trace, {"options": Options(xla="off")}),
-        *((StageKeys.kit, {name: value}) for name, value in (TRACE | KIT).items()),
+        *((StageKeys.program, {name: value}) for name, value in TRACE.items()),
+        (StageKeys.program, {"options": Options(xla="off")}),
+        *((kit_key, {name: value}) for name, value in (TRACE | KIT).items()),
         *((target_key, {name: value}) for name, value in TARGET.items()),
     ],
 )
@@ -87,15 +91,21 @@ def test_each_part_changes_the_key(
 @pytest.mark.parametrize(
     ("key", "changes"),
     [
-        (StageKeys.trace, KIT | {"overrides": Overrides.parse(rtol=["1"]), "rounds": 0}),
-        (StageKeys.trace, {"options": Options(opset=17, freeze=True, xla="auto")}),
-        (StageKeys.kit, {"overrides": Overrides.parse(rtol=["1"]), "rounds": 0}),
+        (StageKeys.program, KIT | {"overrides": Overrides.parse(rtol=["1"]), "rounds": 0}),
+        (StageKeys.program, {"options": Options(opset=17, freeze=True, xla="auto")}),
+        (kit_key, {"overrides": Overrides.parse(rtol=["1"]), "rounds": 0}),
     ],
 )
 def test_what_a_stage_does_not_see_leaves_its_key(
     key: Callable[[StageKeys], str], changes: dict[str, Any]
 ) -> None:
     assert key(replace(KEYS, **changes)) == key(KEYS)
+
+
+def test_a_program_with_a_saved_model_is_another_one_on_disk() -> None:
+    """But the same to the samples and artifacts that are made from its graph."""
+    assert KEYS.trace(saved_model=True) != KEYS.trace(saved_model=False)
+    assert len({KEYS.kit("light"), KEYS.kit("float64"), KEYS.kit("full")}) == 3
 
 
 def test_a_target_depends_on_its_source_its_kit_and_its_exporter() -> None:
@@ -108,7 +118,7 @@ def test_a_target_depends_on_its_source_its_kit_and_its_exporter() -> None:
 
 def test_the_order_of_allowed_operations_is_no_difference() -> None:
     keys = replace(KEYS, allow_ops=("A", "B"))
-    assert keys.trace() == replace(KEYS, allow_ops=("B", "A", "B")).trace()
+    assert keys.program() == replace(KEYS, allow_ops=("B", "A", "B")).program()
 
 
 def test_a_key_is_the_same_in_another_process() -> None:

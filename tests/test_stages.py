@@ -21,7 +21,7 @@ from hubopt.stage_store import Entry, StageStore
 from tests.test_imports import HEAVY
 from tests.test_pipeline import convert_failing, convert_wrong
 
-QUICK: dict[str, Any] = {"rounds": 0, "noise": False}
+QUICK: dict[str, Any] = {"rounds": 0, "noise": "off"}
 
 PROBE = f"""
 import json, sys
@@ -32,7 +32,7 @@ started = []
 begin = worker.Worker.__init__
 worker.Worker.__init__ = lambda *given, **named: (started.append(1), begin(*given, **named))[1]
 model, output, cache = sys.argv[1:]
-hubopt.export(model, ["onnx"], output, rounds=0, noise=False, cache=cache == "cache")
+hubopt.export(model, ["onnx"], output, rounds=0, noise="off", cache=cache == "cache")
 heavy = [name for name in {HEAVY!r} if name in sys.modules]
 print(json.dumps({{"children": len(started), "heavy": heavy}}))
 """
@@ -46,7 +46,7 @@ def progress(label):
         os.kill(os.getpid(), signal.SIGKILL)
     return nullcontext()
 
-quick = {"rounds": 0, "noise": False}
+quick = {"rounds": 0, "noise": "off"}
 hubopt.export(sys.argv[1], ["onnx", "tflite"], sys.argv[2], progress=progress, **quick)
 """
 
@@ -128,9 +128,9 @@ def timeless(manifest: Manifest) -> Manifest:
 def test_the_same_export_again_gives_the_same_bundle(
     tiny: Path, tmp_path: Path, stages: Path
 ) -> None:
-    first, told = export(tiny, tmp_path / "1", "savedmodel", "onnx", noise=True, rounds=1)
+    first, told = export(tiny, tmp_path / "1", "savedmodel", "onnx", noise="auto", rounds=1)
     assert told.stored() == set()
-    again, told = export(tiny, tmp_path / "2", "savedmodel", "onnx", noise=True, rounds=1)
+    again, told = export(tiny, tmp_path / "2", "savedmodel", "onnx", noise="auto", rounds=1)
     assert told.made() == set()
     assert told.stored() == {"trace", "reference", "savedmodel", "onnx"}
     assert timeless(again) == timeless(first)

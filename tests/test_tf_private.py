@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_hub as hub
@@ -18,42 +17,6 @@ from tests.layers.models import tf1_module
 ADVICE = (
     "TensorFlow or tensorflow_hub has changed: find the new way and mend hubopt/tf_private.py: "
 )
-
-
-def test_freeze() -> None:
-    variable = tf.Variable(2.0)
-    concrete = tf.function(
-        lambda x: x * variable, input_signature=[tf.TensorSpec([], tf.float32, name="x")]
-    ).get_concrete_function()
-    frozen, apart = tf_private.freeze(concrete, lambda _: False)
-    assert not apart
-    assert [tensor.name for tensor in frozen.inputs] == ["x:0"], ADVICE + "freeze"
-    assert not [op for op in frozen.graph.get_operations() if "Variable" in op.type], (
-        ADVICE + "freeze"
-    )
-    assert frozen(tf.constant(3.0))[0] == 6.0
-
-
-def test_freeze_leaves_weights_out_of_the_graph() -> None:
-    """Variables and captured tensors, read, gathered from, and passed into a loop."""
-    table, factor = tf.Variable(tf.ones([50, 4])), tf.constant(np.full([50, 4], 2, "float32"))
-
-    def call(at: tf.Tensor) -> tf.Tensor:
-        def step(turn: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return turn + 1, total + table[:1]
-
-        rows = tf.gather(table, at) * factor[:2]
-        return tf.while_loop(lambda turn, _: turn < 3, step, (0, rows))[1]
-
-    function = tf.function(call, input_signature=[tf.TensorSpec([2], tf.int32, name="at")])
-    frozen, apart = tf_private.freeze(function.get_concrete_function(), lambda _: True)
-    assert {id(each) for each in apart.values()} >= {id(table)}, ADVICE + "freeze"
-    assert frozen.inputs[0].name == "at:0"
-    assert [each.name for each in frozen.inputs[1:]] == [f"{name}:0" for name in apart]
-    assert len(frozen.graph.as_graph_def().SerializeToString()) < 5000
-    assert all(each.dtype != tf.resource for each in frozen.inputs), ADVICE + "freeze"
-    (found,) = frozen(tf.constant([3, 7]), *(tf.convert_to_tensor(each) for each in apart.values()))
-    np.testing.assert_array_equal(found, np.full([2, 4], 5.0))
 
 
 def test_xla_kernels_are_known_by_name_and_dtype() -> None:

@@ -11,13 +11,13 @@ from pathlib import Path
 from benchmarks.mutations.pool import TARGETS
 from hubopt import registry
 from hubopt.arrays import read_samples
+from hubopt.asking import Question, ask
 from hubopt.bundle import Bundle
 from hubopt.handles import Access
 from hubopt.kit import Kit
 from hubopt.parity import judge
-from hubopt.reference import Question, ask
+from hubopt.progress import quiet
 from hubopt.session import open_layer_session
-from hubopt.targets import quiet
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def judge_seeds(bundle: Bundle, seeds: int) -> Iterator[SeedVerdict]:
     access = Access(pin=manifest.digest, allow_ops=manifest.allow_ops)
     layer = open_layer_session(manifest.handle, manifest.layer, access)
     with tempfile.TemporaryDirectory() as name:
-        program = layer.trace(spec, Path(name) / "program", "auto")
+        program = layer.trace(spec, Path(name) / "program", "auto", False)
         for seed in range(manifest.seed + 1, manifest.seed + 1 + seeds):
             folder = Path(name) / f"{seed}"
             folder.mkdir()

@@ -49,6 +49,7 @@ class OnnxExporter:
     source = PROGRAM
     dynamic = True
     largest_bytes = None
+    reads_saved_model = False
     builds_with = _CONVERTER
     runs_with = (_RUNTIME,)
 

@@ -34,6 +34,7 @@ class SavedModelExporter:
     source = PROGRAM
     dynamic = True
     largest_bytes = None
+    reads_saved_model = True
     builds_with = (_TENSORFLOW,)
     runs_with = (_TENSORFLOW,)
 

@@ -43,6 +43,7 @@ class TensorRTExporter:
     source = "onnx"
     dynamic = True
     largest_bytes = None
+    reads_saved_model = False
     builds_with = (_TENSORRT,)
     runs_with = (_TENSORRT, _CUDA)
 

@@ -41,6 +41,7 @@ class TFLiteExporter:
     source = PROGRAM
     dynamic = False
     largest_bytes = 2**31 - 1  # a flatbuffer's offsets
+    reads_saved_model = False
     builds_with = (_TENSORFLOW,)
     runs_with = (_LITERT,)
 

@@ -41,6 +41,7 @@ from hubopt.exporter import Options, XlaMode
 from hubopt.handles import Access, LayerOptions
 from hubopt.hints import Hints
 from hubopt.latency.protocol import ROUNDS
+from hubopt.noise_depth import Noise
 from hubopt.parity import Overrides
 from hubopt.pipeline import export as run_export
 from hubopt.report.document import results_document
@@ -97,8 +98,9 @@ def export(
     ] = None,
     seed: Annotated[int, typer.Option(help="The drawn samples' seed.")] = SEED,
     noise: Annotated[
-        bool, typer.Option(help="Measure how far the layer itself moves, for fair verdicts.")
-    ] = True,
+        Noise,
+        typer.Option(help="Measure how far the layer itself moves: as verdicts need it, or fully."),
+    ] = "auto",
     tolerance: Tolerance = None,
     rtol: Rtol = None,
     atol: Atol = None,

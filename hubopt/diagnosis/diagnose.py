@@ -25,8 +25,8 @@ from hubopt.errors import UsageError
 from hubopt.exporter import Artifact, Program
 from hubopt.handles import Access, is_python
 from hubopt.parity import TOLERANCES
+from hubopt.progress import Progress, quiet
 from hubopt.session import ArtifactSession, LayerSession, open_layer_session
-from hubopt.targets import Progress, quiet
 from hubopt.worker import Worker, temporary_log
 
 
@@ -165,11 +165,11 @@ def open_reference(
     if model is not None:
         from hubopt.layer import as_layer
 
-        program = LayerSession(as_layer(model)).trace(manifest.spec, folder, "off")
+        program = LayerSession(as_layer(model)).trace(manifest.spec, folder, "off", False)
     else:
         access = Access(pin=manifest.digest, allow_ops=manifest.allow_ops)
         layer = worker.create(open_layer_session, manifest.handle, manifest.layer, access)
-        program = layer.trace(manifest.spec, folder, "off")
+        program = layer.trace(manifest.spec, folder, "off", False)
     return program, worker.create(Reference, program)
 
 

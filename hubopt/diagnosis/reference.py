@@ -111,7 +111,7 @@ def _widened(
     from hubopt.float64 import widen
 
     try:
-        return GraphRunner(widen(graph_def).graph_def, inputs, weights), None
+        return GraphRunner(widen(graph_def).graph_def, inputs, weights, on_cpu=True), None
     except HuboptError as error:
         return None, f"{error.thing}: {error.found}"
 

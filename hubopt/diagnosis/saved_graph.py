@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hubopt.compiled_graph import CompiledGraph
 from hubopt.diagnosis.names import Shape
 from hubopt.exporter import Artifact, Tensors
 from hubopt.graph_runs import GraphRunner
@@ -44,9 +45,8 @@ class SavedModelProbe:
         self.outputs = {each.name: results[each.name].name for each in artifact.spec.outputs}
         compiled = is_compiled(self._loaded)
         self.how = "TensorFlow, " + ("compiled by XLA" if compiled else "not compiled")
-        self._runner = GraphRunner(
-            frozen.graph.as_graph_def(), self.inputs, frozen.weights, xla=compiled
-        )
+        kind = CompiledGraph if compiled else GraphRunner
+        self._runner = kind(frozen.graph.as_graph_def(), self.inputs, frozen.weights)
 
     def tensors(self) -> list[tuple[str, Shape | None, str, tuple[str, ...]]]:
         """Return name, shape, operation and inputs of each tensor, in topological order."""

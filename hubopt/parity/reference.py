@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,11 @@ from hubopt.spec import ModelSpec
 
 REDRAWN, PERMUTED, WEIGHTS = "redrawn", "permuted", "weights"
 
+Depth = Literal["off", "light", "float64", "full"]
+"""How much of the layer's own noise is known: nothing; something of the first samples; the
+layer's answers in float64 to all of them; everything, and no edge case is left on which the layer
+is unsteady."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReferenceFacts:
@@ -25,8 +30,9 @@ class ReferenceFacts:
 
     Attributes:
         moves: By way of `hubopt.parity.moves.WAYS` and output: how far the eager layer's answer
-            is from the one computed that way, for each sample. A second call is made for the
-            first sample only.
+            is from the one computed that way, for each sample that was computed so, which are
+            the first; a second call is made for the first alone.
+        depth: How much of that is known.
         untaken: Why a way, or another measurement, could not be taken.
         probes: By probe and output: how far the answer to another question is from the
             reference, for the sample where that is farthest. ``redrawn``: another sample's
@@ -41,6 +47,7 @@ class ReferenceFacts:
     """
 
     moves: Mapping[str, Mapping[str, tuple[Move, ...]]] = field(default_factory=dict)
+    depth: Depth = "off"
     untaken: Mapping[str, str] = field(default_factory=dict)
     probes: Mapping[str, Mapping[str, Difference]] = field(default_factory=dict)
     constant: tuple[str, ...] = ()

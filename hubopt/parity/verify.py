@@ -20,6 +20,8 @@ from hubopt.parity.vacuity import vacuous_outputs
 from hubopt.samples import numpy_dtype
 from hubopt.spec import ModelSpec, TensorSpec, format_shape
 
+_CLEAR = 0.5
+"""Of the tolerance: where less is used, the machine that verifies next may round otherwise."""
 Basis = Literal["layer", "float64", "noise"]
 """What an output passed against: the eager layer; the layer computed in float64, where the
 eager layer is the noisy side; the eager layer with its own noise allowed."""
@@ -106,6 +108,23 @@ class Parity:
     unsteady: bool = False
     vacuous: tuple[str, ...] = ()
     note: str | None = None
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether nothing more that could be measured of the layer would change the verdict.
+
+        So it is where every sample agrees with the eager layer itself and half of the tolerance
+        is left, or agrees where the layer in float64 was asked as well; and where there is
+        nothing to compare, because names or shapes differ.
+        """
+        return not self.outputs or (
+            self.passed
+            and not self.vacuous
+            and all(
+                "noise" not in each.bases and (each.from_float64 or each.worst <= _CLEAR)
+                for each in self.outputs
+            )
+        )
 
     @property
     def status(self) -> Literal["verified", "vacuous", "unverified", "failed"]:

@@ -58,6 +58,7 @@ def _reference(manifest: Manifest) -> dict[str, Any]:
             way: {name: max(each.largest for each in moves) for name, moves in found.items()}
             for way, found in facts.moves.items()
         },
+        "noise": facts.depth,
         "not_measured": facts.untaken,
         "units": facts.units,
         "silent_units": facts.silent,

@@ -13,7 +13,7 @@ def test_a_cached_export_says_so(
     hubopt: Callable[..., Ran], tiny: Path, tmp_path: Path, stages: Path
 ) -> None:
     def export(name: str, *more: str) -> Ran:
-        options = ("--rounds", 1, "--no-noise", *more)
+        options = ("--rounds", 1, "--noise", "off", *more)
         return hubopt("export", tiny, "-t", "onnx", "-o", tmp_path / name, *options)
 
     first = export("1", "--json")

@@ -15,6 +15,7 @@ class GraphDefExporter:
     source = PROGRAM
     dynamic = False
     largest_bytes = 2**31 - 1
+    reads_saved_model = False
     builds_with = _TENSORFLOW
     runs_with = _TENSORFLOW
 

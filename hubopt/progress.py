@@ -1,0 +1,68 @@
+"""What begins and ends, for a person who waits: one stage after the other, and what is beside."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TypeVar
+
+R = TypeVar("R")
+
+Progress = Callable[[str], AbstractContextManager[object]]
+"""Called with what begins; the context ends with it."""
+
+
+def quiet(label: str) -> AbstractContextManager[object]:
+    """Report no progress."""
+    return nullcontext()
+
+
+class Beside:
+    """One thread for what need not be waited for yet; what took time there is told in the end.
+
+    Use it as a context manager: leaving waits for the thread, so that what the thread waits for
+    must be ended before.
+
+    Args:
+        progress: Told what is waited for, and what was done meanwhile.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._pool = ThreadPoolExecutor(1)
+        self._done: list[tuple[str, float]] = []
+
+    def __enter__(self) -> Beside:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    @contextmanager
+    def note(self, label: str) -> Iterator[None]:
+        """Take note of a stage, as a `Progress` for what runs in the thread."""
+        start = time.monotonic()
+        yield
+        self._done.append((label, time.monotonic() - start))
+
+    def start(self, label: str, function: Callable[[], R]) -> Callable[[], R]:
+        """Call ``function`` in the thread; return what waits for its result.
+
+        Args:
+            label: What it is waited for, to a person.
+            function: Given no progress of its own but `note`.
+        """
+        future = self._pool.submit(function)
+
+        def wait() -> R:
+            with self._progress(label):
+                result = future.result()
+            for stage, seconds in self._done:
+                with self._progress(f"meanwhile: {stage}: {seconds:.1f} s"):
+                    pass
+            self._done.clear()
+            return result
+
+        return wait
