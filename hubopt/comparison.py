@@ -19,7 +19,7 @@ from hubopt.hints import Hints
 from hubopt.kit import Kit
 from hubopt.loaded import LoadedArtifact
 from hubopt.noise import NoiseMeter
-from hubopt.noise_depth import Noise, deepening
+from hubopt.noise_depth import Deepening, Noise
 from hubopt.parity import Overrides, Parity
 from hubopt.pipeline import Model, open_model
 from hubopt.progress import Progress, quiet
@@ -96,7 +96,7 @@ def verify(
         empty = Kit(spec, log.with_name("inputs.npz"), log.with_name("reference.npz"))
         meter = stack.enter_context(NoiseMeter(log))
         work = log.with_name("work")
-        deepen = deepening(noise, program, meter, work, progress)
+        deepen = Deepening(noise, program, meter, work, progress)
         kit = ask(question, opened, program, empty, program.folder, progress)
         reference = Reference(lambda: deepen(kit) or kit, deepen)
         answers = log.with_name("answers.npz")

@@ -158,7 +158,6 @@ def add_noise(
     for way, found in ways.items():
         left = _without(found, odd)
         moves[way] = measure_moves(spec, left, kept[: len(left)])
-    has_float64 = FLOAT64 in given and len(given[FLOAT64]) == len(reference)
     facts = replace(
         kit.facts,
         moves={**kit.facts.moves, **moves},
@@ -170,7 +169,7 @@ def add_noise(
     return replace(
         kit,
         facts=facts,
-        float64=answers[FLOAT64] if has_float64 else None,
+        float64=answers.get(FLOAT64) if depth != "light" else None,
         kinds=tuple(_without(kit.kinds, odd)),
         edges=frozenset() if is_full else kit.edges,
         left_out={**kit.left_out, **left_out},

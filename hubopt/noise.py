@@ -25,13 +25,13 @@ from hubopt.perturbing import ROUNDING, lift, perturb
 from hubopt.serving import SIGNATURE
 from hubopt.worker import Worker
 
-_ROUNDED = ("rounded1", "rounded2", "rounded3")
-WAYS = ("onednn", "float64", "weights", *_ROUNDED, "xla")
+ROUNDED = ("rounded1", "rounded2", "rounded3")
+WAYS = ("onednn", "float64", "weights", *ROUNDED, "xla")
 """With oneDNN switched; in float64; with other weights, which is no noise but shows whether the
 answers depend on them; with weights moved by a rounding, three times, since on an ill-conditioned
 model one draw of the noise tells little of the next; compiled. XLA last: it can end the process."""
 
-_COPYING = ("float64", "weights", *_ROUNDED)
+_COPYING = ("float64", "weights", *ROUNDED)
 _SWITCH = "TF_ENABLE_ONEDNN_OPTS"
 MOST_COPIED_BYTES = 10**9
 """Of a graph that is run with other weights, or in float64, beside those it has."""
@@ -236,8 +236,8 @@ class OtherWays:
             graph_def = widen(graph_def).graph_def
         elif way == "weights":
             graph_def, weights = perturb(graph_def, weights)
-        elif way in _ROUNDED:
-            graph_def, weights = perturb(graph_def, weights, ROUNDING, 1 + _ROUNDED.index(way))
+        elif way in ROUNDED:
+            graph_def, weights = perturb(graph_def, weights, ROUNDING, 1 + ROUNDED.index(way))
         program = self._program
         outputs = [each.name for each in program.spec.outputs]
         runner = self._runner(way, graph_def, weights)

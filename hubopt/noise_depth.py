@@ -7,14 +7,14 @@ and the next one only where an artifact asks for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 from hubopt.errors import UsageError
 from hubopt.exporter import Program
 from hubopt.kit import Kit, add_noise
-from hubopt.noise import MOST_COPIED_BYTES, WAYS, NoiseMeter
+from hubopt.noise import MOST_COPIED_BYTES, ROUNDED, WAYS, NoiseMeter
 from hubopt.parity.moves import FLOAT64
 from hubopt.parity.reference import WEIGHTS, Depth
 from hubopt.progress import Progress
@@ -22,10 +22,20 @@ from hubopt.progress import Progress
 Noise: TypeAlias = Literal["off", "auto", "full"]
 """How much is measured: nothing, what a verdict hangs on, everything."""
 
-LIGHT_WAYS = ("onednn", FLOAT64, WEIGHTS)
 LIGHT_SAMPLES = 2
-"""What is measured in any case: whether the answers depend on the weights, and a first look at
-how steady they are."""
+"""On how many samples a first look is taken."""
+_ASKED: Mapping[Depth, Sequence[str]] = {
+    "light": ("onednn", FLOAT64, WEIGHTS),
+    "float64": (FLOAT64,),
+    "rounded": ("onednn", *ROUNDED),
+    "full": WAYS,
+}
+_LABELS: Mapping[Depth, str] = {
+    "light": f"measure how steady the layer is, on {LIGHT_SAMPLES} samples",
+    "float64": "ask the layer in float64",
+    "rounded": "measure how far roundings move the layer",
+    "full": "measure how steady the layer is in every way",
+}
 
 
 def check_noise(noise: str) -> None:
@@ -39,10 +49,8 @@ def check_noise(noise: str) -> None:
         raise UsageError("noise", repr(noise), expected, "pass one of these")
 
 
-def deepening(
-    noise: Noise, program: Program, meter: NoiseMeter, work: Path, progress: Progress
-) -> Callable[[Kit], Kit | None]:
-    """Return what measures the next step: given a kit, the deeper one, None if there is none.
+class Deepening:
+    """Measures the next step: given a kit, gives the deeper one, or None if there is none.
 
     Args:
         noise: How much may be measured.
@@ -52,32 +60,54 @@ def deepening(
         progress: Told what begins.
     """
 
-    def measure(kit: Kit, ways: tuple[str, ...], count: int | None = None) -> Kit:
-        found = meter.measure(program, kit.inputs, work, kit.onednn_on, ways, count)
-        answers = dict(found.answers)
-        if count is not None:
-            return add_noise(kit, answers, found.problems, "light")
-        if FLOAT64 in answers:
-            answers[FLOAT64] = answers[FLOAT64].replace(kit.inputs.with_name("float64.npz"))
-        elif kit.float64:
-            answers[FLOAT64] = kit.float64
-        depth: Depth = "float64" if ways == (FLOAT64,) else "full"
-        return add_noise(kit, answers, found.problems, depth)
+    def __init__(
+        self, noise: Noise, program: Program, meter: NoiseMeter, work: Path, progress: Progress
+    ) -> None:
+        self._noise = noise
+        self._program = program
+        self._meter = meter
+        self._work = work
+        self._progress = progress
+        self._known: dict[str, Path] = {}  # what was answered to all samples
 
-    def deepen(kit: Kit) -> Kit | None:
-        depth = kit.facts.depth
-        if noise == "off" or depth == "full":
+    def __call__(self, kit: Kit) -> Kit | None:
+        """Measure what comes next to what ``kit`` knows."""
+        depth = self._next(kit)
+        if depth is None:
             return None
-        if noise == "auto" and depth == "off":
-            with progress(f"measure how steady the layer is, on {LIGHT_SAMPLES} samples"):
-                lighter = measure(kit, LIGHT_WAYS, LIGHT_SAMPLES)
-            if program.frozen_bytes > MOST_COPIED_BYTES:
-                meter.rest()  # what it holds is wanted for the artifacts
-            return lighter
-        if noise == "auto" and depth == "light" and FLOAT64 not in kit.facts.untaken:
-            with progress("ask the layer in float64"):
-                return measure(kit, (FLOAT64,))
-        with progress("measure how steady the layer is"):
-            return measure(kit, tuple(way for way in WAYS if not (kit.float64 and way == FLOAT64)))
+        with self._progress(_LABELS[depth]):
+            deeper = self._measure(kit, depth)
+        if self._program.frozen_bytes > MOST_COPIED_BYTES:
+            self._meter.rest()  # what it holds is wanted for the artifacts
+        return deeper
 
-    return deepen
+    def _next(self, kit: Kit) -> Depth | None:
+        depth = kit.facts.depth
+        if self._noise == "off" or depth == "full":
+            return None
+        if self._noise == "full":
+            return "full"
+        if depth == "off":
+            return "light"
+        if depth == "light" and FLOAT64 not in kit.facts.untaken:
+            return "float64"
+        if depth in ("light", "float64") and self._program.has_frozen_graph:
+            return "rounded"
+        return "full"
+
+    def _measure(self, kit: Kit, depth: Depth) -> Kit:
+        count = LIGHT_SAMPLES if depth == "light" else None
+        known = {*self._known, *([FLOAT64] if kit.float64 else [])}
+        ways = [way for way in _ASKED[depth] if way not in known]
+        found = self._meter.measure(
+            self._program, kit.inputs, self._work, kit.onednn_on, ways, count
+        )
+        answers = dict(found.answers)
+        if depth != "light":
+            if FLOAT64 in answers:
+                answers[FLOAT64] = answers[FLOAT64].replace(kit.inputs.with_name("float64.npz"))
+            elif kit.float64:
+                answers[FLOAT64] = kit.float64
+            self._known.update(answers)
+            answers = dict(self._known)
+        return add_noise(kit, answers, found.problems, depth)

@@ -40,7 +40,7 @@ from hubopt.kit import Kit
 from hubopt.latency.protocol import ROUNDS
 from hubopt.memory import remember
 from hubopt.noise import NoiseMeter
-from hubopt.noise_depth import Noise, deepening
+from hubopt.noise_depth import Deepening, Noise
 from hubopt.on_demand import LayerOnDemand, Opened, find_here
 from hubopt.parity import Overrides
 from hubopt.progress import Beside, Progress, quiet
@@ -162,7 +162,7 @@ def export(
 
             def ask_layer() -> Callable[[], Kit]:
                 layer = opened.get()
-                first_look = deepening(noise, program, meter, noise_work, beside.note)
+                first_look = Deepening(noise, program, meter, noise_work, beside.note)
 
                 def answer() -> Kit:
                     asked = ask(question, layer, program, kit, Path(work), beside.note)
@@ -182,7 +182,7 @@ def export(
             kit = Kit(spec, folder / INPUTS, folder / REFERENCE, overrides=overrides)
             kit.inputs.parent.mkdir()
             noise_work = Path(work) / "noise"
-            deepen = deepening(noise, program, meter, noise_work, progress)
+            deepen = Deepening(noise, program, meter, noise_work, progress)
             reference = stages.reference(kit, ask_layer, deepen)
             line = Line(
                 folder,

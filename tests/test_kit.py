@@ -13,25 +13,30 @@ import hubopt
 from hubopt.arrays import read_samples
 from hubopt.asking import Question, ask
 from hubopt.errors import TraceError
+from hubopt.exporter import Program
 from hubopt.kit import Kit, permuted
 from hubopt.layer import as_layer
 from hubopt.noise import NoiseMeter
-from hubopt.noise_depth import deepening
+from hubopt.noise_depth import Deepening, Noise
 from hubopt.progress import quiet
 from hubopt.reference import Reference
 from hubopt.session import LayerSession
 
 
-def make(function: Any, folder: Path, question: Question | None = None) -> Kit:
-    """Return the kit of a function."""
+def asked_kit(function: Any, folder: Path, question: Question | None = None) -> tuple[Program, Kit]:
+    """Return the program of a function, and its kit before anything is known of its noise."""
     layer = LayerSession(as_layer(function))
     spec = layer.resolve(hubopt.Hints())
     program = layer.trace(spec, folder / "program", "auto")
     kit = Kit(spec, folder / "inputs.npz", folder / "reference.npz")
-    asked = question or Question(noise="full")
+    return program, ask(question or Question(), layer, program, kit, program.folder, quiet)
+
+
+def make(function: Any, folder: Path, noise: Noise = "full") -> Kit:
+    """Return the kit of a function."""
+    program, kit = asked_kit(function, folder, Question(noise=noise))
     with NoiseMeter(folder / "log") as meter:
-        kit = ask(asked, layer, program, kit, program.folder, quiet)
-        deepen = deepening(asked.noise, program, meter, folder / "noise", quiet)
+        deepen = Deepening(noise, program, meter, folder / "noise", quiet)
         return Reference(lambda: kit, deepen).exhaust()
 
 
@@ -106,7 +111,7 @@ def test_a_sample_that_is_no_edge_case_is_not_left_out(tmp_path: Path) -> None:
 
 
 def test_without_noise_nothing_is_measured_and_no_edge_is_taken(tmp_path: Path) -> None:
-    kit = make(signature(2, 3)(lambda x: tf.tanh(x)), tmp_path, Question(noise="off"))
+    kit = make(signature(2, 3)(lambda x: tf.tanh(x)), tmp_path, "off")
     assert len(kit.kinds) == 8
     assert kit.float64 is None
     assert set(kit.facts.moves) == {"repeated"}

@@ -15,7 +15,7 @@ _ROUNDING = 2.0**-22
 sample, what is left is what cancelled out, and that was rounded at the usual size; some
 runtimes' sigmoids are off by as much near 0 as near 1."""
 
-_NOISE = 4.0
+NOISE_FACTOR = 4.0
 """How often the largest move of the layer is allowed. Another way to compute it is another draw
 of the same noise; of three draws on one sample of basic-pitch the largest was four times the
 smallest, and twice was too little for clean exports on 1 of 50 seeds."""
@@ -58,7 +58,7 @@ def complaint(
             return None
         at = difference.place(difference.front[0][2])
         return f"{difference.unequal} of {difference.elements} elements differ, the first at {at}"
-    worst, at = difference.worst(tolerance, _NOISE * noise.largest + rounding)
+    worst, at = difference.worst(tolerance, NOISE_FACTOR * noise.largest + rounding)
     if worst > 1:
         count = None if noise.largest else difference.mismatches(tolerance)
         return (
@@ -68,7 +68,7 @@ def complaint(
         )
     if tolerance.sqnr_db is not None:
         allowed = difference.rms * 10 ** (-tolerance.sqnr_db / 20)
-        if difference.rms_error > allowed + _NOISE * noise.rms + rounding:
+        if difference.rms_error > allowed + NOISE_FACTOR * noise.rms + rounding:
             return f"SQNR is {difference.sqnr_db:.1f} dB, {tolerance.sqnr_db:g} dB wanted"
     if tolerance.cosine is not None and difference.cosine < tolerance.cosine:
         return f"cosine is {difference.cosine:.6f}, {tolerance.cosine:g} wanted"

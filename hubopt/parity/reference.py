@@ -18,10 +18,10 @@ from hubopt.spec import ModelSpec
 
 REDRAWN, PERMUTED, WEIGHTS = "redrawn", "permuted", "weights"
 
-Depth = Literal["off", "light", "float64", "full"]
+Depth = Literal["off", "light", "float64", "rounded", "full"]
 """How much of the layer's own noise is known: nothing; something of the first samples; the
-layer's answers in float64 to all of them; everything, and no edge case is left on which the layer
-is unsteady."""
+layer's answers in float64 to all of them; how far roundings move it on all of them; everything,
+and no edge case is left on which the layer is unsteady."""
 
 
 @dataclass(frozen=True, slots=True)

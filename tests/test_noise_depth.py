@@ -1,0 +1,139 @@
+"""How deep the layer's noise is measured, with real models and real measurements."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import hubopt
+from hubopt.arrays import read_samples
+from hubopt.errors import UsageError
+from hubopt.noise import NoiseMeter
+from hubopt.noise_depth import Deepening, Noise
+from hubopt.progress import quiet
+from tests.test_kit import asked_kit
+
+WEIGHTS = np.random.default_rng(0).standard_normal((6, 6)).astype("float32")
+
+
+@tf.function(input_signature=[tf.TensorSpec([2, 6], tf.float32, name="x")])
+def steady(x: Any) -> Any:
+    return tf.tanh(x @ WEIGHTS)
+
+
+@tf.function(input_signature=[tf.TensorSpec([2, 60], tf.float32, name="x")])
+def shaky(x: Any) -> Any:
+    """Of which half is cancelled: an artifact that adds in another order is off by as much."""
+    return tf.math.cumsum(x + 300.0, axis=1) - 300.0 * tf.range(1.0, 61.0)
+
+
+def test_the_steps_of_auto(tmp_path: Path) -> None:
+    program, kit = asked_kit(steady, tmp_path)
+    assert kit.facts.depth == "off"
+    with NoiseMeter(tmp_path / "log") as meter:
+        deepen = Deepening("auto", program, meter, tmp_path / "noise", quiet)
+        light = deepen(kit)
+        assert light is not None
+        assert light.facts.depth == "light"
+        (name,) = kit.spec.output_names
+        measured = {way: len(found[name]) for way, found in light.facts.moves.items()}
+        assert measured.pop("repeated") == 1
+        assert set(measured) - {"onednn"} == {"float64"}
+        assert set(measured.values()) == {2}
+        assert "weights" in light.facts.probes
+        assert light.float64 is None
+        assert light.edges, "an edge case is left out only where everything was measured"
+
+        double = deepen(light)
+        assert double is not None
+        assert double.facts.depth == "float64"
+        assert double.float64 is not None
+        assert len(double.facts.moves["float64"][name]) == len(kit.kinds)
+        assert len(read_samples(double.float64, kit.spec.outputs)) == len(kit.kinds)
+
+        rounded = deepen(double)
+        assert rounded is not None
+        assert rounded.facts.depth == "rounded"
+        for way in ("rounded1", "rounded2", "rounded3"):
+            assert len(rounded.facts.moves[way][name]) == len(kit.kinds)
+        assert "xla" not in rounded.facts.moves
+
+        full = deepen(rounded)
+        assert full is not None
+        assert full.facts.depth == "full"
+        assert len(full.facts.moves["xla"][name]) == len(full.kinds)
+        assert not full.edges
+        assert deepen(full) is None
+
+
+def test_full_is_one_step_and_off_is_none(tmp_path: Path) -> None:
+    program, kit = asked_kit(steady, tmp_path)
+    with NoiseMeter(tmp_path / "log") as meter:
+        assert Deepening("off", program, meter, tmp_path / "noise", quiet)(kit) is None
+        full = Deepening("full", program, meter, tmp_path / "noise", quiet)(kit)
+        assert full is not None
+        assert full.facts.depth == "full"
+        assert set(full.facts.moves) | set(full.facts.untaken) >= {"float64", "rounded3", "xla"}
+
+
+@pytest.mark.parametrize(("noise", "depth"), [("off", "off"), ("auto", "light"), ("full", "full")])
+def test_an_export_of_a_steady_layer(noise: Noise, depth: str, tmp_path: Path) -> None:
+    bundle = hubopt.export(steady, ["onnx"], tmp_path / "out", rounds=0, noise=noise)
+    assert bundle.results[0].status == "verified"
+    assert bundle.manifest.reference.depth == depth
+    assert hubopt.verify_bundle(bundle)[0].status == "verified"
+
+
+def test_an_export_that_leaves_its_tolerance_is_judged_by_the_layers_noise(tmp_path: Path) -> None:
+    """Without the noise it fails; the deeper look is taken for it, and nothing else is asked."""
+    strict = hubopt.Overrides.parse(rtol=["1e-7"], atol=["1e-7"])
+    blamed = hubopt.verify(shaky, shaky_otherwise, noise="off", overrides=strict)
+    assert blamed.status == "failed"
+    fair = hubopt.verify(shaky, shaky_otherwise, overrides=strict)
+    assert fair.status == "verified"
+    assert {basis for each in fair.outputs for basis in each.bases} >= {"float64"} or fair.note
+
+
+@tf.function(input_signature=[tf.TensorSpec([2, 60], tf.float32, name="x")])
+def shaky_otherwise(x: Any) -> Any:
+    """The same sums, added from the other end."""
+    shifted = x + 300.0
+    total = tf.reduce_sum(shifted, axis=1, keepdims=True)
+    after = tf.math.cumsum(shifted, axis=1, reverse=True, exclusive=True)
+    return (total - after) - 300.0 * tf.range(1.0, 61.0)
+
+
+def test_targets_are_judged_on_one_kit(tmp_path: Path) -> None:
+    """The second needs a deeper look: the first is judged again on that."""
+    labels: list[str] = []
+
+    def progress(label: str) -> Any:
+        labels.append(label)
+        return quiet(label)
+
+    bundle = hubopt.export(
+        steady,
+        ["onnx", "trt"],
+        tmp_path / "out",
+        rounds=0,
+        progress=progress,
+        cache=False,
+    )
+    onnx, trt = bundle.results
+    if trt.status != "unverified":
+        pytest.skip("TensorRT runs here, or has no builder: it asks for no deeper look")
+    assert onnx.status == "verified"
+    assert bundle.manifest.reference.depth == "full"
+    assert "onnx: verify again, by what is known of the layer now" in labels
+    assert onnx.parity is not None
+    assert onnx.parity.samples == len(bundle.manifest.samples)
+    assert all(each.from_float64 for each in onnx.parity.outputs)
+
+
+def test_a_word_that_is_no_mode_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="off, auto, full"):
+        hubopt.export(steady, ["onnx"], tmp_path / "out", noise="some")  # type: ignore[arg-type]
