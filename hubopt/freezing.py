@@ -8,7 +8,7 @@ from typing import Any
 
 from hubopt import tf_freezing, tf_private
 from hubopt.errors import TraceError
-from hubopt.frozen_graph import LARGE_BYTES, NUMBERS
+from hubopt.frozen_graph import LARGE_BYTES, NUMBERS, import_function
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +29,11 @@ class Frozen:
 
     def function(self) -> Any:
         """Return a function from the inputs to the outputs."""
-        import tensorflow as tf
-
         graph_def = self.graph.as_graph_def()
         rename_functions(graph_def, "_frozen")
-        whole = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
         fed = [each.name for each in self.inputs] + [f"{name}:0" for name in self.weights]
-        pruned = whole.prune(fed, [each.name for each in self.outputs])
-        return lambda *inputs: pruned(*inputs, *self.weights.values())
+        whole = import_function(graph_def, fed, [each.name for each in self.outputs])
+        return lambda *inputs: whole(*inputs, *self.weights.values())
 
 
 def freeze(concrete: Any) -> Frozen:

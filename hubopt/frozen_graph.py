@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -138,6 +138,53 @@ def write_frozen_graph(
     (program.weights / _INDEX).write_text(json.dumps(index))
     files = [program.frozen_graph, *program.weights.glob("*.npy")]
     return replace(program, frozen_bytes=sum(each.stat().st_size for each in files))
+
+
+def import_function(graph_def: Any, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
+    """Return a function from the placeholders ``inputs`` to the tensors ``outputs``, in order.
+
+    The process keeps the first function of a name: give those in the library names of their own.
+
+    Args:
+        graph_def: The graph; it is left as it is.
+        inputs: Names of tensors, such as ``x:0``; all are taken, whether the outputs need them.
+        outputs: Likewise.
+
+    Raises:
+        ValueError: TensorFlow finds an error in the graph.
+    """
+    import tensorflow as tf
+
+    places = {name.partition(":")[0]: at for at, name in enumerate(inputs)}
+    specs: list[Any] = [None] * len(inputs)
+    own = tf.compat.v1.GraphDef()
+    own.library.CopyFrom(graph_def.library)
+    own.versions.CopyFrom(graph_def.versions)
+    read: set[str] = set()
+    for node in graph_def.node:
+        if node.name in places:
+            shape, dtype = node.attr["shape"].shape, tf.as_dtype(node.attr["dtype"].type)
+            at = places[node.name]
+            specs[at] = tf.TensorSpec(tf.TensorShape(shape), dtype, f"hubopt/input_{at}")
+            continue
+        kept = own.node.add()
+        kept.CopyFrom(node)
+        kept.attr.pop("_class", None)  # it may stand on one device with a placeholder
+        # A placeholder has nothing that could be waited for.
+        kept.input[:] = [
+            each for each in node.input if each.lstrip("^") not in places or "^" not in each
+        ]
+        read.update(each.partition(":")[0] for each in kept.input)
+
+    def call(*tensors: Any) -> list[Any]:
+        given = dict(zip(inputs, tensors, strict=True))
+        mapped = {name: tensor for name, tensor in given.items() if name.partition(":")[0] in read}
+        wanted = [name for name in outputs if name not in given]
+        found = tf.import_graph_def(own, mapped, wanted, name="")
+        computed = dict(zip(wanted, found, strict=True))
+        return [tf.identity(given[name]) if name in given else computed[name] for name in outputs]
+
+    return tf.compat.v1.wrap_function(call, specs)
 
 
 def read_weight(path: Path, dtype: Any) -> NDArray[Any]:

@@ -181,7 +181,8 @@ def _recheck(
                 results.append(result)
                 continue
             with progress(f"{result.target}: {what}"):
-                results.append(result.judged(_examine(bundle, result.target, kit, log, baseline)))
+                verdict = _examine(bundle, result.target, kit, log, baseline)
+            results.append(result.judged(_with_depth(verdict, kit)))
     return tuple(results)
 
 
@@ -194,6 +195,14 @@ def _examine(
     except BundleError as error:
         return Verdict("failed", "load", f"{error.thing}: {error.found}; {error.way_out}")
     return examine(artifact, Reference(lambda: kit), log, baseline)
+
+
+def _with_depth(verdict: Verdict, kit: Kit) -> Verdict:
+    """Say of a verdict that blames the artifact if the layer's noise could have excused it."""
+    if verdict.stage != "parity" or kit.facts.depth == "full":
+        return verdict
+    told = "the layer's noise was measured only in part; export with --noise full to be fair to"
+    return replace(verdict, reason=f"{verdict.reason}; {told} other machines")
 
 
 def _as_bundle(bundle: Bundle | str | os.PathLike[str]) -> Bundle:

@@ -11,7 +11,8 @@ import tensorflow as tf
 
 import hubopt
 from hubopt.exporter import Program, XlaMode
-from hubopt.frozen_graph import LARGE_BYTES, read_frozen_graph
+from hubopt.freezing import freeze
+from hubopt.frozen_graph import LARGE_BYTES, import_function, read_frozen_graph
 from hubopt.graph_runs import GraphRunner
 
 GENERATOR = np.random.default_rng(0)
@@ -79,3 +80,23 @@ def test_an_output_behind_kept_weights_is_not_weightless(tmp_path: Path) -> None
     table = tf.Variable(TABLE)
     assert traced(lambda x: tf.gather(table, x), tmp_path).weightless == ()
     assert traced(lambda x: x + 1, tmp_path / "none").weightless != ()
+
+
+def test_a_graph_becomes_a_function_of_its_placeholders() -> None:
+    """Of all of them, in the order asked for; one may be an output itself, one for nothing."""
+
+    def call(x: Any, y: Any, unused: Any) -> Any:
+        looped = tf.while_loop(lambda at, _: at < 3, lambda at, x: (at + 1, x * y), (0, x))[1]
+        return tf.identity(looped), tf.identity(y)
+
+    specs = [tf.TensorSpec([2], tf.float32, name=name) for name in ("x", "y", "unused")]
+    frozen = freeze(tf.function(call, input_signature=specs).get_concrete_function())
+    names = [each.name for each in frozen.inputs]
+    outputs = [*(each.name for each in frozen.outputs), names[0]]
+    function = import_function(frozen.graph.as_graph_def(), names[::-1], outputs)
+    x, y = np.float32([1, 2]), np.float32([3, 4])
+    looped, same, fed = function(*map(tf.constant, (x, y, x)))  # unused, y, x
+    np.testing.assert_array_equal(looped, x * y**3)
+    np.testing.assert_array_equal(same, y)
+    np.testing.assert_array_equal(fed, x)
+    assert not [each for each in function.graph.get_operations() if each.name in ("x", "y")]

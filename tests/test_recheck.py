@@ -8,6 +8,8 @@ import pytest
 
 import hubopt
 from hubopt.errors import BundleError, NothingExportedError
+from hubopt.noise_depth import Noise
+from hubopt.results import TargetResult
 
 
 def test_verify_gives_a_fresh_verdict(tiny_bundle: hubopt.Bundle) -> None:
@@ -36,6 +38,21 @@ def test_verify_sees_an_artifact_that_is_another_model(
     write_manifest(copy, replace(manifest, targets=manifest.targets | {"onnx": forged}))
     (result,) = hubopt.verify_bundle(copy, "onnx")
     assert (result.status, result.stage) == ("failed", "parity")
+
+
+def test_a_failure_says_if_the_layers_noise_was_not_measured(tiny: Path, tmp_path: Path) -> None:
+    """Another machine rounds otherwise, and the bundle has nothing to excuse it by."""
+    strict = hubopt.Overrides.parse(rtol=["1e-8"], atol=["1e-8"])
+
+    def verified_again(noise: Noise) -> TargetResult:
+        bundle = hubopt.export(tiny, ["onnx"], tmp_path / noise, rounds=0, noise=noise)
+        (result,) = hubopt.verify_bundle(bundle, overrides=strict)
+        return result
+
+    blamed = verified_again("off")
+    assert blamed.status == "failed"
+    assert "export with --noise full" in str(blamed.reason)
+    assert verified_again("full").status == "verified"
 
 
 def test_a_damaged_artifact_does_not_stop_the_others(

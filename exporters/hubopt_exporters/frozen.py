@@ -6,7 +6,7 @@ from typing import Any
 
 from hubopt.errors import ExportError
 from hubopt.exporter import Program
-from hubopt.frozen_graph import read_frozen_graph
+from hubopt.frozen_graph import import_function, read_frozen_graph
 from hubopt.serving import make_root
 from hubopt.structure import pack, unpack
 
@@ -19,8 +19,6 @@ def as_module(program: Program, *, jit_compile: bool) -> tuple[Any, Any]:
     Raises:
         ExportError: Graph and weights are more than a ``GraphDef`` can hold.
     """
-    import tensorflow as tf
-
     spec = program.spec
     if program.frozen_bytes > _MOST_BYTES:
         raise ExportError(
@@ -30,8 +28,7 @@ def as_module(program: Program, *, jit_compile: bool) -> tuple[Any, Any]:
             "drop --freeze: a SavedModel with variables has no such limit",
         )
     graph_def = read_frozen_graph(program).whole()
-    graph = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
-    flat = graph.prune(list(program.input_tensors), list(program.output_tensors))
+    flat = import_function(graph_def, program.input_tensors, program.output_tensors)
 
     def call(inputs: Any) -> Any:
         tensors = unpack(spec.input_structure, inputs)

@@ -54,7 +54,7 @@ class SavedModelExporter:
         return found
 
     def export(self, source: Source, path: Path, options: Options) -> Artifact:
-        """Write the folder and check that it is still compiled after reloading."""
+        """Write the folder; whether it is still compiled after reloading is for the runner."""
         import tensorflow as tf
 
         program = require_program(source)
@@ -65,22 +65,14 @@ class SavedModelExporter:
             tf.saved_model.save(root, str(path), signatures={SIGNATURE: serving})
         else:
             shutil.copytree(program.saved_model, path)
-        compiled = is_compiled(tf.saved_model.load(str(path)))
-        if program.compiled and not compiled:
-            raise ExportError(
-                "savedmodel artifact",
-                "after reloading, it is not compiled",
-                "jit_compile=True, as traced",
-                "report this: TensorFlow has changed how the attribute is stored",
-            )
         return Artifact(
             self.name,
             path,
             program.spec,
-            "xla" if compiled else "fp32",
+            "xla" if program.compiled else "fp32",
             {
                 "tensorflow": tf.__version__,
-                "jit_compile": compiled,
+                "jit_compile": program.compiled,
                 "weights": "constants" if options.freeze else "variables",
             },
         )
@@ -95,7 +87,11 @@ class SavedModelExporter:
 
 
 class SavedModelRunner:
-    """Calls ``serving_default``."""
+    """Calls ``serving_default``.
+
+    Raises:
+        ExportError: It is not compiled, though the artifact says so.
+    """
 
     def __init__(self, artifact: Artifact) -> None:
         import tensorflow as tf
@@ -106,6 +102,13 @@ class SavedModelRunner:
         # The loaded object owns the variables: it must outlive the signature.
         self._loaded = tf.saved_model.load(str(artifact.path))
         self._function = self._loaded.signatures[SIGNATURE]
+        if artifact.details.get("jit_compile") and not is_compiled(self._loaded):
+            raise ExportError(
+                "savedmodel artifact",
+                "after reloading, it is not compiled",
+                "jit_compile=True, as traced",
+                "report this: TensorFlow has changed how the attribute is stored",
+            )
         self.device = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
 
     def run(self, inputs: Tensors) -> dict[str, Any]:

@@ -78,6 +78,10 @@ def reference_lines(manifest: Manifest) -> RenderableType:
         largest = {name: max(each.largest for each in moves) for name, moves in found.items()}
         told = ", ".join(f"{name} {move:.1e}" for name, move in largest.items())
         rows.append(("layer moves", f"{WAYS.get(way, way)}: {told}"))
+    if facts.depth not in ("off", "full"):
+        rows.append(
+            ("noise", "measured as far as the verdicts need it; --noise full for all of it")
+        )
     rows += [("not measured", f"{WAYS.get(way, way)}: {why}") for way, why in facts.untaken.items()]
     table = Table(box=None, pad_edge=False, show_header=False)
     for heading, text in rows:
