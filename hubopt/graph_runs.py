@@ -108,7 +108,7 @@ def _read_variable(graph_def: Any, node: Any) -> None:
     assign.attr["dtype"].CopyFrom(dtype)
     del node.attr["shape"]
     node.op = "ReadVariableOp"
-    node.input.append(handle.name)
+    node.input.insert(0, handle.name)  # what it waits for comes last
 
 
 def _config(on_cpu: bool) -> Any:

@@ -13,6 +13,7 @@ from hubopt.errors import TraceError
 from hubopt.freezing import freeze
 from hubopt.frozen_graph import LARGE_BYTES
 from hubopt.graph_runs import GraphRunner
+from hubopt.perturbing import lift
 
 X = np.arange(6, dtype="float32").reshape(2, 3)
 
@@ -157,3 +158,13 @@ def test_weights_in_a_loop_are_read_there() -> None:
         runner = kind(graph_def, fed, dict(frozen.weights))
         (found,) = runner.run({"x": X}, [frozen.outputs[0].name])
         np.testing.assert_allclose(found, X + 3 * weights.sum(0), rtol=1e-5)
+
+
+def test_a_weight_that_waits_for_something_is_read() -> None:
+    graph_def, (x,), (y,) = graph_of(lambda x: x @ tf.constant(np.ones([3, 2], "float32")), X)
+    lifted, weights = lift(graph_def, {})
+    (name,) = weights
+    (node,) = (each for each in lifted.node if each.name == name)
+    node.input.append(f"^{x.partition(':')[0]}")
+    (found,) = GraphRunner(lifted, {"x": x}, weights).run({"x": X}, [y])
+    np.testing.assert_array_equal(found, X.sum(1, keepdims=True) * [[1, 1]])
