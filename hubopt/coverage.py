@@ -117,19 +117,20 @@ def cover(program: Program, pool: Path, count: int, make: bool) -> Coverage:
     graph = _Graph(program)
     if not graph:
         return Coverage(tuple(range(count)))
-    taken = [graph.reached(sample) for sample in samples[: _half(count)]]
-    if graph.is_all(reduce(or_, taken)):  # there is nothing to choose by
-        return Coverage(tuple(range(count)), (), graph.units.count, 0, graph.weights.count, 0)
-    reached = taken + [graph.reached(sample) for sample in samples[len(taken) :]]
-    chosen = choose(reached, count)
-    seen = reduce(or_, (reached[at] for at in chosen))
+    reached: list[Reached] = []
+    for sample in samples:
+        reached.append(graph.reached(sample))
+        if len(reached) >= _half(count) and graph.is_all(reduce(or_, reached)):
+            break  # the others reach nothing besides
+    chosen = choose(reached, min(count, len(reached))) + list(range(len(reached), count))
+    seen = reduce(or_, (reached[at] for at in chosen if at < len(reached)))
     more: list[Sample] = []
     problem = None
     if make and _is_small(program):
         climbs = any(map(_has_gradient, program.spec.inputs))
         find = _climbs if climbs else _crosses
         try:
-            for sample, gained in find(graph, samples, reached, chosen):
+            for sample, gained in find(graph, samples, reached, chosen, seen):
                 more.append(sample)
                 seen |= gained
         except Exception as error:  # whatever an operation without a gradient raises
@@ -140,12 +141,15 @@ def cover(program: Program, pool: Path, count: int, make: bool) -> Coverage:
 
 
 def _climbs(
-    graph: _Graph, samples: Sequence[Tensors], reached: Sequence[Reached], chosen: Sequence[int]
+    graph: _Graph,
+    samples: Sequence[Tensors],
+    reached: Sequence[Reached],
+    chosen: Sequence[int],
+    seen: Reached,
 ) -> Iterator[tuple[Sample, Reached]]:
     """Yield samples made by gradient, each waking units that none before it does."""
-    seen = reduce(or_, (reached[at] for at in chosen))
     for at in chosen[:_MADE]:
-        sample = graph.climb(samples[at], seen)
+        sample = None if seen.units.all() else graph.climb(samples[at], seen)
         if sample is None:
             return
         gained = graph.reached(sample)
@@ -154,10 +158,13 @@ def _climbs(
 
 
 def _crosses(
-    graph: _Graph, samples: Sequence[Sample], reached: Sequence[Reached], chosen: Sequence[int]
+    graph: _Graph,
+    samples: Sequence[Sample],
+    reached: Sequence[Reached],
+    chosen: Sequence[int],
+    seen: Reached,
 ) -> Iterator[tuple[Sample, Reached]]:
     """Yield samples of the pool, then crossed ones, each reaching what none before it does."""
-    seen = reduce(or_, (reached[at] for at in chosen))
     for at in choose_more(reached, seen, min(_MADE, len(chosen))):
         seen |= reached[at]
         yield samples[at], reached[at]

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import hubopt
 from hubopt.arrays import write_samples
-from hubopt.coverage import Reached, can_cover, choose, choose_more, cover, pool_size
+from hubopt.coverage import Reached, _Graph, can_cover, choose, choose_more, cover, pool_size
 from hubopt.exporter import Program
 from hubopt.frozen_graph import read_frozen_graph
 
@@ -98,6 +98,19 @@ def test_more_are_drawn_where_nothing_can_be_followed(trace: Any) -> None:
     table = tf.constant(GENERATOR.standard_normal((8, 8)), tf.float32)
     tokens = trace(lambda x: tf.nn.relu(tf.gather(table, x) @ WEIGHTS), tf.int32)
     assert pool_size(tokens, 8) == 128
+
+
+def test_no_more_samples_are_run_than_there_is_something_to_reach(
+    trace: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = []
+    run = _Graph.reached
+    monkeypatch.setattr(_Graph, "reached", lambda self, sample: runs.append(1) or run(self, sample))
+    program = trace(lambda x: tf.nn.relu(x @ tf.constant(WEIGHTS) + 100.0))
+    drawn = [GENERATOR.standard_normal((1, 8)).astype("float32") for _ in range(12)]
+    covered = cover(program, write_pool(tmp_path / "pool.npz", program, drawn), 6, make=True)
+    assert (covered.chosen, covered.made, covered.silent) == (tuple(range(6)), (), 0)
+    assert len(runs) == 3
 
 
 def test_samples_of_tokens_are_crossed_until_weights_show(tmp_path: Path) -> None:
