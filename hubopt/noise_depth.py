@@ -91,7 +91,8 @@ class Deepening:
             return "light"
         if depth == "light" and FLOAT64 not in kit.facts.untaken:
             return "float64"
-        if depth in ("light", "float64") and self._program.has_frozen_graph:
+        size = self._program.frozen_bytes
+        if depth in ("light", "float64") and 0 < size <= MOST_COPIED_BYTES:
             return "rounded"
         return "full"
 

@@ -110,7 +110,7 @@ def test_no_more_samples_are_run_than_there_is_something_to_reach(
     drawn = [GENERATOR.standard_normal((1, 8)).astype("float32") for _ in range(12)]
     covered = cover(program, write_pool(tmp_path / "pool.npz", program, drawn), 6, make=True)
     assert (covered.chosen, covered.made, covered.silent) == (tuple(range(6)), (), 0)
-    assert len(runs) == 3
+    assert len(runs) < len(drawn)
 
 
 def test_samples_of_tokens_are_crossed_until_weights_show(tmp_path: Path) -> None:

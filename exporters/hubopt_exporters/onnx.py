@@ -23,7 +23,7 @@ from hubopt.exporter import (
 )
 from hubopt.frozen_graph import read_frozen_graph
 from hubopt.spec import ModelSpec
-from hubopt_exporters.onnx_weights import put_weights
+from hubopt_exporters.onnx_weights import put_weights, too_large
 
 if TYPE_CHECKING:
     from hubopt_exporters.probes.onnx import OnnxProbe
@@ -81,7 +81,7 @@ class OnnxExporter:
                 raise
             # Some rewriters, such as those of recurrent cells, must see the weights.
             model, loads = _convert(program, graph.whole(), (), options), {}
-        companions = put_weights(model, loads, path)
+        companions = put_weights(model, loads, path, too_large(program.frozen_bytes))
         return Artifact(
             self.name,
             path,

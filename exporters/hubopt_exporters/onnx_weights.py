@@ -27,6 +27,11 @@ _ALIGNMENT = 4096
 """Of each weight in a file of its own, so that runtimes can map it into memory."""
 
 
+def too_large(size_bytes: int) -> bool:
+    """Whether weights are more than the model's own file should hold."""
+    return size_bytes > _MOST_INLINE_BYTES
+
+
 @dataclass(frozen=True, slots=True)
 class _Opset:
     """Runs one node by ONNX's own reference implementation."""
@@ -41,47 +46,40 @@ class _Opset:
         return np.asarray(result)
 
 
-def put_weights(model: Any, weights: Mapping[str, Load], path: Path) -> tuple[str, ...]:
+def put_weights(
+    model: Any, weights: Mapping[str, Load], path: Path, apart: bool = False
+) -> tuple[str, ...]:
     """Put ``weights`` into ``model`` in place of inputs of their names, and write it to ``path``.
 
     Args:
         model: A ``ModelProto``; it is changed.
         weights: What gives the array of each; they are asked one after the other.
         path: The model's file.
+        apart: Whether they go into a file of their own, as they must where they are
+            `too_large` for the model's. In the model's they are in memory together, and twice.
 
     Returns:
-        The names of further files in the folder of ``path``: one with the weights if they are
-        too large for protobuf.
+        The names of further files in the folder of ``path``: that of the weights, if there is one.
     """
+    from onnx import numpy_helper
+
     graph = model.graph
     _keep(graph.input, lambda each: each.name not in weights)
     loads = _fold(model, weights)
     # A graph nested in a node may read a weight, too.
     read = {name for each in _nodes(graph) for name in each.input}
     read |= {each.name for each in graph.output}
-    needed = {name: load for name, load in loads.items() if name in read}
     _keep(graph.initializer, lambda each: each.name in read)
     beside = path.with_name(f"{path.name}.data")
-    for name, array in _inline_until(needed, graph, _MOST_INLINE_BYTES):
-        _append(graph, name, array, beside)
+    for name, load in loads.items():
+        if name not in read:
+            continue
+        if apart:
+            _append(graph, name, load(), beside)
+        else:
+            graph.initializer.append(numpy_helper.from_array(load(), name))
     path.write_bytes(model.SerializeToString())
     return (beside.name,) if beside.exists() else ()
-
-
-def _inline_until(
-    loads: Mapping[str, Load], graph: Any, most_bytes: int
-) -> Iterable[tuple[str, NDArray[Any]]]:
-    """Put arrays into ``graph`` as long as they fit; yield those that are left."""
-    from onnx import numpy_helper
-
-    size = 0
-    for name, load in loads.items():
-        array = load()
-        size += array.nbytes
-        if size > most_bytes:
-            yield name, array
-        else:
-            graph.initializer.append(numpy_helper.from_array(array, name))
 
 
 def _append(graph: Any, name: str, array: NDArray[Any], beside: Path) -> None:

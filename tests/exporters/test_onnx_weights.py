@@ -12,7 +12,6 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from hubopt_exporters import onnx_weights
 from hubopt_exporters.onnx_weights import put_weights
 
 GENERATOR = np.random.default_rng(0)
@@ -83,21 +82,17 @@ def test_weights_are_folded_and_no_inputs_any_more(tmp_path: Path, wanted: np.nd
 
 
 def test_what_protobuf_cannot_hold_goes_into_a_file_beside(
-    tmp_path: Path, wanted: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, wanted: np.ndarray
 ) -> None:
-    monkeypatch.setattr(onnx_weights, "_MOST_INLINE_BYTES", KERNEL.nbytes + 1)
     path = tmp_path / "model.onnx"
-    assert put_weights(model(), WEIGHTS, path) == ("model.onnx.data",)
-    assert (tmp_path / "model.onnx.data").stat().st_size == DENSE.nbytes
+    assert put_weights(model(), WEIGHTS, path, apart=True) == ("model.onnx.data",)
+    assert path.stat().st_size < 2000
     np.testing.assert_allclose(answer(path), wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_offsets_are_aligned(
-    tmp_path: Path, wanted: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(onnx_weights, "_MOST_INLINE_BYTES", 0)
+def test_offsets_are_aligned(tmp_path: Path, wanted: np.ndarray) -> None:
     path = tmp_path / "model.onnx"
-    put_weights(model(), WEIGHTS, path)
+    put_weights(model(), WEIGHTS, path, apart=True)
     offsets = [
         int(entry.value)
         for tensor in onnx.load(str(path), load_external_data=False).graph.initializer
