@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, reduce
+from functools import cached_property, reduce
 from operator import or_
 from pathlib import Path
 from typing import NamedTuple
@@ -228,7 +228,6 @@ class _Graph:
         fed = dict(zip(names, program.input_tensors, strict=True))
         self._runner = GraphRunner(frozen.graph_def, fed, arrays)
         self._specs, self._places = program.spec.inputs, program.input_tensors
-        self._slopes = cache(self._build_slopes)
         self.units = Units(self._runner.graph)
         looked_at = program.output_tensors if _is_small(program) else ()
         self.weights = Weights(self._runner, looked_at, arrays)
@@ -276,7 +275,7 @@ class _Graph:
         """
         if not self.units.tensors:
             return None
-        awake_place, *slopes = self._slopes()
+        awake_place, *slopes = self._slopes
         floats = [each.name for each in self._specs if _has_gradient(each)]
         sample = {name: np.asarray(value) for name, value in start.items()}
         ends = {name: (sample[name].min(), sample[name].max()) for name in floats}
@@ -294,7 +293,8 @@ class _Graph:
                 sample[name] = np.clip(sample[name] + step, low, high).astype(slope.dtype)
         return best
 
-    def _build_slopes(self) -> list[str]:
+    @cached_property
+    def _slopes(self) -> list[str]:
         places = [
             place
             for each, place in zip(self._specs, self._places, strict=True)

@@ -156,6 +156,8 @@ class NoiseMeter:
             else:
                 problems[way] = problem
                 path.unlink(missing_ok=True)
+            if program.frozen_bytes > MOST_COPIED_BYTES and problem is None:
+                self.rest()  # what it holds is wanted for the next way, and for the artifacts
         return Answers(answers, problems)
 
     def rest(self) -> None:

@@ -76,10 +76,7 @@ class Deepening:
         if depth is None:
             return None
         with self._progress(_LABELS[depth]):
-            deeper = self._measure(kit, depth)
-        if self._program.frozen_bytes > MOST_COPIED_BYTES:
-            self._meter.rest()  # what it holds is wanted for the artifacts
-        return deeper
+            return self._measure(kit, depth)
 
     def _next(self, kit: Kit) -> Depth | None:
         depth = kit.facts.depth

@@ -39,7 +39,7 @@ from hubopt.inspection import Inspection
 from hubopt.kit import Kit
 from hubopt.latency.protocol import ROUNDS
 from hubopt.memory import remember
-from hubopt.noise import NoiseMeter
+from hubopt.noise import MOST_COPIED_BYTES, NoiseMeter
 from hubopt.noise_depth import Deepening, Noise
 from hubopt.on_demand import LayerOnDemand, Opened, find_here
 from hubopt.parity import Overrides
@@ -195,6 +195,8 @@ def export(
                 stages.target,
                 keep_failed,
             )
+            if program.frozen_bytes > MOST_COPIED_BYTES:
+                reference.kit()  # before the conversions, which need memory of their own
             results = run_targets(line, exporters, obstacles)
             if not any(each.path for each in results):
                 raise _none_left(results)

@@ -15,6 +15,7 @@ from typing import Any
 
 from hubopt import registry
 from hubopt.arrays import read_samples, write_samples
+from hubopt.collecting import few_collections
 from hubopt.contract import artifact_problems
 from hubopt.coverage import Coverage
 from hubopt.errors import ExportError, NotRunnableHereError, TraceError, UsageError
@@ -163,7 +164,8 @@ class LayerSession(Session):
         """Write the program, by `hubopt.trace`."""
         from hubopt.tracing import trace
 
-        return trace(self._layer, spec, folder, xla, saved_model=saved_model)
+        with few_collections():
+            return trace(self._layer, spec, folder, xla, saved_model=saved_model)
 
     def inspect(self, hints: Hints) -> OpenModel:
         """Describe the layer and what is not settled yet."""
@@ -177,7 +179,8 @@ def open_layer_session(handle: str, options: LayerOptions, access: Access) -> La
     opening = importlib.import_module("hubopt.opening")
     import_ms = _since(start)
     start = time.perf_counter()
-    layer = opening.open_layer(found, options, access)
+    with few_collections():
+        layer = opening.open_layer(found, options, access)
     return LayerSession(layer, found, import_ms, _since(start))
 
 

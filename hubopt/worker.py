@@ -7,7 +7,6 @@ child prints goes to a log file.
 
 from __future__ import annotations
 
-import gc
 import importlib
 import os
 import pickle
@@ -183,8 +182,6 @@ def _serve(imports: Sequence[str]) -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever native code prints goes to the log, not among the answers
     requests = os.fdopen(os.dup(0), "rb")
-    # TensorFlow makes millions of objects that stay; a look at each takes a tenth of the time.
-    gc.set_threshold(100_000, 20, 100)
     for module in imports:
         # One that cannot be imported is told by whatever needs it.
         with suppress(Exception):
