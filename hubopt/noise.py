@@ -31,10 +31,10 @@ WAYS = ("onednn", "float64", "weights", *ROUNDED, "xla")
 answers depend on them; with weights moved by a rounding, three times, since on an ill-conditioned
 model one draw of the noise tells little of the next; compiled. XLA last: it can end the process."""
 
-_COPYING = ("float64", "weights", *ROUNDED)
 _SWITCH = "TF_ENABLE_ONEDNN_OPTS"
 MOST_COPIED_BYTES = 10**9
-"""Of a graph that is run with other weights, or in float64, beside those it has."""
+"""Of a graph that is run in other ways than with oneDNN switched: with other weights, which stand
+beside those it has, in float64, or compiled, which copies some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +156,6 @@ class NoiseMeter:
             else:
                 problems[way] = problem
                 path.unlink(missing_ok=True)
-            if program.frozen_bytes > MOST_COPIED_BYTES and problem is None:
-                self.rest()  # what it holds is wanted for the next way, and for the artifacts
         return Answers(answers, problems)
 
     def rest(self) -> None:
@@ -220,15 +218,13 @@ class OtherWays:
             return None if self._switched else "TensorFlow has one set of kernels on this machine"
         if self._graph_def is None:
             return "not available: the program reads lookup tables, so there is no frozen graph"
-        if way == "xla":
-            return _xla_problem(self._program)
         size = self._program.frozen_bytes
-        if way in _COPYING and size > MOST_COPIED_BYTES:
+        if size > MOST_COPIED_BYTES:
             return (
                 f"not available: {size / 1e9:.1f} GB of constants; "
                 f"up to {MOST_COPIED_BYTES / 1e9:.0f} GB are copied for it"
             )
-        return None
+        return _xla_problem(self._program) if way == "xla" else None
 
     def _answer(self, way: str, samples: Sequence[Tensors]) -> list[dict[str, Any]]:
         if self._graph_def is None:

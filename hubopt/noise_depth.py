@@ -34,7 +34,7 @@ _LABELS: Mapping[Depth, str] = {
     "light": f"measure how steady the layer is, on {LIGHT_SAMPLES} samples",
     "float64": "ask the layer in float64",
     "rounded": "measure how far roundings move the layer",
-    "full": "measure how steady the layer is in every way",
+    "full": "measure how steady the layer is",
 }
 
 
@@ -68,6 +68,7 @@ class Deepening:
         self._meter = meter
         self._work = work
         self._progress = progress
+        self._is_large = program.frozen_bytes > MOST_COPIED_BYTES
         self._known: dict[str, Path] = {}  # what was answered to all samples
 
     def __call__(self, kit: Kit) -> Kit | None:
@@ -76,20 +77,22 @@ class Deepening:
         if depth is None:
             return None
         with self._progress(_LABELS[depth]):
-            return self._measure(kit, depth)
+            deeper = self._measure(kit, depth)
+        if self._is_large:
+            self._meter.rest()  # what it holds is wanted for the artifacts
+        return deeper
 
     def _next(self, kit: Kit) -> Depth | None:
         depth = kit.facts.depth
         if self._noise == "off" or depth == "full":
             return None
-        if self._noise == "full":
+        if self._noise == "full" or self._is_large:  # of a large one there is but one way
             return "full"
         if depth == "off":
             return "light"
         if depth == "light" and FLOAT64 not in kit.facts.untaken:
             return "float64"
-        size = self._program.frozen_bytes
-        if depth in ("light", "float64") and 0 < size <= MOST_COPIED_BYTES:
+        if depth in ("light", "float64") and self._program.has_frozen_graph:
             return "rounded"
         return "full"
 
