@@ -160,7 +160,7 @@ def export(
                     program = layer.trace(spec, into, xla, saved_model)
                 return Traced(program, layer.signature())
 
-            def ask_layer() -> Callable[[], Kit]:
+            def ask_layer(keep: Callable[[Kit], None]) -> Callable[[], Kit]:
                 layer = opened.get()
                 first_look = Deepening(noise, program, meter, noise_work, beside.note)
 
@@ -168,7 +168,9 @@ def export(
                     asked = ask(question, layer, program, kit, Path(work), beside.note)
                     if not rounds:
                         holding_layer.close()  # its memory is wanted
-                    return first_look(asked) or asked
+                    looked_at = first_look(asked) or asked
+                    keep(looked_at)
+                    return looked_at
 
                 return beside.start("wait for the layer's answers", answer)
 

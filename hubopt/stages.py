@@ -107,30 +107,35 @@ class Stages:
         return _moved(from_json(value, Traced), folder)
 
     def reference(
-        self, kit: Kit, ask: Callable[[], Callable[[], Kit]], deepen: Callable[[Kit], Kit | None]
+        self,
+        kit: Kit,
+        ask: Callable[[Callable[[Kit], None]], Callable[[], Kit]],
+        deepen: Callable[[Kit], Kit | None],
     ) -> Reference:
         """Return the samples and what the layer gives for them.
 
         Args:
             kit: Where samples and answers go, and the user's tolerances.
-            ask: Begins to ask the layer, and returns what waits for its answers.
+            ask: Begins to ask the layer, and returns what waits for its answers; calls what it is
+                given with the kit once that is complete.
             deepen: Measures more of how steady the layer is, see `Reference`.
         """
         memory = self._memory
         if memory is None:
-            self._reference = Reference(ask(), deepen)
+            self._reference = Reference(ask(lambda complete: None), deepen)
             return self._reference
 
-        def keep(complete: Kit) -> Kit:
+        def keep(complete: Kit) -> None:
             key = memory.keys.kit(complete.facts.depth)
             value = _to_json(_without_places(complete))
             memory.store.put(key, Label("reference", memory.handle), value, _files(complete))
-            return complete
 
         def deepen_and_keep(known: Kit) -> Kit | None:
             self._bring_program()
             deeper = deepen(known)
-            return deeper and keep(deeper)
+            if deeper is not None:
+                keep(deeper)
+            return deeper
 
         # Of what an earlier export had to know of the layer, the most.
         keys = map(memory.keys.kit, reversed(get_args(Depth)))
@@ -141,8 +146,7 @@ class Stages:
             self._reference = Reference(lambda: stored, deepen_and_keep)
         else:
             self._bring_program()
-            answered = ask()
-            self._reference = Reference(lambda: keep(answered()), deepen_and_keep)
+            self._reference = Reference(ask(keep), deepen_and_keep)
         return self._reference
 
     def baseline(
