@@ -121,6 +121,7 @@ def export(
     registry.require(exporters)
     _check_dynamic(exporters, hints)
     saved_model = any(each.reads_saved_model for each in exporters)
+    depth = "full" if noise == "auto" and _judged_elsewhere(exporters) else noise
     with staging(Path(output)) as folder:
         (folder / LOGS).mkdir()
         with tempfile.TemporaryDirectory(prefix=".work.", dir=folder) as work, ExitStack() as stack:
@@ -162,7 +163,7 @@ def export(
 
             def ask_layer(keep: Callable[[Kit], None]) -> Callable[[], Kit]:
                 layer = opened.get()
-                first_look = Deepening(noise, program, meter, noise_work, beside.note)
+                first_look = Deepening(depth, program, meter, noise_work, beside.note)
 
                 def answer() -> Kit:
                     asked = ask(question, layer, program, kit, Path(work), beside.note)
@@ -184,7 +185,7 @@ def export(
             kit = Kit(spec, folder / INPUTS, folder / REFERENCE, overrides=overrides)
             kit.inputs.parent.mkdir()
             noise_work = Path(work) / "noise"
-            deepen = Deepening(noise, program, meter, noise_work, progress)
+            deepen = Deepening(depth, program, meter, noise_work, progress)
             reference = stages.reference(kit, ask_layer, deepen)
             line = Line(
                 folder,
@@ -289,6 +290,11 @@ def _check_dynamic(exporters: Sequence[Exporter], hints: Hints) -> None:
             "targets that hold dynamic dimensions (`hubopt targets`), or sizes",
             "leave the target out, or export it on its own with sizes in --input-shape",
         )
+
+
+def _judged_elsewhere(exporters: Sequence[Exporter]) -> bool:
+    """Whether a target cannot run here: its verdict takes all that can be known of the layer."""
+    return any(registry.missing(each.runs_with) or each.machine_problem() for each in exporters)
 
 
 def _check_counts(targets: Sequence[str], rounds: int) -> None:

@@ -15,7 +15,9 @@ from hubopt.errors import UsageError
 from hubopt.noise import NoiseMeter
 from hubopt.noise_depth import Deepening, Noise
 from hubopt.progress import quiet
+from hubopt_exporters.onnx import OnnxExporter
 from tests.test_kit import asked_kit
+from tests.test_pipeline import convert_wrong
 
 WEIGHTS = np.random.default_rng(0).standard_normal((6, 6)).astype("float32")
 
@@ -107,31 +109,48 @@ def shaky_otherwise(x: Any) -> Any:
     return (total - after) - 300.0 * tf.range(1.0, 61.0)
 
 
-def test_targets_are_judged_on_one_kit(tmp_path: Path) -> None:
-    """The second needs a deeper look: the first is judged again on that."""
-    labels: list[str] = []
+class Told:
+    def __init__(self) -> None:
+        self.labels: list[str] = []
 
-    def progress(label: str) -> Any:
-        labels.append(label)
+    def __call__(self, label: str) -> Any:
+        self.labels.append(label)
         return quiet(label)
 
+
+def test_targets_are_judged_on_one_kit(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second needs a deeper look: the first is judged again on that."""
+    monkeypatch.setattr("hubopt.converting.convert", convert_wrong)
+    told = Told()
     bundle = hubopt.export(
-        steady,
-        ["onnx", "trt"],
-        tmp_path / "out",
-        rounds=0,
-        progress=progress,
-        cache=False,
+        tiny, ["tflite", "onnx"], tmp_path / "out", rounds=1, progress=told, cache=False
     )
-    onnx, trt = bundle.results
-    if trt.status != "unverified":
-        pytest.skip("TensorRT runs here, or has no builder: it asks for no deeper look")
-    assert onnx.status == "verified"
+    tflite, onnx = bundle.results
+    assert (tflite.status, onnx.status) == ("verified", "failed")
     assert bundle.manifest.reference.depth == "full"
-    assert "onnx: verify again, by what is known of the layer now" in labels
-    assert onnx.parity is not None
-    assert onnx.parity.samples == len(bundle.manifest.samples)
-    assert all(each.from_float64 for each in onnx.parity.outputs)
+    again = [label for label in told.labels if "verify again" in label]
+    assert again == ["tflite: verify again, by what is known of the layer now"]
+    assert tflite.parity is not None
+    assert tflite.parity.samples == len(bundle.manifest.samples)
+    assert all(each.from_float64 for each in tflite.parity.outputs)
+    assert tflite.latency is not None, "which was measured before"
+    assert hubopt.verify_bundle(bundle, "tflite")[0].status == "verified"
+
+
+def test_what_cannot_run_here_is_known_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then everything is measured at once, and nothing is judged twice."""
+    monkeypatch.setattr(OnnxExporter, "machine_problem", lambda self: "as the test wants")
+    told = Told()
+    bundle = hubopt.export(
+        steady, ["tflite", "onnx"], tmp_path / "out", rounds=0, progress=told, cache=False
+    )
+    assert bundle.manifest.reference.depth == "full"
+    assert not [label for label in told.labels if "verify again" in label]
+    assert [each.status for each in bundle.results] == ["verified", "verified"]
 
 
 def test_a_word_that_is_no_mode_is_refused(tmp_path: Path) -> None:

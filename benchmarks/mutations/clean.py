@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,8 @@ from hubopt.asking import Question, ask
 from hubopt.bundle import Bundle
 from hubopt.handles import Access
 from hubopt.kit import Kit
+from hubopt.noise import NoiseMeter
+from hubopt.noise_depth import Deepening
 from hubopt.parity import judge
 from hubopt.progress import quiet
 from hubopt.session import open_layer_session
@@ -57,10 +58,11 @@ def judge_seeds(bundle: Bundle, seeds: int) -> Iterator[SeedVerdict]:
         for seed in range(manifest.seed + 1, manifest.seed + 1 + seeds):
             folder = Path(name) / f"{seed}"
             folder.mkdir()
-            with ExitStack() as stack:
-                empty = Kit(spec, folder / "inputs.npz", folder / "reference.npz")
-                question = Question(seed=seed)
-                kit = ask(question, layer, program, empty, folder / "log", stack, quiet)()
+            empty = Kit(spec, folder / "inputs.npz", folder / "reference.npz")
+            question = Question(seed=seed, noise="full")
+            asked = ask(question, layer, program, empty, folder, quiet)
+            with NoiseMeter(folder / "log") as meter:
+                kit = Deepening("full", program, meter, folder / "noise", quiet)(asked) or asked
             inputs = read_samples(kit.inputs, spec.inputs)
             for target, runner in runners.items():
                 parity = judge(
