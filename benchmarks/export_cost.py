@@ -9,6 +9,8 @@ count once; the peak is the largest sum over the process tree at any one instant
 50 ms (`benchmarks.cost.measure`).
 
     onnx      `hubopt export --target onnx` against `python -m tf2onnx.convert`
+    floor     a script that imports TensorFlow and loads the model, no more, against the same:
+              whoever asks the layer takes as much
     tflite    `hubopt export --target tflite` against a `TFLiteConverter.from_saved_model` script
     four      all targets in one command against the sum of one command each
     growth    one graph with 0.1, 0.5, 1 and 3 GB of weights (1e9 bytes): peak memory over weights

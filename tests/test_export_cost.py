@@ -146,9 +146,10 @@ def names(model: CostModel, *parts: str, cache: bool = True) -> list[str]:
 
 def test_a_round_runs_each_command_once_and_the_peers_next_to_each_other(model: CostModel) -> None:
     assert names(model, "onnx") == ["hubopt onnx", "tf2onnx"]
+    assert names(model, "floor") == ["tf2onnx", "load alone"]
     assert names(model, "tflite") == ["hubopt tflite", "converter"]
     assert names(model, *PARTS) == [
-        *("hubopt onnx", "tf2onnx", "hubopt tflite", "converter"),
+        *("hubopt onnx", "tf2onnx", "load alone", "hubopt tflite", "converter"),
         *("hubopt savedmodel", "hubopt trt", "hubopt all", "first", "cached"),
     ]
     assert names(model, "cached", cache=False) == []
@@ -213,6 +214,7 @@ def some_costs(**changes: Cost) -> dict[str, Cost]:
     found = {
         "hubopt onnx": cost(25, 15 * MB),
         "tf2onnx": cost(100, 100 * MB),
+        "load alone": cost(30, 40 * MB),
         "hubopt tflite": cost(11),
         "converter": cost(10),
         "hubopt savedmodel": cost(10),
@@ -247,6 +249,14 @@ def test_where_nothing_is_asked_nothing_is_missed(model: CostModel) -> None:
     (row,) = judge(free, ["onnx"], some_costs(hubopt_onnx=cost(500, 500 * MB)))
     assert [check.value for check in row.checks] == [5, 5]
     assert exit_code([row]) == 0
+
+
+def test_what_loading_alone_takes_is_told_beside(model: CostModel) -> None:
+    (row,) = judge(model, ["floor"], some_costs())
+    assert [check.value for check in row.checks] == [0.3, 0.4]
+    assert not row.missed
+    assert not row.unjudged
+    assert "load alone" in text(row)
 
 
 def test_a_failing_peer_leaves_a_bound_open_and_our_own_failure_misses_it(model: CostModel) -> None:
@@ -356,7 +366,7 @@ def test_the_command_prints_tables_and_returns_the_exit_code(
     monkeypatch.setattr(export_cost, "MODELS", {"some": model})
     assert export_cost.main(["--json"]) == 1
     rows = json.loads(capsys.readouterr().out)["rows"]
-    assert [row["part"] for row in rows] == ["onnx", "tflite", "four", "cached"]
+    assert [row["part"] for row in rows] == ["onnx", "floor", "tflite", "four", "cached"]
 
 
 def test_no_module_of_the_benchmark_imports_tensorflow() -> None:

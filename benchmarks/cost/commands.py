@@ -22,6 +22,15 @@ with open(sys.argv[2], "wb") as file:
 """
 
 
+_LOAD = """
+import sys
+import tensorflow as tf
+
+loaded = tf.saved_model.load(sys.argv[1])
+open(sys.argv[2], "x").close()
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
     """One command.
@@ -69,3 +78,8 @@ def tf2onnx(model: Path, output: Path) -> Command:
 def tflite_converter(model: Path, output: Path) -> Command:
     """Return the script that TensorFlow's documentation has, as one process."""
     return Command((sys.executable, "-c", _TFLITE, str(model), str(output)), output)
+
+
+def load_alone(model: Path, output: Path) -> Command:
+    """Return a script that loads the model, no more: whoever asks the layer takes as much."""
+    return Command((sys.executable, "-c", _LOAD, str(model), str(output)), output)

@@ -85,6 +85,9 @@ def judge(model: CostModel, parts: Collection[str], costs: Costs) -> list[Row]:
     if "onnx" in parts:
         bounds = model.onnx_time, model.onnx_memory
         rows.append(_against("onnx", model.name, costs["hubopt onnx"], costs["tf2onnx"], bounds))
+    if "floor" in parts:
+        row = _against("floor", model.name, costs["load alone"], costs["tf2onnx"], (None, None))
+        rows.append(row)
     if "tflite" in parts:
         if reason := model.impossible.get("tflite"):
             rows.append(Row("tflite", model.name, note=reason))

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.cost.commands import Command, hubopt, tf2onnx, tflite_converter
+from benchmarks.cost.commands import Command, hubopt, load_alone, tf2onnx, tflite_converter
 from benchmarks.cost.measure import Cost, Limits, middle
 from benchmarks.cost.models import CostModel
 
-PARTS = ("onnx", "tflite", "four", "growth", "cached")
+PARTS = ("onnx", "floor", "tflite", "four", "growth", "cached")
 GROWTH_TARGETS = ("savedmodel", "onnx")
 Costs = Mapping[str, Cost]
 """The medians by `Step.name`."""
@@ -50,6 +50,7 @@ def steps(model: CostModel, parts: Collection[str], cache: bool) -> Iterator[Ste
 
     needed = {
         "onnx": {"onnx"},
+        "floor": set(),
         "tflite": {"tflite"},
         "four": set(model.targets),
         "growth": set(GROWTH_TARGETS),
@@ -60,8 +61,10 @@ def steps(model: CostModel, parts: Collection[str], cache: bool) -> Iterator[Ste
     for target in ("onnx", "tflite", "savedmodel", "trt"):
         if target in singles:
             yield Step(f"hubopt {target}", ours(target))
-        if target == "onnx" and "onnx" in parts:
+        if target == "onnx" and {"onnx", "floor"}.intersection(parts):
             yield Step("tf2onnx", lambda folder: tf2onnx(path, folder / "model.onnx"))
+        if target == "onnx" and "floor" in parts:
+            yield Step("load alone", lambda folder: load_alone(path, folder / "loaded"))
         if target == "tflite" and "tflite" in parts and "tflite" in model.targets:
             yield Step("converter", lambda folder: tflite_converter(path, folder / "model.tflite"))
     if "four" in parts:

@@ -13,6 +13,7 @@ from benchmarks.cost.measure import Cost
 
 _TITLES = {
     "onnx": ("--target onnx, verified, against tf2onnx's command line", "tf2onnx"),
+    "floor": ("tf.saved_model.load and nothing else, against tf2onnx's command line", "tf2onnx"),
     "tflite": ("--target tflite, verified, against TFLiteConverter", "converter"),
     "four": ("all targets in one command against one command each", "sum"),
     "growth": ("one graph with more weights", "-"),
@@ -32,9 +33,10 @@ def show(rows: Sequence[Row], console: Console, profile: bool = False) -> None:
     for part, (title, other) in _TITLES.items():
         of_part = [row for row in rows if row.part == part]
         if of_part:
-            console.print(_table(of_part, title, other))
+            mine = "load alone" if part == "floor" else "hubopt"
+            console.print(_table(of_part, title, mine, other))
             for row in of_part:
-                for line in _remarks(row, other):
+                for line in _remarks(row, mine, other):
                     console.print(line, markup=False, highlight=False, soft_wrap=True)
                 if row.ours and (profile or row.missed):
                     for line in _profile(row.label, row.ours):
@@ -48,10 +50,10 @@ def plain(row: Row) -> Mapping[str, object]:
     return {**asdict(row), "checks": checks}
 
 
-def _table(rows: Sequence[Row], title: str, other: str) -> Table:
+def _table(rows: Sequence[Row], title: str, mine: str, other: str) -> Table:
     table = Table(title=title, title_justify="left")
     table.add_column("model")
-    for name in ("hubopt", other, "of", "ratio", "bound", "met"):
+    for name in (mine, other, "of", "ratio", "bound", "met"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         costs = (row.label, _cost(row.ours), _cost(row.theirs))
@@ -76,8 +78,8 @@ def _cost(cost: Cost | None) -> str:
     return f"{cost.seconds:.3g} s {cost.peak_bytes / 1e6:,.0f} MB"
 
 
-def _remarks(row: Row, other: str) -> list[str]:
-    costs = ((name, cost) for name, cost in (("hubopt", row.ours), (other, row.theirs)) if cost)
+def _remarks(row: Row, mine: str, other: str) -> list[str]:
+    costs = ((name, cost) for name, cost in ((mine, row.ours), (other, row.theirs)) if cost)
     failed = [f"{row.label}, {name}: {cost.problem}" for name, cost in costs if cost.problem]
     return [*failed, *([f"{row.label}: {row.note}"] if row.note else [])]
 
