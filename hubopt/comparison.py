@@ -93,7 +93,8 @@ def verify(
         overrides.check(spec.output_names)
         with progress("trace"):
             program = opened.trace(spec, log.with_name("program"), "auto", False)
-        empty = Kit(spec, log.with_name("inputs.npz"), log.with_name("reference.npz"))
+        inputs, answered = log.with_name("inputs.npz"), log.with_name("reference.npz")
+        empty = Kit(spec, inputs, answered, overrides=overrides)
         meter = stack.enter_context(NoiseMeter(log))
         work = log.with_name("work")
         deepen = Deepening(noise, program, meter, work, progress)

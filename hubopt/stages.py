@@ -186,7 +186,10 @@ class Stages:
             source = self._digests[exporter.source]
             return memory.keys.target(exporter, source, self._kit_digest())
 
-        outcome = self._take_target(memory.store, key(), source) if self._kit_is_stored else None
+        is_there = self._places(exporter.name)[_ARTIFACT].exists()  # and is only judged again
+        outcome = None
+        if self._kit_is_stored and not is_there:
+            outcome = self._take_target(memory.store, key(), source)
         if outcome is None:
             if isinstance(source, Program):
                 self._bring_program()

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import hubopt
 from hubopt.errors import ExportError, SpecError, UsageError
@@ -127,3 +128,18 @@ def test_the_vendors_own_exports(basic_pitch: Path) -> None:
     assert hubopt.verify(
         exports / "nmp.onnx", str(basic_pitch), names=swapped, samples=4
     ).status == ("failed")
+
+
+def test_bounds_of_ones_own_are_held_to() -> None:
+    """The artifact is off by a millionth: too much for one bound, and nothing for another."""
+
+    @tf.function(input_signature=[tf.TensorSpec([2, 3], tf.float32, name="x")])
+    def layer(x: Any) -> Any:
+        return tf.tanh(x) + 2.0
+
+    def off(x: Any) -> Any:
+        return np.tanh(x) + np.float32(2.00001)
+
+    strict = hubopt.Overrides.parse(rtol=["1e-7"], atol=["1e-7"], sqnr=["off"])
+    assert hubopt.verify(off, layer, noise="off").status == "verified"
+    assert hubopt.verify(off, layer, noise="off", overrides=strict).status == "failed"
