@@ -18,6 +18,7 @@ from hubopt.progress import quiet
 from hubopt_exporters.onnx import OnnxExporter
 from tests.test_kit import asked_kit
 from tests.test_pipeline import convert_wrong
+from tests.told import Told
 
 WEIGHTS = np.random.default_rng(0).standard_normal((6, 6)).astype("float32")
 
@@ -107,15 +108,6 @@ def shaky_otherwise(x: Any) -> Any:
     total = tf.reduce_sum(shifted, axis=1, keepdims=True)
     after = tf.math.cumsum(shifted, axis=1, reverse=True, exclusive=True)
     return (total - after) - 300.0 * tf.range(1.0, 61.0)
-
-
-class Told:
-    def __init__(self) -> None:
-        self.labels: list[str] = []
-
-    def __call__(self, label: str) -> Any:
-        self.labels.append(label)
-        return quiet(label)
 
 
 def test_targets_are_judged_on_one_kit(

@@ -3,22 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
 from hubopt.progress import Beside
-
-
-class Told:
-    def __init__(self) -> None:
-        self.labels: list[str] = []
-
-    @contextmanager
-    def __call__(self, label: str) -> Iterator[None]:
-        self.labels.append(label)
-        yield
+from tests.told import Told
 
 
 def test_it_runs_while_something_else_does_and_is_told_in_the_end() -> None:

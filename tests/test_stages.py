@@ -5,8 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import tensorflow as tf
 import hubopt
 from hubopt.bundle import Manifest, read_bundle
 from hubopt.stage_store import Entry, StageStore
+from tests import told
 from tests.test_imports import HEAVY
 from tests.test_pipeline import convert_failing, convert_wrong
 
@@ -68,16 +68,8 @@ def filled(kept: Path, stages: Path) -> Path:
     return shutil.copytree(kept, stages)
 
 
-class Told:
+class Told(told.Told):
     """What an export says of its progress."""
-
-    def __init__(self) -> None:
-        self.labels: list[str] = []
-
-    @contextmanager
-    def __call__(self, label: str) -> Iterator[None]:
-        self.labels.append(label)
-        yield
 
     def made(self) -> set[str]:
         """What was made, of what can come from the store."""
