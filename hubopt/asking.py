@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from hubopt.arrays import write_samples
 from hubopt.coverage import Coverage, can_cover, pool_size
 from hubopt.data_fit import fit_data
 from hubopt.errors import UsageError
-from hubopt.exporter import Program
+from hubopt.exporter import Program, Tensors
 from hubopt.kit import Kit, make_kit
 from hubopt.noise_depth import Noise, check_noise
 from hubopt.parity.reference import ReferenceFacts
@@ -64,24 +65,31 @@ class Question:
         return (self.items or ())[:1]
 
 
+def _draw(question: Question, program: Program) -> tuple[list[Sample], list[Sample]]:
+    """Return samples, of drawn ones more than are kept, and edge cases."""
+    spec = program.spec
+    if question.items is not None:
+        own = fit_data(question.items, spec, question.count, program.domains)
+        return [Sample("own", dict(each)) for each in own], []
+    count = pool_size(program, question.count)
+    drawn = draw(spec.inputs, count, question.seed, spec.bounds, program.domains)
+    # An edge case is fair only if the layer is steady there, which takes measuring.
+    edges = [each for each in drawn if each.edge and question.noise != "off"]
+    return [each for each in drawn if not each.edge], edges
+
+
 def _choose(
-    question: Question, layer: LayerSession, program: Program, pool: Path
+    question: Question,
+    layer: LayerSession,
+    program: Program,
+    samples: list[Sample],
+    edges: list[Sample],
+    pool: Path,
 ) -> tuple[list[Sample], Coverage]:
     """Return the samples, and what of the network they reach.
 
-    Drawn samples are chosen from a larger number of them, as those that reach most.
+    Of drawn ones those are chosen that reach most.
     """
-    spec = program.spec
-    edges: list[Sample] = []
-    if question.items is not None:
-        own = fit_data(question.items, spec, question.count, program.domains)
-        samples = [Sample("own", dict(each)) for each in own]
-    else:
-        count = pool_size(program, question.count)
-        drawn = draw(spec.inputs, count, question.seed, spec.bounds, program.domains)
-        samples = [each for each in drawn if not each.edge]
-        # An edge case is fair only if the layer is steady there, which takes measuring.
-        edges = [each for each in drawn if each.edge and question.noise != "off"]
     if not can_cover(program):
         return samples + edges, Coverage(tuple(range(len(samples))))
     write_samples(pool, [each.tensors for each in samples])
@@ -100,6 +108,7 @@ def ask(
     kit: Kit,
     work: Path,
     progress: Progress,
+    begin: Callable[[Sequence[Tensors], bool], None] = lambda drawn, onednn_on: None,
 ) -> Kit:
     """Choose samples, run the eager layer on them, and write both to where ``kit`` says.
 
@@ -112,9 +121,13 @@ def ask(
         kit: Where samples and answers go.
         work: A folder for what is not kept.
         progress: Told what begins.
+        begin: Called before samples are chosen, with those to choose from, the first of which are
+            kept, and whether the layer computes with oneDNN.
     """
     with progress("choose samples"):
-        samples, covered = _choose(question, layer, program, work / "pool.npz")
+        drawn, edges = _draw(question, program)
+        begin([each.tensors for each in drawn], layer.onednn_is_on())
+        samples, covered = _choose(question, layer, program, drawn, edges, work / "pool.npz")
     with progress(f"run the eager layer on {len(samples)} samples"):
         made = make_kit(layer, program, samples, kit, work)
     return replace(made, facts=_with_coverage(made.facts, covered))

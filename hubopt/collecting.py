@@ -11,8 +11,9 @@ from contextlib import contextmanager
 def few_collections() -> Iterator[None]:
     """Let the collector look at fewer occasions.
 
-    TensorFlow makes millions of Python objects that stay, when it loads and traces a model, and to
-    look through all of them takes a tenth of that time. Nothing large may be left behind in cycles.
+    TensorFlow makes millions of Python objects that stay, when it loads and traces a model, and
+    converters do; to look through all of them takes a tenth of that time. Nothing large may be left
+    behind in cycles.
     """
     before = gc.get_threshold()
     gc.set_threshold(100_000, 20, 100)

@@ -9,6 +9,7 @@ from hubopt import registry
 from hubopt.errors import WorkerCrashError
 from hubopt.exporter import Artifact, Exporter, Options, Source
 from hubopt.session import convert
+from hubopt.tf_private import onednn_is_on
 from hubopt.worker import Worker
 
 
@@ -46,6 +47,10 @@ class Converter:
         if self._worker is None:
             self._worker = Worker(self._log, imports=self._imports)
         return self._worker
+
+    def onednn_is_on(self) -> bool:
+        """Return `hubopt.tf_private.onednn_is_on`, as it is in the child and so in the layer's."""
+        return self.start().call(onednn_is_on)
 
     def convert(
         self, target: str, source: Source, path: Path, options: Options, log: Path

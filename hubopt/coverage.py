@@ -120,6 +120,8 @@ def cover(program: Program, pool: Path, count: int, make: bool) -> Coverage:
     reached: list[Reached] = []
     for sample in samples:
         reached.append(graph.reached(sample))
+        if len(reached) == _half(count):  # those are taken
+            graph.forget(reduce(or_, reached))
         if len(reached) >= _half(count) and graph.is_all(reduce(or_, reached)):
             break  # the others reach nothing besides
     chosen = choose(reached, min(count, len(reached))) + list(range(len(reached), count))
@@ -244,9 +246,17 @@ class _Graph:
         """Whether there is nothing left to reach."""
         return bool(seen.units.all()) and _count(seen.weights) == self.weights.count
 
+    def forget(self, seen: Reached) -> None:
+        """Look no more at what is ``seen`` whole; what is reached of that is not told then."""
+        self.units.forget(seen.units)
+        self.weights.forget(self._flags(seen))
+
+    def _flags(self, seen: Reached) -> Flags:
+        return np.unpackbits(seen.weights, count=self.weights.count).astype(bool)
+
     def cross(self, start: Tensors, others: Sequence[Tensors], seen: Reached, seed: int) -> Sample:
         """Cross ``start`` with ``others`` towards units and weights that are not ``seen``."""
-        hidden = np.unpackbits(seen.weights, count=self.weights.count) == 0
+        hidden = ~self._flags(seen)
 
         def score(sample: Tensors) -> tuple[float, ...]:
             awake, moves = self._run(sample)

@@ -57,9 +57,10 @@ class GraphRunner:
 
     def load(self, weights: Mapping[str, Any]) -> None:
         """Take these weights, in place of those of the same names."""
-        for name, value in weights.items():
-            fed = {f"{name}{_VALUE}:0": np.asarray(value)}
-            self._session.run(f"{name}{_ASSIGN}", fed)
+        for batch in _batches(weights):
+            # Each run of a session in its own right takes as long as ten megabytes.
+            fed = {f"{name}{_VALUE}:0": value for name, value in batch.items()}
+            self._session.run([f"{name}{_ASSIGN}" for name in batch], fed)
 
     def run(
         self,
@@ -92,6 +93,23 @@ class GraphRunner:
 
 _HANDLE, _VALUE, _ASSIGN = ("/hubopt/handle", "/hubopt/value", "/hubopt/assign")
 """The ends of the names of the nodes that are added for a weight."""
+_BATCH_BYTES = 2**26
+"""Of weights that are in memory twice while they are taken."""
+
+
+def _batches(weights: Mapping[str, Any]) -> Iterator[dict[str, NDArray[Any]]]:
+    """Yield the weights, as many together as are no more than `_BATCH_BYTES`, or one."""
+    batch: dict[str, NDArray[Any]] = {}
+    size = 0
+    for name in weights:
+        value = np.asarray(weights[name])
+        if batch and size + value.nbytes > _BATCH_BYTES:
+            yield batch
+            batch, size = {}, 0
+        batch[name] = value
+        size += value.nbytes
+    if batch:
+        yield batch
 
 
 def _read_variable(graph_def: Any, node: Any) -> None:

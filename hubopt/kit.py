@@ -49,7 +49,7 @@ class Kit:
         facts: What is known of the reference.
         overrides: Tolerances that the user set.
         kinds: What each sample is, such as ``uniform``.
-        edges: Which of them are edge cases that may still be left out.
+        edges: Which of them are edge cases: they are left out if the layer is unsteady there.
         onednn_on: Whether the layer computed with oneDNN's kernels.
         left_out: Edge cases that were drawn and left out, and why.
     """
@@ -124,13 +124,14 @@ def add_noise(
 ) -> Kit:
     """Return ``kit`` with what the layer gives when it is computed in other ways.
 
-    Once everything is known, edge cases on which those ways part are left out: there the layer
+    Once all samples were asked, edge cases on which those ways part are left out: there the layer
     answers with its own rounding, as when silence is divided by its loudness.
 
     Args:
         kit: Made by `make_kit`.
-        answers: What each way gave for the first samples, see `hubopt.noise`. Float64's file
-            becomes the kit's, if it has all.
+        answers: What each way gave for the first samples, see `hubopt.noise`; but for ``light``
+            for all of them. Sample by sample, what is left out of the kit is left out of these
+            files. Float64's becomes the kit's, if it has all.
         untaken: Why a way could not be taken.
         depth: How much is known then.
     """
@@ -138,15 +139,14 @@ def add_noise(
     reference = read_samples(kit.reference, spec.outputs)
     given = {way: read_samples(path, spec.outputs) for way, path in answers.items()}
     ways = {way: found for way, found in given.items() if way != WEIGHTS}
-    is_full = depth == "full"
-    edges = sorted(kit.edges) if is_full else ()
+    edges = sorted(kit.edges) if depth != "light" else ()
     odd = [at for at in edges if not _is_steady(spec, at, ways, reference)]
     if odd:
         inputs = read_samples(kit.inputs, spec.inputs)
         write_samples(kit.inputs, _without(inputs, odd))
         write_samples(kit.reference, _without(reference, odd))
-        if FLOAT64 in answers:
-            write_samples(answers[FLOAT64], _without(given[FLOAT64], odd))
+        for way, path in answers.items():
+            write_samples(path, _without(given[way], odd))
     kept = _without(reference, odd)
     probes = dict(kit.facts.probes)
     if among := redrawn(spec, read_samples(kit.inputs, spec.inputs), kept):
@@ -154,24 +154,28 @@ def add_noise(
     if WEIGHTS in given:
         other = _without(given[WEIGHTS], odd)
         probes[WEIGHTS] = farthest(spec, other, kept[: len(other)])
-    moves = {}
+    moves = {
+        way: {name: tuple(_without(each, odd)) for name, each in by_output.items()}
+        for way, by_output in kit.facts.moves.items()
+    }
     for way, found in ways.items():
         left = _without(found, odd)
         moves[way] = measure_moves(spec, left, kept[: len(left)])
     facts = replace(
         kit.facts,
-        moves={**kit.facts.moves, **moves},
+        moves=moves,
         untaken={**kit.facts.untaken, **untaken},
         probes=probes,
         depth=depth,
     )
+    staying = [at for at in range(len(reference)) if at not in odd]
     left_out = {f"{kit.kinds[at]} ({at})": "the layer itself is unsteady there" for at in odd}
     return replace(
         kit,
         facts=facts,
         float64=answers.get(FLOAT64) if depth != "light" else None,
         kinds=tuple(_without(kit.kinds, odd)),
-        edges=frozenset() if is_full else kit.edges,
+        edges=frozenset(at for at, old in enumerate(staying) if old in kit.edges),
         left_out={**kit.left_out, **left_out},
     )
 

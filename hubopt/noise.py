@@ -66,15 +66,16 @@ class NoiseMeter:
         self._worker: Worker | None = None
         self._ways: OtherWays | None = None
         self._is_stopped = False
-        self._measuring = Lock()
+        self._starting, self._measuring = Lock(), Lock()
 
     def __enter__(self) -> NoiseMeter:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._is_stopped = True
-        if self._worker is not None:
-            self._worker.kill()  # so that a measurement in another thread ends
+        with self._starting:
+            self._is_stopped = True
+            if self._worker is not None:
+                self._worker.kill()  # so that a measurement in another thread ends
         with self._measuring:
             self.rest()
 
@@ -84,18 +85,22 @@ class NoiseMeter:
         Args:
             onednn_on: Whether the reference is computed with oneDNN's kernels, see
                 `hubopt.tf_private.onednn_is_on`.
+
+        Raises:
+            WorkerCrashError: It was left meanwhile, by another thread.
         """
-        if self._worker is None:
-            switch = {_SWITCH: "0" if onednn_on else "1"}
-            self._worker = Worker(self._log, switch, ("tensorflow", __name__))
-            if self._is_stopped:  # meanwhile, by another thread
-                self._worker.kill()
-        return self._worker
+        with self._starting:
+            if self._is_stopped:
+                raise _stopped()
+            if self._worker is None:
+                switch = {_SWITCH: "0" if onednn_on else "1"}
+                self._worker = Worker(self._log, switch, ("tensorflow", __name__))
+            return self._worker
 
     def measure(
         self,
         program: Program,
-        kit_inputs: Path,
+        inputs: Path,
         folder: Path,
         onednn_on: bool,
         ways: Sequence[str] = WAYS,
@@ -106,7 +111,7 @@ class NoiseMeter:
         Args:
             program: The traced layer, always the same. Without a frozen graph, as with lookup
                 tables, only ``onednn`` can be taken.
-            kit_inputs: The samples, always the same.
+            inputs: The samples.
             folder: Where ``onednn.npz`` and so on are written.
             onednn_on: As for `start`.
             ways: Of `WAYS`.
@@ -119,12 +124,12 @@ class NoiseMeter:
         with self._measuring:
             if self._is_stopped:
                 raise _stopped()
-            return self._measure(program, kit_inputs, folder, onednn_on, ways, count)
+            return self._measure(program, inputs, folder, onednn_on, ways, count)
 
     def _measure(
         self,
         program: Program,
-        kit_inputs: Path,
+        inputs: Path,
         folder: Path,
         onednn_on: bool,
         ways: Sequence[str],
@@ -137,7 +142,7 @@ class NoiseMeter:
             try:
                 if self._ways is None:
                     worker = self.start(onednn_on)
-                    self._ways = worker.create(OtherWays, program, kit_inputs, onednn_on)
+                    self._ways = worker.create(OtherWays, program, onednn_on)
             except HuboptError as error:
                 self._check_running(error)
                 problems.update(dict.fromkeys(left, error.found))
@@ -146,7 +151,7 @@ class NoiseMeter:
             way = left.pop(0)
             path = folder / f"{way}.npz"
             try:
-                problem = self._ways.take(way, path, count)
+                problem = self._ways.take(way, inputs, path, count)
             except WorkerCrashError as error:
                 self._check_running(error)
                 problem = error.found
@@ -178,14 +183,13 @@ def _stopped() -> WorkerCrashError:
 class OtherWays:
     """A program in a child process, ready to answer the samples; see `NoiseMeter`."""
 
-    def __init__(self, program: Program, inputs: Path, onednn_on: bool) -> None:
+    def __init__(self, program: Program, onednn_on: bool) -> None:
         import tensorflow as tf
 
         from hubopt.tf_private import onednn_is_on
 
         tf.config.experimental.enable_tensor_float_32_execution(False)
         self._program = program
-        self._samples = read_samples(inputs, program.spec.inputs)
         self._switched = onednn_is_on() != onednn_on
         self._graph_def: Any = None
         self._weights: Mapping[str, Any] = {}
@@ -194,18 +198,20 @@ class OtherWays:
             frozen = read_frozen_graph(program)
             self._graph_def, self._weights = lift(frozen.graph_def, frozen.arrays())
 
-    def take(self, way: str, path: Path, count: int | None = None) -> str | None:
+    def take(self, way: str, inputs: Path, path: Path, count: int | None = None) -> str | None:
         """Write the answers of one of `WAYS` to ``path``, or return why there are none.
 
         Args:
             way: Which.
+            inputs: The samples.
             path: Where to write.
             count: How many samples, from the first; by default all.
         """
         problem = self._problem(way)
         if problem is None:
             try:
-                write_samples(path, self._answer(way, self._samples[:count]))
+                samples = read_samples(inputs, self._program.spec.inputs)[:count]
+                write_samples(path, self._answer(way, samples))
             except HuboptError as error:
                 problem = error.found
             except Exception as error:  # whatever TensorFlow raises

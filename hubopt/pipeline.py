@@ -32,7 +32,7 @@ from hubopt.errors import (
     SpecError,
     UsageError,
 )
-from hubopt.exporter import Exporter, Obstacle, Options, XlaMode
+from hubopt.exporter import Exporter, Obstacle, Options, Tensors, XlaMode
 from hubopt.handles import Access, LayerOptions, local_path
 from hubopt.hints import Hints
 from hubopt.inspection import Inspection
@@ -133,6 +133,8 @@ def export(
 
             def open_layer() -> Opened:
                 converter.start()  # what it imports is there when the layer is
+                if noise != "off":  # one after the other, beside the layer
+                    beside.submit(lambda: meter.start(converter.onednn_is_on()))
                 return open_model(model, layer_options, access, log, holding_layer, progress)
 
             opened = LayerOnDemand(open_layer, find_here(model, access) if cache else None)
@@ -151,8 +153,6 @@ def export(
 
             def trace(into: Path) -> Traced:
                 layer = opened.get()
-                if noise != "off":
-                    meter.start(layer.onednn_is_on())
                 with progress("resolve shapes"):
                     spec = _resolve(layer, hints, exporters, options, question.first)
                 overrides.check(spec.output_names)
@@ -165,8 +165,11 @@ def export(
                 layer = opened.get()
                 first_look = Deepening(depth, program, meter, noise_work, beside.note)
 
+                def begin(drawn: Sequence[Tensors], onednn_on: bool) -> None:
+                    first_look.look_ahead(drawn, onednn_on, beside)
+
                 def answer() -> Kit:
-                    asked = ask(question, layer, program, kit, Path(work), beside.note)
+                    asked = ask(question, layer, program, kit, Path(work), beside.note, begin)
                     if not rounds:
                         holding_layer.close()  # its memory is wanted
                     looked_at = first_look(asked) or asked

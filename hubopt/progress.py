@@ -20,10 +20,10 @@ def quiet(label: str) -> AbstractContextManager[object]:
 
 
 class Beside:
-    """One thread for what need not be waited for yet; what took time there is told in the end.
+    """Two threads for what need not be waited for yet; what took time there is told in the end.
 
-    Use it as a context manager: leaving waits for the thread, so that what the thread waits for
-    must be ended before.
+    Use it as a context manager: leaving waits for the threads, so that what they wait for must be
+    ended before.
 
     Args:
         progress: Told what is waited for, and what was done meanwhile.
@@ -31,7 +31,7 @@ class Beside:
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._pool = ThreadPoolExecutor(1)
+        self._pool = ThreadPoolExecutor(2)
         self._done: list[tuple[str, float]] = []
 
     def __enter__(self) -> Beside:
@@ -42,23 +42,23 @@ class Beside:
 
     @contextmanager
     def note(self, label: str) -> Iterator[None]:
-        """Take note of a stage, as a `Progress` for what runs in the thread."""
+        """Take note of a stage, as a `Progress` for what runs in a thread."""
         start = time.monotonic()
         yield
         self._done.append((label, time.monotonic() - start))
 
     def start(self, label: str, function: Callable[[], R]) -> Callable[[], R]:
-        """Call ``function`` in the thread; return what waits for its result.
+        """Call ``function`` in a thread; return what waits for its result.
 
         Args:
             label: What it is waited for, to a person.
             function: Given no progress of its own but `note`.
         """
-        future = self._pool.submit(function)
+        result_of = self.submit(function)
 
         def wait() -> R:
             with self._progress(label):
-                result = future.result()
+                result = result_of()
             for stage, seconds in self._done:
                 with self._progress(f"meanwhile: {stage}: {seconds:.1f} s"):
                     pass
@@ -66,3 +66,11 @@ class Beside:
             return result
 
         return wait
+
+    def submit(self, function: Callable[[], R]) -> Callable[[], R]:
+        """Call ``function`` in a thread, as a part of what another one does there.
+
+        Returns:
+            What waits for its result, and tells nothing.
+        """
+        return self._pool.submit(function).result

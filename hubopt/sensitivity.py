@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hubopt.graph_runs import GraphRunner
 from hubopt.parity.tolerance import TOLERANCES
-from hubopt.units import Flags
+from hubopt.units import Flags, spans
 
 _LOOKUPS = ("Gather", "GatherV2", "GatherNd", "ResourceGather")
 _SEED = 0
@@ -33,7 +33,8 @@ class Weights:
         apart: The values of placeholders that stand for weights, by their names.
 
     Attributes:
-        count: How many there are.
+        tensors: What to fetch for `moves`, for the constants that are looked at.
+        count: How many weights there are.
     """
 
     def __init__(
@@ -43,31 +44,34 @@ class Weights:
         apart: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
         self._apart = apart or {}
-        self.count = 0
-        self._fetches: list[str] = []
-        self._nonzero: list[Flags] = []
+        self.tensors: list[str] = []
+        nonzero: list[Flags] = []
         try:
-            self._fetches = runner.extend(lambda graph: self._build(graph, outputs))
+            self.tensors = runner.extend(lambda graph: self._build(graph, outputs, nonzero))
         except Exception:  # whatever an operation without a gradient raises
-            self._nonzero = []
-        self.count = sum(int(each.sum()) for each in self._nonzero)
+            nonzero = []
+        self._nonzero = dict(zip(self.tensors, nonzero, strict=True))
+        sizes = {name: int(each.sum()) for name, each in self._nonzero.items()}
+        self._places = spans(sizes)
+        self.count = sum(sizes.values())
 
-    @property
-    def tensors(self) -> list[str]:
-        """What to fetch for `moves`."""
-        return self._fetches
+    def forget(self, seen: Flags) -> None:
+        """Look no more at constants all of whose weights are ``seen``: they cost most of a run."""
+        self.tensors = [each for each in self.tensors if not seen[self._places[each]].all()]
 
     def moves(self, found: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
         """Return how far each weight's wrong sign moves the outputs, from the values of `tensors`.
 
         In units of their bounds: from 1 on it shows. Where the slope is infinite or no number, as
         that of a root at zero, nothing is known, and the weight counts as one that moves nothing.
+        So does a weight that is not looked at.
         """
-        moves = [each.ravel()[nonzero] for each, nonzero in zip(found, self._nonzero, strict=True)]
-        all_moves = np.concatenate([*moves, np.zeros(0)]).astype(np.float32)
-        return np.where(np.isfinite(all_moves), all_moves, np.float32(0))
+        moves = np.zeros(self.count, np.float32)
+        for name, each in zip(self.tensors, found, strict=True):
+            moves[self._places[name]] = each.ravel()[self._nonzero[name]]
+        return np.where(np.isfinite(moves), moves, np.float32(0))
 
-    def _build(self, graph: Any, outputs: Sequence[str]) -> list[Any]:
+    def _build(self, graph: Any, outputs: Sequence[str], looked_at: list[Flags]) -> list[Any]:
         import tensorflow as tf
 
         constants = [op for op in graph.get_operations() if self._is_kernel(op)]
@@ -85,7 +89,7 @@ class Weights:
             value = tf.get_static_value(kernel) if value is None else value
             nonzero: Flags = (value != 0).ravel()
             if nonzero.any():
-                self._nonzero.append(nonzero)
+                looked_at.append(nonzero)
                 tensors.append(2 * tf.abs(kernel * tf.convert_to_tensor(slope)))
         return tensors
 

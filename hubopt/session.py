@@ -233,7 +233,8 @@ def convert(target: str, source: Source, path: Path, options: Options) -> tuple[
     exporter = registry.get(target)
     before = set(path.parent.iterdir())
     start = time.perf_counter()
-    artifact = exporter.export(source, path, options)
+    with few_collections():
+        artifact = exporter.export(source, path, options)
     seconds = time.perf_counter() - start
     problems = artifact_problems(artifact, target, path, source.spec)
     known = before | {path} | {path.with_name(name) for name in artifact.companions}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,14 @@ from numpy.typing import NDArray
 Flags = NDArray[np.bool_]
 
 RECTIFIERS = ("Relu", "Relu6")
+
+
+def spans(sizes: Mapping[str, int]) -> dict[str, slice]:
+    """Return where each of ``sizes`` lies in one array of all."""
+    ends = accumulate(sizes.values())
+    return {
+        name: slice(end - size, end) for (name, size), end in zip(sizes.items(), ends, strict=True)
+    }
 
 
 class Units:
@@ -23,7 +32,8 @@ class Units:
         graph: A ``tf.Graph``.
 
     Attributes:
-        tensors: The names of what goes into the rectifiers; none if there are no units.
+        tensors: The names of what goes into the rectifiers that are looked at; none if there are
+            no units.
         count: How many units there are.
     """
 
@@ -31,12 +41,22 @@ class Units:
         before = [op.inputs[0] for op in graph.get_operations() if op.type in RECTIFIERS]
         rectified = [each for each in before if each.shape.rank and each.shape[-1]]
         self.tensors = [each.name for each in rectified]
+        self._places = spans({each.name: each.shape[-1] for each in rectified})
         self.count = sum(each.shape[-1] for each in rectified)
 
+    def forget(self, seen: Flags) -> None:
+        """Look no more at rectifiers all of whose units are ``seen``."""
+        self.tensors = [each for each in self.tensors if not seen[self._places[each]].all()]
+
     def awake(self, activations: Sequence[NDArray[Any]]) -> Flags:
-        """Return whether each unit is positive anywhere, from the values of `tensors`."""
-        flags = [(each > 0).reshape(-1, each.shape[-1]).any(axis=0) for each in activations]
-        return np.concatenate([*flags, np.zeros(0, bool)])
+        """Return whether each unit is positive anywhere, from the values of `tensors`.
+
+        Units that are not looked at count as silent.
+        """
+        flags = np.zeros(self.count, bool)
+        for name, each in zip(self.tensors, activations, strict=True):
+            flags[self._places[name]] = (each > 0).reshape(-1, each.shape[-1]).any(axis=0)
+        return flags
 
     def slopes(self, graph: Any, inputs: Sequence[str]) -> list[Any]:
         """Add the way that leads to silent units to ``graph``: a slope for each of ``inputs``.
@@ -56,12 +76,11 @@ class Units:
         import tensorflow as tf
 
         awake = tf.compat.v1.placeholder(tf.bool, [self.count], "hubopt/awake")
-        total, at = tf.constant(0.0), 0
+        total = tf.constant(0.0)
         for name in self.tensors:
             each = graph.get_tensor_by_name(name)
             channels = each.shape[-1]
-            silent = ~awake[at : at + channels]
-            at += channels
+            silent = ~awake[self._places[name]]
             highest = tf.reduce_max(tf.reshape(each, [-1, channels]), axis=0)
             height = tf.reduce_sum(tf.where(silent, highest, tf.zeros_like(highest)))
             # By the layer's scale, which is no way to a unit itself.

@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import Any, BinaryIO, ParamSpec, TypeVar, cast
 
@@ -42,7 +43,7 @@ def temporary_log() -> Iterator[Path]:
 
 
 class Worker:
-    """One child process; calls run in it one after the other and share its memory.
+    """One child process; calls, from any thread, run in it in turn and share its memory.
 
     Use it as a context manager: leaving kills the child.
 
@@ -59,6 +60,7 @@ class Worker:
         imports: Sequence[str] = (),
     ) -> None:
         self._log = log
+        self._asking = Lock()
         with log.open("ab") as stream:
             self._process = subprocess.Popen(
                 [
@@ -120,9 +122,10 @@ class Worker:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
-            pickle.dump(request, self._process.stdin)
-            self._process.stdin.flush()
-            good, value = pickle.load(self._process.stdout)
+            with self._asking:
+                pickle.dump(request, self._process.stdin)
+                self._process.stdin.flush()
+                good, value = pickle.load(self._process.stdout)
         except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
             raise self._crash() from error
         except (ImportError, AttributeError) as error:  # a class that only the child knows

@@ -113,6 +113,42 @@ def test_no_more_samples_are_run_than_there_is_something_to_reach(
     assert len(runs) < len(drawn)
 
 
+def test_what_is_seen_whole_is_not_looked_at_again(
+    trace: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To look is most of a run; what is chosen and found stays the same."""
+    open_kernel = tf.constant(WEIGHTS)
+    shut_kernel = tf.constant(GENERATOR.standard_normal((32, 16)), tf.float32)
+
+    def call(x: Any) -> Any:
+        opened = tf.nn.relu(x @ open_kernel + 100.0)
+        return tf.nn.relu(opened @ shut_kernel - 330.0)
+
+    program = trace(call)
+    drawn = [GENERATOR.uniform(-3, 3, (1, 8)).astype("float32") for _ in range(12)]
+    pool = write_pool(tmp_path / "pool.npz", program, drawn)
+    looked_at = []
+    run = _Graph._run
+
+    def watch(graph: _Graph, sample: Any) -> Any:
+        looked_at.append((len(graph.units.tensors), len(graph.weights.tensors)))
+        return run(graph, sample)
+
+    monkeypatch.setattr(_Graph, "_run", watch)
+    less = cover(program, pool, 6, make=True)
+    assert looked_at[0] > looked_at[-1]
+    assert looked_at[-1][0] == 1, "the first layer is awake whatever it is given"
+    monkeypatch.setattr(_Graph, "forget", lambda graph, seen: None)
+    looked_at.clear()
+    more = cover(program, pool, 6, make=True)
+    assert looked_at[0] == looked_at[-1]
+    assert less.chosen == more.chosen
+    assert (less.units, less.silent) == (more.units, more.silent)
+    assert (less.weights, less.hidden) == (more.weights, more.hidden)
+    assert 0 < less.silent < less.units
+    assert len(less.made) == len(more.made)
+
+
 def test_samples_of_tokens_are_crossed_until_weights_show(tmp_path: Path) -> None:
     """The softmax is open where 14 of 16 tokens are alike, and no sample has more than 11."""
     table = tf.constant([[1.0, 0.5], [-1.0, 0.25], [-1.0, 0.125]], tf.float32)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from hubopt import graph_runs
 from hubopt.compiled_graph import CompiledGraph
 from hubopt.errors import TraceError
 from hubopt.freezing import freeze
@@ -16,6 +17,7 @@ from hubopt.graph_runs import GraphRunner
 from hubopt.perturbing import lift
 
 X = np.arange(6, dtype="float32").reshape(2, 3)
+GENERATOR = np.random.default_rng(0)
 
 
 def graph_of(function: Any, *arrays: Any) -> tuple[Any, list[str], list[str]]:
@@ -36,6 +38,37 @@ def test_outputs_and_what_is_inside_are_given_in_the_order_asked_for(kind: Any) 
     np.testing.assert_array_equal(output, X @ weights + 1)
     np.testing.assert_array_equal(again, output)
     np.testing.assert_array_equal(fed, X)
+
+
+@pytest.mark.parametrize("batch_bytes", [1, 2**26])
+def test_weights_are_taken_a_few_at_a_time(
+    batch_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run of the session for each of hundreds would take longer than what it is run for."""
+    monkeypatch.setattr(graph_runs, "_BATCH_BYTES", batch_bytes)
+    weights = [GENERATOR.standard_normal((3, 3)).astype("float32") for _ in range(5)]
+
+    def call(x: Any) -> Any:
+        for each in weights:
+            x = x @ tf.constant(each)
+        return x
+
+    graph_def, (x,), (y,) = graph_of(call, X)
+    lifted, arrays = lift(graph_def, {})
+    runs = []
+    run = tf.compat.v1.Session.run
+    monkeypatch.setattr(
+        tf.compat.v1.Session,
+        "run",
+        lambda self, *args, **named: runs.append(args) or run(self, *args, **named),
+    )
+    runner = GraphRunner(lifted, {"x": x}, arrays)
+    assert len(runs) == (5 if batch_bytes == 1 else 1)
+    (before,) = runner.run({"x": X}, [y])
+    np.testing.assert_allclose(before, call(X).numpy(), rtol=1e-4)
+    runner.load({name: 2 * array for name, array in arrays.items()})
+    (after,) = runner.run({"x": X}, [y])
+    np.testing.assert_allclose(after, 2**5 * before, rtol=1e-4)
 
 
 def test_an_input_that_is_not_needed_may_be_given() -> None:

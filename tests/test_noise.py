@@ -124,6 +124,13 @@ def test_leaving_it_ends_a_measurement_in_another_thread(tiny: Path, tmp_path: P
             measuring.result()
 
 
+def test_nothing_is_started_once_it_was_left(tmp_path: Path) -> None:
+    with NoiseMeter(tmp_path / "log") as meter:
+        pass
+    with pytest.raises(WorkerCrashError, match="before it began"):
+        meter.start(True)
+
+
 def test_a_steady_layer_moves_by_rounding(tiny_measured: tuple[Measured, Answers]) -> None:
     model, answers = tiny_measured
     for way in ("onednn", "xla"):
@@ -231,8 +238,8 @@ def test_where_oneDNN_cannot_be_switched_it_is_told(  # noqa: N802
 ) -> None:
     """In this very process, where nothing was switched."""
     model, _ = tiny_measured
-    here = OtherWays(model.program, model.inputs, tf_private.onednn_is_on())
-    problem = here.take("onednn", tmp_path / "onednn.npz")
+    here = OtherWays(model.program, tf_private.onednn_is_on())
+    problem = here.take("onednn", model.inputs, tmp_path / "onednn.npz")
     assert problem == "TensorFlow has one set of kernels on this machine"
 
 
@@ -241,7 +248,7 @@ def test_a_model_too_large_for_float64_is_told(
 ) -> None:
     model, _ = tiny_measured
     monkeypatch.setattr(noise, "MOST_COPIED_BYTES", 100)
-    here = OtherWays(model.program, model.inputs, tf_private.onednn_is_on())
-    problem = here.take("float64", tmp_path / "float64.npz")
+    here = OtherWays(model.program, tf_private.onednn_is_on())
+    problem = here.take("float64", model.inputs, tmp_path / "float64.npz")
     assert problem is not None
     assert problem.startswith("not available: 0.0 GB of constants")

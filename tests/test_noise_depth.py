@@ -12,9 +12,9 @@ import tensorflow as tf
 import hubopt
 from hubopt.arrays import read_samples
 from hubopt.errors import UsageError
-from hubopt.noise import NoiseMeter
+from hubopt.noise import Answers, NoiseMeter
 from hubopt.noise_depth import Deepening, Noise
-from hubopt.progress import quiet
+from hubopt.progress import Beside, quiet
 from hubopt_exporters.onnx import OnnxExporter
 from tests.test_kit import asked_kit
 from tests.test_pipeline import convert_wrong
@@ -49,7 +49,6 @@ def test_the_steps_of_auto(tmp_path: Path) -> None:
         assert set(measured.values()) == {2}
         assert "weights" in light.facts.probes
         assert light.float64 is None
-        assert light.edges, "an edge case is left out only where everything was measured"
 
         double = deepen(light)
         assert double is not None
@@ -69,8 +68,72 @@ def test_the_steps_of_auto(tmp_path: Path) -> None:
         assert full is not None
         assert full.facts.depth == "full"
         assert len(full.facts.moves["xla"][name]) == len(full.kinds)
-        assert not full.edges
         assert deepen(full) is None
+
+
+def test_an_edge_case_is_left_out_as_soon_as_all_samples_were_asked(tmp_path: Path) -> None:
+    """And with it what was measured on it, so that what is left still belongs together."""
+    program, kit = asked_kit(unsteady_if_small, tmp_path)
+    (name,) = kit.spec.output_names
+    with NoiseMeter(tmp_path / "log") as meter:
+        deepen = Deepening("auto", program, meter, tmp_path / "noise", quiet)
+        light = deepen(kit)
+        assert light is not None
+        assert light.kinds[8:] == ("zeros", "extremes", "small")
+        double = deepen(light)
+        assert double is not None
+        assert double.kinds[8:] == ("zeros", "extremes")
+        assert double.edges == {8, 9}
+        assert double.left_out == {"small (10)": "the layer itself is unsteady there"}
+        rounded = deepen(double)
+        assert rounded is not None
+    assert rounded.kinds == double.kinds
+    for way in ("float64", "rounded1"):
+        assert len(rounded.facts.moves[way][name]) == len(rounded.kinds)
+    assert rounded.float64 is not None
+    for path, side in ((rounded.inputs, kit.spec.inputs), (rounded.float64, kit.spec.outputs)):
+        assert len(read_samples(path, side)) == len(rounded.kinds)
+
+
+@tf.function(input_signature=[tf.TensorSpec([64], tf.float32, name="x")])
+def unsteady_if_small(x: Any) -> Any:
+    """Where an angle is millions of turns, its last digit in float32 is a turn."""
+    return tf.where(tf.reduce_max(tf.abs(x)) < 1e-2, tf.sin(x * 1e12), tf.tanh(x))
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_look_ahead_counts_for_a_kit_that_begins_so(same: bool, tmp_path: Path) -> None:
+    program, kit = asked_kit(steady, tmp_path)
+    asked: list[Path] = []
+
+    class Watched(NoiseMeter):
+        def measure(self, program: Any, inputs: Path, *rest: Any) -> Answers:
+            asked.append(inputs)
+            return super().measure(program, inputs, *rest)
+
+    samples = read_samples(kit.inputs, kit.spec.inputs)
+    with Beside(quiet) as beside, Watched(tmp_path / "log") as meter:
+        deepen = Deepening("auto", program, meter, tmp_path / "noise", quiet)
+        deepen.look_ahead(samples if same else samples[1:], kit.onednn_on, beside)
+        light = deepen(kit)
+    assert light is not None
+    assert light.facts.depth == "light"
+    (name,) = kit.spec.output_names
+    assert len(light.facts.moves["float64"][name]) == 2
+    ahead = tmp_path / "noise" / "first.npz"
+    assert asked == ([ahead] if same else [ahead, kit.inputs])
+
+
+@pytest.mark.parametrize("noise", ["off", "full"])
+def test_nothing_is_looked_at_ahead_where_there_is_no_first_look(
+    noise: Noise, tmp_path: Path
+) -> None:
+    program, kit = asked_kit(steady, tmp_path)
+    samples = read_samples(kit.inputs, kit.spec.inputs)
+    with Beside(quiet) as beside, NoiseMeter(tmp_path / "log") as meter:
+        deepen = Deepening(noise, program, meter, tmp_path / "noise", quiet)
+        deepen.look_ahead(samples, kit.onednn_on, beside)
+    assert not (tmp_path / "noise").exists()
 
 
 def test_full_is_one_step_and_off_is_none(tmp_path: Path) -> None:

@@ -38,6 +38,18 @@ def test_an_error_comes_to_whoever_waits() -> None:
             wait()
 
 
+def test_what_runs_beside_may_have_a_part_beside_it() -> None:
+    told = Told()
+    with Beside(told) as beside:
+
+        def work() -> int:
+            part = beside.submit(lambda: 40)
+            return part() + 2
+
+        assert beside.start("wait for it", work)() == 42
+    assert told.labels == ["wait for it"], "the part is nobody's business"
+
+
 def test_leaving_waits_for_the_thread() -> None:
     ended = threading.Event()
     with Beside(Told()) as beside:

@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 import types
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -159,6 +160,12 @@ def test_what_will_be_needed_is_imported_before_it_is_asked(tmp_path: Path) -> N
     with Worker(log) as cold, Worker(log, imports=("wave", "no_such_module")) as warm:
         assert not cold.call(imported, "wave")
         assert warm.call(imported, "wave")
+
+
+def test_threads_get_their_own_answers(log: Path) -> None:
+    with Worker(log) as worker, ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(worker.call, divmod, number, 7) for number in range(200)]
+        assert [each.result() for each in asked] == [divmod(number, 7) for number in range(200)]
 
 
 def test_what_is_printed_goes_to_the_log_of_the_moment(tmp_path: Path) -> None:

@@ -111,12 +111,13 @@ def redrawn(
     pairs = [
         (reference[(at + 1) % len(reference)], answer)
         for at, answer in enumerate(reference)
-        if not _same(inputs[at], inputs[(at + 1) % len(inputs)])
+        if not same_tensors(inputs[at], inputs[(at + 1) % len(inputs)])
     ]
     return farthest(spec, [new for new, _ in pairs], [old for _, old in pairs])
 
 
-def _same(one: Tensors, other: Tensors) -> bool:
+def same_tensors(one: Tensors, other: Tensors) -> bool:
+    """Whether two samples are equal, tensor by tensor of the first."""
     return all(np.array_equal(one[name], other[name]) for name in one)
 
 

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,32 @@ def graph_with(*given: Any, inputs: Any = ("x:0",), outputs: Any = ("y:0",)) -> 
 
 def node(op: str, given: list[str], gives: list[str], **attributes: Any) -> Any:
     return onnx.helper.make_node(op, given, gives, **attributes)
+
+
+def test_an_optimization_that_fails_costs_no_more_than_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """tf2onnx optimizes in place first; where that ends it, with copies to go back to."""
+    from tf2onnx.optimizer.back_to_back_optimizer import BackToBackOptimizer
+
+    matrix = np.ones((3, 3), "float32")
+    signature = [tf.TensorSpec([2, 3], tf.float32, name="x")]
+    layer = tf.function(lambda x: tf.tanh(x @ matrix), input_signature=signature)
+    program = hubopt.trace(layer, hubopt.resolve(layer), tmp_path / "program")
+    was_caught = []
+
+    def fail(self: object, graph: object) -> None:
+        was_caught.append("TF2ONNX_CATCH_ERRORS" not in os.environ)
+        raise LookupError("as the test wants")
+
+    monkeypatch.setattr(BackToBackOptimizer, "_optimize", fail)
+    artifact = OnnxExporter().export(program, tmp_path / "model.onnx", hubopt.Options())
+    assert was_caught[:2] == [False, True]
+    assert "TF2ONNX_CATCH_ERRORS" not in os.environ
+    x = np.ones((2, 3), "float32")
+    (tensor,) = program.spec.inputs
+    (answer,) = OnnxExporter().runner(artifact).run({tensor.name: x}).values()
+    np.testing.assert_allclose(answer, np.tanh(x @ matrix), rtol=1e-5)
 
 
 def test_renaming_reaches_nested_graphs_and_moves_what_is_in_the_way() -> None:

@@ -162,6 +162,20 @@ def test_a_layer_that_moves_too_much_is_no_reference() -> None:
     assert verdict(0.02, float64_move=0.03).status == "unverified"
 
 
+def test_whether_more_could_be_known_that_matters() -> None:
+    """Noise by float64 alone is enough where it leaves a hundred times as much to be too much."""
+    assert verdict(3e-6).is_clear
+    assert not verdict(6e-5, onednn=5e-5).is_clear, "by other samples' noise, for all it knows"
+    by_float64 = verdict(-1.5e-4, float64_move=4e-5)
+    assert by_float64.outputs[0].bases == ("noise",)
+    assert by_float64.is_clear
+    by_another = verdict(-1.5e-4, float64_move=1e-6, onednn=5e-5)
+    assert by_another.outputs[0].bases == ("noise",)
+    assert not by_another.is_clear
+    assert not verdict(-1.5e-4, float64_move=4e-5, onednn=1e-4).is_clear
+    assert verdict(-1.5e-4, float64_move=4e-5, onednn=1e-4, rounded1=1e-4).is_clear
+
+
 def test_integers_that_the_layer_itself_changes_cannot_be_judged() -> None:
     spec = ModelSpec((tensor("x", 1),), (tensor("y", 4, dtype="int64"),), "x", "y")
     old, new = [{"y": np.arange(4)}], [{"y": np.array([0, 1, 3, 2])}]
