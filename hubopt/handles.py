@@ -39,6 +39,8 @@ class Handle:
         path: The local folder or file; None for ``python``.
         digest: SHA-256 of ``path``, see `hubopt.digest.sha256`; None for ``python``.
         archive: The local archive that ``path`` was unpacked from, if any.
+        only_calls: Whether no more of a SavedModel is wanted than what it takes to call it, see
+            `hubopt.call_parts`.
     """
 
     text: str
@@ -46,6 +48,7 @@ class Handle:
     path: Path | None
     digest: str | None
     archive: Path | None = None
+    only_calls: bool = False
 
     @property
     def origin(self) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
+from hubopt.call_parts import call_parts
 from hubopt.causes import explain, first_line
 from hubopt.errors import LoadError
 from hubopt.handles import TF1_MODULE_FILE, Access, Handle
@@ -61,8 +63,10 @@ def _load_saved_model(
         tags = []
     scan(handle.path, tuple(tags or ()), access.allow_ops)
     provide_ops(handle.path, tuple(tags or ()))
+    whole = nullcontext(handle.path)
     try:
-        loaded = tf.saved_model.load(str(handle.path), tags=tags, options=load_options)
+        with call_parts(handle.path, tuple(tags or ())) if handle.only_calls else whole as folder:
+            loaded = tf.saved_model.load(str(folder), tags=tags, options=load_options)
     except Exception as error:  # TensorFlow's loader raises nearly every type there is
         raise load_error(handle.text, error) from error
     loaded._is_hub_module_v1 = is_tf1_module  # the name tensorflow_hub gives it

@@ -10,6 +10,7 @@ import importlib
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +181,7 @@ def open_layer_session(handle: str, options: LayerOptions, access: Access) -> La
     import_ms = _since(start)
     start = time.perf_counter()
     with few_collections():
-        layer = opening.open_layer(found, options, access)
+        layer = opening.open_layer(replace(found, only_calls=True), options, access)
     return LayerSession(layer, found, import_ms, _since(start))
 
 
