@@ -16,6 +16,8 @@ OTHER = 0.1
 """Of each weight: far more than rounding, too little to turn an activation into overflow."""
 ROUNDING = 2.0**-23
 """Of each weight: what float32 keeps of it, so that the model is as good as the same."""
+_FLOAT32 = 2.0**-12
+"""Smaller moves are computed in float64."""
 
 
 def perturb(
@@ -40,7 +42,9 @@ def perturb(
     def moved(array: NDArray[Any]) -> NDArray[Any]:
         if array.size < 2 or not tf.as_dtype(array.dtype).is_floating:
             return array
-        factors = 1 + share * generator.uniform(-1, 1, array.shape)
+        factors = 2 * generator.random(array.shape, np.float32) - 1
+        # A factor that differs from 1 by a rounding has no place in float32.
+        factors = 1 + share * (factors.astype(np.float64) if share < _FLOAT32 else factors)
         return (array * factors).astype(array.dtype)
 
     if any(map(_holds_weights, nodes(graph_def))):

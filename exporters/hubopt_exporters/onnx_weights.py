@@ -61,8 +61,6 @@ def put_weights(
     Returns:
         The names of further files in the folder of ``path``: that of the weights, if there is one.
     """
-    from onnx import numpy_helper
-
     graph = model.graph
     _keep(graph.input, lambda each: each.name not in weights)
     loads = _fold(model, weights)
@@ -77,9 +75,18 @@ def put_weights(
         if apart:
             _append(graph, name, load(), beside)
         else:
-            graph.initializer.append(numpy_helper.from_array(load(), name))
+            _put(graph.initializer.add(name=name), load())
     path.write_bytes(model.SerializeToString())
     return (beside.name,) if beside.exists() else ()
+
+
+def _put(tensor: Any, array: NDArray[Any]) -> None:
+    """Write an array into a ``TensorProto`` of its own, which is in the model already."""
+    import onnx
+
+    tensor.dims.extend(array.shape)
+    tensor.data_type = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+    tensor.raw_data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
 def _append(graph: Any, name: str, array: NDArray[Any], beside: Path) -> None:
