@@ -61,20 +61,12 @@ def _cut(meta_graph: Any) -> bool:
     ]
     if not dropped:
         return False
+    gone = {name for node in dropped for name in _functions_of(node)}
     for node in dropped:
         node.Clear()
         node.user_object.identifier = _PLAIN
         node.user_object.version.producer = node.user_object.version.min_consumer = 1
-    named = {
-        name
-        for node in objects.nodes
-        for name in (
-            *node.function.concrete_functions,
-            node.bare_concrete_function.concrete_function_name,
-            node.captured_tensor.concrete_function,
-        )
-    }
-    for name in set(objects.concrete_functions) - named:
+    for name in gone - {name for node in objects.nodes for name in _functions_of(node)}:
         del objects.concrete_functions[name]
     library = meta_graph.graph_def.library
     wanted = reach(meta_graph).functions
@@ -82,6 +74,13 @@ def _cut(meta_graph: Any) -> bool:
     del library.function[:]
     library.function.extend(kept)
     return True
+
+
+def _functions_of(node: Any) -> Iterator[str]:
+    """Give the names of the functions that an object is, has, or takes a tensor of."""
+    yield from node.function.concrete_functions
+    yield node.bare_concrete_function.concrete_function_name
+    yield node.captured_tensor.concrete_function
 
 
 def _reached(objects: Any) -> set[int]:

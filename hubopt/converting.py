@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 from hubopt import registry
@@ -16,15 +16,16 @@ from hubopt.worker import Worker
 class Converter:
     """Converts in a child process.
 
-    What crashes takes the child with it, and the next target gets a new one. Use it as a context
-    manager: leaving ends the child.
+    What crashes takes the child with it, and the next target gets a new one. The child ends with
+    the last conversion. Use it as a context manager: leaving ends the child, too.
 
     Args:
         exporters: Those that are going to be asked for.
         log: Gets what the child prints until it converts.
     """
 
-    def __init__(self, exporters: Iterable[Exporter], log: Path) -> None:
+    def __init__(self, exporters: Sequence[Exporter], log: Path) -> None:
+        self._left = {each.name for each in exporters}
         modules = [
             module
             for exporter in exporters
@@ -77,6 +78,10 @@ class Converter:
         except WorkerCrashError:
             self._end()
             raise
+        finally:
+            self._left.discard(target)
+            if not self._left:  # its memory is wanted
+                self._end()
 
     def _end(self) -> None:
         if self._worker is not None:

@@ -140,7 +140,7 @@ def add_noise(
     given = {way: read_samples(path, spec.outputs) for way, path in answers.items()}
     ways = {way: found for way, found in given.items() if way != WEIGHTS}
     edges = sorted(kit.edges) if depth != "light" else ()
-    odd = [at for at in edges if not _is_steady(spec, at, ways, reference)]
+    odd = _unsteady(spec, edges, ways, reference)
     if odd:
         inputs = read_samples(kit.inputs, spec.inputs)
         write_samples(kit.inputs, _without(inputs, odd))
@@ -149,7 +149,7 @@ def add_noise(
             write_samples(path, _without(given[way], odd))
     kept = _without(reference, odd)
     probes = dict(kit.facts.probes)
-    if among := redrawn(spec, read_samples(kit.inputs, spec.inputs), kept):
+    if odd and (among := redrawn(spec, read_samples(kit.inputs, spec.inputs), kept)):
         probes[REDRAWN] = among
     if WEIGHTS in given:
         other = _without(given[WEIGHTS], odd)
@@ -180,22 +180,28 @@ def add_noise(
     )
 
 
-def _is_steady(
+def _unsteady(
     spec: ModelSpec,
-    at: int,
+    samples: Collection[int],
     ways: Mapping[str, Sequence[Tensors]],
     reference: Sequence[Tensors],
-) -> bool:
-    """Whether no way moves an output of sample ``at`` by what is too much for a reference."""
+) -> list[int]:
+    """Return those of ``samples`` of which a way moves an output by too much for a reference."""
+    if not samples:
+        return []
     usual = {
         name: max(compare(np.asarray(each[name]), np.asarray(each[name])).rms for each in reference)
         for name in spec.output_names
     }
-    return all(
-        move.largest <= MOST_NOISE * usual[name]
-        for found in ways.values()
-        for name, (move,) in measure_moves(spec, [found[at]], [reference[at]]).items()
-    )
+    return [
+        at
+        for at in samples
+        if any(
+            move.largest > MOST_NOISE * usual[name]
+            for found in ways.values()
+            for name, (move,) in measure_moves(spec, [found[at]], [reference[at]]).items()
+        )
+    ]
 
 
 def _without(items: Sequence[T], places: Collection[int]) -> list[T]:

@@ -50,6 +50,8 @@ def test_targets_share_a_process_and_have_logs_of_their_own(
             assert artifact.path.is_file()
             assert seconds > 0
             assert log.exists()
+            over = workers[0]._process.poll() is not None
+            assert over == (exporter is exporters[-1]), "its memory is not held any longer"
     assert len(workers) == 1
 
 

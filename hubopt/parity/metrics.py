@@ -116,6 +116,19 @@ class Difference:
         return tuple(int(axis) for axis in np.unravel_index(index, self.shape))
 
 
+def distance(actual: NDArray[Any], reference: NDArray[Any]) -> tuple[float, float] | None:
+    """Return `Difference`'s ``max_abs`` and ``rms_error`` of numbers, and nothing else of it.
+
+    None where there is a problem besides differences, as `compare` tells.
+    """
+    one, other = _widen(actual), _widen(reference)
+    if _special_values(one, other):
+        return None
+    finite = np.isfinite(other)
+    gap = np.abs(np.subtract(one, other, where=finite, out=np.zeros_like(other)))
+    return float(gap.max(initial=0.0)), _rms(gap, int(finite.sum()))
+
+
 def compare(actual: NDArray[Any], reference: NDArray[Any], name: str = "") -> Difference:
     """Measure how far ``actual`` is from ``reference``; both of one shape.
 
@@ -189,11 +202,12 @@ def _front(size: Any, gap: Any) -> tuple[Point, ...]:
     """
     if not gap.size:
         return ()
-    order = np.lexsort((-gap, size))
+    order = np.argsort(size)  # many times faster than a sort by both
     highest = np.maximum.accumulate(gap[order])
-    fresh = np.concatenate(([True], highest[1:] > highest[:-1]))
+    fresh = order[np.concatenate(([True], highest[1:] > highest[:-1]))]
+    last_of_size = np.concatenate((size[fresh][1:] > size[fresh][:-1], [True]))
     corners: list[Point] = []
-    for index in order[fresh]:
+    for index in fresh[last_of_size]:
         point = (float(size[index]), float(gap[index]), int(index))
         while len(corners) > 1 and _is_below(corners[-2], corners[-1], point):
             corners.pop()

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hubopt.parity.judging import complaints
-from hubopt.parity.metrics import compare
+from hubopt.parity.metrics import compare, distance
 from hubopt.parity.tolerance import TOLERANCES, Tolerance
 
 EXACT = Tolerance(rtol=0.0, atol=0.0)
@@ -225,3 +225,30 @@ def test_complex_numbers_compare_by_distance() -> None:
     difference = compare(reference + 0.1j, reference)
     assert complaints((difference,), Tolerance(rtol=0.0, atol=1e-3))
     assert difference.max_abs == pytest.approx(0.1, rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["float16", "float32", "float64", "complex64", "bfloat16"])
+def test_a_distance_is_what_a_comparison_tells_of_it(kind: str) -> None:
+    dtype = np.dtype(ml_dtypes.bfloat16 if kind == "bfloat16" else kind)
+    generator = np.random.default_rng(0)
+    one, other = (generator.standard_normal((7, 9)).astype(dtype) for _ in range(2))
+    one.flat[0] = other.flat[0] = np.inf
+    told = compare(one, other)
+    assert distance(one, other) == (told.max_abs, told.rms_error)
+    assert told.max_abs > 0
+    one.flat[1] = np.nan
+    assert distance(one, other) is None
+
+
+def test_of_elements_of_one_size_the_farthest_counts() -> None:
+    """Whatever their order is after sorting them by size."""
+    sizes = np.repeat([1.0, 2.0, 3.0, 3.0], 8)
+    for seed in range(20):
+        gaps = np.random.default_rng(seed).random(sizes.size)
+        found = compare(sizes + gaps, sizes)
+        real = np.abs((sizes + gaps) - sizes)
+        for rtol, atol in ((1.0, 0.0), (0.0, 1.0), (0.5, 0.5)):
+            tolerance = Tolerance(rtol=rtol, atol=atol)
+            bounds = atol * found.rms + rtol * sizes
+            assert found.worst(tolerance)[0] == pytest.approx((real / bounds).max(), rel=1e-12)
+        assert len({size for size, _, _ in found.front}) == len(found.front)
