@@ -42,10 +42,10 @@ def perturb(
     def moved(array: NDArray[Any]) -> NDArray[Any]:
         if array.size < 2 or not tf.as_dtype(array.dtype).is_floating:
             return array
-        factors = 2 * generator.random(array.shape, np.float32) - 1
-        # A factor that differs from 1 by a rounding has no place in float32.
-        factors = 1 + share * (factors.astype(np.float64) if share < _FLOAT32 else factors)
-        return (array * factors).astype(array.dtype)
+        moves: NDArray[Any] = 2 * generator.random(array.shape, np.float32) - 1
+        if share < _FLOAT32:  # a factor that near to 1 has no place in float32
+            moves = moves.astype(np.float64)
+        return (array * (1 + share * moves)).astype(array.dtype)
 
     if any(map(_holds_weights, nodes(graph_def))):
         graph_def = _copy(graph_def)

@@ -158,7 +158,7 @@ def export(
                 overrides.check(spec.output_names)
                 with progress("trace"):
                     xla: XlaMode = "off" if options.xla == "off" else "auto"
-                    program = layer.trace(spec, into, xla, saved_model)
+                    program = layer.trace(spec, into, xla, saved_model, _most_bytes(exporters))
                 return Traced(program, layer.signature())
 
             def ask_layer(keep: Callable[[Kit], None]) -> Callable[[], Kit]:
@@ -293,6 +293,12 @@ def _check_dynamic(exporters: Sequence[Exporter], hints: Hints) -> None:
             "targets that hold dynamic dimensions (`hubopt targets`), or sizes",
             "leave the target out, or export it on its own with sizes in --input-shape",
         )
+
+
+def _most_bytes(exporters: Sequence[Exporter]) -> int | None:
+    """Return how many bytes of weights any of the targets holds; None for any number."""
+    limits = [each.largest_bytes for each in exporters]
+    return None if None in limits else max(each for each in limits if each is not None)
 
 
 def _judged_elsewhere(exporters: Sequence[Exporter]) -> bool:

@@ -160,13 +160,20 @@ class LayerSession(Session):
             return super().time_calls(count)
 
     def trace(
-        self, spec: ModelSpec, folder: Path, xla: XlaMode, saved_model: bool = True
+        self,
+        spec: ModelSpec,
+        folder: Path,
+        xla: XlaMode,
+        saved_model: bool = True,
+        most_bytes: int | None = None,
     ) -> Program:
         """Write the program, by `hubopt.trace`."""
         from hubopt.tracing import trace
 
         with few_collections():
-            return trace(self._layer, spec, folder, xla, saved_model=saved_model)
+            return trace(
+                self._layer, spec, folder, xla, saved_model=saved_model, most_bytes=most_bytes
+            )
 
     def inspect(self, hints: Hints) -> OpenModel:
         """Describe the layer and what is not settled yet."""

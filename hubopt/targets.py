@@ -138,8 +138,8 @@ def find_obstacles(
                 for name in dynamic
             ]
         if exporter.largest_bytes is not None and weights_bytes > exporter.largest_bytes:
-            sizes = f"{weights_bytes / 1e9:.1f} GB, {exporter.largest_bytes / 1e9:.1f} GB"
-            own.append(Obstacle("weights", 1, f"{exporter.name} holds less than they are: {sizes}"))
+            reason = f"{exporter.name} holds {exporter.largest_bytes / 1e9:.1f} GB at most"
+            own.append(Obstacle(f"weights of {weights_bytes / 1e9:.1f} GB", 1, reason))
         found[exporter.name] = [*found.get(exporter.source, []), *own]
     return found
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from hubopt.causes import explain, first_line
 from hubopt.domains import read_domains
-from hubopt.errors import TraceError
+from hubopt.errors import ExportError, TraceError
 from hubopt.exporter import OpUse, Program, XlaMode
 from hubopt.freezing import Frozen, freeze, reference_nodes
 from hubopt.frozen_graph import write_frozen_graph
@@ -33,6 +33,7 @@ def trace(
     xla: XlaMode = "require",
     *,
     saved_model: bool = True,
+    most_bytes: int | None = None,
 ) -> Program:
     """Trace ``layer`` in inference mode with the static shapes of ``spec``.
 
@@ -44,18 +45,27 @@ def trace(
             asked; ``auto`` then writes the program uncompiled; ``off`` never compiles.
         saved_model: Whether to write the SavedModel, too, which takes longer than the rest. A
             program with lookup tables always has one, as it has no frozen graph.
+        most_bytes: How many bytes of weights are wanted at most; None for any number.
 
     Raises:
         UncompilableError: ``xla`` is ``require`` and XLA lacks a kernel.
         TraceError: TensorFlow cannot trace or save the layer.
+        ExportError: It has more weights than ``most_bytes``. They were not written.
     """
     folder = folder or _temporary_folder()
     folder.mkdir(parents=True, exist_ok=True)
     with _telling_causes():
-        return _trace(layer, spec, folder, xla, saved_model)
+        return _trace(layer, spec, folder, xla, saved_model, most_bytes)
 
 
-def _trace(layer: Any, spec: ModelSpec, folder: Path, xla: XlaMode, saved_model: bool) -> Program:
+def _trace(
+    layer: Any,
+    spec: ModelSpec,
+    folder: Path,
+    xla: XlaMode,
+    saved_model: bool,
+    most_bytes: int | None,
+) -> Program:
     import tensorflow as tf
 
     concrete = tf.function(
@@ -67,6 +77,7 @@ def _trace(layer: Any, spec: ModelSpec, folder: Path, xla: XlaMode, saved_model:
     compilable = all(use.xla for use in ops)
     if xla == "require" and not compilable:
         raise uncompilable(ops)
+    _check_size(frozen, graph_def, most_bytes)
     input_tensors = tuple(tensor.name for tensor in frozen.inputs[: len(spec.inputs)])
     names = [each.name for each in spec.inputs]
     output_tensors = tuple(tensor.name for tensor in frozen.outputs)
@@ -103,6 +114,18 @@ def _trace(layer: Any, spec: ModelSpec, folder: Path, xla: XlaMode, saved_model:
         variables = concrete.graph.variables
         _save(program, lambda inputs: call_as_is(layer, inputs), variables, layer.resolved_object)
     return program
+
+
+def _check_size(frozen: Frozen, graph_def: Any, most_bytes: int | None) -> None:
+    apart = sum(each.shape.num_elements() * each.dtype.size for each in frozen.weights.values())
+    size = apart + graph_def.ByteSize()
+    if most_bytes is not None and size > most_bytes:
+        raise ExportError(
+            "weights",
+            f"{size / 1e9:.1f} GB, and none of the targets holds more than {most_bytes / 1e9:.1f}",
+            "a target that holds as much as the model has",
+            "see `hubopt targets`; savedmodel and onnx hold any size",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +182,7 @@ def survey(layer: Any, structure: Any, signature: Iterable[Any]) -> Survey:
 def _telling_causes() -> Iterator[None]:
     try:
         yield
-    except TraceError:
+    except (TraceError, ExportError):
         raise
     except Exception as error:  # TensorFlow raises nearly every type there is
         found, way_out = explain(error) or (

@@ -96,7 +96,7 @@ def test_weights_that_a_format_cannot_hold_are_told_before_any_work(
     exporters = [registry.get("tflite"), registry.get("onnx")]
     found = find_obstacles(exporters, program.ops, Options(), weights_bytes=3 * 10**9)
     (obstacle,) = found["tflite"]
-    assert obstacle.op == "weights"
-    assert obstacle.reason == "tflite holds less than they are: 3.0 GB, 2.1 GB"
+    assert obstacle.op == "weights of 3.0 GB"
+    assert obstacle.reason == "tflite holds 2.1 GB at most"
     assert found["onnx"] == []
     assert find_obstacles(exporters, program.ops, Options(), weights_bytes=10**9)["tflite"] == []

@@ -241,3 +241,30 @@ def test_counts_that_prove_nothing_are_refused(
 ) -> None:
     with pytest.raises(UsageError, match=told):
         hubopt.export("x", **{"targets": ["onnx"], "output": tmp_path / "out"} | arguments)
+
+
+def test_weights_that_no_target_holds_are_refused_before_they_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And are an obstacle of one target where another holds them."""
+    matrix = tf.Variable(np.ones((200, 200), "float32"))
+    signature = [tf.TensorSpec([1, 200], tf.float32, name="x")]
+    layer = tf.function(lambda x: x @ matrix, input_signature=signature)
+    monkeypatch.setattr(type(registry.get("tflite")), "largest_bytes", 100_000)
+    monkeypatch.setattr("hubopt.tracing.write_frozen_graph", forbidden)
+    with pytest.raises(ExportError, match="none of the targets holds more") as caught:
+        hubopt.export(layer, ["tflite"], tmp_path / "out", rounds=0)
+    assert caught.value.thing == "weights"
+    assert not (tmp_path / "out").exists()
+    monkeypatch.undo()
+    monkeypatch.setattr(type(registry.get("tflite")), "largest_bytes", 100_000)
+    bundle = hubopt.export(layer, ["tflite", "onnx"], tmp_path / "out", rounds=0, noise="off")
+    tflite, onnx = bundle.results
+    assert (tflite.status, tflite.stage) == ("failed", "obstacles")
+    assert tflite.reason is not None
+    assert "tflite holds 0.0 GB at most: weights of 0.0 GB" in tflite.reason
+    assert onnx.status == "verified"
+
+
+def forbidden(*_: object) -> None:
+    raise AssertionError("the weights were written")
