@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hubopt import registry
-from hubopt.asking import Question, ask
+from hubopt.asking import Question
 from hubopt.bundle import (
     INPUTS,
     LOGS,
@@ -32,7 +32,8 @@ from hubopt.errors import (
     SpecError,
     UsageError,
 )
-from hubopt.exporter import Exporter, Obstacle, Options, Tensors, XlaMode
+from hubopt.exporter import Exporter, Obstacle, Options, XlaMode
+from hubopt.first_answers import FirstAnswers
 from hubopt.handles import Access, LayerOptions, local_path
 from hubopt.hints import Hints
 from hubopt.inspection import Inspection
@@ -161,23 +162,6 @@ def export(
                     program = layer.trace(spec, into, xla, saved_model, _most_bytes(exporters))
                 return Traced(program, layer.signature())
 
-            def ask_layer(keep: Callable[[Kit], None]) -> Callable[[], Kit]:
-                layer = opened.get()
-                first_look = Deepening(depth, program, meter, noise_work, beside.note)
-
-                def begin(drawn: Sequence[Tensors], onednn_on: bool) -> None:
-                    first_look.look_ahead(drawn, onednn_on, beside)
-
-                def answer() -> Kit:
-                    asked = ask(question, layer, program, kit, Path(work), beside.note, begin)
-                    if not rounds:
-                        holding_layer.close()  # its memory is wanted
-                    looked_at = first_look(asked) or asked
-                    keep(looked_at)
-                    return looked_at
-
-                return beside.start("wait for the layer's answers", answer)
-
             traced = stages.trace(trace, saved_model)
             program, spec = traced.program, traced.program.spec
             overrides.check(spec.output_names)
@@ -188,8 +172,20 @@ def export(
             kit = Kit(spec, folder / INPUTS, folder / REFERENCE, overrides=overrides)
             kit.inputs.parent.mkdir()
             noise_work = Path(work) / "noise"
-            deepen = Deepening(depth, program, meter, noise_work, progress)
-            reference = stages.reference(kit, ask_layer, deepen)
+            first_answers = FirstAnswers(
+                question,
+                program,
+                kit,
+                Path(work),
+                Deepening(depth, program, meter, noise_work, beside.note),
+                beside,
+                lambda: None if rounds else holding_layer.close(),  # its memory is wanted
+            )
+            reference = stages.reference(
+                kit,
+                lambda keep: first_answers.begin(opened.get(), keep),
+                Deepening(depth, program, meter, noise_work, progress),
+            )
             line = Line(
                 folder,
                 program,

@@ -47,8 +47,8 @@ def text(*rows: Row, profile: bool = False) -> str:
 
 
 def test_memory_of_a_grandchild_counts() -> None:
-    empty = measure(python(nested(HOLD.format(mb=0, seconds=0.4))))
-    full = measure(python(nested(HOLD.format(mb=300, seconds=0.4))))
+    empty = measure(python(nested(HOLD.format(mb=0, seconds=1))))
+    full = measure(python(nested(HOLD.format(mb=300, seconds=1))))
     assert empty.problem is None
     assert full.peak_bytes - empty.peak_bytes == pytest.approx(300 * MB, rel=0.2)
     assert full.peak_bytes == pytest.approx(300 * MB, rel=0.2)
