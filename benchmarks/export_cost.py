@@ -15,7 +15,7 @@ count once; the peak is the largest sum over the process tree at any one instant
     four      all targets in one command against the sum of one command each
     growth    one graph with 0.1, 0.5, 1 and 3 GB of weights (1e9 bytes): peak memory over weights
               at the largest, and what another GB takes there over what it takes below, so that
-              the graph's own cost falls out
+              the graph's own cost falls out; with `--noise off`, so that the same is done at each
     cached    the same command a second time, where this hubopt has a cache of stages
 
 Ours runs with `--rounds 0`, that is without timing of latency, with verification and the

@@ -23,6 +23,7 @@ from hubopt.frozen_graph import read_frozen_graph
 from hubopt.graph_runs import GraphRunner
 from hubopt.perturbing import ROUNDING, lift, perturb
 from hubopt.serving import SIGNATURE
+from hubopt.trimming import give_back
 from hubopt.worker import Worker
 
 ROUNDED = ("rounded1", "rounded2", "rounded3")
@@ -217,6 +218,7 @@ class OtherWays:
             except Exception as error:  # whatever TensorFlow raises
                 told = f"{type(error).__name__}: {first_line(error)}"
                 problem = f"TensorFlow cannot compute it: {told}"
+            give_back()
         return problem
 
     def _problem(self, way: str) -> str | None:

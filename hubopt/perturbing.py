@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import ChainMap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ _FLOAT32 = 2.0**-12
 
 def perturb(
     graph_def: Any, weights: Mapping[str, NDArray[Any]], share: float = OTHER, seed: int = 0
-) -> tuple[Any, dict[str, NDArray[Any]]]:
+) -> tuple[Any, Mapping[str, NDArray[Any]]]:
     """Return a graph and its weights ``w`` as ``w * (1 + share * u)``, ``u`` in [-1, 1).
 
     Weights are the floating-point constants of more than one element, in functions too.
@@ -34,27 +34,50 @@ def perturb(
         weights: The values of its placeholders that stand for weights; they are left too.
         share: How far weights are moved.
         seed: Of the draw of ``u``, which is uniform and independent for each element.
+
+    Returns:
+        The graph, and what gives the weights one by one: they are moved when they are asked for.
     """
     import tensorflow as tf
 
-    generator = np.random.default_rng(seed)
-
-    def moved(array: NDArray[Any]) -> NDArray[Any]:
-        if array.size < 2 or not tf.as_dtype(array.dtype).is_floating:
-            return array
-        moves: NDArray[Any] = 2 * generator.random(array.shape, np.float32) - 1
-        if share < _FLOAT32:  # a factor that near to 1 has no place in float32
-            moves = moves.astype(np.float64)
-        return (array * (1 + share * moves)).astype(array.dtype)
-
     if any(map(_holds_weights, nodes(graph_def))):
         graph_def = _copy(graph_def)
+        generator = np.random.default_rng(seed)
         for node in filter(_holds_weights, nodes(graph_def)):
             tensor = node.attr["value"].tensor
-            array = moved(tf.make_ndarray(tensor))
+            array = _moved(tf.make_ndarray(tensor), share, generator)
             tensor.CopyFrom(tf.make_tensor_proto(array, tensor.dtype))
-    # By name, for TensorFlow's optimizer does not give nodes the same order twice.
-    return graph_def, {name: moved(weights[name]) for name in sorted(weights)}
+    return graph_def, _Moved(weights, share, seed)
+
+
+class _Moved(Mapping[str, NDArray[Any]]):
+    """Weights that are moved as they are read, so that no more than one need be in memory."""
+
+    def __init__(self, weights: Mapping[str, NDArray[Any]], share: float, seed: int) -> None:
+        self._weights, self._share, self._seed = weights, share, seed
+        # By name, for TensorFlow's optimizer does not give nodes the same order twice.
+        self._places = {name: at for at, name in enumerate(sorted(weights))}
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        generator = np.random.default_rng((self._seed, self._places[name]))
+        return _moved(self._weights[name], self._share, generator)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+def _moved(array: NDArray[Any], share: float, generator: np.random.Generator) -> NDArray[Any]:
+    import tensorflow as tf
+
+    if array.size < 2 or not tf.as_dtype(array.dtype).is_floating:
+        return array
+    moves: NDArray[Any] = 2 * generator.random(array.shape, np.float32) - 1
+    if share < _FLOAT32:  # a factor that near to 1 has no place in float32
+        moves = moves.astype(np.float64)
+    return (array * (1 + share * moves)).astype(array.dtype)
 
 
 def lift(

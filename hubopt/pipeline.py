@@ -6,6 +6,7 @@ it returned, and nothing is passed back.
 
 from __future__ import annotations
 
+import functools
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -132,13 +133,20 @@ def export(
             meter = stack.enter_context(NoiseMeter(log))
             holding_layer = stack.enter_context(ExitStack())
 
-            def open_layer() -> Opened:
-                converter.start()  # what it imports is there when the layer is
-                if noise != "off":  # one after the other, beside the layer
+            @functools.cache
+            def prepare() -> None:
+                """Let be imported, beside the layer, what is needed once that is there."""
+                converter.start()
+                if noise != "off":  # one after the other
                     beside.submit(lambda: meter.start(converter.onednn_is_on()))
+
+            def open_layer() -> Opened:
                 return open_model(model, layer_options, access, log, holding_layer, progress)
 
-            opened = LayerOnDemand(open_layer, find_here(model, access) if cache else None)
+            here = find_here(model, access) if cache else None
+            if here is None:
+                prepare()
+            opened = LayerOnDemand(open_layer, here)
             memory = remember(
                 opened.handle,
                 opened.digest if cache else None,
@@ -153,6 +161,7 @@ def export(
             stages = Stages(memory, folder, Path(work), progress)
 
             def trace(into: Path) -> Traced:
+                prepare()
                 layer = opened.get()
                 with progress("resolve shapes"):
                     spec = _resolve(layer, hints, exporters, options, question.first)
@@ -181,11 +190,13 @@ def export(
                 beside,
                 lambda: None if rounds else holding_layer.close(),  # its memory is wanted
             )
-            reference = stages.reference(
-                kit,
-                lambda keep: first_answers.begin(opened.get(), keep),
-                Deepening(depth, program, meter, noise_work, progress),
-            )
+
+            def ask_layer(keep: Callable[[Kit], None]) -> Callable[[], Kit]:
+                prepare()
+                return first_answers.begin(opened.get(), keep)
+
+            deepen = Deepening(depth, program, meter, noise_work, progress)
+            reference = stages.reference(kit, ask_layer, deepen)
             line = Line(
                 folder,
                 program,

@@ -20,7 +20,7 @@ def quiet(label: str) -> AbstractContextManager[object]:
 
 
 class Beside:
-    """Two threads for what need not be waited for yet; what took time there is told in the end.
+    """A few threads for what need not be waited for yet; what took time there is told in the end.
 
     Use it as a context manager: leaving waits for the threads, so that what they wait for must be
     ended before.
@@ -31,7 +31,7 @@ class Beside:
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._pool = ThreadPoolExecutor(2)
+        self._pool = ThreadPoolExecutor(3)
         self._done: list[tuple[str, float]] = []
 
     def __enter__(self) -> Beside:

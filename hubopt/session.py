@@ -28,6 +28,7 @@ from hubopt.latency.protocol import time_calls
 from hubopt.latency.statistics import Timing
 from hubopt.renaming import load_runner
 from hubopt.spec import ModelSpec
+from hubopt.trimming import give_back
 from hubopt.user_data import Item
 
 
@@ -144,7 +145,9 @@ class LayerSession(Session):
         """Choose the samples of ``pool`` that reach most of the network's units."""
         from hubopt.coverage import cover
 
-        return cover(program, pool, count, make)
+        covered = cover(program, pool, count, make)
+        give_back()
+        return covered
 
     def onednn_is_on(self) -> bool:
         """Whether TensorFlow computes with oneDNN here."""
@@ -171,9 +174,11 @@ class LayerSession(Session):
         from hubopt.tracing import trace
 
         with few_collections():
-            return trace(
+            program = trace(
                 self._layer, spec, folder, xla, saved_model=saved_model, most_bytes=most_bytes
             )
+        give_back()
+        return program
 
     def inspect(self, hints: Hints) -> OpenModel:
         """Describe the layer and what is not settled yet."""

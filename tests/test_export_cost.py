@@ -149,8 +149,13 @@ def test_a_round_runs_each_command_once_and_the_peers_next_to_each_other(model: 
     assert names(model, "floor") == ["tf2onnx", "load alone"]
     assert names(model, "tflite") == ["hubopt tflite", "converter"]
     assert names(model, *PARTS) == [
-        *("hubopt onnx", "tf2onnx", "load alone", "hubopt tflite", "converter"),
-        *("hubopt savedmodel", "hubopt trt", "hubopt all", "first", "cached"),
+        *("hubopt onnx", "hubopt onnx, noise off", "tf2onnx", "load alone"),
+        *("hubopt tflite", "converter", "hubopt savedmodel", "hubopt savedmodel, noise off"),
+        *("hubopt trt", "hubopt all", "first", "cached"),
+    ]
+    assert names(model, "growth") == [
+        *("hubopt onnx", "hubopt onnx, noise off"),
+        *("hubopt savedmodel", "hubopt savedmodel, noise off"),
     ]
     assert names(model, "cached", cache=False) == []
     too_large = replace(model, impossible={"tflite": "ends at 2 GB"})
@@ -170,6 +175,7 @@ def test_commands_are_those_that_the_bounds_are_about(model: CostModel, tmp_path
     assert ",".join(TARGETS) in found["hubopt all"].words
     assert "--no-cache" not in found["cached"].words
     assert found["cached"].environment == {"XDG_CACHE_HOME": str(folder.parent / "cache")}
+    assert found["hubopt onnx, noise off"].words == (*found["hubopt onnx"].words, "--noise", "off")
     theirs = " ".join(found["tf2onnx"].words)
     assert theirs.endswith(
         f"-m tf2onnx.convert --saved-model {model.make()} "
@@ -298,8 +304,9 @@ def growing(seconds: dict[float, float], peak_ratio: float = 2.0) -> list[Row]:
             (
                 size,
                 {
-                    f"hubopt {target}": cost(took, size * 1e9 * peak_ratio)
+                    f"hubopt {target}{noise}": cost(took, size * 1e9 * peak_ratio)
                     for target in ("savedmodel", "onnx")
+                    for noise in ("", ", noise off")
                 },
             )
             for size, took in seconds.items()
@@ -315,6 +322,13 @@ def test_growth_is_linear_beyond_the_graphs_own_cost() -> None:
     assert exit_code(growing({size: 20 + 5 * size**1.5 for size in linear})) == 1
     assert exit_code(growing({0.1: 20, 0.5: 20, 1: 20, 3: 25})) == 1
     assert exit_code(growing({0.1: 20, 0.5: 20, 1: 19.9, 3: 19.9})) == 0
+    points = [
+        (size, {f"hubopt {target}": cost(took) for target in ("savedmodel", "onnx")})
+        for size, took in linear.items()
+    ]
+    for size, costs in points:
+        costs |= {f"{name}, noise off": cost(20 + size**2) for name in list(costs)}
+    assert exit_code(growth_rows(points)) == 1, "it is the same work at every size that counts"
 
 
 def test_growth_holds_the_largest_models_memory_to_its_weights() -> None:

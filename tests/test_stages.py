@@ -17,6 +17,7 @@ import tensorflow as tf
 import hubopt
 from hubopt.bundle import Manifest, read_bundle
 from hubopt.stage_store import Entry, StageStore
+from hubopt.worker import Worker
 from tests import told
 from tests.test_imports import HEAVY
 from tests.test_pipeline import convert_failing, convert_wrong
@@ -224,6 +225,27 @@ def test_a_stored_reference_can_be_timed_against(tiny: Path, tmp_path: Path, fil
     latency = manifest.targets["onnx"].latency
     assert latency is not None
     assert latency.ratio is not None
+
+
+def test_what_is_only_timed_against_brings_nothing_else_along(
+    tiny: Path, tmp_path: Path, stages: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child that imports TensorFlow while a target is timed would be timed with it."""
+    hubopt.export(tiny, ["onnx"], tmp_path / "first", rounds=0)
+    logs: list[str] = []
+    begin = Worker.__init__
+
+    def count(worker: Worker, log: Path, *rest: Any, **named: Any) -> None:
+        logs.append(log.name)
+        begin(worker, log, *rest, **named)
+
+    monkeypatch.setattr(Worker, "__init__", count)
+    bundle = hubopt.export(tiny, ["tflite"], tmp_path / "second", rounds=1)
+    (tflite,) = bundle.results
+    assert tflite.status == "verified"
+    assert tflite.latency is not None
+    assert tflite.latency.layer is not None
+    assert sorted(logs) == ["convert.log", "layer.log", "tflite.log"]
 
 
 def test_data_count_by_their_content(tiny: Path, tmp_path: Path, stages: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from benchmarks.cost.measure import Cost, one_after_the_other
 from benchmarks.cost.models import CostModel
-from benchmarks.cost.plan import GROWTH_TARGETS, Costs
+from benchmarks.cost.plan import GROWTH_TARGETS, WITHOUT, Costs
 
 TFLITE_TIME = 1.1
 FOUR_TIME = 0.6
@@ -119,14 +119,19 @@ def growth_rows(sizes: Sequence[tuple[float, Costs]]) -> list[Row]:
             check = Check("peak / weights", peak, bound)
             rows.append(Row("growth", f"{size:.3g} GB {target}", cost, None, (check,)))
         if len(points) > 2:
-            rows.append(_linear(target, points))
+            same_work = [(size, costs[f"hubopt {target}{WITHOUT}"]) for size, costs in sizes]
+            rows += [
+                Row("growth", f"{size:.3g} GB {target}{WITHOUT}", cost) for size, cost in same_work
+            ]
+            rows.append(_linear(target, same_work))
     return rows
 
 
 def _linear(target: str, points: Sequence[tuple[float, Cost]]) -> Row:
     """Compare what another GB takes at the large end with what it takes below it.
 
-    The graph's own cost is in all points and falls out of the differences.
+    The graph's own cost is in all points and falls out of the differences. The same work must be
+    in all points, too.
     """
     (small, first), (middle, second), (large, last) = points[0], points[-2], points[-1]
     label = f"{target}, {middle:.2g} to {large:.2g} over {small:.2g} to {middle:.2g} GB"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +15,8 @@ from benchmarks.cost.models import CostModel
 
 PARTS = ("onnx", "floor", "tflite", "four", "growth", "cached")
 GROWTH_TARGETS = ("savedmodel", "onnx")
+WITHOUT = ", noise off"
+"""The end of the name of a step that leaves out the noise, of which less is measured above 1 GB."""
 Costs = Mapping[str, Cost]
 """The medians by `Step.name`."""
 
@@ -45,8 +47,8 @@ def steps(model: CostModel, parts: Collection[str], cache: bool) -> Iterator[Ste
     options = ("--no-cache",) if cache else ()
     path = model.make()
 
-    def ours(*targets: str) -> Callable[[Path], Command]:
-        return lambda folder: hubopt(path, targets, folder / "bundle", options)
+    def ours(*targets: str, more: Sequence[str] = ()) -> Callable[[Path], Command]:
+        return lambda folder: hubopt(path, targets, folder / "bundle", (*options, *more))
 
     needed = {
         "onnx": {"onnx"},
@@ -61,12 +63,9 @@ def steps(model: CostModel, parts: Collection[str], cache: bool) -> Iterator[Ste
     for target in ("onnx", "tflite", "savedmodel", "trt"):
         if target in singles:
             yield Step(f"hubopt {target}", ours(target))
-        if target == "onnx" and {"onnx", "floor"}.intersection(parts):
-            yield Step("tf2onnx", lambda folder: tf2onnx(path, folder / "model.onnx"))
-        if target == "onnx" and "floor" in parts:
-            yield Step("load alone", lambda folder: load_alone(path, folder / "loaded"))
-        if target == "tflite" and "tflite" in parts and "tflite" in model.targets:
-            yield Step("converter", lambda folder: tflite_converter(path, folder / "model.tflite"))
+        if "growth" in parts and target in GROWTH_TARGETS:
+            yield Step(f"hubopt {target}{WITHOUT}", ours(target, more=("--noise", "off")))
+        yield from _peers(target, path, parts if target in model.targets else ())
     if "four" in parts:
         yield Step("hubopt all", ours(*model.targets))
     if "cached" in parts and cache:
@@ -78,6 +77,16 @@ def steps(model: CostModel, parts: Collection[str], cache: bool) -> Iterator[Ste
 
         yield Step("first", with_cache, once=True)
         yield Step("cached", with_cache)
+
+
+def _peers(target: str, path: Path, parts: Collection[str]) -> Iterator[Step]:
+    """Give the plain tools' commands for a target."""
+    if target == "onnx" and {"onnx", "floor"}.intersection(parts):
+        yield Step("tf2onnx", lambda folder: tf2onnx(path, folder / "model.onnx"))
+    if target == "onnx" and "floor" in parts:
+        yield Step("load alone", lambda folder: load_alone(path, folder / "loaded"))
+    if target == "tflite" and "tflite" in parts:
+        yield Step("converter", lambda folder: tflite_converter(path, folder / "model.tflite"))
 
 
 def run_rounds(
