@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from hubopt.bundle import FAILED, LOGS
 from hubopt.converting import Converter
@@ -171,9 +172,12 @@ def _run_target(line: Line, exporter: Exporter, source: Source) -> Outcome:
         shutil.rmtree(home, ignore_errors=True)
         return TargetResult(name, "failed", "export", f"{error.found}; {error.way_out}"), None
     baseline = line.baseline()
-    # Where nothing is timed, the artifact is loaded while the layer still answers.
-    with line.progress(f"{name}: verify" + (" and time" if baseline else "")):
-        verdict = examine(artifact, line.reference, log, baseline)
+    # Where nothing is timed, the artifact is loaded while the layer still answers, and what it
+    # takes to tell it from others is read meanwhile.
+    with ThreadPoolExecutor(1) as beside:
+        identity = beside.submit(_identify, artifact) if baseline is None else None
+        with line.progress(f"{name}: verify" + (" and time" if baseline else "")):
+            verdict = examine(artifact, line.reference, log, baseline)
     result = TargetResult(
         name,
         verdict.status,
@@ -181,7 +185,8 @@ def _run_target(line: Line, exporter: Exporter, source: Source) -> Outcome:
         tolerance=artifact.tolerance,
         details=artifact.details,
     )
-    return _settle(line, exporter, artifact, result, verdict)
+    known = identity.result() if identity else _identify(artifact)
+    return _settle(line, exporter, artifact, result, verdict, known)
 
 
 def _judge_again(
@@ -192,11 +197,35 @@ def _judge_again(
     with line.progress(f"{exporter.name}: verify again, by what is known of the layer now"):
         verdict = examine(artifact, line.reference, log)
     verdict = replace(verdict, latency=result.latency)
-    return _settle(line, exporter, artifact, replace(result, cached=None), verdict)
+    known = _identify(artifact)
+    return _settle(line, exporter, artifact, replace(result, cached=None), verdict, known)
+
+
+class _Identity(NamedTuple):
+    """An artifact's digest, those of its companions by name, and the size of all."""
+
+    sha256: str
+    companions: dict[str, str]
+    size_bytes: int
+
+
+def _identify(artifact: Artifact) -> _Identity:
+    path = artifact.path
+    beside = {each: path.with_name(each) for each in artifact.companions}
+    return _Identity(
+        sha256(path),
+        {each: sha256(file) for each, file in beside.items()},
+        sum(map(size_bytes, (path, *beside.values()))),
+    )
 
 
 def _settle(
-    line: Line, exporter: Exporter, artifact: Artifact, result: TargetResult, verdict: Verdict
+    line: Line,
+    exporter: Exporter,
+    artifact: Artifact,
+    result: TargetResult,
+    verdict: Verdict,
+    known: _Identity,
 ) -> Outcome:
     """Keep the artifact or remove it, as the verdict is."""
     name, path = exporter.name, artifact.path
@@ -212,12 +241,5 @@ def _settle(
         path = kept / path.relative_to(home)
         home.rename(kept)
     place = path.relative_to(line.folder).as_posix()
-    beside = {each: path.with_name(each) for each in artifact.companions}
-    stored = replace(
-        result,
-        path=place,
-        sha256=sha256(path),
-        companions={each: sha256(file) for each, file in beside.items()},
-        size_bytes=sum(map(size_bytes, (path, *beside.values()))),
-    )
+    stored = replace(result, path=place, **known._asdict())
     return stored, None if failed else artifact
