@@ -88,9 +88,9 @@ def _reached(objects: Any) -> set[int]:
 
     And from whatever is no plain object, such as a table, which brings functions of its own.
     """
-    starts = [0]
+    starts = []  # a model of TensorFlow 1 has no objects
     for at, node in enumerate(objects.nodes):
-        if node.WhichOneof("kind") not in ("user_object", *_FUNCTIONS):
+        if at == 0 or node.WhichOneof("kind") not in ("user_object", *_FUNCTIONS):
             starts.append(at)
         for saver in node.saveable_objects.values():
             starts += (saver.save_function, saver.restore_function)

@@ -99,6 +99,21 @@ def test_what_is_not_keras_s_is_loaded_as_it_is(tiny: Path) -> None:
     assert tiny.is_dir()
 
 
+def test_a_model_of_tensorflow_1_is_loaded_as_it_is(tmp_path: Path) -> None:
+    folder, v1 = tmp_path / "model", tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        x = v1.placeholder(tf.float32, X.shape, "x")
+        factor = v1.get_variable("factor", initializer=[2.0] * 6, use_resource=True)
+        y = x * factor
+        session.run(v1.global_variables_initializer())
+        v1.saved_model.simple_save(session, str(folder), {"x": x}, {"y": y})
+    with call_parts(folder, ("serve",)) as place:
+        assert place == folder
+    session = open_layer_session(str(folder), LayerOptions(), Access())
+    (answer,) = session._layer(X).values()
+    np.testing.assert_allclose(answer, 2 * X)
+
+
 class Looked(tf.Module):
     def __init__(self, words: Path) -> None:
         super().__init__()
