@@ -1,8 +1,9 @@
-"""`FrozenGraph`: a program's graph on disk, with its large constants in files beside it.
+"""`FrozenGraph`: a program's graph on disk, with its large constants beside it.
 
 A ``GraphDef`` that holds the weights is copied, parsed and serialized whole by everything that
 touches it, and cannot pass 2 GB. So a placeholder stands where a large constant was, and what
-works on the graph alone costs what the graph is worth.
+works on the graph alone costs what the graph is worth. A weight is a file of its own, or a variable
+of the program's SavedModel, so that no weight is written twice.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hubopt.exporter import Program
+from hubopt.saved_variables import SavedVariable
 
 LARGE_BYTES = 2**16
 """From this size on a constant is kept apart. Smaller ones tell converters what to do: shapes,
@@ -27,7 +29,10 @@ NUMBERS = frozenset(
     + ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 )
 """The dtypes, by TensorFlow's names, of what can be kept apart."""
+Place: TypeAlias = "Path | SavedVariable"
+"""Where a weight stands: a file in NumPy's own format, or among the SavedModel's variables."""
 _INDEX = "weights.json"
+_VARIABLE = "variable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +41,11 @@ class FrozenGraph:
 
     Attributes:
         graph_def: The ``GraphDef``, with a placeholder for each weight.
-        weights: The file of each weight, in NumPy's own format, by the placeholder's name.
+        weights: Where each weight stands, by the placeholder's name.
     """
 
     graph_def: Any
-    weights: Mapping[str, Path]
+    weights: Mapping[str, Place]
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:
         """Return the weights; each is read when it is asked for, and not kept."""
@@ -101,11 +106,20 @@ def read_frozen_graph(program: Program) -> FrozenGraph:
     graph_def = graph_pb2.GraphDef()
     graph_def.ParseFromString(program.frozen_graph.read_bytes())
     index = json.loads((program.weights / _INDEX).read_text())
-    return FrozenGraph(graph_def, {name: program.weights / file for name, file in index.items()})
+    return FrozenGraph(graph_def, {name: _place(program, told) for name, told in index.items()})
+
+
+def _place(program: Program, told: str | dict[str, str]) -> Place:
+    if isinstance(told, str):
+        return program.weights / told
+    return SavedVariable(program.saved_model, told[_VARIABLE])
 
 
 def write_frozen_graph(
-    program: Program, graph_def: Any, weights: Iterable[tuple[str, NDArray[Any]]]
+    program: Program,
+    graph_def: Any,
+    weights: Iterable[tuple[str, NDArray[Any]]],
+    saved: Mapping[str, SavedVariable] | None = None,
 ) -> Program:
     """Write the graph of ``program`` and its weights, one at a time.
 
@@ -115,19 +129,25 @@ def write_frozen_graph(
         program: Where to write.
         graph_def: The ``GraphDef``; it is changed.
         weights: The value of each placeholder that stands for a weight, by its name.
+        saved: Those that the program's SavedModel holds already, which are not written again.
 
     Returns:
-        The program, which knows the size of what was written.
+        The program, which knows the size of its graph and weights.
     """
     shutil.rmtree(program.weights, ignore_errors=True)  # of an earlier trace
     program.weights.mkdir()
-    index: dict[str, str] = {}
+    index: dict[str, str | dict[str, str]] = {}
+    sizes: list[int] = []
 
     def put(name: str, array: NDArray[Any]) -> None:
-        index[name] = f"{len(index):05}.npy"
+        sizes.append(array.nbytes)
+        if saved and name in saved:
+            index[name] = {_VARIABLE: saved[name].key}
+            return
+        file = index[name] = f"{len(index):05}.npy"
         # NumPy's format knows no bfloat16: its bits are stored, the graph has the dtype.
         plain = array.view(np.uint16) if array.dtype.name == "bfloat16" else array
-        np.save(program.weights / index[name], plain, allow_pickle=False)
+        np.save(program.weights / file, plain, allow_pickle=False)
 
     for name, array in weights:
         put(name, array)
@@ -136,8 +156,7 @@ def write_frozen_graph(
             _put_apart(node, put)
     program.frozen_graph.write_bytes(graph_def.SerializeToString())
     (program.weights / _INDEX).write_text(json.dumps(index))
-    files = [program.frozen_graph, *program.weights.glob("*.npy")]
-    return replace(program, frozen_bytes=sum(each.stat().st_size for each in files))
+    return replace(program, frozen_bytes=program.frozen_graph.stat().st_size + sum(sizes))
 
 
 def import_function(graph_def: Any, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
@@ -187,11 +206,13 @@ def import_function(graph_def: Any, inputs: Sequence[str], outputs: Sequence[str
     return tf.compat.v1.wrap_function(call, specs)
 
 
-def read_weight(path: Path, dtype: Any) -> NDArray[Any]:
+def read_weight(place: Place, dtype: Any) -> NDArray[Any]:
     """Read one weight of TensorFlow's ``dtype``, a ``DType`` or its enum value."""
     import tensorflow as tf
 
-    array: NDArray[Any] = np.load(path, allow_pickle=False)
+    if isinstance(place, SavedVariable):
+        return place.read()
+    array: NDArray[Any] = np.load(place, allow_pickle=False)
     wanted = tf.as_dtype(dtype).as_numpy_dtype
     return array if array.dtype == wanted else array.view(wanted)
 

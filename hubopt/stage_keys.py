@@ -28,7 +28,7 @@ from hubopt.parity import Overrides
 from hubopt.parity.reference import Depth
 from hubopt.user_data import Item
 
-FORMAT = 1
+FORMAT = 2
 """Of the values and files in the store; a new one leaves all entries behind."""
 
 _OURS = ("hubopt", "hubopt_exporters")

@@ -6,11 +6,14 @@ import atexit
 import math
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hubopt.causes import explain, first_line
 from hubopt.domains import read_domains
@@ -21,6 +24,7 @@ from hubopt.frozen_graph import write_frozen_graph
 from hubopt.operations import uncompilable, uses
 from hubopt.outputs import call_as_is
 from hubopt.reach import unreached, weights
+from hubopt.saved_variables import SavedVariable, saved_variables
 from hubopt.serving import SIGNATURE, argument_specs, make_root
 from hubopt.spec import ModelSpec
 from hubopt.structure import pack, unpack
@@ -103,17 +107,35 @@ def _trace(
             "save the model again after tf.compat.v1.enable_resource_variables()",
         )
     has_tables = any(use.resource for use in ops)
-    if not has_tables:
-        apart = ((name, value.numpy()) for name, value in frozen.weights.items())
-        program = write_frozen_graph(program, graph_def, apart)
-    if not saved_model and not has_tables:
+    variables: Sequence[Any] = () if references else concrete.graph.variables
+    if saved_model or has_tables:
+        if references:
+            _save(program, _nested_call(frozen, spec))
+        else:
+            owner = layer.resolved_object if has_tables else None
+            _save(program, lambda inputs: call_as_is(layer, inputs), variables, owner)
+    if has_tables:
         return program
-    if references:
-        _save(program, _nested_call(frozen, spec))
-    else:
-        variables = concrete.graph.variables
-        _save(program, lambda inputs: call_as_is(layer, inputs), variables, layer.resolved_object)
-    return program
+    apart = ((name, _array(value)) for name, value in frozen.weights.items())
+    saved = _saved(frozen, variables, program) if saved_model else None
+    return write_frozen_graph(program, graph_def, apart, saved)
+
+
+def _array(value: Any) -> NDArray[Any]:
+    """Return the memory of a variable or tensor as it is; their ``numpy()`` makes a copy."""
+    import tensorflow as tf
+
+    return np.asarray(value.read_value() if isinstance(value, tf.Variable) else value)
+
+
+def _saved(frozen: Frozen, variables: Sequence[Any], program: Program) -> dict[str, SavedVariable]:
+    """Return where the SavedModel, made of ``variables``, holds those that are kept apart."""
+    if not variables:
+        return {}
+    stored = saved_variables(program.saved_model)
+    places = {id(each): place for each, place in zip(variables, stored, strict=True)}
+    known = {name: places.get(id(value)) for name, value in frozen.weights.items()}
+    return {name: place for name, place in known.items() if place is not None}
 
 
 def _check_size(frozen: Frozen, graph_def: Any, most_bytes: int | None) -> None:
@@ -239,11 +261,11 @@ def _save(
         program: What to write, and where.
         call: What it calls.
         variables: What ``call`` reads.
-        owner: What has the tables and assets that ``call`` reads.
+        owner: What has the tables and assets that ``call`` reads, if it reads any.
     """
     import tensorflow as tf
 
     root, serving = make_root(program.spec, call, jit_compile=program.compiled, variables=variables)
-    if any(use.resource for use in program.ops):
+    if owner is not None:
         root.source = owner
     tf.saved_model.save(root, str(program.saved_model), signatures={SIGNATURE: serving})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ _TENSORFLOW = Requirement(("tensorflow",), "pip install tensorflow")
 
 
 class SavedModelExporter:
-    """Copies the program's SavedModel, or rebuilds it from the frozen graph."""
+    """Takes the program's SavedModel, or rebuilds it from the frozen graph."""
 
     name = "savedmodel"
     summary = "TensorFlow SavedModel, compiled by XLA on load"
@@ -64,7 +65,8 @@ class SavedModelExporter:
             root, serving = as_module(program, jit_compile=program.compiled)
             tf.saved_model.save(root, str(path), signatures={SIGNATURE: serving})
         else:
-            shutil.copytree(program.saved_model, path)
+            # Weights of several GB need not be written again.
+            shutil.copytree(program.saved_model, path, copy_function=_link_or_copy)
         return Artifact(
             self.name,
             path,
@@ -84,6 +86,14 @@ class SavedModelExporter:
     def runner(self, artifact: Artifact) -> SavedModelRunner:
         """Load the SavedModel."""
         return SavedModelRunner(artifact)
+
+
+def _link_or_copy(source: str, destination: str) -> None:
+    """Give a file a second name; a copy where its file system has no such thing."""
+    try:
+        os.link(source, destination)
+    except OSError:
+        shutil.copyfile(source, destination)
 
 
 class SavedModelRunner:
