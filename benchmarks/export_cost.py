@@ -18,6 +18,9 @@ count once; the peak is the largest sum over the process tree at any one instant
               the graph's own cost falls out; with `--noise off`, so that the same is done at each
     cached    the same command a second time, where this hubopt has a cache of stages
 
+Before each command, memory is touched and given back: a virtual machine's host may have taken what
+was free, and gives it slowly (`benchmarks.cost.warming`; `--cold` leaves that out).
+
 Ours runs with `--rounds 0`, that is without timing of latency, with verification and the
 measurement of the layer's own noise, and without a cache. A command that takes longer than 900 s or
 more than 18 GB is killed, and told as failed. Of a model beyond 2 GB there can be no TFLite file,
@@ -42,6 +45,7 @@ from benchmarks.cost.measure import GB, Cost, Limits
 from benchmarks.cost.models import MODELS, CostModel, sized, weights_bytes
 from benchmarks.cost.plan import PARTS, Costs, run_rounds, steps
 from benchmarks.cost.report import plain, show
+from benchmarks.cost.warming import warm_memory
 from hubopt.latency.environment import describe
 
 SIZES_GB = (0.1, 0.5, 1.0, 3.0)
@@ -64,7 +68,7 @@ def main(arguments: Sequence[str]) -> int:
         wanted = [part for part in parts if name in (sizes if part == "growth" else MODELS)]
         if not wanted:
             continue
-        costs = _measure(model, wanted, cache, asked.rounds, limits)
+        costs = _measure(model, wanted, cache, asked, limits)
         rows += judge(model, wanted, costs)
         if name in sizes:
             growth.append((weights_bytes(model.make()) / GB, costs))
@@ -92,6 +96,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--most-gb", type=float, default=Limits().peak_bytes / GB, help="of a command's memory"
     )
+    parser.add_argument("--cold", action="store_true", help="do not touch the memory before")
     parser.add_argument("--profile", action="store_true", help="of all rows, not of misses only")
     parser.add_argument("--json", action="store_true", help="everything, to standard output")
     asked = parser.parse_args(arguments)
@@ -101,13 +106,18 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _measure(
-    model: CostModel, parts: Collection[str], cache: bool, rounds: int, limits: Limits
+    model: CostModel,
+    parts: Collection[str],
+    cache: bool,
+    asked: argparse.Namespace,
+    limits: Limits,
 ) -> Costs:
     def tell(name: str, cost: Cost) -> None:
         took = f"{cost.seconds:.1f} s, {cost.peak_bytes / 1e6:.0f} MB"
         print(f"{model.name}: {name}: {cost.problem or took}", file=sys.stderr, flush=True)
 
-    return run_rounds(list(steps(model, parts, cache)), rounds, limits, tell)
+    prepare = (lambda: None) if asked.cold else warm_memory
+    return run_rounds(list(steps(model, parts, cache)), asked.rounds, limits, tell, prepare)
 
 
 if __name__ == "__main__":

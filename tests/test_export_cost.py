@@ -18,6 +18,7 @@ from benchmarks.cost.measure import Cost, Limits, measure, middle, one_after_the
 from benchmarks.cost.models import TARGETS, CostModel, sized, weights_bytes
 from benchmarks.cost.plan import PARTS, Step, run_rounds, steps
 from benchmarks.cost.report import plain, show
+from benchmarks.cost.warming import available_bytes
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 MB = 10**6
@@ -203,6 +204,23 @@ def test_rounds_interleave_and_what_failed_is_not_tried_again() -> None:
     assert said == ["1", "raise SystemExit(4)", "2", "3", "1", "3"]
     assert costs["raise SystemExit(4)"].problem == "exit 4; it last said: nothing"
     assert costs["1"].problem is None
+
+
+def test_memory_is_touched_before_each_command() -> None:
+    said: list[str] = []
+    plan = [Step(script, lambda at: commands.Command(("true",), at)) for script in ("1", "2")]
+    run_rounds(plan, 2, Limits(), lambda name, _: said.append(name), lambda: said.append("touch"))
+    assert said == ["touch", "1", "touch", "2"] * 2
+    share = 300 * MB / available_bytes()
+    cost = measure(
+        python(f"""
+from benchmarks.cost import warming
+warming._SHARE = {share}
+warming.warm_memory()
+""")
+    )
+    assert cost.problem is None
+    assert 250 * MB < cost.peak_bytes < 500 * MB
 
 
 def test_what_a_killed_command_leaves_behind_goes_with_the_run() -> None:

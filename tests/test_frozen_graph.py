@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,30 @@ def test_small_constants_texts_and_what_is_all_the_same_stay_in_the_graph(tmp_pa
     assert len(read_frozen_graph(program).weights) <= 1, "of the two tables, TensorFlow's own"
     program = traced(lambda x: tf.strings.length(tf.gather(texts, x)), tmp_path, "auto")
     assert read_frozen_graph(program).weights == {}
+
+
+def test_weights_of_a_saved_model_are_not_written_twice(tmp_path: Path) -> None:
+    """Each placeholder gets its own variable, whatever order the SavedModel has them in."""
+    tables = [tf.Variable(TABLE * factor, name="same") for factor in (1.0, 10.0, 100.0)]
+    held = tf.constant(TABLE * 1000)
+    weighted = ((1, tables[2]), (2, tables[0]), (3, tables[1]), (4, held))
+
+    def call(x: Any) -> Any:
+        return tf.add_n([tf.gather(table, x) * factor for factor, table in weighted])
+
+    program = traced(call, tmp_path)
+    assert len(list(program.weights.glob("*.npy"))) == 1, "the tensor, which is no variable"
+    graph = read_frozen_graph(program)
+    assert len(graph.weights) == 4
+    wanted = TABLE[X] * (100 + 2 + 30 + 4000)
+    np.testing.assert_allclose(run(program, graph.graph_def, graph.arrays()), wanted, rtol=1e-6)
+    graph_alone = program.frozen_graph.stat().st_size
+    assert program.frozen_bytes == graph_alone + 4 * TABLE.nbytes
+    moved = tmp_path / "moved"
+    program.folder.rename(moved)
+    again = replace(program, folder=moved)
+    read = read_frozen_graph(again)
+    np.testing.assert_allclose(run(again, read.graph_def, read.arrays()), wanted, rtol=1e-6)
 
 
 def test_weights_inside_compiled_functions_are_kept_apart(tmp_path: Path) -> None:

@@ -90,11 +90,22 @@ def _peers(target: str, path: Path, parts: Collection[str]) -> Iterator[Step]:
 
 
 def run_rounds(
-    plan: Collection[Step], rounds: int, limits: Limits, tell: Callable[[str, Cost], None]
+    plan: Collection[Step],
+    rounds: int,
+    limits: Limits,
+    tell: Callable[[str, Cost], None],
+    prepare: Callable[[], None] = lambda: None,
 ) -> Costs:
     """Run all steps in turn, ``rounds`` times, and return the medians.
 
     What has failed is not tried again: it may have taken all the time that it was given.
+
+    Args:
+        plan: What to run.
+        rounds: How often.
+        limits: Of each command.
+        tell: Called with what each has taken.
+        prepare: Called before each.
     """
     costs: dict[str, list[Cost]] = {step.name: [] for step in plan}
     with tempfile.TemporaryDirectory(prefix="hubopt-cost-") as scratch:
@@ -105,6 +116,7 @@ def run_rounds(
                     continue
                 # What is killed leaves its temporary files behind.
                 with _emptied(Path(scratch) / "run") as folder, _emptied(folder / "tmp") as own:
+                    prepare()
                     done.append(step.command(folder).run(limits, own))
                 tell(step.name, done[-1])
     return {name: middle(done) for name, done in costs.items()}

@@ -93,3 +93,21 @@ def test_what_a_graph_cannot_hold_is_not_frozen(
         SavedModelExporter().export(program, tmp_path / "model", Options(freeze=True))
     assert "--freeze" in str(caught.value)
     assert not (tmp_path / "model").exists()
+
+
+def test_weights_are_not_copied_where_a_file_may_have_two_names(
+    tiny_program: tuple[Any, Program], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, program = tiny_program
+    (file,) = (program.saved_model / "variables").glob("variables.data*")
+    place = file.relative_to(program.saved_model)
+
+    def refuse(source: str, destination: str) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    linked = SavedModelExporter().export(program, tmp_path / "linked", Options())
+    assert (linked.path / place).samefile(file)
+    monkeypatch.setattr("os.link", refuse)
+    copied = SavedModelExporter().export(program, tmp_path / "copied", Options())
+    assert not (copied.path / place).samefile(file)
+    assert (copied.path / place).read_bytes() == file.read_bytes()
