@@ -120,7 +120,7 @@ def cover(program: Program, pool: Path, count: int, make: bool) -> Coverage:
     reached: list[Reached] = []
     for sample in samples:
         reached.append(graph.reached(sample))
-        if len(reached) == _half(count):  # those are taken
+        if len(reached) in (1, _half(count)):  # those are taken, whatever they show
             graph.forget(reduce(or_, reached))
         if len(reached) >= _half(count) and graph.is_all(reduce(or_, reached)):
             break  # the others reach nothing besides

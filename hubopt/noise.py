@@ -33,6 +33,8 @@ answers depend on them; with weights moved by a rounding, three times, since on 
 model one draw of the noise tells little of the next; compiled. XLA last: it can end the process."""
 
 _SWITCH = "TF_ENABLE_ONEDNN_OPTS"
+_NICENESS = 10
+"""Everything waits for samples to be chosen, which is done beside; hardly ever for a first look."""
 MOST_COPIED_BYTES = 10**9
 """Of a graph that is run in other ways than with oneDNN switched: with other weights, which stand
 beside those it has, in float64, or compiled, which copies some."""
@@ -95,7 +97,8 @@ class NoiseMeter:
                 raise _stopped()
             if self._worker is None:
                 switch = {_SWITCH: "0" if onednn_on else "1"}
-                self._worker = Worker(self._log, switch, ("tensorflow", __name__))
+                imports = ("tensorflow", __name__)
+                self._worker = Worker(self._log, switch, imports, niceness=_NICENESS)
             return self._worker
 
     def measure(

@@ -26,7 +26,10 @@ from hubopt.errors import HuboptError, WorkerCrashError
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_CHILD = "import sys; sys.path[:] = {path!r}; from hubopt.worker import _serve; _serve({imports!r})"
+_CHILD = (
+    "import sys; sys.path[:] = {path!r}; "
+    "from hubopt.worker import _serve; _serve({imports!r}, {niceness})"
+)
 _LOG_TAIL_LINES = 8
 _ENVIRONMENT = {
     "KERAS_BACKEND": "tensorflow",  # else ~/.keras/keras.json decides
@@ -51,6 +54,7 @@ class Worker:
         log: The file that gets what the child prints.
         environment: Variables that the child has beside those of this process.
         imports: Modules that the child imports at once, so that they are there when it is asked.
+        niceness: How far the child steps back behind other processes; 0 for not at all.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class Worker:
         log: Path,
         environment: Mapping[str, str] | None = None,
         imports: Sequence[str] = (),
+        niceness: int = 0,
     ) -> None:
         self._log = log
         self._asking = Lock()
@@ -66,7 +71,7 @@ class Worker:
                 [
                     sys.executable,
                     "-c",
-                    _CHILD.format(path=_child_path(), imports=tuple(imports)),
+                    _CHILD.format(path=_child_path(), imports=tuple(imports), niceness=niceness),
                 ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -180,8 +185,10 @@ def _log_to(log: Path) -> None:
             os.dup2(stream.fileno(), descriptor)
 
 
-def _serve(imports: Sequence[str]) -> None:
+def _serve(imports: Sequence[str], niceness: int = 0) -> None:
     """Answer requests from standard input until it closes; the child's side of `Worker`."""
+    if niceness and hasattr(os, "nice"):
+        os.nice(niceness)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever native code prints goes to the log, not among the answers
     requests = os.fdopen(os.dup(0), "rb")

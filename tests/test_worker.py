@@ -82,6 +82,12 @@ def test_an_object_stays_in_the_child(log: Path) -> None:
         assert [counter.next(), counter.next()] == [6, 7]
 
 
+@pytest.mark.skipif(not hasattr(os, "nice"), reason="this system has no niceness")
+def test_a_child_can_step_back(log: Path) -> None:
+    with Worker(log) as worker, Worker(log, niceness=3) as nicer:
+        assert nicer.call(os.nice, 0) == min(worker.call(os.nice, 0) + 3, 19)
+
+
 @pytest.mark.parametrize(
     ("crash", "told"),
     [
