@@ -20,8 +20,8 @@ from hubopt.kit import Kit
 from hubopt.loaded import LoadedArtifact
 from hubopt.noise import NoiseMeter
 from hubopt.noise_depth import Deepening, Noise
+from hubopt.on_demand import Model, open_model
 from hubopt.parity import Overrides, Parity
-from hubopt.pipeline import Model, open_model
 from hubopt.progress import Progress, quiet
 from hubopt.reference import Reference
 from hubopt.samples import SEED

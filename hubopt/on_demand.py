@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
-from typing import TypeAlias
+from pathlib import Path
+from typing import Any, TypeAlias
 
-from hubopt.errors import HandleError
-from hubopt.handles import Access, Handle, locate
-from hubopt.session import LayerSession
+from hubopt import registry
+from hubopt.errors import HandleError, UsageError
+from hubopt.handles import Access, Handle, LayerOptions, locate
+from hubopt.progress import Progress
+from hubopt.session import LayerSession, open_layer_session
+from hubopt.worker import Worker
+
+Model: TypeAlias = "str | os.PathLike[str] | Callable[..., Any]"
+"""A handle, a `hubopt.KerasLayer`, or a callable to wrap as one."""
 
 Opened: TypeAlias = "tuple[str, str | None, LayerSession]"
 """The handle's text, the model's digest and the loaded layer."""
@@ -66,3 +74,40 @@ def find_here(model: object, access: Access) -> Handle | None:
     except HandleError:
         return None
     return found if found.digest else None
+
+
+def open_model(
+    model: Model,
+    options: LayerOptions,
+    access: Access,
+    log: Path,
+    stack: ExitStack,
+    progress: Progress,
+) -> tuple[str, str | None, LayerSession]:
+    """Return the handle's text, the model's digest and the loaded layer."""
+    registry.require_layer()
+    if isinstance(model, str | os.PathLike):
+        with progress("load the layer"):
+            worker = stack.enter_context(Worker(log))
+            session = worker.create(open_layer_session, os.fspath(model), options, access)
+            handle = session.handle()
+        assert handle is not None
+        return handle.origin, handle.digest, session
+    if options != LayerOptions():
+        raise UsageError(
+            "layer_options",
+            f"{options} with a layer or a callable",
+            "options for a handle only",
+            "give signature, output_key and tags to KerasLayer itself",
+        )
+    if access != Access():
+        raise UsageError(
+            "access",
+            f"{access} with a layer or a callable",
+            "conditions for a handle only",
+            "pass the handle, or load it with hubopt's own KerasLayer first",
+        )
+    from hubopt.layer import as_layer
+
+    name = getattr(model, "name", None) or getattr(model, "__name__", type(model).__name__)
+    return str(name), None, LayerSession(as_layer(model))

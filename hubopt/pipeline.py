@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from hubopt import registry
 from hubopt.asking import Question
@@ -25,39 +24,32 @@ from hubopt.bundle import (
     Manifest,
     write_manifest,
 )
-from hubopt.converting import Converter
 from hubopt.digest import sha256
-from hubopt.errors import (
-    ExportError,
-    NothingExportedError,
-    SpecError,
-    UsageError,
-)
-from hubopt.exporter import Exporter, Obstacle, Options, XlaMode
+from hubopt.errors import ExportError, NothingExportedError, SpecError
+from hubopt.exporter import Obstacle, Options, XlaMode
 from hubopt.first_answers import FirstAnswers
-from hubopt.handles import Access, LayerOptions, local_path
+from hubopt.handles import Access, LayerOptions
 from hubopt.hints import Hints
 from hubopt.inspection import Inspection
 from hubopt.kit import Kit
 from hubopt.latency.protocol import ROUNDS
 from hubopt.memory import remember
-from hubopt.noise import MOST_COPIED_BYTES, NoiseMeter
+from hubopt.noise import MOST_COPIED_BYTES
 from hubopt.noise_depth import Deepening, Noise
-from hubopt.on_demand import LayerOnDemand, Opened, find_here
+from hubopt.on_demand import LayerOnDemand, Model, find_here, open_model
+from hubopt.order import Order, find_exporters
 from hubopt.parity import Overrides
-from hubopt.progress import Beside, Progress, quiet
+from hubopt.processes import Processes
+from hubopt.progress import Progress, quiet
 from hubopt.results import TargetResult, exit_code
 from hubopt.samples import SEED
-from hubopt.session import LayerSession, open_layer_session
+from hubopt.session import LayerSession
 from hubopt.spec import ModelSpec
 from hubopt.stages import Stages, Traced
 from hubopt.staging import staging
 from hubopt.targets import Line, find_obstacles, run_targets, tell
-from hubopt.user_data import Data, Item
-from hubopt.worker import Worker, temporary_log
-
-Model = str | os.PathLike[str] | Callable[..., Any]
-"""A handle, a `hubopt.KerasLayer`, or a callable to wrap as one."""
+from hubopt.user_data import Data
+from hubopt.worker import temporary_log
 
 
 def export(
@@ -113,130 +105,130 @@ def export(
         HuboptError: Nothing was written: the model does not load, its shapes are open, the
             output exists, a package is missing, or no target gave an artifact.
     """
-    hints, options, overrides = hints or Hints(), options or Options(), overrides or Overrides()
-    layer_options, access = layer_options or LayerOptions(), access or Access()
-    targets = [targets] if isinstance(targets, str) else targets
-    _check_counts(targets, rounds)
-    question = Question.read(data, samples, seed, noise)
-    _check_apart(model, Path(output))
-    exporters = registry.with_sources(targets)
-    registry.require(exporters)
-    _check_dynamic(exporters, hints)
-    saved_model = any(each.reads_saved_model for each in exporters)
-    depth = "full" if noise == "auto" and _judged_elsewhere(exporters) else noise
+    order = Order(
+        model,
+        find_exporters(targets),
+        Question.read(data, samples, seed, noise),
+        hints or Hints(),
+        layer_options or LayerOptions(),
+        access or Access(),
+        options or Options(),
+        overrides or Overrides(),
+        rounds,
+        keep_failed,
+    )
+    order.check(Path(output))
     with staging(Path(output)) as folder:
-        (folder / LOGS).mkdir()
-        with tempfile.TemporaryDirectory(prefix=".work.", dir=folder) as work, ExitStack() as stack:
-            log = folder / LOGS / "layer.log"
-            beside = stack.enter_context(Beside(progress))  # left after what it waits for
-            converter = stack.enter_context(Converter(exporters, folder / LOGS / "convert.log"))
-            meter = stack.enter_context(NoiseMeter(log))
-            holding_layer = stack.enter_context(ExitStack())
-
-            @functools.cache
-            def prepare() -> None:
-                """Let be imported, beside the layer, what is needed once that is there."""
-                converter.start()
-                if noise != "off":  # one after the other
-                    beside.submit(lambda: meter.start(converter.onednn_is_on()))
-
-            def open_layer() -> Opened:
-                return open_model(model, layer_options, access, log, holding_layer, progress)
-
-            here = find_here(model, access) if cache else None
-            if here is None:
-                prepare()
-            opened = LayerOnDemand(open_layer, here)
-            memory = remember(
-                opened.handle,
-                opened.digest if cache else None,
-                layer_options,
-                access,
-                hints,
-                question,
-                options,
-                overrides,
-                rounds,
-            )
-            stages = Stages(memory, folder, Path(work), progress)
-
-            def trace(into: Path) -> Traced:
-                prepare()
-                layer = opened.get()
-                with progress("resolve shapes"):
-                    spec = _resolve(layer, hints, exporters, options, question.first)
-                overrides.check(spec.output_names)
-                with progress("trace"):
-                    xla: XlaMode = "off" if options.xla == "off" else "auto"
-                    program = layer.trace(spec, into, xla, saved_model, _most_bytes(exporters))
-                return Traced(program, layer.signature())
-
-            traced = stages.trace(trace, saved_model)
-            program, spec = traced.program, traced.program.spec
-            overrides.check(spec.output_names)
-            obstacles = find_obstacles(
-                exporters, program.ops, options, weights_bytes=program.frozen_bytes
-            )
-            _refuse_if_hopeless(obstacles)
-            kit = Kit(spec, folder / INPUTS, folder / REFERENCE, overrides=overrides)
-            kit.inputs.parent.mkdir()
-            noise_work = Path(work) / "noise"
-            first_answers = FirstAnswers(
-                question,
-                program,
-                kit,
-                Path(work),
-                Deepening(depth, program, meter, noise_work, beside.note),
-                beside,
-                lambda: None if rounds else holding_layer.close(),  # its memory is wanted
-            )
-
-            def ask_layer(keep: Callable[[Kit], None]) -> Callable[[], Kit]:
-                prepare()
-                return first_answers.begin(opened.get(), keep)
-
-            deepen = Deepening(depth, program, meter, noise_work, progress)
-            reference = stages.reference(kit, ask_layer, deepen)
-            line = Line(
-                folder,
-                program,
-                options,
-                reference,
-                stages.baseline(rounds, opened.get),
-                converter,
-                progress,
-                stages.target,
-                keep_failed,
-            )
-            if program.frozen_bytes > MOST_COPIED_BYTES:
-                reference.kit()  # before the conversions, which need memory of their own
-            results = run_targets(line, exporters, obstacles)
-            if not any(each.path for each in results):
-                raise _none_left(results)
-            kit = reference.kit()
-            called = replace(layer_options, signature=traced.signature)
-        manifest = Manifest(
-            handle=opened.handle,
-            digest=opened.digest,
-            layer=called,
-            allow_ops=access.allow_ops,
-            hints=hints,
-            options=options,
-            spec=spec,
-            data=question.source,
-            seed=seed,
-            samples=kit.kinds,
-            left_out=dict(kit.left_out),
-            inputs_sha256=sha256(kit.inputs),
-            reference_sha256=sha256(kit.reference),
-            float64_sha256=sha256(kit.float64) if kit.float64 else None,
-            reference=kit.facts,
-            tolerances=overrides,
-            targets={each.target: each for each in results},
-            cached=stages.cached,
-        )
+        logs = folder / LOGS
+        logs.mkdir()
+        with (
+            tempfile.TemporaryDirectory(prefix=".work.", dir=folder) as work,
+            Processes(order, logs, progress) as processes,
+        ):
+            manifest = _run(order, folder, Path(work), processes, cache, progress)
         write_manifest(folder, manifest)
     return Bundle(Path(output), manifest)
+
+
+def _run(
+    order: Order,
+    folder: Path,
+    work: Path,
+    processes: Processes,
+    cache: bool,
+    progress: Progress,
+) -> Manifest:
+    """Go down the line once; return what is to be known of what stands in ``folder`` then."""
+    here = find_here(order.model, order.access) if cache else None
+    if here is None:
+        processes.prepare()
+    opened = LayerOnDemand(processes.open_layer, here)
+    stages = Stages(
+        remember(opened.handle, opened.digest if cache else None, order), folder, work, progress
+    )
+
+    def trace(into: Path) -> Traced:
+        processes.prepare()
+        return _trace(order, opened.get(), into, progress)
+
+    traced = stages.trace(trace, order.reads_saved_model)
+    program = traced.program
+    order.overrides.check(program.spec.output_names)
+    obstacles = find_obstacles(
+        order.exporters, program.ops, order.options, weights_bytes=program.frozen_bytes
+    )
+    _refuse_if_hopeless(obstacles)
+    empty = Kit(program.spec, folder / INPUTS, folder / REFERENCE, overrides=order.overrides)
+    empty.inputs.parent.mkdir()
+    deepening = functools.partial(Deepening, order.depth, program, processes.meter, work / "noise")
+    answered = (lambda: None) if order.rounds else processes.end_layer
+    note = processes.beside.note
+    first_answers = FirstAnswers(
+        order.question, program, empty, work, deepening(note), processes.beside, answered
+    )
+
+    def ask_layer(keep: Callable[[Kit], None]) -> Callable[[], Kit]:
+        processes.prepare()
+        return first_answers.begin(opened.get(), keep)
+
+    reference = stages.reference(empty, ask_layer, deepening(progress))
+    line = Line(
+        folder,
+        program,
+        order.options,
+        reference,
+        stages.baseline(order.rounds, opened.get),
+        processes.converter,
+        progress,
+        stages.target,
+        order.keep_failed,
+    )
+    if program.frozen_bytes > MOST_COPIED_BYTES:
+        reference.kit()  # before the conversions, which need memory of their own
+    results = run_targets(line, order.exporters, obstacles)
+    if not any(each.path for each in results):
+        raise _none_left(results)
+    return _manifest(order, opened, traced, reference.kit(), results, stages.cached)
+
+
+def _trace(order: Order, layer: LayerSession, into: Path, progress: Progress) -> Traced:
+    with progress("resolve shapes"):
+        spec = _resolve(layer, order)
+    order.overrides.check(spec.output_names)
+    with progress("trace"):
+        xla: XlaMode = "off" if order.options.xla == "off" else "auto"
+        program = layer.trace(spec, into, xla, order.reads_saved_model, order.most_bytes)
+    return Traced(program, layer.signature())
+
+
+def _manifest(
+    order: Order,
+    opened: LayerOnDemand,
+    traced: Traced,
+    kit: Kit,
+    results: Sequence[TargetResult],
+    cached: Mapping[str, str],
+) -> Manifest:
+    return Manifest(
+        handle=opened.handle,
+        digest=opened.digest,
+        layer=replace(order.layer, signature=traced.signature),
+        allow_ops=order.access.allow_ops,
+        hints=order.hints,
+        options=order.options,
+        spec=traced.program.spec,
+        data=order.question.source,
+        seed=order.question.seed,
+        samples=kit.kinds,
+        left_out=dict(kit.left_out),
+        inputs_sha256=sha256(kit.inputs),
+        reference_sha256=sha256(kit.reference),
+        float64_sha256=sha256(kit.float64) if kit.float64 else None,
+        reference=kit.facts,
+        tolerances=order.overrides,
+        targets={each.target: each for each in results},
+        cached=dict(cached),
+    )
 
 
 def inspect(
@@ -275,104 +267,14 @@ def inspect(
     return Inspection(handle, digest, facts, obstacles)
 
 
-def _check_apart(model: Model, output: Path) -> None:
-    """Check that the output is not in the model's folder: it would change the model's digest."""
-    if not isinstance(model, str | os.PathLike):
-        return
-    folder = local_path(os.fspath(model)).resolve()
-    if folder.is_dir() and output.resolve().is_relative_to(folder) and os.fspath(model):
-        raise UsageError(
-            f"output {output}",
-            "it is inside the model's folder",
-            "a path outside of it",
-            "choose another --output",
-        )
-
-
-def _check_dynamic(exporters: Sequence[Exporter], hints: Hints) -> None:
-    """Refuse dynamic dimensions for targets that hold none, before any work."""
-    static = [each.name for each in exporters if not each.dynamic]
-    if static and hints.bounds:
-        names = ", ".join(name for name, _ in hints.bounds)
-        raise UsageError(
-            f"target {', '.join(static)}",
-            f"holds static shapes only, and {names} of --dim would be dynamic",
-            "targets that hold dynamic dimensions (`hubopt targets`), or sizes",
-            "leave the target out, or export it on its own with sizes in --input-shape",
-        )
-
-
-def _most_bytes(exporters: Sequence[Exporter]) -> int | None:
-    """Return how many bytes of weights any of the targets holds; None for any number."""
-    limits = [each.largest_bytes for each in exporters]
-    return None if None in limits else max(each for each in limits if each is not None)
-
-
-def _judged_elsewhere(exporters: Sequence[Exporter]) -> bool:
-    """Whether a target cannot run here: its verdict takes all that can be known of the layer."""
-    return any(registry.missing(each.runs_with) or each.machine_problem() for each in exporters)
-
-
-def _check_counts(targets: Sequence[str], rounds: int) -> None:
-    for thing, found, expected, wrong in (
-        ("targets", "none", "one or more", not targets),
-        ("rounds", rounds, "0 for no timing, or more", rounds < 0),
-    ):
-        if wrong:
-            raise UsageError(thing, str(found), expected, "see `hubopt export --help`")
-
-
-def open_model(
-    model: Model,
-    options: LayerOptions,
-    access: Access,
-    log: Path,
-    stack: ExitStack,
-    progress: Progress,
-) -> tuple[str, str | None, LayerSession]:
-    """Return the handle's text, the model's digest and the loaded layer."""
-    registry.require_layer()
-    if isinstance(model, str | os.PathLike):
-        with progress("load the layer"):
-            worker = stack.enter_context(Worker(log))
-            session = worker.create(open_layer_session, os.fspath(model), options, access)
-            handle = session.handle()
-        assert handle is not None
-        return handle.origin, handle.digest, session
-    if options != LayerOptions():
-        raise UsageError(
-            "layer_options",
-            f"{options} with a layer or a callable",
-            "options for a handle only",
-            "give signature, output_key and tags to KerasLayer itself",
-        )
-    if access != Access():
-        raise UsageError(
-            "access",
-            f"{access} with a layer or a callable",
-            "conditions for a handle only",
-            "pass the handle, or load it with hubopt's own KerasLayer first",
-        )
-    from hubopt.layer import as_layer
-
-    name = getattr(model, "name", None) or getattr(model, "__name__", type(model).__name__)
-    return str(name), None, LayerSession(as_layer(model))
-
-
-def _resolve(
-    layer: LayerSession,
-    hints: Hints,
-    exporters: Sequence[Exporter],
-    options: Options,
-    items: Sequence[Item],
-) -> ModelSpec:
+def _resolve(layer: LayerSession, order: Order) -> ModelSpec:
     """Settle the shapes; before asking for more flags, see whether any target is possible."""
     try:
-        return layer.resolve(hints, items)
+        return layer.resolve(order.hints, order.question.first)
     except SpecError:
-        ops = layer.inspect(hints).ops
+        ops = layer.inspect(order.hints).ops
         if ops:
-            _refuse_if_hopeless(find_obstacles(exporters, ops, options))
+            _refuse_if_hopeless(find_obstacles(order.exporters, ops, order.options))
         raise
 
 

@@ -32,8 +32,8 @@ from hubopt.exporter import PROGRAM, Artifact, Exporter, Options, Program, Sourc
 from hubopt.handles import Access, LayerOptions
 from hubopt.hints import Hints
 from hubopt.noise_depth import Noise
+from hubopt.on_demand import Model
 from hubopt.parity import TOLERANCES, Overrides, Parity, judge
-from hubopt.pipeline import Model
 from hubopt.samples import SEED, draw
 from hubopt.user_data import Data
 
