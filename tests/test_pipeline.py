@@ -268,3 +268,21 @@ def test_weights_that_no_target_holds_are_refused_before_they_are_written(
 
 def forbidden(*_: object) -> None:
     raise AssertionError("the weights were written")
+
+
+@pytest.mark.parametrize("resource", [True, False], ids=["resource", "reference"])
+def test_a_tensorflow_1_model_goes_down_the_whole_line(tmp_path: Path, resource: bool) -> None:
+    """With a weight that is large enough to stand beside the graph."""
+    v1, model = tf.compat.v1, tmp_path / "model"
+    with tf.Graph().as_default(), v1.Session() as graph:
+        x = v1.placeholder(tf.float32, [None, 64], name="x")
+        weight = v1.get_variable("w", [64, 512], use_resource=resource)
+        y = tf.matmul(x, weight)
+        graph.run(v1.global_variables_initializer())
+        v1.saved_model.simple_save(graph, str(model), {"x": x}, {"y": y})
+    targets = ["savedmodel", "tflite", "onnx"]
+    bundle = hubopt.export(model, targets, tmp_path / "bundle", rounds=0)
+    assert {each.target: each.status for each in bundle.results} == dict.fromkeys(
+        targets, "verified"
+    )
+    assert bundle.manifest.layer.signature == "serving_default"
