@@ -22,8 +22,8 @@ from hubopt import registry
 from hubopt.bundle import Bundle
 from hubopt.errors import HuboptError
 from hubopt.exporter import Options, Program, XlaMode
-from hubopt.handles import Access, LayerOptions
 from hubopt.hints import Hints
+from hubopt.models.handles import Access, LayerOptions
 from hubopt.parity import Overrides, Parity
 from hubopt.pipeline import export, inspect
 from hubopt.recheck import bench, rejudge, verify_bundle
@@ -34,7 +34,7 @@ from hubopt.version import __version__
 if TYPE_CHECKING:
     from hubopt.comparison import verify
     from hubopt.diagnosis.diagnose import Diagnosis, diagnose
-    from hubopt.layer import KerasLayer
+    from hubopt.layers.layer import KerasLayer
 
 _LATER = {
     "Diagnosis": "hubopt.diagnosis",
@@ -92,11 +92,11 @@ def load(bundle: Bundle | str | os.PathLike[str], target: str) -> Any:
 def resolve(layer: Any, hints: Hints | None = None, data: Any = None) -> ModelSpec:
     """Settle the shape and dtype of every input and output of a layer or callable.
 
-    See `hubopt.shapes.resolve`.
+    See `hubopt.shaping.shapes.resolve`.
     """
     registry.require_layer()
-    from hubopt.layer import as_layer
-    from hubopt.shapes import resolve as _resolve
+    from hubopt.layers.layer import as_layer
+    from hubopt.shaping.shapes import resolve as _resolve
 
     return _resolve(as_layer(layer), hints, data)
 
@@ -106,11 +106,11 @@ def trace(
 ) -> Program:
     """Trace a layer or callable with static shapes in inference mode.
 
-    See `hubopt.tracing.trace`.
+    See `hubopt.graphs.tracing.trace`.
     """
     registry.require_layer()
-    from hubopt.layer import as_layer
-    from hubopt.tracing import trace as _trace
+    from hubopt.graphs.tracing import trace as _trace
+    from hubopt.layers.layer import as_layer
 
     return _trace(as_layer(layer), spec, folder, xla)
 
@@ -118,7 +118,7 @@ def trace(
 def __getattr__(name: str) -> Any:
     if name == "KerasLayer":
         registry.require_layer()
-        from hubopt.layer import KerasLayer
+        from hubopt.layers.layer import KerasLayer
 
         return KerasLayer
     if name in _LATER:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hubopt.exporter import Tensors
-from hubopt.samples import numpy_dtype
+from hubopt.sampling.samples import numpy_dtype
 from hubopt.spec import TensorSpec
 
 

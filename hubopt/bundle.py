@@ -22,11 +22,11 @@ from typing import Any, TypeVar
 from hubopt.digest import sha256
 from hubopt.errors import BundleError
 from hubopt.exporter import Artifact, Options
-from hubopt.handles import LayerOptions
 from hubopt.hints import Hints
-from hubopt.kit import Kit
 from hubopt.latency.environment import describe
+from hubopt.models.handles import LayerOptions
 from hubopt.parity import Overrides, ReferenceFacts
+from hubopt.reference.kit import Kit
 from hubopt.results import TargetResult
 from hubopt.spec import ModelSpec
 from hubopt.version import __version__

@@ -10,26 +10,26 @@ from typing import Any
 
 from hubopt import registry
 from hubopt.arrays import read_samples, write_samples
-from hubopt.asking import Question, ask
 from hubopt.errors import ExportError, UsageError
-from hubopt.examine import judge_files
 from hubopt.exporter import PROGRAM, Artifact, ToleranceClass
-from hubopt.handles import Access, LayerOptions
 from hubopt.hints import Hints
-from hubopt.kit import Kit
 from hubopt.loaded import LoadedArtifact
-from hubopt.noise import NoiseMeter
-from hubopt.noise_depth import Deepening, Noise
-from hubopt.on_demand import Model, open_model
+from hubopt.models.handles import Access, LayerOptions
 from hubopt.parity import Overrides, Parity
+from hubopt.processes.examine import judge_files
+from hubopt.processes.on_demand import Model, open_model
+from hubopt.processes.session import ArtifactSession
+from hubopt.processes.worker import Worker, temporary_log
 from hubopt.progress import Progress, quiet
-from hubopt.reference import Reference
-from hubopt.samples import SEED
-from hubopt.session import ArtifactSession
+from hubopt.reference.asking import Question, ask
+from hubopt.reference.kit import Kit
+from hubopt.reference.noise import NoiseMeter
+from hubopt.reference.noise_depth import Deepening, Noise
+from hubopt.reference.reference import Reference
+from hubopt.sampling.samples import SEED
+from hubopt.sampling.user_data import Data
 from hubopt.spec import ModelSpec
 from hubopt.structure import pack, unpack
-from hubopt.user_data import Data
-from hubopt.worker import Worker, temporary_log
 
 AnyArtifact = Artifact | str | os.PathLike[str] | LoadedArtifact | Callable[..., Any]
 """What an exporter wrote, a file or folder of a target, or what is called as the layer is."""
@@ -63,7 +63,7 @@ def verify(
         hints: Shapes and dtypes that the layer leaves open.
         layer_options: Signature, output and tags, for a handle.
         access: How a handle may be reached.
-        data: Inputs of your own, see `hubopt.user_data`; drawn by default.
+        data: Inputs of your own, see `hubopt.sampling.user_data`; drawn by default.
         samples: How many; by default 8 drawn and the edge cases, or up to 64 of ``data``.
         seed: The seed of those that are drawn.
         noise: How much to measure of how far the layer itself moves: ``auto``, what the verdict

@@ -86,11 +86,11 @@ def inspect_layer(layer: Any, hints: Hints) -> OpenModel:
     """Describe ``layer``, a `hubopt.KerasLayer`; imports TensorFlow."""
     import tensorflow as tf
 
-    from hubopt.interface import read_interface
-    from hubopt.outputs import trace_outputs
-    from hubopt.shapes import resolve
+    from hubopt.graphs.tracing import survey
+    from hubopt.layers.interface import read_interface
+    from hubopt.shaping.outputs import trace_outputs
+    from hubopt.shaping.shapes import resolve
     from hubopt.tf_private import layer_signature
-    from hubopt.tracing import survey
 
     interface = read_interface(layer)
     spec: ModelSpec | None = None

@@ -17,10 +17,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from hubopt.calling import declared_inputs
-from hubopt.hub_arguments import open_hub
-from hubopt.hub_layer import HubLayer
-from hubopt.shape_hint import from_shapes
+from hubopt.layers.calling import declared_inputs
+from hubopt.layers.hub_arguments import open_hub
+from hubopt.layers.hub_layer import HubLayer
+from hubopt.layers.shape_hint import from_shapes
 from hubopt.tf_private import keras_mask, keras_nodes
 
 if keras.backend.backend() != "tensorflow":

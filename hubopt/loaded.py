@@ -13,7 +13,7 @@ from hubopt import registry
 from hubopt.bundle import Bundle, read_bundle
 from hubopt.errors import UsageError
 from hubopt.exporter import Runner
-from hubopt.samples import numpy_dtype
+from hubopt.sampling.samples import numpy_dtype
 from hubopt.spec import ModelSpec, TensorSpec, format_shape
 from hubopt.structure import pack, unpack
 

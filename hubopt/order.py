@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hubopt import registry
-from hubopt.asking import Question
 from hubopt.errors import UsageError
 from hubopt.exporter import Exporter, Options
-from hubopt.handles import Access, LayerOptions, local_path
 from hubopt.hints import Hints
 from hubopt.latency.protocol import ROUNDS
-from hubopt.noise_depth import Noise
-from hubopt.on_demand import Model
+from hubopt.models.handles import Access, LayerOptions, local_path
 from hubopt.parity import Overrides
+from hubopt.processes.on_demand import Model
+from hubopt.reference.asking import Question
+from hubopt.reference.noise_depth import Noise
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from hubopt import registry
-from hubopt.asking import Question
 from hubopt.bundle import (
     INPUTS,
     LOGS,
@@ -27,29 +26,30 @@ from hubopt.bundle import (
 from hubopt.digest import sha256
 from hubopt.errors import ExportError, NothingExportedError, SpecError
 from hubopt.exporter import Obstacle, Options, XlaMode
-from hubopt.first_answers import FirstAnswers
-from hubopt.handles import Access, LayerOptions
 from hubopt.hints import Hints
 from hubopt.inspection import Inspection
-from hubopt.kit import Kit
 from hubopt.latency.protocol import ROUNDS
-from hubopt.memory import remember
-from hubopt.noise import MOST_COPIED_BYTES
-from hubopt.noise_depth import Deepening, Noise
-from hubopt.on_demand import LayerOnDemand, Model, find_here, open_model
+from hubopt.models.handles import Access, LayerOptions
 from hubopt.order import Order, find_exporters
 from hubopt.parity import Overrides
-from hubopt.processes import Processes
+from hubopt.processes.on_demand import LayerOnDemand, Model, find_here, open_model
+from hubopt.processes.processes import Processes
+from hubopt.processes.session import LayerSession
+from hubopt.processes.worker import temporary_log
 from hubopt.progress import Progress, quiet
+from hubopt.reference.asking import Question
+from hubopt.reference.first_answers import FirstAnswers
+from hubopt.reference.kit import Kit
+from hubopt.reference.noise import MOST_COPIED_BYTES
+from hubopt.reference.noise_depth import Deepening, Noise
 from hubopt.results import TargetResult, exit_code
-from hubopt.samples import SEED
-from hubopt.session import LayerSession
+from hubopt.sampling.samples import SEED
+from hubopt.sampling.user_data import Data
 from hubopt.spec import ModelSpec
-from hubopt.stages import Stages, Traced
+from hubopt.stages.memory import remember
+from hubopt.stages.stages import Stages, Traced
 from hubopt.staging import staging
 from hubopt.targets import Line, find_obstacles, run_targets, tell
-from hubopt.user_data import Data
-from hubopt.worker import temporary_log
 
 
 def export(
@@ -81,7 +81,8 @@ def export(
         layer_options: Signature, output and tags, for a handle.
         access: A digest to insist on, no network, operations to allow; for a handle.
         options: What the exporters may be asked.
-        data: Inputs of your own to judge parity on, see `hubopt.user_data`; drawn by default.
+        data: Inputs of your own to judge parity on, see `hubopt.sampling.user_data`; by default
+            some are drawn.
         samples: How many samples parity is judged on, from 1; by default 8 drawn ones, edge
             cases on top, or up to 64 of ``data``.
         seed: The seed of those that are drawn.

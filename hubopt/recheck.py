@@ -11,16 +11,16 @@ from pathlib import Path
 from hubopt import registry
 from hubopt.bundle import Bundle, read_bundle
 from hubopt.errors import BundleError, HuboptError, PinError, UsageError
-from hubopt.examine import Baseline, examine
-from hubopt.handles import Access, is_python
-from hubopt.kit import Kit
 from hubopt.latency.protocol import ROUNDS
+from hubopt.models.handles import Access, is_python
 from hubopt.parity import Overrides, judge_outputs
+from hubopt.processes.examine import Baseline, examine
+from hubopt.processes.session import LayerSession, open_layer_session
+from hubopt.processes.worker import Worker, temporary_log
 from hubopt.progress import Progress, quiet
-from hubopt.reference import Reference
+from hubopt.reference.kit import Kit
+from hubopt.reference.reference import Reference
 from hubopt.results import TargetResult, Verdict, parity_verdict
-from hubopt.session import LayerSession, open_layer_session
-from hubopt.worker import Worker, temporary_log
 
 
 def verify_bundle(

@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from hubopt.bundle import FAILED, LOGS
-from hubopt.converting import Converter
 from hubopt.digest import sha256, size_bytes
 from hubopt.errors import HuboptError
-from hubopt.examine import Baseline, examine
 from hubopt.exporter import (
     PROGRAM,
     Artifact,
@@ -26,9 +24,11 @@ from hubopt.exporter import (
     Program,
     Source,
 )
-from hubopt.kit import Kit
+from hubopt.processes.converting import Converter
+from hubopt.processes.examine import Baseline, examine
 from hubopt.progress import Progress
-from hubopt.reference import Reference
+from hubopt.reference.kit import Kit
+from hubopt.reference.reference import Reference
 from hubopt.results import TargetResult, Verdict
 
 Outcome: TypeAlias = "tuple[TargetResult, Artifact | None]"

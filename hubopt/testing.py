@@ -29,13 +29,13 @@ from hubopt.comparison import AnyArtifact, verify
 from hubopt.contract import artifact_problems, exporter_problems
 from hubopt.errors import NotRunnableHereError
 from hubopt.exporter import PROGRAM, Artifact, Exporter, Options, Program, Source, ToleranceClass
-from hubopt.handles import Access, LayerOptions
 from hubopt.hints import Hints
-from hubopt.noise_depth import Noise
-from hubopt.on_demand import Model
+from hubopt.models.handles import Access, LayerOptions
 from hubopt.parity import TOLERANCES, Overrides, Parity, judge
-from hubopt.samples import SEED, draw
-from hubopt.user_data import Data
+from hubopt.processes.on_demand import Model
+from hubopt.reference.noise_depth import Noise
+from hubopt.sampling.samples import SEED, draw
+from hubopt.sampling.user_data import Data
 
 _FEATURES = 8
 
@@ -78,9 +78,9 @@ def write_tiny_model(folder: Path, seed: int = 0) -> Path:
 
 def trace_tiny_model(folder: Path, batch: int = 2) -> tuple[Any, Program]:
     """Write the tiny model below ``folder`` and return its layer and program."""
-    from hubopt.layer import KerasLayer
-    from hubopt.shapes import resolve
-    from hubopt.tracing import trace
+    from hubopt.graphs.tracing import trace
+    from hubopt.layers.layer import KerasLayer
+    from hubopt.shaping.shapes import resolve
 
     layer = KerasLayer(write_tiny_model(folder / "tiny"))
     return layer, trace(layer, resolve(layer, Hints(batch=batch)), folder / "program")
@@ -112,7 +112,7 @@ def assert_conforms(exporter: Exporter, folder: Path) -> Parity | None:
         return None
     assert runner.device, "the runner must say what it computes on"
 
-    from hubopt.eager import LayerRunner
+    from hubopt.reference.eager import LayerRunner
 
     samples = [each.tensors for each in draw(program.spec.inputs)]
     reference = [LayerRunner(layer, program.spec).run(sample) for sample in samples]

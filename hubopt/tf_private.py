@@ -301,7 +301,7 @@ def fingerprint_of(folder: Path) -> Any:
     """Compute the ``FingerprintDef`` that TensorFlow would write for ``folder`` now.
 
     It ends the process on a graph whose nodes lack the attributes it reads:
-    `hubopt.fingerprint` looks at them before.
+    `hubopt.scanning.fingerprint` looks at them before.
     """
     from tensorflow.core.protobuf.fingerprint_pb2 import FingerprintDef
     from tensorflow.python.saved_model.pywrap_saved_model import fingerprinting

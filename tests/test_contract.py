@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import hubopt
-from hubopt import registry, session
+from hubopt import registry
 from hubopt.errors import ExportError
 from hubopt.exporter import Artifact, Options, Program
+from hubopt.processes import session
 from hubopt.targets import find_obstacles
 from hubopt_exporters.onnx import OnnxExporter
 

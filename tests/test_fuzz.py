@@ -17,11 +17,11 @@ import tensorflow as tf
 from hubopt import Hints, ModelSpec
 from hubopt.arrays import read_samples, write_samples
 from hubopt.errors import HuboptError, WorkerCrashError
-from hubopt.handles import Access, LayerOptions
-from hubopt.samples import draw
-from hubopt.session import open_layer_session
+from hubopt.models.handles import Access, LayerOptions
+from hubopt.processes.session import open_layer_session
+from hubopt.processes.worker import Worker
+from hubopt.sampling.samples import draw
 from hubopt.testing import write_tiny_model
-from hubopt.worker import Worker
 from tests.conftest import run_hubopt
 
 INTERNAL = "defect of hubopt"

@@ -14,8 +14,8 @@ import tensorflow as tf
 import tf_keras
 
 from hubopt.errors import LoadError, UnsafeModelError
-from hubopt.keras_calls import computes
-from hubopt.keras_files import load_keras_file
+from hubopt.models.keras_files import load_keras_file
+from hubopt.scanning.keras_calls import computes
 
 pytestmark = pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5")
 GENERATIONS = [keras, tf_keras]

@@ -11,10 +11,11 @@ import pytest
 import tensorflow as tf
 
 import hubopt
-from hubopt import registry, session
+from hubopt import registry
 from hubopt.bundle import read_bundle
 from hubopt.errors import ExportError, NothingExportedError, SpecError, UsageError
 from hubopt.exporter import Artifact, Options
+from hubopt.processes import session
 from hubopt.report.document import error_document
 from hubopt.results import TargetResult, exit_code
 from tests.faults import swap_outputs
@@ -79,7 +80,7 @@ def test_a_target_that_fails_takes_only_those_that_start_from_it_along(
     told: str,
     code: int,
 ) -> None:
-    monkeypatch.setattr("hubopt.converting.convert", convert)
+    monkeypatch.setattr("hubopt.processes.converting.convert", convert)
     bundle = hubopt.export(tiny, ["tflite", "trt"], tmp_path / "out", rounds=0)
     by_target = results(bundle)
     assert list(by_target) == ["tflite", "onnx", "trt"]
@@ -102,7 +103,7 @@ def test_layer_options_are_for_handles(tmp_path: Path) -> None:
 def test_if_every_target_fails_nothing_is_written(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hubopt.converting.convert", convert_crashing)
+    monkeypatch.setattr("hubopt.processes.converting.convert", convert_crashing)
     told = "no target gave an artifact that may be kept\n  - onnx: export: "
     with pytest.raises(NothingExportedError, match=told):
         hubopt.export(tiny, ["onnx"], tmp_path / "out", rounds=0)
@@ -112,7 +113,7 @@ def test_if_every_target_fails_nothing_is_written(
 def test_parity_alone_that_fails_has_its_own_exit_code(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hubopt.converting.convert", convert_wrong)
+    monkeypatch.setattr("hubopt.processes.converting.convert", convert_wrong)
     bundle = hubopt.export(tiny, ["onnx", "tflite"], tmp_path / "out", rounds=0)
     assert exit_code(bundle.results) == 4
 
@@ -251,7 +252,7 @@ def test_weights_that_no_target_holds_are_refused_before_they_are_written(
     signature = [tf.TensorSpec([1, 200], tf.float32, name="x")]
     layer = tf.function(lambda x: x @ matrix, input_signature=signature)
     monkeypatch.setattr(type(registry.get("tflite")), "largest_bytes", 100_000)
-    monkeypatch.setattr("hubopt.tracing.write_frozen_graph", forbidden)
+    monkeypatch.setattr("hubopt.graphs.tracing.write_frozen_graph", forbidden)
     with pytest.raises(ExportError, match="none of the targets holds more") as caught:
         hubopt.export(layer, ["tflite"], tmp_path / "out", rounds=0)
     assert caught.value.thing == "weights"

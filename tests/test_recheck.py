@@ -8,7 +8,7 @@ import pytest
 
 import hubopt
 from hubopt.errors import BundleError, NothingExportedError
-from hubopt.noise_depth import Noise
+from hubopt.reference.noise_depth import Noise
 from hubopt.results import TargetResult
 
 

@@ -12,7 +12,7 @@ from tensorflow.core.protobuf.meta_graph_pb2 import AssetFileDef
 
 import hubopt
 from hubopt.errors import UnsafeModelError
-from hubopt.scan import scan
+from hubopt.scanning.scan import scan
 from hubopt.tf_private import read_saved_model
 from tests.layers.models import tf1_module
 

@@ -10,15 +10,15 @@ from pathlib import Path
 from benchmarks.mutations.pool import TARGETS
 from hubopt import registry
 from hubopt.arrays import read_samples
-from hubopt.asking import Question, ask
 from hubopt.bundle import Bundle
-from hubopt.handles import Access
-from hubopt.kit import Kit
-from hubopt.noise import NoiseMeter
-from hubopt.noise_depth import Deepening
+from hubopt.models.handles import Access
 from hubopt.parity import judge
+from hubopt.processes.session import open_layer_session
 from hubopt.progress import quiet
-from hubopt.session import open_layer_session
+from hubopt.reference.asking import Question, ask
+from hubopt.reference.kit import Kit
+from hubopt.reference.noise import NoiseMeter
+from hubopt.reference.noise_depth import Deepening
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from hubopt.diagnosis.names import Tensor, given_tensors, match
 from hubopt.diagnosis.probing import Probed
 from hubopt.diagnosis.reference import Reference
 from hubopt.exporter import Program
-from hubopt.worker import temporary_log
+from hubopt.processes.worker import temporary_log
 
 Outcome = Literal["pointed at", "elsewhere", "not caught", "refused"]
 

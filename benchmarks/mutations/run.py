@@ -21,7 +21,7 @@ from hubopt.arrays import read_samples
 from hubopt.bundle import Bundle
 from hubopt.exporter import Artifact
 from hubopt.parity import Parity, ReferenceFacts, Tolerance, judge
-from hubopt.samples import draw
+from hubopt.sampling.samples import draw
 from hubopt.spec import Domain, ModelSpec
 
 FURTHER, FURTHER_SEED = 32, 1_000_000

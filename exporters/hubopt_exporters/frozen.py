@@ -6,8 +6,8 @@ from typing import Any
 
 from hubopt.errors import ExportError
 from hubopt.exporter import Program
-from hubopt.frozen_graph import import_function, read_frozen_graph
-from hubopt.serving import make_root
+from hubopt.graphs.frozen_graph import import_function, read_frozen_graph
+from hubopt.graphs.serving import make_root
 from hubopt.structure import pack, unpack
 
 _MOST_BYTES = 2**31 - 1

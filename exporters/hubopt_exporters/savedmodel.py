@@ -21,7 +21,7 @@ from hubopt.exporter import (
     culprits,
     require_program,
 )
-from hubopt.serving import SIGNATURE, is_compiled
+from hubopt.graphs.serving import SIGNATURE, is_compiled
 
 _TENSORFLOW = Requirement(("tensorflow",), "pip install tensorflow")
 

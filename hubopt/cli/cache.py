@@ -14,8 +14,8 @@ from hubopt.bundle import to_json
 from hubopt.cli.common import Json, out, tells_errors
 from hubopt.errors import UsageError
 from hubopt.report.terminal import size_text
-from hubopt.stage_settings import FOLDER_VARIABLE, LIMIT_VARIABLE, open_store
-from hubopt.stage_store import Entry
+from hubopt.stages.stage_settings import FOLDER_VARIABLE, LIMIT_VARIABLE, open_store
+from hubopt.stages.stage_store import Entry
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 

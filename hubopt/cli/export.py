@@ -38,16 +38,16 @@ from hubopt.cli.common import (
     tells_errors,
 )
 from hubopt.exporter import Options, XlaMode
-from hubopt.handles import Access, LayerOptions
 from hubopt.hints import Hints
 from hubopt.latency.protocol import ROUNDS
-from hubopt.noise_depth import Noise
+from hubopt.models.handles import Access, LayerOptions
 from hubopt.parity import Overrides
 from hubopt.pipeline import export as run_export
+from hubopt.reference.noise_depth import Noise
 from hubopt.report.document import results_document
 from hubopt.report.terminal import reference_lines, results_table, spec_table
 from hubopt.results import exit_code
-from hubopt.samples import SEED
+from hubopt.sampling.samples import SEED
 
 _DEFAULTS = Options()
 

@@ -21,8 +21,8 @@ from hubopt.cli.common import (
     progress,
     tells_errors,
 )
-from hubopt.handles import Access, LayerOptions
 from hubopt.hints import Hints
+from hubopt.models.handles import Access, LayerOptions
 from hubopt.pipeline import inspect as run_inspect
 from hubopt.report.terminal import inspection_report
 

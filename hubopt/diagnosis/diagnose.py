@@ -23,11 +23,11 @@ from hubopt.diagnosis.reference import ENVIRONMENT, Reference
 from hubopt.diagnosis.reproduction import Part, layout, write_reproduction
 from hubopt.errors import UsageError
 from hubopt.exporter import Artifact, Program
-from hubopt.handles import Access, is_python
+from hubopt.models.handles import Access, is_python
 from hubopt.parity import TOLERANCES
+from hubopt.processes.session import ArtifactSession, LayerSession, open_layer_session
+from hubopt.processes.worker import Worker, temporary_log
 from hubopt.progress import Progress, quiet
-from hubopt.session import ArtifactSession, LayerSession, open_layer_session
-from hubopt.worker import Worker, temporary_log
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ def open_reference(
     worker = stack.enter_context(Worker(log, ENVIRONMENT))
     folder = log.parent / "program"
     if model is not None:
-        from hubopt.layer import as_layer
+        from hubopt.layers.layer import as_layer
 
         program = LayerSession(as_layer(model)).trace(manifest.spec, folder, "off", False)
     else:

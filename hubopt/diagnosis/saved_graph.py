@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hubopt.compiled_graph import CompiledGraph
 from hubopt.diagnosis.names import Shape
 from hubopt.exporter import Artifact, Tensors
-from hubopt.graph_runs import GraphRunner
+from hubopt.graphs.compiled_graph import CompiledGraph
+from hubopt.graphs.graph_runs import GraphRunner
 
 SAVED_MODEL = "saved_model.pb"
 """The file by which a SavedModel is known."""
@@ -30,8 +30,8 @@ class SavedModelProbe:
     def __init__(self, artifact: Artifact) -> None:
         import tensorflow as tf
 
-        from hubopt.freezing import freeze
-        from hubopt.serving import SIGNATURE, is_compiled
+        from hubopt.graphs.freezing import freeze
+        from hubopt.graphs.serving import SIGNATURE, is_compiled
 
         self._loaded = tf.saved_model.load(str(artifact.path))  # owns the variables
         concrete = self._loaded.signatures[SIGNATURE]

@@ -23,7 +23,7 @@ from hubopt.parity.moves import FLOAT64, MOST_NOISE, REPEATED, STILL, WAYS, Move
 from hubopt.parity.reference import ReferenceFacts
 from hubopt.parity.tolerance import Tolerance
 from hubopt.parity.vacuity import vacuous_outputs
-from hubopt.samples import numpy_dtype
+from hubopt.sampling.samples import numpy_dtype
 from hubopt.spec import ModelSpec, TensorSpec, format_shape
 
 _CLEAR = 0.5

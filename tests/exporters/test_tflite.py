@@ -9,7 +9,7 @@ from ai_edge_litert.interpreter import Interpreter
 import hubopt
 from hubopt.errors import ExportError, NotRunnableHereError
 from hubopt.exporter import Artifact, Options, Program
-from hubopt.tracing import trace
+from hubopt.graphs.tracing import trace
 from hubopt_exporters.tflite import TFLiteExporter
 
 

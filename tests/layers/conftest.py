@@ -12,7 +12,7 @@ import pytest
 import tf_keras
 
 from hubopt import keras3
-from hubopt import layer as keras2
+from hubopt.layers import layer as keras2
 from tests.layers import models
 
 

@@ -279,7 +279,7 @@ def test_a_model_is_saved_as_a_tensorflow_folder(
 def test_keras_2_loads_its_tensorflow_folder(saved: Saved, tmp_path: Path) -> None:
     import tf_keras
 
-    from hubopt.layer import KerasLayer
+    from hubopt.layers.layer import KerasLayer
 
     model = tf_keras.Sequential(
         [tf_keras.Input((1,)), KerasLayer(saved("half_plus_one"), trainable=True)]
@@ -301,7 +301,7 @@ def test_a_model_goes_through_json(generation: Generation, saved: Saved) -> None
 def test_checkpoints_fit_the_stock_layer(saved: Saved, tmp_path: Path) -> None:
     import tensorflow_hub as hub
 
-    from hubopt.layer import KerasLayer
+    from hubopt.layers.layer import KerasLayer
 
     ours, stock = (make(saved("half_plus_one")) for make in (KerasLayer, hub.KerasLayer))
     ours.set_weights([np.array([[7.0]]), np.array([[1.0]]), np.array([1.0])])
@@ -329,7 +329,7 @@ def test_assets_and_attributes_stay_reachable(generation: Generation, tmp_path: 
 def test_it_works_in_a_distribution_of_its_own_graph(saved: Saved) -> None:
     import tf_keras
 
-    from hubopt.layer import KerasLayer
+    from hubopt.layers.layer import KerasLayer
 
     with tf.compat.v1.Graph().as_default():
         layer = KerasLayer(saved("half_plus_one"), output_shape=(1,))

@@ -100,7 +100,7 @@ def test_training_reaches_partials_objects_and_keras_models(generation: Generati
 
 
 def test_training_may_be_a_tensor() -> None:
-    from hubopt.layer import KerasLayer
+    from hubopt.layers.layer import KerasLayer
 
     layer = KerasLayer(plain, trainable=True)
     call = tf.function(lambda training: layer(tf.ones([1, 1]), training=training))
@@ -296,7 +296,7 @@ def test_a_text_layer_goes_first_in_a_sequential_model(
 
 @pytest.mark.parametrize("kind", ["ragged", "sparse"])
 def test_symbolic_inputs_of_every_kind(tmp_path: Path, kind: str) -> None:
-    from hubopt.layer import KerasLayer
+    from hubopt.layers.layer import KerasLayer
 
     function, spec, value, expected = {
         "ragged": (

@@ -1,0 +1,1 @@
+"""Programs: a layer traced, frozen, on disk, and run as a graph."""

@@ -1,0 +1,1 @@
+"""`KerasLayer`, and what it takes and gives."""

@@ -1,0 +1,140 @@
+"""`KerasLayer` for Keras 2: a drop-in for `hub.KerasLayer`.
+
+Importing this module imports TensorFlow: `hubopt.KerasLayer` does so when first used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tensorflow_hub as hub
+import tf_keras
+
+from hubopt.layers.hub_arguments import open_hub
+from hubopt.layers.hub_layer import HubLayer
+from hubopt.tf_private import is_unconditional
+
+
+@tf_keras.saving.register_keras_serializable("hubopt")
+class KerasLayer(HubLayer, hub.KerasLayer):  # type: ignore[misc]  # tensorflow_hub is untyped
+    """A drop-in for `hub.KerasLayer`, a Keras 2 layer, with its defects mended.
+
+    Takes `hub.KerasLayer`'s arguments, by position and by name, and every handle that
+    `hubopt.models.handles.locate` knows. `hubopt.keras3.KerasLayer` is its twin for Keras 3.
+    What is mended is told in `hubopt.layers.hub_layer`.
+
+    Args:
+        handle: A string or path that leads to a model, or a callable. Only a string or path
+            can go into the config.
+        trainable: Whether the model's trainable variables are the layer's; can be set later.
+        arguments: Keyword arguments for the callable; JSON, to be saved in the config.
+        tags: Which graph of a SavedModel to load.
+        signature: The signature to call, with ``output_key`` or ``signature_outputs_as_dict``.
+        signature_outputs_as_dict: Return all of a signature's outputs by name.
+        output_key: Return this output only.
+        output_shape: The shape or nest of shapes that the model gives, without the batch.
+        load_options: A ``tf.saved_model.LoadOptions``.
+        allow_ops: Operations to allow though `hubopt.scanning` refuses them. Not in the config.
+        **kwargs: For the constructor of ``tf_keras.layers.Layer``: ``name``, ``dtype``,
+            ``input_shape``, ``activity_regularizer``. ``autocast=False`` leaves the floats of
+            a callable that declares no dtypes as they are.
+
+    Raises:
+        HandleError: The handle leads to nothing.
+        LoadError: The model cannot be loaded, or is not safe to load.
+        ValueError: The arguments contradict each other or the model.
+    """
+
+    def __init__(
+        self,
+        handle: Any,
+        trainable: bool = False,
+        arguments: Mapping[str, Any] | None = None,
+        _sentinel: None = None,
+        tags: Sequence[str] | None = None,
+        signature: str | None = None,
+        signature_outputs_as_dict: bool | None = None,
+        output_key: str | None = None,
+        output_shape: Any = None,
+        load_options: Any = None,
+        *,
+        allow_ops: Sequence[str] = (),
+        **kwargs: Any,
+    ) -> None:
+        opened = open_hub(
+            handle,
+            arguments,
+            tags,
+            signature,
+            signature_outputs_as_dict,
+            output_key,
+            output_shape,
+            load_options,
+            allow_ops,
+        )
+        self._open(opened, kwargs.get("dtype"), kwargs.pop("autocast", True))
+        super(hub.KerasLayer, self).__init__(trainable=trainable, autocast=False, **kwargs)
+        for variable, is_trainable in self._variables_of_model():
+            self.add_weight(
+                name=variable.name,
+                shape=variable.shape,
+                dtype=variable.dtype,
+                trainable=is_trainable,
+                experimental_autocast=False,
+                getter=lambda *_, __variable=variable, **___: __variable,
+            )
+        for loss in self._loss_functions():
+            self.add_loss(loss)
+        self.built = True
+
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call the model.
+
+        Raises:
+            ValueError: It does not take such inputs, or gives something else than
+                ``output_shape`` says.
+        """
+        return super().__call__(self._fit(inputs), *args, **kwargs)
+
+    def call(self, inputs: Any, training: Any = None) -> Any:
+        """Call the model on tensors; Keras calls this."""
+        if training is None and self.trainable:
+            training = tf_keras.backend.learning_phase()
+        return self._answer(self._fit(inputs), training)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return a nest of ``tf.TensorShape``: ``output_shape`` if given, else as traced."""
+        if self._hub.output_shape is not None:
+            return self._hinted_shapes(input_shape)
+        traced = self._traced_shapes(input_shape)
+        return super().compute_output_shape(input_shape) if traced is None else traced
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what `from_config` makes the layer from.
+
+        Raises:
+            NotImplementedError: The handle is a callable.
+            ValueError: ``arguments`` are not JSON.
+        """
+        return {**super(hub.KerasLayer, self).get_config(), **self._hub_config()}
+
+    def apply(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call the layer: an alias, which current Keras lacks."""
+        return self(inputs, *args, **kwargs)
+
+    def get_losses_for(self, inputs: Any) -> list[Any]:
+        """Return the losses that depend on inputs; for None, those that do not."""
+        return [loss for loss in self.losses if is_unconditional(loss) is (inputs is None)]
+
+    def get_updates_for(self, inputs: Any) -> list[Any]:
+        """Return no update operations: variables are updated when the layer is called."""
+        del inputs
+        return []
+
+
+def as_layer(model: Any) -> Any:
+    """Return a layer as it is, and any other callable wrapped as one."""
+    if isinstance(model, hub.KerasLayer | HubLayer):
+        return model
+    return KerasLayer(model, autocast=False)

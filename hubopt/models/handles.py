@@ -1,0 +1,242 @@
+"""From a handle to a model on this machine and its digest."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+from hubopt.digest import sha256
+from hubopt.errors import HandleError, NoSuchHandleError, PinError, UsageError
+from hubopt.models.archives import is_archive, unpack
+from hubopt.models.cache import Cached, obtain
+from hubopt.models.fetch import fetch
+from hubopt.models.recognition import (
+    KERAS_SUFFIXES,
+    MODEL_FILES,
+    Kind,
+    models_in,
+    recognize,
+)
+from hubopt.models.recognition import TF1_MODULE_FILE as TF1_MODULE_FILE
+
+_FILE_SCHEME = "file://"
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_PYTHON = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+_PIN = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})")
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """A handle that led to a model.
+
+    Attributes:
+        text: The handle as the user wrote it.
+        kind: ``saved_model``, a folder (TF2, TF1, TF1 Hub module); ``keras``, a Keras file;
+            ``python``, an attribute of a module.
+        path: The local folder or file; None for ``python``.
+        digest: SHA-256 of ``path``, see `hubopt.digest.sha256`; None for ``python``.
+        archive: The local archive that ``path`` was unpacked from, if any.
+        only_calls: Whether no more of a SavedModel is wanted than what it takes to call it, see
+            `hubopt.models.call_parts`.
+    """
+
+    text: str
+    kind: Kind
+    path: Path | None
+    digest: str | None
+    archive: Path | None = None
+    only_calls: bool = False
+
+    @property
+    def origin(self) -> str:
+        """What leads to the model from anywhere: the URL, the module, or an absolute path."""
+        if self.path is None or is_remote(self.text):
+            return self.text
+        return str(self.archive or self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How a handle may be reached and trusted.
+
+    Attributes:
+        pin: The digest that the model must have, ``sha256:<64 hexadecimal digits>``.
+        offline: Never touch the network: remote models come from the cache.
+        allow_ops: Operations that the model may have although they reach outside of it.
+    """
+
+    pin: str | None = None
+    offline: bool = False
+    allow_ops: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.pin is not None and not _PIN.fullmatch(self.pin):
+            raise UsageError(
+                f"pin {self.pin}",
+                "no SHA-256 digest",
+                "sha256: and 64 hexadecimal digits",
+                "`hubopt inspect HANDLE` prints a model's digest",
+            )
+
+    @property
+    def pinned_digest(self) -> str | None:
+        """The pin as `Handle.digest` would have it."""
+        match = _PIN.fullmatch(self.pin or "")
+        return match.group(1).lower() if match else None
+
+
+ANY_ACCESS = Access()
+"""Nothing is pinned, the network may be used, the scan's own rules hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerOptions:
+    """Which part of a SavedModel becomes the layer.
+
+    Attributes:
+        signature: Call this signature and not the object itself.
+        output_key: Keep this output only.
+        tags: Load the graph with these tags.
+    """
+
+    signature: str | None = None
+    output_key: str | None = None
+    tags: tuple[str, ...] = ()
+
+
+def locate(handle: str | os.PathLike[str], access: Access = ANY_ACCESS) -> Handle:
+    """Find the model that ``handle`` names, fetching or unpacking it first where needed.
+
+    A handle is a SavedModel folder, a Keras file, a tar or zip of either, a URL of any of them
+    (``https://``, tfhub.dev, Kaggle, ``gs://`` and whatever else ``tf.io.gfile`` reads), or
+    ``package.module:attribute``. What is fetched or unpacked is kept in the cache
+    (``TFHUB_CACHE_DIR``).
+
+    Raises:
+        HandleError: Nothing is there, it is no model, or it cannot be reached.
+        PinError: It is not the model that ``access`` pins.
+    """
+    text = os.fspath(handle)
+    try:
+        if is_remote(text):
+            found = _handle(text, fetch(text, access.offline))
+        else:
+            found = _locate_here(text, local_path(text))
+    except HandleError:
+        raise
+    except OSError as error:
+        raise HandleError(
+            f"handle {text}",
+            f"cannot be read: {error}",
+            "files and folders that you may read",
+            "check the path and its permissions",
+        ) from error
+    _check_pin(found, access)
+    return found
+
+
+def is_remote(text: str) -> bool:
+    """Return whether a handle is a URL of something that is not on this machine."""
+    return bool(_SCHEME.match(text)) and not text.startswith(_FILE_SCHEME)
+
+
+def is_python(text: str) -> bool:
+    """Return whether a handle is ``package.module:attribute``: no such path, and the form."""
+    return bool(_PYTHON.fullmatch(text)) and not local_path(text).exists()
+
+
+def local_path(text: str) -> Path:
+    """Return the path that a handle on this machine names."""
+    if text.startswith(_FILE_SCHEME):
+        text = unquote(text.removeprefix(_FILE_SCHEME).removeprefix("localhost"))
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # ~somebody who has no home here
+        return Path(text)
+
+
+def _locate_here(text: str, path: Path) -> Handle:
+    if not text or not path.exists():
+        if is_python(text):
+            return Handle(text, "python", None, None)
+        raise NoSuchHandleError(
+            f"handle {text}",
+            "does not exist: no such file or folder",
+            "a SavedModel folder, a Keras file, an archive, or a URL that leads to one",
+            "check the path; URLs start with https://, http:// or gs://, and a Python object is "
+            "package.module:attribute",
+        )
+    path = path.resolve()
+    found = recognize(path)
+    if found is not None:
+        return Handle(text, found.kind, path, sha256(path))
+    if path.is_dir():
+        raise _no_model(text, path)
+    if path.suffix.lower() in KERAS_SUFFIXES or not is_archive(path):
+        raise HandleError(
+            f"handle {text}",
+            f"a file that is no model: {path.stat().st_size:,} bytes, neither a Keras file "
+            "(.keras, .h5, .hdf5) nor a tar or zip archive",
+            "a SavedModel folder, an archive of one, or a Keras file",
+            "pass the folder that saved_model.pb is in; get the file again if it was cut off",
+        )
+    cached = obtain(
+        f"sha256:{sha256(path)}",  # an archive that changes gets another place in the cache
+        lambda folder: unpack(path, folder, f"handle {text}"),
+        text=text,
+    )
+    return _handle(text, cached, path)
+
+
+def _handle(text: str, cached: Cached, archive: Path | None = None) -> Handle:
+    path = cached.found.path.resolve()
+    return Handle(text, cached.found.kind, path, cached.digest, archive)
+
+
+def _check_pin(handle: Handle, access: Access) -> None:
+    pinned = access.pinned_digest
+    if pinned in (None, handle.digest):
+        return
+    if handle.digest is None:
+        raise PinError(
+            f"handle {handle.text}",
+            "a Python object, which has no digest",
+            f"a model with sha256:{pinned}",
+            "pin a SavedModel or a Keras file; a Python object is as its package is",
+        )
+    raise PinError(
+        f"handle {handle.text}",
+        f"sha256:{handle.digest}",
+        f"sha256:{pinned}, as pinned",
+        f"if the change is meant, pin the new digest; the model is in {handle.path}",
+    )
+
+
+def _no_model(text: str, folder: Path) -> HandleError:
+    return HandleError(
+        f"handle {text}",
+        f"a folder without {MODEL_FILES[0]} ({_contents(folder)}). Trying to load a model of "
+        f"incompatible/unknown type. '{folder}' contains neither 'saved_model.pb' nor "
+        "'saved_model.pbtxt'",  # TensorFlow's own words, which people search for
+        f"a SavedModel folder: {' or '.join(MODEL_FILES)} at its top",
+        _nearby(folder),
+    )
+
+
+def _contents(folder: Path) -> str:
+    names = sorted(entry.name for entry in folder.iterdir())
+    if not names:
+        return "it is empty"
+    shown = ", ".join(names[:5])
+    return f"it holds {shown}" + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _nearby(folder: Path) -> str:
+    models = models_in(folder)
+    if not models:
+        return "pass the folder that tf.saved_model.save or model.export wrote"
+    what = "the Keras file" if models[0].kind == "keras" else "the folder of one model"
+    return f"pass {what}: " + " or ".join(str(model.path) for model in models[:3])

@@ -1,0 +1,113 @@
+"""From a located handle to the object that `KerasLayer` wraps."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
+from hubopt.causes import explain, first_line
+from hubopt.errors import LoadError
+from hubopt.models.call_parts import call_parts
+from hubopt.models.handles import TF1_MODULE_FILE, Access, Handle
+from hubopt.models.keras_files import load_keras_file
+from hubopt.models.op_packages import provide_ops
+from hubopt.scanning.scan import scan
+
+_PATTERN = re.compile(r"[*?\[\]]")
+
+
+def load_model(
+    handle: Handle,
+    tags: Sequence[str] | None = None,
+    load_options: Any = None,
+    access: Access | None = None,
+) -> Any:
+    """Load what ``handle`` leads to.
+
+    Args:
+        handle: What `hubopt.models.handles.locate` found.
+        tags: The graph of a SavedModel to load; None for the only one.
+        load_options: A ``tf.saved_model.LoadOptions``.
+        access: Which operations are allowed beside the harmless ones.
+
+    Raises:
+        LoadError: It cannot be loaded, or it holds operations that are not allowed.
+    """
+    access = access or Access()
+    if handle.kind == "python":
+        return _import(handle.text)
+    assert handle.path is not None
+    if handle.kind == "keras":
+        return load_keras_file(handle.path, access.allow_ops)
+    return _load_saved_model(handle, tags, load_options, access)
+
+
+def _load_saved_model(
+    handle: Handle, tags: Sequence[str] | None, load_options: Any, access: Access
+) -> Any:
+    import tensorflow as tf
+
+    assert handle.path is not None
+    if _PATTERN.search(str(handle.path)):
+        raise LoadError(
+            f"model {handle.text}",
+            f"its path, {handle.path}, has one of * ? [ ] in it: TensorFlow reads a pattern there",
+            "a path without these",
+            "move or link the model to another path",
+        )
+    is_tf1_module = (handle.path / TF1_MODULE_FILE).is_file()
+    if tags is None and is_tf1_module:
+        tags = []
+    scan(handle.path, tuple(tags or ()), access.allow_ops)
+    provide_ops(handle.path, tuple(tags or ()))
+    whole = nullcontext(handle.path)
+    try:
+        with call_parts(handle.path, tuple(tags or ())) if handle.only_calls else whole as folder:
+            loaded = tf.saved_model.load(str(folder), tags=tags, options=load_options)
+    except Exception as error:  # TensorFlow's loader raises nearly every type there is
+        raise load_error(handle.text, error) from error
+    loaded._is_hub_module_v1 = is_tf1_module  # the name tensorflow_hub gives it
+    return loaded
+
+
+def load_error(text: str, error: BaseException) -> LoadError:
+    """Return the error for a model that TensorFlow refuses, with the cause in plain words."""
+    known = explain(error)
+    found, way_out = known or (
+        f"TensorFlow cannot load it: {type(error).__name__}: {first_line(error)}",
+        "check that every file is there and whole, variables/ included; save the model again",
+    )
+    return LoadError(f"model {text}", found, "a complete SavedModel", way_out)
+
+
+def _import(text: str) -> Any:
+    module, _, attribute = text.partition(":")
+    try:
+        value: Any = importlib.import_module(module)
+        for name in attribute.split("."):
+            value = getattr(value, name)
+    except (ImportError, AttributeError) as error:
+        raise LoadError(
+            f"handle {text}",
+            f"cannot be imported: {error}",
+            "package.module:attribute, importable from the current folder",
+            "check the names, and install the package or go to its folder",
+        ) from error
+    except Exception as error:  # whatever the module's own code raises
+        raise LoadError(
+            f"handle {text}",
+            f"importing it fails: {type(error).__name__}: {error}",
+            "a module that imports without an error",
+            f"run python -c 'import {module}' to see the traceback",
+        ) from error
+    if not callable(value):
+        raise LoadError(
+            f"handle {text}",
+            f"it is a {type(value).__name__}",
+            "a callable: a function, a Keras model or layer, a tf.Module",
+            "name an attribute that can be called with the inputs",
+        )
+    return value

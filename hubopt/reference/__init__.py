@@ -1,0 +1,1 @@
+"""What the layer answers, and how far it moves itself."""

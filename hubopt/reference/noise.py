@@ -1,0 +1,300 @@
+"""The layer's answers computed in other ways: what an artifact's differences are weighed against.
+
+The eager layer is a reference with an error of its own. TensorFlow has two sets of kernels on
+a CPU, its own and oneDNN's, and picks one by the processor; XLA has a third. How far their
+answers lie apart is the noise of the reference; the same graph in float64 is a better one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from hubopt.arrays import read_samples, write_samples
+from hubopt.causes import first_line
+from hubopt.errors import HuboptError, WorkerCrashError
+from hubopt.exporter import OpUse, Program, Tensors, culprits
+from hubopt.graphs.compiled_graph import CompiledGraph
+from hubopt.graphs.float64 import widen
+from hubopt.graphs.frozen_graph import read_frozen_graph
+from hubopt.graphs.graph_runs import GraphRunner
+from hubopt.graphs.perturbing import ROUNDING, lift, perturb
+from hubopt.graphs.serving import SIGNATURE
+from hubopt.processes.trimming import give_back
+from hubopt.processes.worker import Worker
+
+ROUNDED = ("rounded1", "rounded2", "rounded3")
+WAYS = ("onednn", "float64", "weights", *ROUNDED, "xla")
+"""With oneDNN switched; in float64; with other weights, which is no noise but shows whether the
+answers depend on them; with weights moved by a rounding, three times, since on an ill-conditioned
+model one draw of the noise tells little of the next; compiled. XLA last: it can end the process."""
+
+_SWITCH = "TF_ENABLE_ONEDNN_OPTS"
+_NICENESS = 10
+"""Everything waits for samples to be chosen, which is done beside; hardly ever for a first look."""
+MOST_COPIED_BYTES = 10**9
+"""Of a graph that is run in other ways than with oneDNN switched: with other weights, which stand
+beside those it has, in float64, or compiled, which copies some."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the layer answers to the samples in other ways.
+
+    Attributes:
+        answers: The file of `hubopt.arrays` with all outputs, for each of `WAYS` that was
+            taken. Those in float64 are stored as such.
+        problems: Why a way was not taken.
+    """
+
+    answers: Mapping[str, Path]
+    problems: Mapping[str, str]
+
+
+class NoiseMeter:
+    """Asks a program in other ways, in a child process with oneDNN switched.
+
+    A way that fails is told and costs no other; a child that dies is started again. Use it as a
+    context manager: leaving ends the child.
+
+    Args:
+        log: Gets what the child prints.
+    """
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._worker: Worker | None = None
+        self._ways: OtherWays | None = None
+        self._is_stopped = False
+        self._starting, self._measuring = Lock(), Lock()
+
+    def __enter__(self) -> NoiseMeter:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with self._starting:
+            self._is_stopped = True
+            if self._worker is not None:
+                self._worker.kill()  # so that a measurement in another thread ends
+        with self._measuring:
+            self.rest()
+
+    def start(self, onednn_on: bool) -> Worker:
+        """Begin to import what it takes; there is no need to wait for it.
+
+        Args:
+            onednn_on: Whether the reference is computed with oneDNN's kernels, see
+                `hubopt.tf_private.onednn_is_on`.
+
+        Raises:
+            WorkerCrashError: It was left meanwhile, by another thread.
+        """
+        with self._starting:
+            if self._is_stopped:
+                raise _stopped()
+            if self._worker is None:
+                switch = {_SWITCH: "0" if onednn_on else "1"}
+                imports = ("tensorflow", __name__)
+                self._worker = Worker(self._log, switch, imports, niceness=_NICENESS)
+            return self._worker
+
+    def measure(
+        self,
+        program: Program,
+        inputs: Path,
+        folder: Path,
+        onednn_on: bool,
+        ways: Sequence[str] = WAYS,
+        count: int | None = None,
+    ) -> Answers:
+        """Answer the samples in every one of ``ways``.
+
+        Args:
+            program: The traced layer, always the same. Without a frozen graph, as with lookup
+                tables, only ``onednn`` can be taken.
+            inputs: The samples.
+            folder: Where ``onednn.npz`` and so on are written.
+            onednn_on: As for `start`.
+            ways: Of `WAYS`.
+            count: How many samples, from the first; by default all.
+
+        Raises:
+            WorkerCrashError: It was left meanwhile, by another thread.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        with self._measuring:
+            if self._is_stopped:
+                raise _stopped()
+            return self._measure(program, inputs, folder, onednn_on, ways, count)
+
+    def _measure(
+        self,
+        program: Program,
+        inputs: Path,
+        folder: Path,
+        onednn_on: bool,
+        ways: Sequence[str],
+        count: int | None,
+    ) -> Answers:
+        answers: dict[str, Path] = {}
+        problems: dict[str, str] = {}
+        left = list(ways)
+        while left:
+            try:
+                if self._ways is None:
+                    worker = self.start(onednn_on)
+                    self._ways = worker.create(OtherWays, program, onednn_on)
+            except HuboptError as error:
+                self._check_running(error)
+                problems.update(dict.fromkeys(left, error.found))
+                self.rest()
+                break
+            way = left.pop(0)
+            path = folder / f"{way}.npz"
+            try:
+                problem = self._ways.take(way, inputs, path, count)
+            except WorkerCrashError as error:
+                self._check_running(error)
+                problem = error.found
+                self.rest()
+            if problem is None:
+                answers[way] = path
+            else:
+                problems[way] = problem
+                path.unlink(missing_ok=True)
+        return Answers(answers, problems)
+
+    def rest(self) -> None:
+        """End the child and give its memory back; what is measured next starts another."""
+        worker, self._worker, self._ways = self._worker, None, None
+        if worker is not None:
+            worker.__exit__(None, None, None)
+
+    def _check_running(self, error: HuboptError) -> None:
+        if self._is_stopped:
+            raise error
+
+
+def _stopped() -> WorkerCrashError:
+    return WorkerCrashError(
+        "measurement", "it was stopped before it began", "answers", "this is no defect of its own"
+    )
+
+
+class OtherWays:
+    """A program in a child process, ready to answer the samples; see `NoiseMeter`."""
+
+    def __init__(self, program: Program, onednn_on: bool) -> None:
+        import tensorflow as tf
+
+        from hubopt.tf_private import onednn_is_on
+
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+        self._program = program
+        self._switched = onednn_is_on() != onednn_on
+        self._graph_def: Any = None
+        self._weights: Mapping[str, Any] = {}
+        self._shared: GraphRunner | None = None
+        if program.has_frozen_graph:
+            frozen = read_frozen_graph(program)
+            self._graph_def, self._weights = lift(frozen.graph_def, frozen.arrays())
+
+    def take(self, way: str, inputs: Path, path: Path, count: int | None = None) -> str | None:
+        """Write the answers of one of `WAYS` to ``path``, or return why there are none.
+
+        Args:
+            way: Which.
+            inputs: The samples.
+            path: Where to write.
+            count: How many samples, from the first; by default all.
+        """
+        problem = self._problem(way)
+        if problem is None:
+            try:
+                samples = read_samples(inputs, self._program.spec.inputs)[:count]
+                write_samples(path, self._answer(way, samples))
+            except HuboptError as error:
+                problem = error.found
+            except Exception as error:  # whatever TensorFlow raises
+                told = f"{type(error).__name__}: {first_line(error)}"
+                problem = f"TensorFlow cannot compute it: {told}"
+            give_back()
+        return problem
+
+    def _problem(self, way: str) -> str | None:
+        if way == "onednn":
+            return None if self._switched else "TensorFlow has one set of kernels on this machine"
+        if self._graph_def is None:
+            return "not available: the program reads lookup tables, so there is no frozen graph"
+        size = self._program.frozen_bytes
+        if size > MOST_COPIED_BYTES:
+            return (
+                f"not available: {size / 1e9:.1f} GB of constants; "
+                f"up to {MOST_COPIED_BYTES / 1e9:.0f} GB are copied for it"
+            )
+        return _xla_problem(self._program) if way == "xla" else None
+
+    def _answer(self, way: str, samples: Sequence[Tensors]) -> list[dict[str, Any]]:
+        if self._graph_def is None:
+            return self._answer_saved(samples)
+        graph_def, weights = self._graph_def, self._weights
+        if way == "float64":
+            graph_def = widen(graph_def).graph_def
+        elif way == "weights":
+            graph_def, weights = perturb(graph_def, weights)
+        elif way in ROUNDED:
+            graph_def, weights = perturb(graph_def, weights, ROUNDING, 1 + ROUNDED.index(way))
+        program = self._program
+        outputs = [each.name for each in program.spec.outputs]
+        runner = self._runner(way, graph_def, weights)
+        return [
+            dict(zip(outputs, runner.run(sample, program.output_tensors), strict=True))
+            for sample in samples
+        ]
+
+    def _runner(
+        self, way: str, graph_def: Any, weights: Mapping[str, Any]
+    ) -> GraphRunner | CompiledGraph:
+        """Return what runs the graph; the one that most ways share is built once."""
+        program = self._program
+        inputs = [each.name for each in program.spec.inputs]
+        fed = dict(zip(inputs, program.input_tensors, strict=True))
+        if way == "xla":
+            return CompiledGraph(graph_def, fed, weights)
+        if way == "float64":  # the kernels of the CPU were asked whether they can compute it
+            return GraphRunner(graph_def, fed, weights, on_cpu=True)
+        if graph_def is not self._graph_def:
+            return GraphRunner(graph_def, fed, weights)
+        if self._shared is None:
+            self._shared = GraphRunner(graph_def, fed, weights)
+        else:
+            self._shared.load(weights)
+        return self._shared
+
+    def _answer_saved(self, samples: Sequence[Tensors]) -> list[dict[str, Any]]:
+        import tensorflow as tf
+
+        # The loaded object owns the tables: it must outlive the calls.
+        loaded = tf.saved_model.load(str(self._program.saved_model))
+        function = loaded.signatures[SIGNATURE]
+        answers = []
+        for sample in samples:
+            tensors = {
+                each.argument: tf.constant(sample[each.name], dtype=each.dtype)
+                for each in self._program.spec.inputs
+            }
+            outputs = function(**tensors)
+            answers.append(
+                {each.name: outputs[each.name].numpy() for each in self._program.spec.outputs}
+            )
+        return answers
+
+
+def _xla_problem(program: Program) -> str | None:
+    without: list[OpUse] = culprits(use for use in program.ops if not use.xla)
+    if not without:
+        return None
+    return f"not available: XLA has no kernel for {', '.join(use.op for use in without)}"

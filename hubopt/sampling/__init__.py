@@ -1,0 +1,1 @@
+"""Samples: what the layer and the artifacts are asked."""

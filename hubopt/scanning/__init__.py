@@ -1,0 +1,1 @@
+"""What a model could do, told before it is loaded."""

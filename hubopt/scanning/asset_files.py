@@ -1,0 +1,48 @@
+"""The files in a SavedModel's folder ``assets``, as its graph names them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from hubopt.scanning.saved_messages import parse_asset
+
+_COLLECTION = "saved_model_assets"  # where TensorFlow 1 kept them at first
+
+
+def assets(meta_graph: Any) -> Iterator[Any]:
+    """Give every ``AssetFileDef``: the file's name, and the tensor its path is fed to."""
+    yield from meta_graph.asset_file_def
+    if _COLLECTION in meta_graph.collection_def:
+        for packed in meta_graph.collection_def[_COLLECTION].any_list.value:
+            asset = parse_asset(packed)
+            if asset is not None:
+                yield asset
+
+
+def outside_assets(folder: Path, meta_graph: Any) -> list[str]:
+    """Return the names of files that are not inside the model.
+
+    Args:
+        folder: The SavedModel.
+        meta_graph: One of its graphs.
+    """
+    return sorted({each.filename for each in assets(meta_graph) if _leaves(folder, each.filename)})
+
+
+def _leaves(folder: Path, name: str) -> bool:
+    for kind in (PurePosixPath, PureWindowsPath):
+        path = kind(name)
+        if path.anchor or ".." in path.parts:
+            return True
+    if "://" in name or "\0" in name:
+        return True
+    # Caches that keep each content once link to all of a model's files alike.
+    stores = {
+        file.resolve().parent
+        for file in (folder / "saved_model.pb", folder / "saved_model.pbtxt")
+        if file.is_symlink()
+    }
+    target = (folder / "assets" / name).resolve()
+    return not target.is_relative_to(folder.resolve() / "assets") and target.parent not in stores

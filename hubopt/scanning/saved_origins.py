@@ -1,0 +1,178 @@
+"""Where a tensor of a SavedModel comes from, through the calls of functions."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from hubopt.scanning.saved_graphs import PlacedNode, called, node_name, nodes
+
+# Nodes that hand their first input on, or a name built from it.
+_HANDS_ON = frozenset({"Identity", "PlaceholderWithDefault", "ShardedFilename", "ShardedFilespec"})
+_ARGUMENTS_AT = {
+    "PartitionedCall": 0,
+    "StatefulPartitionedCall": 0,
+    "If": 1,
+    "StatelessIf": 1,
+    "Case": 1,
+    "StatelessCase": 1,
+}
+"""Operations that call functions, and their first input that is an argument of these."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A place where a tensor begins, as far as it can be told.
+
+    Attributes:
+        main_node: The node of the main graph; None if it begins elsewhere.
+        saved_object: The ``SavedObject`` that the loader hands to a function; or None.
+    """
+
+    main_node: str | None = None
+    saved_object: Any = None
+
+
+class Origins:
+    """Follows tensors back through one ``MetaGraphDef``."""
+
+    def __init__(self, meta_graph: Any) -> None:
+        self._objects = meta_graph.object_graph_def
+        self._functions = {
+            each.signature.name: each for each in meta_graph.graph_def.library.function
+        }
+        self._main = {node.name: node for node in meta_graph.graph_def.node}
+        self._bodies = {
+            name: {node.name: node for node in function.node_def}
+            for name, function in self._functions.items()
+        }
+        self._calls: dict[str, list[tuple[PlacedNode, int | None]]] = {}
+        self._variables: list[PlacedNode] = []
+        for placed in nodes(meta_graph):
+            if placed.node.op == "VarHandleOp":
+                self._variables.append(placed)
+            direct = {placed.node.op: 0, **_direct(placed.node)}
+            for name in set(called(placed.node)) & self._functions.keys():
+                self._calls.setdefault(name, []).append((placed, direct.get(name)))
+
+    def of(self, function: str | None, tensor: str, fed: Collection[str] = ()) -> Iterator[Origin]:
+        """Give every origin of a tensor; none if nothing calls the function it is in.
+
+        Args:
+            function: The function in which it is named so; None for the main graph.
+            tensor: Its name.
+            fed: Nodes of the main graph that the loader feeds, so that their inputs do not count.
+        """
+        pending = [(function, tensor)]
+        seen = set(pending)
+        while pending:
+            inside, name = pending.pop()
+            name = node_name(name)
+            if inside is None and name in fed:
+                yield Origin(main_node=name)
+                continue
+            origins, earlier = self._step(inside, name)
+            yield from origins
+            for each in earlier:
+                if each not in seen:
+                    seen.add(each)
+                    pending.append(each)
+
+    def _step(
+        self, function: str | None, name: str
+    ) -> tuple[list[Origin], list[tuple[str | None, str]]]:
+        if function is not None:
+            arguments = [each.name for each in self._functions[function].signature.input_arg]
+            if name in arguments:
+                return self._argument(function, arguments.index(name), len(arguments))
+        body = self._main if function is None else self._bodies[function]
+        node = body.get(name)
+        if function is None and node is not None and node.op == "ReadVariableOp":
+            values = self._assigned(node_name(node.input[0]) if node.input else "")
+            if values:
+                return [], [(None, each) for each in values]
+        if node is None or not _hands_on(node, body):
+            return [Origin(main_node=name if function is None else None)], []
+        return [], [(function, node.input[0])]
+
+    def _assigned(self, handle: str) -> list[str]:
+        """Return all that a variable of the main graph is ever set to; nothing if unsure.
+
+        TensorFlow 2 keeps the paths of a model's files in such variables.
+        """
+        read = self._main.get(handle)
+        if read is None or read.op != "VarHandleOp":
+            return []
+        name = _variable_name(read)
+        same = {
+            (placed.function, placed.node.name)
+            for placed in self._variables
+            if _variable_name(placed.node) == name
+        }
+        values = []
+        for node in self._main.values():
+            if not any((None, node_name(each)) in same for each in node.input):
+                continue
+            if node.op == "AssignVariableOp" and len(node.input) > 1:
+                values.append(node.input[1])
+            elif node.op not in ("ReadVariableOp", "VarIsInitializedOp"):
+                return []  # it may be set there
+        return values if all(function is None for function, _ in same) else []
+
+    def _argument(
+        self, function: str, at: int, count: int
+    ) -> tuple[list[Origin], list[tuple[str | None, str]]]:
+        origins = []
+        earlier: list[tuple[str | None, str]] = []
+        signature = self._functions[function].signature
+        if any(each.number_attr or each.type_list_attr for each in signature.input_arg):
+            return [Origin()], []  # arguments that are lists move the others
+        if function in self._objects.concrete_functions:
+            bound = self._objects.concrete_functions[function].bound_inputs
+            at_bound = at - (count - len(bound))
+            known = 0 <= at_bound < len(bound) and 0 <= bound[at_bound] < len(self._objects.nodes)
+            saved = self._objects.nodes[bound[at_bound]] if known else None
+            origins.append(Origin(saved_object=saved))
+        for placed, first in self._calls.get(function, []):
+            inputs = [each for each in placed.node.input if not each.startswith("^")]
+            if first is None or first + at >= len(inputs):
+                origins.append(Origin())
+            else:
+                earlier.append((placed.function, inputs[first + at]))
+        return origins, earlier
+
+
+def _variable_name(node: Any) -> bytes:
+    return bytes(node.attr["shared_name"].s or node.name.encode())
+
+
+def _direct(node: Any) -> dict[str, int | None]:
+    """Return the functions that a node calls with its own inputs, and from which input on."""
+    if node.op not in _ARGUMENTS_AT:
+        return {}
+    direct: list[str] = []
+    nested: list[str] = []
+    for value in node.attr.values():
+        for function in (value.func, *value.list.func):
+            direct.append(function.name)
+            for attribute in function.attr.values():
+                nested += [attribute.func.name, *(each.name for each in attribute.list.func)]
+    return {name: None if name in nested else _ARGUMENTS_AT[node.op] for name in direct}
+
+
+def _hands_on(node: Any, body: dict[str, Any]) -> bool:
+    if not node.input:
+        return False
+    if node.op == "StringJoin":
+        joined = [body.get(node_name(each)) for each in node.input[1:] if each[:1] != "^"]
+        return b"." not in node.attr["separator"].s and all(map(_stays_beside, joined))
+    return node.op in _HANDS_ON
+
+
+def _stays_beside(node: Any) -> bool:
+    """Whether a text joined to a path leaves it in its folder: no "..", in one piece or two."""
+    if node is None or node.op != "Const":
+        return False
+    value = node.attr["value"].tensor
+    return not value.tensor_content and not any(b"." in each for each in value.string_val)

@@ -1,0 +1,1 @@
+"""Every dimension settled, and where it came from."""

@@ -1,0 +1,1 @@
+"""Stages of an export that are kept, and taken again."""

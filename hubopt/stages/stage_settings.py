@@ -1,0 +1,54 @@
+"""Where the store of stage results is and how large it may be, as the environment says."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from hubopt.errors import UsageError
+from hubopt.stages.stage_store import StageStore
+
+FOLDER_VARIABLE = "HUBOPT_CACHE_DIR"
+LIMIT_VARIABLE = "HUBOPT_CACHE_MAX_BYTES"
+
+_DEFAULT_BYTES = 10 * 10**9
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgt]?)(i?)b)?", re.IGNORECASE)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+
+
+def open_store() -> StageStore:
+    """Return the store; nothing is written yet.
+
+    Raises:
+        UsageError: ``HUBOPT_CACHE_MAX_BYTES`` is no size.
+    """
+    import platformdirs
+
+    chosen = os.environ.get(FOLDER_VARIABLE)
+    folder = Path(chosen) if chosen else Path(platformdirs.user_cache_dir("hubopt")) / "stages"
+    return StageStore(folder.expanduser().absolute(), read_limit(os.environ.get(LIMIT_VARIABLE)))
+
+
+def read_limit(text: str | None) -> int:
+    """Return the bytes that ``text`` means, such as ``20GB``, ``1.5GiB`` or a plain number.
+
+    Args:
+        text: What the user set; 10 GB if that is None or empty.
+
+    Raises:
+        UsageError: It is no size.
+    """
+    if not text:
+        return _DEFAULT_BYTES
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(
+            f"{LIMIT_VARIABLE} {text}",
+            "no size",
+            "bytes, or a number with kB, MB, GB, TB, KiB, MiB, GiB or TiB; 0 for no cache",
+            f"set it to such as 20GB, or unset it for {_DEFAULT_BYTES // 10**9} GB",
+        )
+    number, prefix, binary = match.groups()
+    base = 1024 if binary else 1000
+    return int(float(number) * base ** _POWERS[(prefix or "").lower()])

@@ -1,0 +1,255 @@
+"""The layer's answers in other ways, and how far they lie from the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hubopt import tf_private
+from hubopt.arrays import read_samples, write_samples
+from hubopt.errors import WorkerCrashError
+from hubopt.exporter import Program
+from hubopt.graphs.freezing import freeze
+from hubopt.graphs.frozen_graph import write_frozen_graph
+from hubopt.hints import Hints
+from hubopt.models.handles import Access, LayerOptions
+from hubopt.parity.reference import measure_moves
+from hubopt.processes.session import open_layer_session
+from hubopt.reference import noise
+from hubopt.reference.noise import WAYS, Answers, NoiseMeter, OtherWays
+from hubopt.sampling.samples import draw
+from hubopt.spec import ModelSpec
+from tests.layers.models import save
+
+WEIGHTS = np.random.default_rng(0).standard_normal((4, 4)).astype("float32")
+FLOATS = tf.TensorSpec([2, 4], tf.float32)
+
+
+class Measured:
+    """A model's program with its samples and reference, and the answers in every way."""
+
+    def __init__(self, model: Path, folder: Path) -> None:
+        self.layer = open_layer_session(str(model), LayerOptions(), Access())
+        spec = self.layer.resolve(Hints(batch=2))
+        self.program: Program = self.layer.trace(spec, folder / "program", "auto")
+        self.inputs, self.reference = folder / "inputs.npz", folder / "reference.npz"
+        samples = [each.tensors for each in draw(spec.inputs) if not each.edge]
+        write_samples(self.inputs, samples)
+        self.layer.answer(spec, self.inputs, self.reference)
+        self._folder = folder
+
+    def measure(
+        self,
+        program: Program | None = None,
+        ways: Sequence[str] = WAYS,
+        count: int | None = None,
+    ) -> Answers:
+        with NoiseMeter(self._folder / "log") as meter:
+            return meter.measure(
+                program or self.program,
+                self.inputs,
+                self._folder / "noise",
+                tf_private.onednn_is_on(),
+                ways,
+                count,
+            )
+
+    def moves(self, answers: Answers, way: str) -> dict[str, float]:
+        return largest_moves(answers.answers[way], self.reference, self.program.spec)
+
+
+def largest_moves(answers: Path, reference: Path, spec: ModelSpec) -> dict[str, float]:
+    new, old = read_samples(answers, spec.outputs), read_samples(reference, spec.outputs)
+    moves = measure_moves(spec, new, old)
+    return {name: max(each.largest for each in found) for name, found in moves.items()}
+
+
+@pytest.fixture
+def measured(tmp_path: Path) -> Callable[..., Measured]:
+    def make(call: Any, *specs: Any, **attributes: Any) -> Measured:
+        function = tf.function(call, input_signature=specs or [FLOATS], autograph=False)
+        return Measured(save(function, tmp_path / "model", **attributes), tmp_path)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def tiny_measured(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Measured, Answers]:
+    model = Measured(tiny, tmp_path_factory.mktemp("measured"))
+    return model, model.measure()
+
+
+def test_every_way_answers_every_output(tiny_measured: tuple[Measured, Answers]) -> None:
+    model, answers = tiny_measured
+    assert answers.problems == {}
+    assert tuple(answers.answers) == WAYS
+    for way, path in answers.answers.items():
+        assert path.name == f"{way}.npz"
+        samples = read_samples(path, model.program.spec.outputs)
+        assert len(samples) == len(read_samples(model.inputs, model.program.spec.inputs))
+        for sample in samples:
+            assert sorted(sample) == ["difference", "sum"]
+            expected = "float64" if way == "float64" else "float32"
+            assert {each.dtype.name for each in sample.values()} == {expected}
+
+
+def test_some_ways_answer_the_first_samples(tiny: Path, tmp_path: Path) -> None:
+    model = Measured(tiny, tmp_path)
+    answers = model.measure(ways=("weights", "float64"), count=2)
+    assert tuple(answers.answers) == ("weights", "float64")
+    reference = read_samples(model.reference, model.program.spec.outputs)
+    double = read_samples(answers.answers["float64"], model.program.spec.outputs)
+    assert len(double) == 2
+    for mine, theirs in zip(double, reference, strict=False):
+        np.testing.assert_allclose(mine["sum"], theirs["sum"], rtol=1e-5, atol=1e-6)
+
+
+def test_leaving_it_ends_a_measurement_in_another_thread(tiny: Path, tmp_path: Path) -> None:
+    """Whoever waits for the thread waits no longer than the child takes to die."""
+    model = Measured(tiny, tmp_path)
+    meter = NoiseMeter(tmp_path / "log")
+    onednn_on = tf_private.onednn_is_on()
+    with ThreadPoolExecutor(1) as pool:
+        with meter:
+            meter.start(onednn_on)
+            arguments = (model.program, model.inputs, tmp_path / "noise", onednn_on)
+            measuring = pool.submit(meter.measure, *arguments)
+        with pytest.raises(WorkerCrashError):
+            measuring.result()
+
+
+def test_nothing_is_started_once_it_was_left(tmp_path: Path) -> None:
+    with NoiseMeter(tmp_path / "log") as meter:
+        pass
+    with pytest.raises(WorkerCrashError, match="before it began"):
+        meter.start(True)
+
+
+def test_a_steady_layer_moves_by_rounding(tiny_measured: tuple[Measured, Answers]) -> None:
+    model, answers = tiny_measured
+    for way in ("onednn", "xla"):
+        assert all(move < 1e-5 for move in model.moves(answers, way).values())
+    assert all(0 < move < 1e-5 for move in model.moves(answers, "float64").values())
+
+
+def test_other_weights_move_it(tiny_measured: tuple[Measured, Answers]) -> None:
+    model, answers = tiny_measured
+    assert all(move > 0.01 for move in model.moves(answers, "weights").values())
+
+
+def test_a_reference_that_is_off_shows(
+    tiny_measured: tuple[Measured, Answers], tmp_path: Path
+) -> None:
+    """With a reference moved by hand: the moves cannot be always nothing."""
+    model, answers = tiny_measured
+    spec = model.program.spec
+    off = [
+        {"sum": sample["sum"] + 0.25, "difference": sample["difference"]}
+        for sample in read_samples(model.reference, spec.outputs)
+    ]
+    write_samples(tmp_path / "off.npz", off)
+    moved = largest_moves(answers.answers["float64"], tmp_path / "off.npz", spec)
+    assert moved["sum"] == pytest.approx(0.25, rel=1e-3)
+    assert moved["difference"] < 1e-5
+
+
+def test_weights_that_do_not_matter_move_nothing(measured: Callable[..., Measured]) -> None:
+    model = measured(lambda x: x + tf.minimum(tf.reduce_sum(tf.constant(WEIGHTS) ** 2), 0.0))
+    (move,) = model.moves(model.measure(), "weights").values()
+    assert move == 0
+
+
+def test_with_a_lookup_table_only_onednn_is_switched(measured: Callable[..., Measured]) -> None:
+    table = tf.lookup.StaticHashTable(
+        tf.lookup.KeyValueTensorInitializer(tf.constant(["no"]), tf.constant([2], tf.int64)), 0
+    )
+    model = measured(
+        lambda texts: tf.gather(WEIGHTS, table.lookup(texts)) @ WEIGHTS,
+        tf.TensorSpec([2], tf.string),
+        table=table,
+    )
+    answers = model.measure()
+    assert set(answers.answers) == {"onednn"}
+    assert all(move < 1e-5 for move in model.moves(answers, "onednn").values())
+    assert set(answers.problems) == set(WAYS) - {"onednn"}
+    for problem in answers.problems.values():
+        assert problem == (
+            "not available: the program reads lookup tables, so there is no frozen graph"
+        )
+
+
+def test_what_xla_cannot_compile_is_told(measured: Callable[..., Measured]) -> None:
+    model = measured(lambda x: tf.strings.to_number(tf.strings.as_string(x)) @ WEIGHTS)
+    answers = model.measure()
+    assert set(answers.answers) == set(WAYS) - {"xla"}
+    (problem,) = answers.problems.values()
+    assert problem == "not available: XLA has no kernel for AsString, StringToNumber"
+
+
+def test_what_tensorflow_cannot_compute_is_told(measured: Callable[..., Measured]) -> None:
+    """A program that says of its operations what is not so: XLA is asked, and refuses."""
+    model = measured(lambda x: tf.strings.to_number(tf.strings.as_string(x)) @ WEIGHTS)
+    ops = tuple(replace(use, xla=True) for use in model.program.ops)
+    answers = model.measure(replace(model.program, ops=ops))
+    assert set(answers.answers) == set(WAYS) - {"xla"}
+    assert answers.problems["xla"].startswith("TensorFlow cannot compute it: ")
+
+
+def test_a_child_that_dies_costs_one_way(measured: Callable[..., Measured]) -> None:
+    """A graph that ends the process in float32, where ``1 + 1e8`` is ``1e8``."""
+
+    def call(x: Any) -> Any:
+        def end() -> Any:
+            with tf.control_dependencies([tf.raw_ops.Abort(error_msg="as the test wants")]):
+                return tf.identity(x)
+
+        one = tf.reduce_max(tf.ones_like(x))
+        return tf.cond(tf.equal((one + 1e8) - 1e8, 1.0), lambda: x, end)
+
+    model = measured(lambda x: x @ WEIGHTS)
+    frozen = freeze(tf.function(call, input_signature=[FLOATS]).get_concrete_function())
+    program = replace(model.program, folder=model.program.folder / "changed")
+    program.folder.mkdir()
+    write_frozen_graph(program, frozen.graph.as_graph_def(), [])
+    inputs, outputs = ((side[0].name,) for side in (frozen.inputs, frozen.outputs))
+    answers = model.measure(replace(program, input_tensors=inputs, output_tensors=outputs))
+    assert set(answers.answers) == {"float64"}
+    for way in ("onednn", "weights"):
+        assert answers.problems[way].startswith("the process was ended by SIGABRT")
+
+
+def test_a_program_that_is_damaged_is_told(tiny_measured: tuple[Measured, Answers]) -> None:
+    model, _ = tiny_measured
+    answers = model.measure(replace(model.program, output_tensors=("no:0", "such:0")))
+    assert answers.answers == {}
+    assert set(answers.problems) == set(WAYS)
+    assert "no" in answers.problems["onednn"]
+    assert not list((model.inputs.parent / "noise").iterdir())
+
+
+def test_where_oneDNN_cannot_be_switched_it_is_told(  # noqa: N802
+    tiny_measured: tuple[Measured, Answers], tmp_path: Path
+) -> None:
+    """In this very process, where nothing was switched."""
+    model, _ = tiny_measured
+    here = OtherWays(model.program, tf_private.onednn_is_on())
+    problem = here.take("onednn", model.inputs, tmp_path / "onednn.npz")
+    assert problem == "TensorFlow has one set of kernels on this machine"
+
+
+def test_a_model_too_large_for_float64_is_told(
+    tiny_measured: tuple[Measured, Answers], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, _ = tiny_measured
+    monkeypatch.setattr(noise, "MOST_COPIED_BYTES", 100)
+    here = OtherWays(model.program, tf_private.onednn_is_on())
+    problem = here.take("float64", model.inputs, tmp_path / "float64.npz")
+    assert problem is not None
+    assert problem.startswith("not available: 0.0 GB of constants")

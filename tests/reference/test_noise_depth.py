@@ -1,0 +1,213 @@
+"""How deep the layer's noise is measured, with real models and real measurements."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import hubopt
+from hubopt.arrays import read_samples
+from hubopt.errors import UsageError
+from hubopt.progress import Beside, quiet
+from hubopt.reference.noise import Answers, NoiseMeter
+from hubopt.reference.noise_depth import Deepening, Noise
+from hubopt_exporters.onnx import OnnxExporter
+from tests.reference.test_kit import asked_kit
+from tests.test_pipeline import convert_wrong
+from tests.told import Told
+
+WEIGHTS = np.random.default_rng(0).standard_normal((6, 6)).astype("float32")
+
+
+@tf.function(input_signature=[tf.TensorSpec([2, 6], tf.float32, name="x")])
+def steady(x: Any) -> Any:
+    return tf.tanh(x @ WEIGHTS)
+
+
+@tf.function(input_signature=[tf.TensorSpec([2, 60], tf.float32, name="x")])
+def shaky(x: Any) -> Any:
+    """Of which half is cancelled: an artifact that adds in another order is off by as much."""
+    return tf.math.cumsum(x + 300.0, axis=1) - 300.0 * tf.range(1.0, 61.0)
+
+
+def test_the_steps_of_auto(tmp_path: Path) -> None:
+    program, kit = asked_kit(steady, tmp_path)
+    assert kit.facts.depth == "off"
+    with NoiseMeter(tmp_path / "log") as meter:
+        deepen = Deepening("auto", program, meter, tmp_path / "noise", quiet)
+        light = deepen(kit)
+        assert light is not None
+        assert light.facts.depth == "light"
+        (name,) = kit.spec.output_names
+        measured = {way: len(found[name]) for way, found in light.facts.moves.items()}
+        assert measured.pop("repeated") == 1
+        assert set(measured) - {"onednn"} == {"float64"}
+        assert set(measured.values()) == {2}
+        assert "weights" in light.facts.probes
+        assert light.float64 is None
+
+        double = deepen(light)
+        assert double is not None
+        assert double.facts.depth == "float64"
+        assert double.float64 is not None
+        assert len(double.facts.moves["float64"][name]) == len(kit.kinds)
+        assert len(read_samples(double.float64, kit.spec.outputs)) == len(kit.kinds)
+
+        rounded = deepen(double)
+        assert rounded is not None
+        assert rounded.facts.depth == "rounded"
+        for way in ("rounded1", "rounded2", "rounded3"):
+            assert len(rounded.facts.moves[way][name]) == len(kit.kinds)
+        assert "xla" not in rounded.facts.moves
+
+        full = deepen(rounded)
+        assert full is not None
+        assert full.facts.depth == "full"
+        assert len(full.facts.moves["xla"][name]) == len(full.kinds)
+        assert deepen(full) is None
+
+
+def test_an_edge_case_is_left_out_as_soon_as_all_samples_were_asked(tmp_path: Path) -> None:
+    """And with it what was measured on it, so that what is left still belongs together."""
+    program, kit = asked_kit(unsteady_if_small, tmp_path)
+    (name,) = kit.spec.output_names
+    with NoiseMeter(tmp_path / "log") as meter:
+        deepen = Deepening("auto", program, meter, tmp_path / "noise", quiet)
+        light = deepen(kit)
+        assert light is not None
+        assert light.kinds[8:] == ("zeros", "extremes", "small")
+        double = deepen(light)
+        assert double is not None
+        assert double.kinds[8:] == ("zeros", "extremes")
+        assert double.edges == {8, 9}
+        assert double.left_out == {"small (10)": "the layer itself is unsteady there"}
+        rounded = deepen(double)
+        assert rounded is not None
+    assert rounded.kinds == double.kinds
+    for way in ("float64", "rounded1"):
+        assert len(rounded.facts.moves[way][name]) == len(rounded.kinds)
+    assert rounded.float64 is not None
+    for path, side in ((rounded.inputs, kit.spec.inputs), (rounded.float64, kit.spec.outputs)):
+        assert len(read_samples(path, side)) == len(rounded.kinds)
+
+
+@tf.function(input_signature=[tf.TensorSpec([64], tf.float32, name="x")])
+def unsteady_if_small(x: Any) -> Any:
+    """Where an angle is millions of turns, its last digit in float32 is a turn."""
+    return tf.where(tf.reduce_max(tf.abs(x)) < 1e-2, tf.sin(x * 1e12), tf.tanh(x))
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_look_ahead_counts_for_a_kit_that_begins_so(same: bool, tmp_path: Path) -> None:
+    program, kit = asked_kit(steady, tmp_path)
+    asked: list[Path] = []
+
+    class Watched(NoiseMeter):
+        def measure(self, program: Any, inputs: Path, *rest: Any) -> Answers:
+            asked.append(inputs)
+            return super().measure(program, inputs, *rest)
+
+    samples = read_samples(kit.inputs, kit.spec.inputs)
+    with Beside(quiet) as beside, Watched(tmp_path / "log") as meter:
+        deepen = Deepening("auto", program, meter, tmp_path / "noise", quiet)
+        deepen.look_ahead(samples if same else samples[1:], kit.onednn_on, beside)
+        light = deepen(kit)
+    assert light is not None
+    assert light.facts.depth == "light"
+    (name,) = kit.spec.output_names
+    assert len(light.facts.moves["float64"][name]) == 2
+    ahead = tmp_path / "noise" / "first.npz"
+    assert asked == ([ahead] if same else [ahead, kit.inputs])
+
+
+@pytest.mark.parametrize("noise", ["off", "full"])
+def test_nothing_is_looked_at_ahead_where_there_is_no_first_look(
+    noise: Noise, tmp_path: Path
+) -> None:
+    program, kit = asked_kit(steady, tmp_path)
+    samples = read_samples(kit.inputs, kit.spec.inputs)
+    with Beside(quiet) as beside, NoiseMeter(tmp_path / "log") as meter:
+        deepen = Deepening(noise, program, meter, tmp_path / "noise", quiet)
+        deepen.look_ahead(samples, kit.onednn_on, beside)
+    assert not (tmp_path / "noise").exists()
+
+
+def test_full_is_one_step_and_off_is_none(tmp_path: Path) -> None:
+    program, kit = asked_kit(steady, tmp_path)
+    with NoiseMeter(tmp_path / "log") as meter:
+        assert Deepening("off", program, meter, tmp_path / "noise", quiet)(kit) is None
+        full = Deepening("full", program, meter, tmp_path / "noise", quiet)(kit)
+        assert full is not None
+        assert full.facts.depth == "full"
+        assert set(full.facts.moves) | set(full.facts.untaken) >= {"float64", "rounded3", "xla"}
+
+
+@pytest.mark.parametrize(("noise", "depth"), [("off", "off"), ("auto", "light"), ("full", "full")])
+def test_an_export_of_a_steady_layer(noise: Noise, depth: str, tmp_path: Path) -> None:
+    bundle = hubopt.export(steady, ["onnx"], tmp_path / "out", rounds=0, noise=noise)
+    assert bundle.results[0].status == "verified"
+    assert bundle.manifest.reference.depth == depth
+    assert hubopt.verify_bundle(bundle)[0].status == "verified"
+
+
+def test_an_export_that_leaves_its_tolerance_is_judged_by_the_layers_noise(tmp_path: Path) -> None:
+    """Without the noise it fails; the deeper look is taken for it, and nothing else is asked."""
+    strict = hubopt.Overrides.parse(rtol=["1e-7"], atol=["1e-7"])
+    blamed = hubopt.verify(shaky, shaky_otherwise, noise="off", overrides=strict)
+    assert blamed.status == "failed"
+    fair = hubopt.verify(shaky, shaky_otherwise, overrides=strict)
+    assert fair.status == "verified"
+    assert {basis for each in fair.outputs for basis in each.bases} >= {"float64"} or fair.note
+
+
+@tf.function(input_signature=[tf.TensorSpec([2, 60], tf.float32, name="x")])
+def shaky_otherwise(x: Any) -> Any:
+    """The same sums, added from the other end."""
+    shifted = x + 300.0
+    total = tf.reduce_sum(shifted, axis=1, keepdims=True)
+    after = tf.math.cumsum(shifted, axis=1, reverse=True, exclusive=True)
+    return (total - after) - 300.0 * tf.range(1.0, 61.0)
+
+
+def test_targets_are_judged_on_one_kit(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second needs a deeper look: the first is judged again on that."""
+    monkeypatch.setattr("hubopt.processes.converting.convert", convert_wrong)
+    told = Told()
+    bundle = hubopt.export(
+        tiny, ["tflite", "onnx"], tmp_path / "out", rounds=1, progress=told, cache=False
+    )
+    tflite, onnx = bundle.results
+    assert (tflite.status, onnx.status) == ("verified", "failed")
+    assert bundle.manifest.reference.depth == "full"
+    again = [label for label in told.labels if "verify again" in label]
+    assert again == ["tflite: verify again, by what is known of the layer now"]
+    assert tflite.parity is not None
+    assert tflite.parity.samples == len(bundle.manifest.samples)
+    assert all(each.from_float64 for each in tflite.parity.outputs)
+    assert tflite.latency is not None, "which was measured before"
+    assert hubopt.verify_bundle(bundle, "tflite")[0].status == "verified"
+
+
+def test_what_cannot_run_here_is_known_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then everything is measured at once, and nothing is judged twice."""
+    monkeypatch.setattr(OnnxExporter, "machine_problem", lambda self: "as the test wants")
+    told = Told()
+    bundle = hubopt.export(
+        steady, ["tflite", "onnx"], tmp_path / "out", rounds=0, progress=told, cache=False
+    )
+    assert bundle.manifest.reference.depth == "full"
+    assert not [label for label in told.labels if "verify again" in label]
+    assert [each.status for each in bundle.results] == ["verified", "verified"]
+
+
+def test_a_word_that_is_no_mode_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="off, auto, full"):
+        hubopt.export(steady, ["onnx"], tmp_path / "out", noise="some")  # type: ignore[arg-type]
