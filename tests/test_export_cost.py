@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -176,7 +177,8 @@ def test_commands_are_those_that_the_bounds_are_about(model: CostModel, tmp_path
     assert ",".join(TARGETS) in found["hubopt all"].words
     assert "--no-cache" not in found["cached"].words
     assert found["cached"].environment == {"XDG_CACHE_HOME": str(folder.parent / "cache")}
-    assert found["hubopt onnx, noise off"].words == (*found["hubopt onnx"].words, "--noise", "off")
+    without = ("--noise", "off", "--atol", "1e-4")
+    assert found["hubopt onnx, noise off"].words == (*found["hubopt onnx"].words, *without)
     theirs = " ".join(found["tf2onnx"].words)
     assert theirs.endswith(
         f"-m tf2onnx.convert --saved-model {model.make()} "
@@ -212,15 +214,15 @@ def test_memory_is_touched_before_each_command() -> None:
     run_rounds(plan, 2, Limits(), lambda name, _: said.append(name), lambda: said.append("touch"))
     assert said == ["touch", "1", "touch", "2"] * 2
     share = 300 * MB / available_bytes()
-    cost = measure(
-        python(f"""
+    script = f"""
+import resource
 from benchmarks.cost import warming
 warming._SHARE = {share}
 warming.warm_memory()
-""")
-    )
-    assert cost.problem is None
-    assert 250 * MB < cost.peak_bytes < 500 * MB
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+    done = subprocess.run(python(script), capture_output=True, text=True, check=True)
+    assert 250 * MB < int(done.stdout) * 1024 < 500 * MB
 
 
 def test_what_a_killed_command_leaves_behind_goes_with_the_run() -> None:
