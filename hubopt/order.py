@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from hubopt import registry
 from hubopt.errors import UsageError
 from hubopt.exporter import Exporter, Options
 from hubopt.hints import Hints
-from hubopt.latency.protocol import ROUNDS
 from hubopt.models.handles import Access, LayerOptions, local_path
 from hubopt.parity import Overrides
 from hubopt.processes.on_demand import Model
@@ -39,13 +38,13 @@ class Order:
     model: Model
     exporters: tuple[Exporter, ...]
     question: Question
-    hints: Hints = field(default_factory=Hints)
-    layer: LayerOptions = field(default_factory=LayerOptions)
-    access: Access = field(default_factory=Access)
-    options: Options = field(default_factory=Options)
-    overrides: Overrides = field(default_factory=Overrides)
-    rounds: int = ROUNDS
-    keep_failed: bool = False
+    hints: Hints
+    layer: LayerOptions
+    access: Access
+    options: Options
+    overrides: Overrides
+    rounds: int
+    keep_failed: bool
 
     def check(self, output: Path) -> None:
         """Check what can be known to be wrong without the model.
