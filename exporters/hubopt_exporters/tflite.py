@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from hubopt.exporter import (
     not_runnable,
     require_program,
 )
+from hubopt.graphs.serving import SIGNATURE
 
 if TYPE_CHECKING:
     from hubopt_exporters.probes.tflite import TFLiteProbe
@@ -33,7 +35,7 @@ _NEEDS_FLEX = "Select TensorFlow op(s)"
 
 
 class TFLiteExporter:
-    """Converts the frozen graph; its weights are constants already, so none is lost."""
+    """Converts the frozen graph, with the weights as variables of which none can be lost."""
 
     name = "tflite"
     summary = "TFLite flatbuffer, run with LiteRT"
@@ -53,20 +55,23 @@ class TFLiteExporter:
         """Convert, with the layer's names in the signature ``serving_default``."""
         import tensorflow as tf
 
-        from hubopt_exporters.frozen import as_module
+        from hubopt_exporters.session_model import write_session_model
+        from hubopt_exporters.tf_lite_private import convert, open_converter
 
         program = require_program(source)
-        root, serving = as_module(program, jit_compile=False)
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([serving], root)
-        if options.select_tf_ops:
-            converter.target_spec.supported_ops = [
-                tf.lite.OpsSet.TFLITE_BUILTINS,
-                tf.lite.OpsSet.SELECT_TF_OPS,
-            ]
-        try:
-            flatbuffer = converter.convert()
-        except Exception as error:  # ConverterError, or whatever MLIR's bindings raise
-            raise _refused(error) from error
+        with tempfile.TemporaryDirectory(prefix="hubopt-tflite-") as work:
+            model = Path(work) / "model"
+            write_session_model(program, model)
+            converter = open_converter(model, SIGNATURE)
+            if options.select_tf_ops:
+                converter.target_spec.supported_ops = [
+                    tf.lite.OpsSet.TFLITE_BUILTINS,
+                    tf.lite.OpsSet.SELECT_TF_OPS,
+                ]
+            try:
+                flatbuffer = convert(converter)
+            except Exception as error:  # ConverterError, or whatever MLIR's bindings raise
+                raise _refused(error) from error
         path.write_bytes(flatbuffer)
         return Artifact(
             self.name,

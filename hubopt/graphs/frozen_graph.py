@@ -2,8 +2,8 @@
 
 A ``GraphDef`` that holds the weights is copied, parsed and serialized whole by everything that
 touches it, and cannot pass 2 GB. So a placeholder stands where a large constant was, and what
-works on the graph alone costs what the graph is worth. A weight is a file of its own, or a variable
-of the program's SavedModel, so that no weight is written twice.
+works on the graph alone costs what the graph is worth. The weights are in a checkpoint beside it,
+or in that of the program's SavedModel, so that none is written twice.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hubopt.exporter import Program
-from hubopt.graphs.saved_variables import SavedVariable
+from hubopt.graphs.checkpoints import StoredTensor, variables_of, write_checkpoint
 
 LARGE_BYTES = 2**16
 """From this size on a constant is kept apart. Smaller ones tell converters what to do: shapes,
@@ -29,10 +30,9 @@ NUMBERS = frozenset(
     + ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 )
 """The dtypes, by TensorFlow's names, of what can be kept apart."""
-Place: TypeAlias = "Path | SavedVariable"
-"""Where a weight stands: a file in NumPy's own format, or among the SavedModel's variables."""
 _INDEX = "weights.json"
-_VARIABLE = "variable"
+_OWN, _SAVED_MODEL = "own", "saved_model"
+"""Whose checkpoint holds a weight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +45,11 @@ class FrozenGraph:
     """
 
     graph_def: Any
-    weights: Mapping[str, Place]
+    weights: Mapping[str, StoredTensor]
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:
         """Return the weights; each is read when it is asked for, and not kept."""
-        return _Arrays(self)
+        return _Arrays(self.weights)
 
     def whole(self) -> Any:
         """Return a ``GraphDef`` with the weights as constants.
@@ -64,7 +64,7 @@ class FrozenGraph:
         for node in whole.node:
             if node.name in self.weights:
                 dtype = tf.as_dtype(node.attr["dtype"].type)
-                array = read_weight(self.weights[node.name], dtype)
+                array = self.weights[node.name].read()
                 del node.attr["shape"]
                 node.op = "Const"
                 tensor = node.attr["value"].tensor
@@ -77,16 +77,11 @@ class FrozenGraph:
 class _Arrays(Mapping[str, NDArray[Any]]):
     """The weights of a graph, so that no more than one need be in memory."""
 
-    def __init__(self, graph: FrozenGraph) -> None:
-        self._weights = graph.weights
-        self._dtypes = {
-            node.name: node.attr["dtype"].type
-            for node in graph.graph_def.node
-            if node.name in graph.weights
-        }
+    def __init__(self, weights: Mapping[str, StoredTensor]) -> None:
+        self._weights = weights
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        return read_weight(self._weights[name], self._dtypes[name])
+        return self._weights[name].read()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._weights)
@@ -105,30 +100,31 @@ def read_frozen_graph(program: Program) -> FrozenGraph:
 
     graph_def = graph_pb2.GraphDef()
     graph_def.ParseFromString(program.frozen_graph.read_bytes())
+    places = {_OWN: _own(program), _SAVED_MODEL: variables_of(program.saved_model)}
     index = json.loads((program.weights / _INDEX).read_text())
-    return FrozenGraph(graph_def, {name: _place(program, told) for name, told in index.items()})
+    weights = {name: StoredTensor(places[whose], key) for name, (whose, key) in index.items()}
+    return FrozenGraph(graph_def, weights)
 
 
-def _place(program: Program, told: str | dict[str, str]) -> Place:
-    if isinstance(told, str):
-        return program.weights / told
-    return SavedVariable(program.saved_model, told[_VARIABLE])
+def _own(program: Program) -> Path:
+    return program.weights / "weights"
 
 
 def write_frozen_graph(
     program: Program,
     graph_def: Any,
-    weights: Iterable[tuple[str, NDArray[Any]]],
-    saved: Mapping[str, SavedVariable] | None = None,
+    weights: Iterable[tuple[str, Any]],
+    saved: Mapping[str, StoredTensor] | None = None,
 ) -> Program:
-    """Write the graph of ``program`` and its weights, one at a time.
+    """Write the graph of ``program`` and its weights, a batch at a time.
 
     Large constants of the graph itself go beside it as well.
 
     Args:
         program: Where to write.
         graph_def: The ``GraphDef``; it is changed.
-        weights: The value of each placeholder that stands for a weight, by its name.
+        weights: The value of each placeholder that stands for a weight, a tensor or an array, by
+            its name.
         saved: Those that the program's SavedModel holds already, which are not written again.
 
     Returns:
@@ -136,24 +132,20 @@ def write_frozen_graph(
     """
     shutil.rmtree(program.weights, ignore_errors=True)  # of an earlier trace
     program.weights.mkdir()
-    index: dict[str, str | dict[str, str]] = {}
+    saved = saved or {}
+    index: dict[str, tuple[str, str]] = {}
     sizes: list[int] = []
 
-    def put(name: str, array: NDArray[Any]) -> None:
-        sizes.append(array.nbytes)
-        if saved and name in saved:
-            index[name] = {_VARIABLE: saved[name].key}
-            return
-        file = index[name] = f"{len(index):05}.npy"
-        # NumPy's format knows no bfloat16: its bits are stored, the graph has the dtype.
-        plain = array.view(np.uint16) if array.dtype.name == "bfloat16" else array
-        np.save(program.weights / file, plain, allow_pickle=False)
+    def unsaved() -> Iterator[tuple[str, Any]]:
+        for name, value in chain(weights, _large_constants(graph_def)):
+            sizes.append(np.asarray(value).nbytes)
+            if name in saved:
+                index[name] = (_SAVED_MODEL, saved[name].key)
+            else:
+                index[name] = (_OWN, name)
+                yield name, value
 
-    for name, array in weights:
-        put(name, array)
-    for node in graph_def.node:
-        if node.op == "Const" and _is_large(node.attr["value"].tensor):
-            _put_apart(node, put)
+    write_checkpoint(_own(program), unsaved())
     program.frozen_graph.write_bytes(graph_def.SerializeToString())
     (program.weights / _INDEX).write_text(json.dumps(index))
     return replace(program, frozen_bytes=program.frozen_graph.stat().st_size + sum(sizes))
@@ -206,31 +198,19 @@ def import_function(graph_def: Any, inputs: Sequence[str], outputs: Sequence[str
     return tf.compat.v1.wrap_function(call, specs)
 
 
-def read_weight(place: Place, dtype: Any) -> NDArray[Any]:
-    """Read one weight of TensorFlow's ``dtype``, a ``DType`` or its enum value."""
+def _large_constants(graph_def: Any) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Yield the large constants of a graph, and leave a placeholder for each."""
     import tensorflow as tf
 
-    if isinstance(place, SavedVariable):
-        return place.read()
-    array: NDArray[Any] = np.load(place, allow_pickle=False)
-    wanted = tf.as_dtype(dtype).as_numpy_dtype
-    return array if array.dtype == wanted else array.view(wanted)
-
-
-def _is_large(tensor: Any) -> bool:
-    # A tensor of equal elements holds one: it is as small as its bytes.
-    return bool(tensor.ByteSize() >= LARGE_BYTES)
-
-
-def _put_apart(node: Any, put: Any) -> None:
-    import tensorflow as tf
-
-    tensor = node.attr["value"].tensor
-    dtype = tf.as_dtype(tensor.dtype)
-    if dtype.name not in NUMBERS:
-        return
-    array = tf.make_ndarray(tensor)
-    put(node.name, array)
-    del node.attr["value"]
-    node.op = "Placeholder"
-    node.attr["shape"].shape.CopyFrom(tf.TensorShape(array.shape).as_proto())
+    for node in graph_def.node:
+        # A tensor of equal elements holds one: it is as small as its bytes.
+        if node.op != "Const" or node.attr["value"].tensor.ByteSize() < LARGE_BYTES:
+            continue
+        tensor = node.attr["value"].tensor
+        if tf.as_dtype(tensor.dtype).name not in NUMBERS:
+            continue
+        array = tf.make_ndarray(tensor)
+        del node.attr["value"]
+        node.op = "Placeholder"
+        node.attr["shape"].shape.CopyFrom(tf.TensorShape(array.shape).as_proto())
+        yield node.name, array

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from hubopt.causes import first_line
 from hubopt.errors import TraceError
 from hubopt.exporter import Tensors
+from hubopt.graphs.checkpoints import batches
+from hubopt.graphs.variables import read_variable
 
 
 class GraphRunner:
@@ -43,9 +45,9 @@ class GraphRunner:
         own = tf.compat.v1.GraphDef()
         own.CopyFrom(graph_def)
         weights = weights or {}
-        for node in list(own.node):
-            if node.name in weights:
-                _read_variable(own, node)
+        self._assigns = {
+            node.name: _fed_variable(own, node) for node in list(own.node) if node.name in weights
+        }
         self.graph = tf.Graph()
         """The ``tf.Graph``."""
         with telling_errors(), self.graph.as_default():
@@ -57,10 +59,10 @@ class GraphRunner:
 
     def load(self, weights: Mapping[str, Any]) -> None:
         """Take these weights, in place of those of the same names."""
-        for batch in _batches(weights):
+        for batch in batches((name, np.asarray(weights[name])) for name in weights):
             # Each run of a session in its own right takes as long as ten megabytes.
             fed = {f"{name}{_VALUE}:0": value for name, value in batch.items()}
-            self._session.run([f"{name}{_ASSIGN}" for name in batch], fed)
+            self._session.run([self._assigns[name] for name in batch], fed)
 
     def run(
         self,
@@ -91,42 +93,15 @@ class GraphRunner:
             return [tensor.name for tensor in build(self.graph)]
 
 
-_HANDLE, _VALUE, _ASSIGN = ("/hubopt/handle", "/hubopt/value", "/hubopt/assign")
-"""The ends of the names of the nodes that are added for a weight."""
-_BATCH_BYTES = 2**26
-"""Of weights that are in memory twice while they are taken."""
+_VALUE = "/hubopt/value"
+"""The end of the name of what a variable is fed by."""
 
 
-def _batches(weights: Mapping[str, Any]) -> Iterator[dict[str, NDArray[Any]]]:
-    """Yield the weights, as many together as are no more than `_BATCH_BYTES`, or one."""
-    batch: dict[str, NDArray[Any]] = {}
-    size = 0
-    for name in weights:
-        value = np.asarray(weights[name])
-        if batch and size + value.nbytes > _BATCH_BYTES:
-            yield batch
-            batch, size = {}, 0
-        batch[name] = value
-        size += value.nbytes
-    if batch:
-        yield batch
-
-
-def _read_variable(graph_def: Any, node: Any) -> None:
-    """Let ``node``, a placeholder, read a variable, which is to be assigned first."""
-    dtype, shape = node.attr["dtype"], node.attr["shape"]
-    handle = graph_def.node.add(name=f"{node.name}{_HANDLE}", op="VarHandleOp")
+def _fed_variable(graph_def: Any, node: Any) -> str:
+    """Let ``node``, a placeholder, read a variable; return what assigns that."""
     value = graph_def.node.add(name=f"{node.name}{_VALUE}", op="Placeholder")
-    assign = graph_def.node.add(name=f"{node.name}{_ASSIGN}", op="AssignVariableOp")
-    for each in (handle, value):
-        each.attr["dtype"].CopyFrom(dtype)
-        each.attr["shape"].CopyFrom(shape)
-    handle.attr["shared_name"].s = node.name.encode()
-    assign.input.extend((handle.name, value.name))
-    assign.attr["dtype"].CopyFrom(dtype)
-    del node.attr["shape"]
-    node.op = "ReadVariableOp"
-    node.input.insert(0, handle.name)  # what it waits for comes last
+    value.attr["dtype"].CopyFrom(node.attr["dtype"])
+    return read_variable(graph_def, node, value.name)
 
 
 def _config(on_cpu: bool) -> Any:

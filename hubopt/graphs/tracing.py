@@ -12,17 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from hubopt.causes import explain, first_line
 from hubopt.errors import ExportError, TraceError
 from hubopt.exporter import OpUse, Program, XlaMode
+from hubopt.graphs.checkpoints import StoredTensor, saved_variables
 from hubopt.graphs.freezing import Frozen, freeze, reference_nodes
 from hubopt.graphs.frozen_graph import write_frozen_graph
 from hubopt.graphs.operations import uncompilable, uses
 from hubopt.graphs.reach import unreached, weights
-from hubopt.graphs.saved_variables import SavedVariable, saved_variables
 from hubopt.graphs.serving import SIGNATURE, argument_specs, make_root
 from hubopt.sampling.domains import read_domains
 from hubopt.shaping.outputs import call_as_is
@@ -116,19 +113,19 @@ def _trace(
             _save(program, lambda inputs: call_as_is(layer, inputs), variables, owner)
     if has_tables:
         return program
-    apart = ((name, _array(value)) for name, value in frozen.weights.items())
+    apart = ((name, _tensor(value)) for name, value in frozen.weights.items())
     saved = _saved(frozen, variables, program) if saved_model else None
     return write_frozen_graph(program, graph_def, apart, saved)
 
 
-def _array(value: Any) -> NDArray[Any]:
-    """Return the memory of a variable or tensor as it is; their ``numpy()`` makes a copy."""
+def _tensor(value: Any) -> Any:
+    """Return the memory of a variable, or a tensor, as it is; ``numpy()`` makes a copy."""
     import tensorflow as tf
 
-    return np.asarray(value.read_value() if isinstance(value, tf.Variable) else value)
+    return value.read_value() if isinstance(value, tf.Variable) else value
 
 
-def _saved(frozen: Frozen, variables: Sequence[Any], program: Program) -> dict[str, SavedVariable]:
+def _saved(frozen: Frozen, variables: Sequence[Any], program: Program) -> dict[str, StoredTensor]:
     """Return where the SavedModel, made of ``variables``, holds those that are kept apart."""
     if not variables:
         return {}

@@ -28,7 +28,7 @@ from hubopt.parity.reference import Depth
 from hubopt.reference.kit import Kit
 from hubopt.sampling.user_data import Item
 
-FORMAT = 2
+FORMAT = 3
 """Of the values and files in the store; a new one leaves all entries behind."""
 
 _OURS = ("hubopt", "hubopt_exporters")

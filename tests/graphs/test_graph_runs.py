@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from hubopt.errors import TraceError
-from hubopt.graphs import graph_runs
+from hubopt.graphs import checkpoints
 from hubopt.graphs.compiled_graph import CompiledGraph
 from hubopt.graphs.freezing import freeze
 from hubopt.graphs.frozen_graph import LARGE_BYTES
@@ -45,7 +45,7 @@ def test_weights_are_taken_a_few_at_a_time(
     batch_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run of the session for each of hundreds would take longer than what it is run for."""
-    monkeypatch.setattr(graph_runs, "_BATCH_BYTES", batch_bytes)
+    monkeypatch.setattr(checkpoints, "_BATCH_BYTES", batch_bytes)
     weights = [GENERATOR.standard_normal((3, 3)).astype("float32") for _ in range(5)]
 
     def call(x: Any) -> Any:

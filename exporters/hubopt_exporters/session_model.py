@@ -1,0 +1,101 @@
+"""A program's frozen graph as a SavedModel of TensorFlow 1's kind, without writing its weights.
+
+TFLite's converter takes such a one with variables, and needs far less for it than for the same
+graph with its weights as constants: those it copies at every step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from hubopt.exporter import Program
+from hubopt.graphs.frozen_graph import FrozenGraph, read_frozen_graph
+from hubopt.graphs.serving import SIGNATURE
+from hubopt.graphs.variables import read_variable
+from hubopt.spec import TensorSpec
+
+_RESTORE = "hubopt/restore"
+
+
+def write_session_model(program: Program, folder: Path) -> None:
+    """Write the graph of ``program`` with the signature ``serving_default``.
+
+    Its variables are restored from where the program has its weights, so it is of use for as
+    long as the program is there.
+
+    Args:
+        program: It has a frozen graph.
+        folder: Where to write; it does not exist yet.
+    """
+    import tensorflow as tf
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    model = saved_model_pb2.SavedModel(saved_model_schema_version=1)
+    meta = model.meta_graphs.add()
+    meta.meta_info_def.tags.append(tf.saved_model.SERVING)
+    frozen = read_frozen_graph(program)
+    meta.graph_def.CopyFrom(frozen.graph_def)
+    signature = meta.signature_def[SIGNATURE]
+    signature.method_name = tf.saved_model.PREDICT_METHOD_NAME
+    for each, tensor in zip(program.spec.inputs, program.input_tensors, strict=True):
+        _tell(signature.inputs[each.argument], each, tensor)
+    for each, tensor in zip(program.spec.outputs, program.output_tensors, strict=True):
+        _tell(signature.outputs[each.name], each, tensor)
+    folder.mkdir()
+    if frozen.weights:
+        unread = _add_restoring(meta.graph_def, frozen)
+        meta.saver_def.filename_tensor_name = meta.saver_def.save_tensor_name = unread
+        meta.saver_def.restore_op_name = _RESTORE
+        # The loader restores only where there is an index. Ours is not read.
+        (folder / "variables").mkdir()
+        (folder / "variables" / "variables.index").touch()
+    (folder / "saved_model.pb").write_bytes(model.SerializeToString())
+
+
+def _tell(info: Any, spec: TensorSpec, tensor: str) -> None:
+    import tensorflow as tf
+
+    info.name = tensor
+    info.dtype = tf.as_dtype(spec.dtype).as_datatype_enum
+    info.tensor_shape.CopyFrom(tf.TensorShape(spec.open_shape).as_proto())
+
+
+def _add_restoring(graph_def: Any, frozen: FrozenGraph) -> str:
+    """Let placeholders read variables, and add what restores all of these.
+
+    Returns:
+        A tensor that a loader may feed the name of a checkpoint; nothing reads it.
+    """
+    graph_def.node.add(name=_RESTORE, op="NoOp")
+    restore = graph_def.node[-1]
+    by_checkpoint: dict[Path, list[Any]] = {}
+    for node in list(graph_def.node):
+        if node.name in frozen.weights:
+            by_checkpoint.setdefault(frozen.weights[node.name].checkpoint, []).append(node)
+    for at, (checkpoint, nodes) in enumerate(by_checkpoint.items()):
+        source = f"{_RESTORE}/{at}"
+        keys = [frozen.weights[node.name].key for node in nodes]
+        read = graph_def.node.add(name=source, op="RestoreV2")
+        read.input.extend(
+            (
+                _texts(graph_def, f"{source}/checkpoint", str(checkpoint)),
+                _texts(graph_def, f"{source}/keys", keys),
+                _texts(graph_def, f"{source}/slices", [""] * len(keys)),
+            )
+        )
+        read.attr["dtypes"].list.type.extend(node.attr["dtype"].type for node in nodes)
+        for place, node in enumerate(nodes):
+            restore.input.append(f"^{read_variable(graph_def, node, f'{source}:{place}')}")
+    return f"{_texts(graph_def, f'{_RESTORE}/unread', '')}:0"
+
+
+def _texts(graph_def: Any, name: str, value: str | Iterable[str]) -> str:
+    """Add a constant; return its name."""
+    import tensorflow as tf
+
+    node = graph_def.node.add(name=name, op="Const")
+    node.attr["dtype"].type = tf.string.as_datatype_enum
+    node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value, tf.string))
+    return name
