@@ -61,7 +61,9 @@ def freeze(concrete: Any, is_apart: Callable[[Any], bool]) -> FrozenParts:
     inputs = [each for each in concrete.inputs if each.name not in captured & taken]
     names = [each.name for each in inputs]
     outputs = [each.name for each in concrete.outputs]
-    kept = _needed(graph.converted_self().graph_def, [*names, *outputs])
+    kept = _tidied(
+        _needed(graph.converted_self().graph_def, [*names, *outputs]), [*names, *outputs]
+    )
     frozen = _imported(kept)
     for each in inputs:  # a graph on its way loses the shape of scalars
         frozen.get_tensor_by_name(each.name).set_shape(each.shape)
@@ -127,8 +129,6 @@ def _inlined(tf_freezing: Any, concrete: Any) -> Any:
     as cuDNN's of a recurrent cell: both marks are taken off.
     """
     import tensorflow as tf
-    from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, rewriter_config_pb2
-    from tensorflow.python.grappler import tf_optimizer
 
     graph_def = tf_freezing.disable_lower_using_switch_merge(concrete.graph.as_graph_def())
     clear_must_compile(graph_def)
@@ -136,13 +136,37 @@ def _inlined(tf_freezing: Any, concrete: Any) -> Any:
         function.attr.pop("api_implements", None)
     meta_graph = tf.compat.v1.train.export_meta_graph(graph_def=graph_def, graph=concrete.graph)
     meta_graph.collection_def.clear()
+    return _rewritten(
+        meta_graph, "function", [each.name for each in (*concrete.inputs, *concrete.outputs)]
+    )
+
+
+def _tidied(graph_def: Any, tensors: list[str]) -> Any:
+    """Return a graph without what inlining leaves of each call: identities that wait for nothing.
+
+    Those are three quarters of the nodes of a network of Keras' layers.
+    """
+    from tensorflow.core.protobuf import meta_graph_pb2
+
+    meta_graph = meta_graph_pb2.MetaGraphDef(graph_def=graph_def)
+    tidied = _rewritten(meta_graph, "dependency", tensors)
+    # The process knows these functions already, and takes no others of the same names.
+    tidied.library.CopyFrom(graph_def.library)
+    return tidied
+
+
+def _rewritten(meta_graph: Any, optimizer: str, tensors: list[str]) -> Any:
+    """Return a graph as one of Grappler's optimizers leaves it; ``tensors`` stay what they are."""
+    from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, rewriter_config_pb2
+    from tensorflow.python.grappler import tf_optimizer
+
     # By this collection the optimizer knows what to keep.
     kept = meta_graph_pb2.CollectionDef()
-    kept.node_list.value.extend(each.name for each in (*concrete.inputs, *concrete.outputs))
+    kept.node_list.value.extend(tensors)
     meta_graph.collection_def["train_op"].CopyFrom(kept)
     config = config_pb2.ConfigProto()
     rewriting = config.graph_options.rewrite_options
     rewriting.min_graph_nodes = -1  # small graphs as well
-    rewriting.optimizers.append("function")
+    rewriting.optimizers.append(optimizer)
     rewriting.function_optimization = rewriter_config_pb2.RewriterConfig.AGGRESSIVE
     return tf_optimizer.OptimizeGraph(config, meta_graph)

@@ -33,9 +33,7 @@ def test_a_saved_model_is_converted_without_being_loaded(
     saved_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def forbidden(*_: Any, **__: Any) -> None:
-        raise AssertionError(
-            ADVICE + "open_converter: it works in Python again"
-        )
+        raise AssertionError(ADVICE + "open_converter: it works in Python again")
 
     for loads in ("_load", "_deduplicate_readonly_buffers"):
         monkeypatch.setattr(lite, loads, forbidden)

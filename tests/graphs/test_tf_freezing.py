@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from hubopt.graphs import tf_freezing
@@ -63,3 +64,32 @@ def test_what_no_output_needs_is_gone() -> None:
     assert frozen.inputs == ["x:0", "ignored:0"]
     assert "Sum" in {each.type for each in concrete.graph.get_operations()}
     assert "Sum" not in {each.type for each in frozen.graph.get_operations()}
+
+
+def test_inlined_calls_leave_no_identities_behind() -> None:
+    """But what is checked on the way stays, and is waited for."""
+    kernels = [tf.Variable(np.full([4, 4], at, "float32")) for at in range(1, 5)]
+
+    @tf.function
+    def layer(x: tf.Tensor, kernel: tf.Variable) -> tf.Tensor:
+        return x @ tf.identity(kernel)
+
+    def call(x: tf.Tensor) -> tf.Tensor:
+        tf.debugging.assert_less(x, 10.0, "too much")
+        for kernel in kernels:
+            x = layer(x, kernel)
+        return x
+
+    spec = tf.TensorSpec([1, 4], tf.float32, name="x")
+    concrete = tf.function(call, input_signature=[spec]).get_concrete_function()
+    frozen = tf_freezing.freeze(concrete, lambda _: False)
+    ops = [each.type for each in frozen.graph.get_operations()]
+    assert ops.count("MatMul") == 4
+    assert ops.count("Identity") + ops.count("NoOp") <= 2, ADVICE + "freeze"
+    assert "If" in ops, "what it checks is in there"
+    runner = GraphRunner(frozen.graph.as_graph_def(), {"x": "x:0"})
+    x = np.ones([1, 4], "float32")
+    (found,) = runner.run({"x": x}, frozen.outputs)
+    np.testing.assert_array_equal(found, np.full([1, 4], 4.0**4 * 24))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="too much"):
+        runner.run({"x": x * 10}, frozen.outputs)
