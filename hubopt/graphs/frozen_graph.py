@@ -83,6 +83,9 @@ class _Arrays(Mapping[str, NDArray[Any]]):
     def __getitem__(self, name: str) -> NDArray[Any]:
         return self._weights[name].read()
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._weights  # a mapping's own would read it
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._weights)
 

@@ -62,6 +62,9 @@ class _Moved(Mapping[str, NDArray[Any]]):
         generator = np.random.default_rng((self._seed, self._places[name]))
         return _moved(self._weights[name], self._share, generator)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._places  # a mapping's own would move it
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
 

@@ -12,9 +12,11 @@ import tensorflow as tf
 
 import hubopt
 from hubopt.exporter import Program, XlaMode
+from hubopt.graphs.checkpoints import StoredTensor
 from hubopt.graphs.freezing import freeze
 from hubopt.graphs.frozen_graph import LARGE_BYTES, import_function, read_frozen_graph
 from hubopt.graphs.graph_runs import GraphRunner
+from hubopt.graphs.perturbing import lift, perturb
 
 GENERATOR = np.random.default_rng(0)
 ROWS = LARGE_BYTES // 16
@@ -91,6 +93,26 @@ def test_weights_of_a_saved_model_are_not_written_twice(tmp_path: Path) -> None:
     again = replace(program, folder=moved)
     read = read_frozen_graph(again)
     np.testing.assert_allclose(run(again, read.graph_def, read.arrays()), wanted, rtol=1e-6)
+
+
+def test_a_weight_is_read_no_more_often_than_it_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To ask whether it is there, as whoever builds on the graph does, reads nothing."""
+    table = tf.Variable(TABLE)
+    program = traced(lambda x: tf.gather(table, x), tmp_path)
+    graph = read_frozen_graph(program)
+    reads = []
+    read = StoredTensor.read
+    monkeypatch.setattr(StoredTensor, "read", lambda self: reads.append(self.key) or read(self))
+    lifted = lift(graph.graph_def, graph.arrays())
+    moved = perturb(*lifted)
+    assert not any("x" in weights for weights in (graph.arrays(), lifted[1], moved[1]))
+    assert not reads
+    (name,) = graph.weights
+    assert name in moved[1]
+    assert np.abs(run(program, *moved) - TABLE[X]).max() > 0
+    assert len(reads) == 1
 
 
 def test_weights_inside_compiled_functions_are_kept_apart(tmp_path: Path) -> None:

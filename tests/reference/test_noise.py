@@ -253,3 +253,32 @@ def test_a_model_too_large_for_float64_is_told(
     problem = here.take("float64", model.inputs, tmp_path / "float64.npz")
     assert problem is not None
     assert problem.startswith("not available: 0.0 GB of constants")
+
+
+def test_samples_of_a_first_look_are_not_computed_again(
+    tiny_measured: tuple[Measured, Answers], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, _ = tiny_measured
+    here = OtherWays(model.program, tf_private.onednn_is_on())
+    asked = []
+    answer = OtherWays._answer
+
+    def counted(self: OtherWays, way: str, samples: Sequence[Any]) -> Any:
+        asked.append(len(samples))
+        return answer(self, way, samples)
+
+    monkeypatch.setattr(OtherWays, "_answer", counted)
+    outputs = tmp_path / "float64.npz"
+    samples = read_samples(model.inputs, model.program.spec.inputs)
+    assert here.take("float64", model.inputs, outputs, 2) is None
+    write_samples(tmp_path / "turned.npz", samples[::-1])  # others stand before them now
+    assert here.take("float64", tmp_path / "turned.npz", outputs) is None
+    assert asked == [2, len(samples) - 2]
+    found = read_samples(outputs, model.program.spec.outputs)
+    once = OtherWays(model.program, tf_private.onednn_is_on())
+    assert once.take("float64", model.inputs, outputs) is None
+    for one, other in zip(
+        read_samples(outputs, model.program.spec.outputs), found[::-1], strict=True
+    ):
+        for name, wanted in one.items():
+            np.testing.assert_array_equal(other[name], wanted)
