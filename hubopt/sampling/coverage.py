@@ -222,8 +222,10 @@ class _Graph:
         from hubopt.graphs.graph_runs import GraphRunner
         from hubopt.sampling.sensitivity import Weights
         from hubopt.sampling.units import Units
+        from hubopt.sampling.wide_kernels import mark_convolutions
 
         frozen = read_frozen_graph(program)
+        mark_convolutions(frozen.graph_def)
         # Read once where they are looked at one by one.
         arrays = dict(frozen.arrays()) if _is_small(program) else frozen.arrays()
         names = [each.name for each in program.spec.inputs]
