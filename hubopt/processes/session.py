@@ -145,7 +145,8 @@ class LayerSession(Session):
         """Choose the samples of ``pool`` that reach most of the network's units."""
         from hubopt.sampling.coverage import cover
 
-        covered = cover(program, pool, count, make)
+        with few_collections():
+            covered = cover(program, pool, count, make)
         give_back()
         return covered
 
