@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points, packages_distributions, version
 
 from hubopt.contract import exporter_problems
-from hubopt.errors import RuntimeMissingError, UsageError
+from hubopt.errors import NotRunnableHereError, RuntimeMissingError, UsageError
 from hubopt.exporter import PROGRAM, Exporter, Requirement
 
 GROUP = "hubopt.exporters"
@@ -124,6 +124,22 @@ def require(exporters: Iterable[Exporter]) -> None:
         RuntimeMissingError: A package is missing; all of them are named.
     """
     _require({f"target {exporter.name}": exporter.builds_with for exporter in exporters})
+
+
+def require_runtime(exporter: Exporter) -> None:
+    """Check that everything is there to run an artifact of ``exporter`` with.
+
+    Raises:
+        NotRunnableHereError: A package is missing.
+    """
+    lacking = missing(exporter.runs_with)
+    if lacking:
+        raise NotRunnableHereError(
+            f"{exporter.name} artifact",
+            f"no {' or '.join(lacking[0].modules)} is installed here",
+            "the runtime of this target",
+            lacking[0].install,
+        )
 
 
 def require_layer() -> None:

@@ -68,8 +68,7 @@ def _add_restoring(graph_def: Any, frozen: FrozenGraph) -> str:
     Returns:
         A tensor that a loader may feed the name of a checkpoint; nothing reads it.
     """
-    graph_def.node.add(name=_RESTORE, op="NoOp")
-    restore = graph_def.node[-1]
+    restore = graph_def.node.add(name=_RESTORE, op="NoOp")
     by_checkpoint: dict[Path, list[Any]] = {}
     for node in list(graph_def.node):
         if node.name in frozen.weights:

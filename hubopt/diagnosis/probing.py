@@ -65,14 +65,7 @@ class Probed:
                 "an exporter with a probe, as onnx, tflite and savedmodel have",
                 "diagnose another target of the bundle",
             )
-        lacking = registry.missing(exporter.runs_with)
-        if lacking:
-            raise NotRunnableHereError(
-                f"{artifact.target} artifact",
-                f"no {' or '.join(lacking[0].modules)} is installed here",
-                "the runtime of this target",
-                lacking[0].install,
-            )
+        registry.require_runtime(exporter)
         self._spec = artifact.spec
         self._probe: Probe = probe(artifact)
 

@@ -149,7 +149,16 @@ def _tidied(graph_def: Any, tensors: list[str]) -> Any:
     from tensorflow.core.protobuf import meta_graph_pb2
 
     meta_graph = meta_graph_pb2.MetaGraphDef(graph_def=graph_def)
+    shapes = {
+        node.name: node.attr["shape"].shape for node in graph_def.node if node.op == "Placeholder"
+    }
+    for node in meta_graph.graph_def.node:
+        if node.name in shapes:  # Grappler makes a tensor of zeros for each
+            node.attr["shape"].shape.Clear()
     tidied = _rewritten(meta_graph, "dependency", tensors)
+    for node in tidied.node:
+        if node.name in shapes:
+            node.attr["shape"].shape.CopyFrom(shapes[node.name])
     # The process knows these functions already, and takes no others of the same names.
     tidied.library.CopyFrom(graph_def.library)
     return tidied

@@ -215,14 +215,7 @@ class ArtifactSession(Session):
             exporter = registry.get(artifact.target)
         except UsageError as error:  # a bundle may come from a machine with more exporters
             raise NotRunnableHereError(*error.args) from error
-        lacking = registry.missing(exporter.runs_with)
-        if lacking:
-            raise NotRunnableHereError(
-                f"{artifact.target} artifact",
-                f"no {' or '.join(lacking[0].modules)} is installed here",
-                "the runtime of this target",
-                lacking[0].install,
-            )
+        registry.require_runtime(exporter)
         start = time.perf_counter()
         for requirement in exporter.runs_with:
             importlib.import_module(next(filter(registry.is_installed, requirement.modules)))

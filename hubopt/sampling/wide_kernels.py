@@ -11,6 +11,8 @@ from typing import Any
 
 _WIDE = 16
 """Up to here oneDNN has a kernel of its own."""
+_PART_BYTES = 2**25
+"""Of what a kernel sees that is in memory at once."""
 _NAME = "hubopt/Conv2D"
 
 
@@ -54,21 +56,33 @@ def _gradient(op: Any, slope: Any) -> list[Any]:
 def _is_wide(image: Any, kernel: Any, settings: dict[str, Any]) -> bool:
     if settings["padding"] == "EXPLICIT" or settings["data_format"] != "NHWC":
         return False
+    if not kernel.shape.is_fully_defined():
+        return False
     height, width, channels, _ = kernel.shape
     is_grouped = channels != image.shape[-1]
-    return not is_grouped and max(height or 0, width or 0) > _WIDE
+    return not is_grouped and max(height, width) > _WIDE
 
 
 def _to_kernel(image: Any, kernel: Any, slope: Any, settings: dict[str, Any]) -> Any:
-    """Multiply what each element of the kernel sees with what it moves."""
+    """Multiply what each element of the kernel sees with what it moves, a few channels at once."""
     import tensorflow as tf
 
-    seen = tf.image.extract_patches(
-        image,
-        [1, *kernel.shape[:2], 1],
-        settings["strides"],
-        settings["dilations"],
-        settings["padding"],
-    )
-    flat = [tf.reshape(each, [-1, each.shape[-1]]) for each in (seen, slope)]
-    return tf.reshape(tf.matmul(*flat, transpose_a=True), kernel.shape)
+    height, width, channels, outputs = kernel.shape
+    moved = tf.reshape(slope, [-1, outputs])
+    places = slope.shape[:3].num_elements() or 1
+    step = max(1, _PART_BYTES // (places * height * width * image.dtype.size))
+    parts: list[Any] = []
+    for first in range(0, channels, step):
+        with tf.control_dependencies(parts[-1:]):  # what it sees is as large as many images
+            part = image[..., first : first + step]
+            seen = tf.image.extract_patches(
+                part,
+                [1, height, width, 1],
+                settings["strides"],
+                settings["dilations"],
+                settings["padding"],
+            )
+            flat = tf.reshape(seen, [-1, seen.shape[-1]])
+            slopes = tf.matmul(flat, moved, transpose_a=True)
+            parts.append(tf.reshape(slopes, [height, width, part.shape[-1], outputs]))
+    return tf.concat(parts, axis=2)

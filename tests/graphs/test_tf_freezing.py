@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -93,3 +96,27 @@ def test_inlined_calls_leave_no_identities_behind() -> None:
     np.testing.assert_array_equal(found, np.full([1, 4], 4.0**4 * 24))
     with pytest.raises(tf.errors.InvalidArgumentError, match="too much"):
         runner.run({"x": x * 10}, frozen.outputs)
+
+
+_PEAK = """
+import resource
+import tensorflow as tf
+from hubopt.graphs import tf_freezing
+
+table = tf.Variable(tf.zeros([2**20, 64]))
+spec = tf.TensorSpec([4], tf.int32)
+concrete = tf.function(lambda at: tf.gather(table, at), [spec]).get_concrete_function()
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+before = peak()
+frozen = tf_freezing.freeze(concrete, lambda _: True)
+(weight,) = (each for each in frozen.graph.get_operations() if each.name in frozen.apart)
+print(weight.outputs[0].shape.as_list(), peak() - before)
+"""
+
+
+def test_no_memory_is_taken_for_weights_that_stay_apart() -> None:
+    command = [sys.executable, "-c", _PEAK]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    shape, _, taken = done.stdout.strip().rpartition(" ")
+    assert shape == "[1048576, 64]"
+    assert int(taken) < 2**26, "the weight is of 2**28 bytes"

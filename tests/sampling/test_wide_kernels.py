@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from hubopt.graphs.graph_runs import GraphRunner
+from hubopt.sampling import wide_kernels
 from hubopt.sampling.wide_kernels import mark_convolutions
 
 
@@ -47,9 +48,14 @@ def slopes(kernel: tuple[int, ...], marked: bool, channels: int = 4, **settings:
     ids=str,
 )
 @pytest.mark.parametrize("kernel", [(3, 20, 4, 5), (17, 1, 4, 2)], ids=str)
+@pytest.mark.parametrize("part_bytes", [1, 600_000, 2**25])
 def test_wide_ones_have_the_same_slopes_without_onednn(
-    kernel: tuple[int, ...], settings: dict[str, Any]
+    kernel: tuple[int, ...],
+    settings: dict[str, Any],
+    part_bytes: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(wide_kernels, "_PART_BYTES", part_bytes)
     wanted, usual = slopes(kernel, False, **settings)
     found, ops = slopes(kernel, True, **settings)
     assert "Conv2DBackpropFilter" in usual
