@@ -11,7 +11,7 @@ from typing import Any
 
 _WIDE = 16
 """Up to here oneDNN has a kernel of its own."""
-_PART_BYTES = 2**25
+_PART_BYTES = 2**26
 """Of what a kernel sees that is in memory at once."""
 _NAME = "hubopt/Conv2D"
 

@@ -48,7 +48,7 @@ def slopes(kernel: tuple[int, ...], marked: bool, channels: int = 4, **settings:
     ids=str,
 )
 @pytest.mark.parametrize("kernel", [(3, 20, 4, 5), (17, 1, 4, 2)], ids=str)
-@pytest.mark.parametrize("part_bytes", [1, 600_000, 2**25])
+@pytest.mark.parametrize("part_bytes", [1, 600_000, 2**26])
 def test_wide_ones_have_the_same_slopes_without_onednn(
     kernel: tuple[int, ...],
     settings: dict[str, Any],
