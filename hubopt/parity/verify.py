@@ -89,19 +89,23 @@ class OutputParity:
         )
 
     @property
-    def is_clear(self) -> bool:
-        """Whether it passes by a margin.
+    def doubtful(self) -> frozenset[int]:
+        """The samples on which it does not pass by a margin.
 
-        Every sample agrees with the eager layer and leaves half of the tolerance; or agrees with
-        the eager layer or its float64 self, where that was asked; or is excused by the layer's
+        It does on one that agrees with the eager layer and leaves half of the tolerance; or agrees
+        with the eager layer or its float64 self, where that was asked; or is excused by the layer's
         noise on that very sample, which is far from being too much.
         """
-        if all(basis == "layer" for basis in self.bases) and self.worst <= _CLEAR:
-            return True
-        return bool(self.from_float64) and all(
-            basis in ("layer", FLOAT64) or (basis == "noise" and self._is_excused_clearly(at))
-            for at, basis in enumerate(self.bases)
-        )
+        return frozenset(at for at in range(len(self.bases)) if not self._is_clear_at(at))
+
+    def _is_clear_at(self, sample: int) -> bool:
+        basis = self.bases[sample]
+        if basis == "noise":
+            return bool(self.from_float64) and self._is_excused_clearly(sample)
+        if basis == "layer" and not self.from_float64:
+            rounding = usual_rounding(self.differences, self.tolerance)
+            return self.differences[sample].worst(self.tolerance, rounding)[0] <= _CLEAR
+        return basis is not None
 
     def _is_excused_clearly(self, sample: int) -> bool:
         move, most = move_at(self.moves, sample).largest, _most_noise(self, sample)
@@ -149,12 +153,18 @@ class Parity:
     def is_clear(self) -> bool:
         """Whether nothing more that could be measured of the layer would change the verdict.
 
-        So it is where every output passes and says so, see `OutputParity.is_clear`; and where
-        there is nothing to compare, because names or shapes differ.
+        So it is where every output passes on every sample and has no doubt about it, see
+        `OutputParity.doubtful`; and where there is nothing to compare, because names or shapes
+        differ.
         """
         if not self.outputs:
             return True
-        return self.passed and not self.vacuous and all(each.is_clear for each in self.outputs)
+        return self.passed and not self.vacuous and not self.doubtful
+
+    @property
+    def doubtful(self) -> frozenset[int]:
+        """The samples on which an output has doubts, see `OutputParity.doubtful`."""
+        return frozenset().union(*(each.doubtful for each in self.outputs))
 
     @property
     def status(self) -> Literal["verified", "vacuous", "unverified", "failed"]:

@@ -2,56 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hubopt import registry
-from hubopt.errors import WorkerCrashError
 from hubopt.exporter import Artifact, Exporter, Options, Source
 from hubopt.processes.session import convert
-from hubopt.processes.worker import Worker
-from hubopt.tf_private import onednn_is_on
+from hubopt.processes.shared import SharedWorker
 
 
 class Converter:
-    """Converts in a child process.
-
-    What crashes takes the child with it, and the next target gets a new one. The child ends with
-    the last conversion. Use it as a context manager: leaving ends the child, too.
+    """Converts in a child process, which what crashes takes with it.
 
     Args:
         exporters: Those that are going to be asked for.
-        log: Gets what the child prints until it converts.
+        child: Where, see `needs` for what it should import.
+        done: Called after the last conversion.
     """
 
-    def __init__(self, exporters: Sequence[Exporter], log: Path) -> None:
+    def __init__(
+        self, exporters: Sequence[Exporter], child: SharedWorker, done: Callable[[], None]
+    ) -> None:
         self._left = {each.name for each in exporters}
-        modules = [
-            module
-            for exporter in exporters
-            for requirement in exporter.builds_with
-            for module in requirement.modules
-            if registry.is_installed(module)
-        ]
-        self._imports = tuple(dict.fromkeys(modules))
-        self._log = log
-        self._worker: Worker | None = None
-
-    def __enter__(self) -> Converter:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._end()
-
-    def start(self) -> Worker:
-        """Begin to import what conversions need; there is no need to wait for it."""
-        if self._worker is None:
-            self._worker = Worker(self._log, imports=self._imports)
-        return self._worker
-
-    def onednn_is_on(self) -> bool:
-        """Return `hubopt.tf_private.onednn_is_on`, as it is in the child and so in the layer's."""
-        return self.start().call(onednn_is_on)
+        self._child = child
+        self._done = done
 
     def convert(
         self, target: str, source: Source, path: Path, options: Options, log: Path
@@ -71,19 +45,22 @@ class Converter:
         Raises:
             HuboptError: The conversion failed, or ended the process.
         """
-        worker = self.start()
         try:
-            worker.log_to(log)
-            return worker.call(convert, target, source, path, options)
-        except WorkerCrashError:
-            self._end()
-            raise
+            with self._child.use(log) as worker:
+                return worker.call(convert, target, source, path, options)
         finally:
             self._left.discard(target)
-            if not self._left:  # its memory is wanted
-                self._end()
+            if not self._left:
+                self._done()
 
-    def _end(self) -> None:
-        if self._worker is not None:
-            self._worker.__exit__(None, None, None)
-            self._worker = None
+
+def needs(exporters: Sequence[Exporter]) -> tuple[str, ...]:
+    """Return the modules that conversions to these targets begin by importing."""
+    modules = [
+        module
+        for exporter in exporters
+        for requirement in exporter.builds_with
+        for module in requirement.modules
+        if registry.is_installed(module)
+    ]
+    return tuple(dict.fromkeys(modules))

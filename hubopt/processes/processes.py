@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 from contextlib import ExitStack
 from pathlib import Path
 
 from hubopt.order import Order
-from hubopt.processes.converting import Converter
+from hubopt.processes.converting import Converter, needs
 from hubopt.processes.on_demand import Opened, open_model
+from hubopt.processes.shared import SharedWorker
 from hubopt.progress import Beside, Progress
+from hubopt.reference import noise
 from hubopt.reference.noise import NoiseMeter
 
 
 class Processes:
-    """The layer's process, the converter's, that of the noise, and the threads that ask them.
+    """The layer's process, that of conversions and noise, and the threads that ask them.
 
     Use it as a context manager: leaving ends them all.
 
@@ -34,10 +35,16 @@ class Processes:
         self._log = logs / "layer.log"
         self._progress = progress
         self.beside = Beside(progress)
-        self.converter = Converter(order.exporters, logs / "convert.log")
-        self.meter = NoiseMeter(self._log)
+        measures = order.question.noise != "off"
+        self._child = SharedWorker(
+            logs / "convert.log",
+            noise.SHARED_ENVIRONMENT,
+            (*needs(order.exporters), *(noise.IMPORTS if measures else ())),
+        )
+        self.meter = NoiseMeter(self._log, self._child)
+        done = (lambda: None) if measures else self._child.rest  # its memory is wanted
+        self.converter = Converter(order.exporters, self._child, done)
         self._layer = ExitStack()
-        self.prepare = functools.cache(self._prepare)
 
     def __enter__(self) -> Processes:
         return self
@@ -45,9 +52,13 @@ class Processes:
     def __exit__(self, *error: object) -> None:
         with ExitStack() as ending:
             ending.push(self.beside)  # its threads wait for the others, which end before
-            ending.push(self.converter)
+            ending.push(self._child)
             ending.push(self.meter)
             ending.push(self._layer)
+
+    def prepare(self) -> None:
+        """Let be imported, beside the layer, what is needed once that is there."""
+        self._child.start()
 
     def open_layer(self) -> Opened:
         """Load the model."""
@@ -57,11 +68,5 @@ class Processes:
         )
 
     def end_layer(self) -> None:
-        """End the layer's process, whose memory is wanted."""
-        self._layer.close()
-
-    def _prepare(self) -> None:
-        """Let be imported, beside the layer, what is needed once that is there."""
-        self.converter.start()
-        if self._order.question.noise != "off":  # one after the other
-            self.beside.submit(lambda: self.meter.start(self.converter.onednn_is_on()))
+        """End the layer's process, whose memory is wanted; nothing waits for that."""
+        self.beside.submit(self._layer.close)

@@ -18,12 +18,13 @@ from hubopt import registry
 from hubopt.arrays import read_samples, write_samples
 from hubopt.contract import artifact_problems
 from hubopt.errors import ExportError, NotRunnableHereError, TraceError, UsageError
-from hubopt.exporter import Artifact, Options, Program, Runner, Source, XlaMode
+from hubopt.exporter import Artifact, Options, Program, Runner, Source, Tensors, XlaMode
 from hubopt.hints import Hints
 from hubopt.inspection import OpenModel, inspect_layer
 from hubopt.latency.protocol import time_calls
 from hubopt.latency.statistics import Timing
 from hubopt.models.handles import Access, Handle, LayerOptions, locate
+from hubopt.parity.reference import same_tensors
 from hubopt.processes.collecting import few_collections
 from hubopt.processes.trimming import give_back
 from hubopt.renaming import load_runner
@@ -224,11 +225,24 @@ class ArtifactSession(Session):
         runner = load_runner(exporter, artifact, names or {})
         super().__init__(import_ms, _since(start))
         self._runner = runner
+        self._answers: list[tuple[Tensors, Tensors]] = []
 
     def answer(self, spec: ModelSpec, inputs: Path, outputs: Path) -> None:
-        """Run every sample of the file ``inputs`` and write the results to ``outputs``."""
+        """Write to ``outputs`` what it gives for every sample of the file ``inputs``.
+
+        Those that were asked before are not run again: a kit comes with fewer samples where more
+        is known of the layer.
+        """
+        known = list(self._answers)
         self._samples = read_samples(inputs, spec.inputs)
-        write_samples(outputs, [self._run(sample) for sample in self._samples])
+        self._answers = [(each, self._find(each, known)) for each in self._samples]
+        write_samples(outputs, [answer for _, answer in self._answers])
+
+    def _find(self, sample: Tensors, known: Sequence[tuple[Tensors, Tensors]]) -> Tensors:
+        for asked, answer in known:
+            if same_tensors(asked, sample):
+                return answer
+        return self._run(dict(sample))
 
 
 def convert(target: str, source: Source, path: Path, options: Options) -> tuple[Artifact, float]:

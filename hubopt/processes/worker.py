@@ -7,6 +7,7 @@ child prints goes to a log file.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import pickle
@@ -22,13 +23,14 @@ from types import TracebackType
 from typing import Any, BinaryIO, ParamSpec, TypeVar, cast
 
 from hubopt.errors import HuboptError, WorkerCrashError
+from hubopt.processes.trimming import give_back
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _CHILD = (
     "import sys; sys.path[:] = {path!r}; "
-    "from hubopt.processes.worker import _serve; _serve({imports!r}, {niceness})"
+    "from hubopt.processes.worker import _serve; _serve({imports!r})"
 )
 _LOG_TAIL_LINES = 8
 _ENVIRONMENT = {
@@ -54,7 +56,6 @@ class Worker:
         log: The file that gets what the child prints.
         environment: Variables that the child has beside those of this process.
         imports: Modules that the child imports at once, so that they are there when it is asked.
-        niceness: How far the child steps back behind other processes; 0 for not at all.
     """
 
     def __init__(
@@ -62,7 +63,6 @@ class Worker:
         log: Path,
         environment: Mapping[str, str] | None = None,
         imports: Sequence[str] = (),
-        niceness: int = 0,
     ) -> None:
         self._log = log
         self._asking = Lock()
@@ -71,7 +71,7 @@ class Worker:
                 [
                     sys.executable,
                     "-c",
-                    _CHILD.format(path=_child_path(), imports=tuple(imports), niceness=niceness),
+                    _CHILD.format(path=_child_path(), imports=tuple(imports)),
                 ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -96,6 +96,11 @@ class Worker:
                 pipe.close()
             except BrokenPipeError:  # the child died with a request still in the pipe
                 continue
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the child is alive."""
+        return self._process.poll() is None
 
     def kill(self) -> None:
         """End the child at once, from any thread; a call that waits for it fails."""
@@ -122,6 +127,10 @@ class Worker:
         """
         self._ask(("create", factory, args, kwargs))
         return cast("R", _StandIn(self))
+
+    def forget(self) -> None:
+        """Let go of the object that `create` made, and give its memory back to the system."""
+        self._ask(("forget", None, (), {}))
 
     def _ask(self, request: tuple[Any, ...]) -> Any:
         assert self._process.stdin is not None
@@ -185,10 +194,8 @@ def _log_to(log: Path) -> None:
             os.dup2(stream.fileno(), descriptor)
 
 
-def _serve(imports: Sequence[str], niceness: int = 0) -> None:
+def _serve(imports: Sequence[str]) -> None:
     """Answer requests from standard input until it closes; the child's side of `Worker`."""
-    if niceness and hasattr(os, "nice"):
-        os.nice(niceness)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever native code prints goes to the log, not among the answers
     requests = os.fdopen(os.dup(0), "rb")
@@ -212,6 +219,11 @@ def _answer_all(requests: BinaryIO, answers: BinaryIO) -> None:
             if kind == "create":
                 kept = target(*args, **kwargs)
                 answer: tuple[bool, Any] = (True, None)
+            elif kind == "forget":
+                kept = None
+                gc.collect()
+                give_back()
+                answer = (True, None)
             elif kind == "invoke":
                 answer = (True, getattr(kept, target)(*args, **kwargs))
             else:

@@ -7,7 +7,9 @@ answers lie apart is the noise of the reference; the same graph in float64 is a 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -15,7 +17,7 @@ from typing import Any
 
 from hubopt.arrays import read_samples, write_samples
 from hubopt.causes import first_line
-from hubopt.errors import HuboptError, WorkerCrashError
+from hubopt.errors import HuboptError
 from hubopt.exporter import OpUse, Program, Tensors, culprits
 from hubopt.graphs.compiled_graph import CompiledGraph
 from hubopt.graphs.float64 import widen
@@ -24,6 +26,7 @@ from hubopt.graphs.graph_runs import GraphRunner
 from hubopt.graphs.perturbing import ROUNDING, lift, perturb
 from hubopt.graphs.serving import SIGNATURE
 from hubopt.parity.reference import same_tensors
+from hubopt.processes.shared import SharedWorker
 from hubopt.processes.trimming import give_back
 from hubopt.processes.worker import Worker
 
@@ -34,8 +37,11 @@ answers depend on them; with weights moved by a rounding, three times, since on 
 model one draw of the noise tells little of the next; compiled. XLA last: it can end the process."""
 
 _SWITCH = "TF_ENABLE_ONEDNN_OPTS"
-_NICENESS = 10
-"""Everything waits for samples to be chosen, which is done beside; hardly ever for a first look."""
+SHARED_ENVIRONMENT = {} if _SWITCH in os.environ else {_SWITCH: "0"}
+"""What a child needs that is to measure noise beside other things. Of most processors oneDNN is
+used where nobody says otherwise, so this switches it; if not, noise has a child of its own."""
+IMPORTS = ("tensorflow", __name__)
+"""What it imports."""
 MOST_COPIED_BYTES = 10**9
 """Of a graph that is run in other ways than with oneDNN switched: with other weights, which stand
 beside those it has, in float64, or compiled, which copies some."""
@@ -59,48 +65,28 @@ class NoiseMeter:
     """Asks a program in other ways, in a child process with oneDNN switched.
 
     A way that fails is told and costs no other; a child that dies is started again. Use it as a
-    context manager: leaving ends the child.
+    context manager: leaving ends the child, unless others use it, too.
 
     Args:
         log: Gets what the child prints.
+        shared: A child with `SHARED_ENVIRONMENT` that others use, too. It is taken if oneDNN
+            is switched there.
     """
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, shared: SharedWorker | None = None) -> None:
         self._log = log
-        self._worker: Worker | None = None
-        self._ways: OtherWays | None = None
-        self._is_stopped = False
-        self._starting, self._measuring = Lock(), Lock()
+        self._shared = shared
+        self._own = {on: SharedWorker(log, _switched(on), IMPORTS) for on in (True, False)}
+        self._ready: tuple[Worker, OtherWays] | None = None
+        self._measuring = Lock()
 
     def __enter__(self) -> NoiseMeter:
         return self
 
     def __exit__(self, *error: object) -> None:
-        with self._starting:
-            self._is_stopped = True
-            if self._worker is not None:
-                self._worker.kill()  # so that a measurement in another thread ends
-        with self._measuring:
-            self.rest()
-
-    def start(self, onednn_on: bool) -> Worker:
-        """Begin to import what it takes; there is no need to wait for it.
-
-        Args:
-            onednn_on: Whether the reference is computed with oneDNN's kernels, see
-                `hubopt.tf_private.onednn_is_on`.
-
-        Raises:
-            WorkerCrashError: It was left meanwhile, by another thread.
-        """
-        with self._starting:
-            if self._is_stopped:
-                raise _stopped()
-            if self._worker is None:
-                switch = {_SWITCH: "0" if onednn_on else "1"}
-                imports = ("tensorflow", __name__)
-                self._worker = Worker(self._log, switch, imports, niceness=_NICENESS)
-            return self._worker
+        with ExitStack() as ending:
+            for child in self._own.values():
+                ending.push(child)
 
     def measure(
         self,
@@ -109,7 +95,7 @@ class NoiseMeter:
         folder: Path,
         onednn_on: bool,
         ways: Sequence[str] = WAYS,
-        count: int | None = None,
+        samples: Sequence[int] | None = None,
     ) -> Answers:
         """Answer the samples in every one of ``ways``.
 
@@ -118,71 +104,55 @@ class NoiseMeter:
                 tables, only ``onednn`` can be taken.
             inputs: The samples.
             folder: Where ``onednn.npz`` and so on are written.
-            onednn_on: As for `start`.
+            onednn_on: Whether the reference is computed with oneDNN's kernels, see
+                `hubopt.tf_private.onednn_is_on`.
             ways: Of `WAYS`.
-            count: How many samples, from the first; by default all.
+            samples: Which of the samples; by default all.
 
         Raises:
             WorkerCrashError: It was left meanwhile, by another thread.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        with self._measuring:
-            if self._is_stopped:
-                raise _stopped()
-            return self._measure(program, inputs, folder, onednn_on, ways, count)
-
-    def _measure(
-        self,
-        program: Program,
-        inputs: Path,
-        folder: Path,
-        onednn_on: bool,
-        ways: Sequence[str],
-        count: int | None,
-    ) -> Answers:
+        child = self._child(onednn_on)
         answers: dict[str, Path] = {}
         problems: dict[str, str] = {}
-        left = list(ways)
-        while left:
-            try:
-                if self._ways is None:
-                    worker = self.start(onednn_on)
-                    self._ways = worker.create(OtherWays, program, onednn_on)
-            except HuboptError as error:
-                self._check_running(error)
-                problems.update(dict.fromkeys(left, error.found))
-                self.rest()
-                break
-            way = left.pop(0)
-            path = folder / f"{way}.npz"
-            try:
-                problem = self._ways.take(way, inputs, path, count)
-            except WorkerCrashError as error:
-                self._check_running(error)
-                problem = error.found
-                self.rest()
-            if problem is None:
-                answers[way] = path
-            else:
-                problems[way] = problem
-                path.unlink(missing_ok=True)
+        with self._measuring:
+            for way in ways:
+                path = folder / f"{way}.npz"
+                try:
+                    with child.use(self._log) as worker:
+                        ways_there = self._get_ready(worker, program, onednn_on)
+                        problem = ways_there.take(way, inputs, path, samples)
+                except HuboptError as error:
+                    if child.is_stopped:
+                        raise
+                    problem = error.found
+                if problem is None:
+                    answers[way] = path
+                else:
+                    problems[way] = problem
+                    path.unlink(missing_ok=True)
         return Answers(answers, problems)
 
     def rest(self) -> None:
-        """End the child and give its memory back; what is measured next starts another."""
-        worker, self._worker, self._ways = self._worker, None, None
-        if worker is not None:
-            worker.__exit__(None, None, None)
+        """Give back the memory of what is measured; what is measured next takes it again."""
+        with self._measuring:
+            ready, self._ready = self._ready, None
+            if ready is not None and ready[0].is_running:
+                ready[0].forget()
 
-    def _check_running(self, error: HuboptError) -> None:
-        if self._is_stopped:
-            raise error
+    def _child(self, onednn_on: bool) -> SharedWorker:
+        is_switched = onednn_on and bool(SHARED_ENVIRONMENT)
+        return self._shared if self._shared and is_switched else self._own[onednn_on]
+
+    def _get_ready(self, worker: Worker, program: Program, onednn_on: bool) -> OtherWays:
+        if self._ready is None or self._ready[0] is not worker:
+            self._ready = worker, worker.create(OtherWays, program, onednn_on)
+        return self._ready[1]
 
 
-def _stopped() -> WorkerCrashError:
-    return WorkerCrashError(
-        "measurement", "it was stopped before it began", "answers", "this is no defect of its own"
-    )
+def _switched(onednn_on: bool) -> dict[str, str]:
+    return {_SWITCH: "0" if onednn_on else "1"}
 
 
 class OtherWays:
@@ -204,22 +174,26 @@ class OtherWays:
             frozen = read_frozen_graph(program)
             self._graph_def, self._weights = lift(frozen.graph_def, frozen.arrays())
 
-    def take(self, way: str, inputs: Path, path: Path, count: int | None = None) -> str | None:
+    def take(
+        self, way: str, inputs: Path, path: Path, places: Sequence[int] | None = None
+    ) -> str | None:
         """Write the answers of one of `WAYS` to ``path``, or return why there are none.
 
         Args:
             way: Which.
             inputs: The samples.
             path: Where to write.
-            count: How many samples, from the first; by default all.
+            places: Which of the samples; by default all.
         """
         problem = self._problem(way)
         if problem is None:
             try:
-                samples = read_samples(inputs, self._program.spec.inputs)[:count]
+                samples = read_samples(inputs, self._program.spec.inputs)
+                if places is not None:
+                    samples = [samples[at] for at in places]
                 answers = self._answer_new(way, samples)
-                if count is not None:  # a first look: these are likely to be asked again
-                    self._first[way] = list(zip(samples, answers, strict=True))
+                if places is not None:  # a first look: these are likely to be asked again
+                    self._first.setdefault(way, []).extend(zip(samples, answers, strict=True))
                 write_samples(path, answers)
             except HuboptError as error:
                 problem = error.found

@@ -11,8 +11,9 @@ import pytest
 from hubopt import registry
 from hubopt.errors import WorkerCrashError
 from hubopt.exporter import Options, Program
-from hubopt.processes import converting
-from hubopt.processes.converting import Converter
+from hubopt.processes import converting, shared
+from hubopt.processes.converting import Converter, needs
+from hubopt.processes.shared import SharedWorker
 from hubopt.processes.worker import Worker
 
 Tiny = tuple[Any, Program]
@@ -32,7 +33,7 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> list[Worker]:
             super().__init__(*arguments, **named)
             made.append(self)
 
-    monkeypatch.setattr(converting, "Worker", Counted)
+    monkeypatch.setattr(shared, "Worker", Counted)
     return made
 
 
@@ -41,7 +42,8 @@ def test_targets_share_a_process_and_have_logs_of_their_own(
 ) -> None:
     _, program = tiny_program
     exporters = [registry.get(name) for name in ("onnx", "tflite")]
-    with Converter(exporters, tmp_path / "log") as converter:
+    with SharedWorker(tmp_path / "log", imports=needs(exporters)) as child:
+        converter = Converter(exporters, child, child.rest)
         for exporter in exporters:
             name = exporter.name
             (tmp_path / name).mkdir()
@@ -51,8 +53,7 @@ def test_targets_share_a_process_and_have_logs_of_their_own(
             assert artifact.path.is_file()
             assert seconds > 0
             assert log.exists()
-            over = workers[0]._process.poll() is not None
-            assert over == (exporter is exporters[-1]), "its memory is not held any longer"
+            assert workers[0].is_running == (exporter is not exporters[-1]), "done is called last"
     assert len(workers) == 1
 
 
@@ -62,7 +63,8 @@ def test_a_crash_costs_one_target_and_no_other(
     _, program = tiny_program
     (exporter,) = [registry.get("tflite")]
     path, log = tmp_path / "model.tflite", tmp_path / "tflite.log"
-    with Converter([exporter], tmp_path / "log") as converter:
+    with SharedWorker(tmp_path / "log") as child:
+        converter = Converter([exporter], child, lambda: None)
         with monkeypatch.context() as patch:
             patch.setattr(converting, "convert", crash)
             with pytest.raises(WorkerCrashError, match="native code says why"):
@@ -70,3 +72,9 @@ def test_a_crash_costs_one_target_and_no_other(
         artifact, _ = converter.convert("tflite", program, path, Options(), log)
     assert artifact.path.is_file()
     assert len(workers) == 2
+
+
+def test_what_conversions_need_is_told_once_each() -> None:
+    both = needs([registry.get("tflite"), registry.get("savedmodel")])
+    assert "tensorflow" in both
+    assert len(set(both)) == len(both)

@@ -82,10 +82,20 @@ def test_an_object_stays_in_the_child(log: Path) -> None:
         assert [counter.next(), counter.next()] == [6, 7]
 
 
-@pytest.mark.skipif(not hasattr(os, "nice"), reason="this system has no niceness")
-def test_a_child_can_step_back(log: Path) -> None:
-    with Worker(log) as worker, Worker(log, niceness=3) as nicer:
-        assert nicer.call(os.nice, 0) == min(worker.call(os.nice, 0) + 3, 19)
+def test_what_is_forgotten_is_gone(log: Path) -> None:
+    with Worker(log) as worker:
+        counter = worker.create(Counter, 5)
+        worker.forget()
+        with pytest.raises(WorkerCrashError, match="NoneType"):
+            counter.next()
+
+
+def test_it_is_known_whether_the_child_is_alive(log: Path) -> None:
+    with Worker(log) as worker:
+        assert worker.is_running
+        with pytest.raises(WorkerCrashError):
+            worker.call(abort)
+        assert not worker.is_running
 
 
 @pytest.mark.parametrize(

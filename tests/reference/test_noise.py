@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -22,6 +23,7 @@ from hubopt.hints import Hints
 from hubopt.models.handles import Access, LayerOptions
 from hubopt.parity.reference import measure_moves
 from hubopt.processes.session import open_layer_session
+from hubopt.processes.shared import SharedWorker
 from hubopt.reference import noise
 from hubopt.reference.noise import WAYS, Answers, NoiseMeter, OtherWays
 from hubopt.sampling.samples import draw
@@ -49,7 +51,7 @@ class Measured:
         self,
         program: Program | None = None,
         ways: Sequence[str] = WAYS,
-        count: int | None = None,
+        samples: Sequence[int] | None = None,
     ) -> Answers:
         with NoiseMeter(self._folder / "log") as meter:
             return meter.measure(
@@ -58,7 +60,7 @@ class Measured:
                 self._folder / "noise",
                 tf_private.onednn_is_on(),
                 ways,
-                count,
+                samples,
             )
 
     def moves(self, answers: Answers, way: str) -> dict[str, float]:
@@ -102,7 +104,7 @@ def test_every_way_answers_every_output(tiny_measured: tuple[Measured, Answers])
 
 def test_some_ways_answer_the_first_samples(tiny: Path, tmp_path: Path) -> None:
     model = Measured(tiny, tmp_path)
-    answers = model.measure(ways=("weights", "float64"), count=2)
+    answers = model.measure(ways=("weights", "float64"), samples=[0, 1])
     assert tuple(answers.answers) == ("weights", "float64")
     reference = read_samples(model.reference, model.program.spec.outputs)
     double = read_samples(answers.answers["float64"], model.program.spec.outputs)
@@ -112,24 +114,34 @@ def test_some_ways_answer_the_first_samples(tiny: Path, tmp_path: Path) -> None:
 
 
 def test_leaving_it_ends_a_measurement_in_another_thread(tiny: Path, tmp_path: Path) -> None:
-    """Whoever waits for the thread waits no longer than the child takes to die."""
+    """Which is told, and not taken for a way that failed."""
     model = Measured(tiny, tmp_path)
-    meter = NoiseMeter(tmp_path / "log")
-    onednn_on = tf_private.onednn_is_on()
     with ThreadPoolExecutor(1) as pool:
-        with meter:
-            meter.start(onednn_on)
-            arguments = (model.program, model.inputs, tmp_path / "noise", onednn_on)
+        with NoiseMeter(tmp_path / "log") as meter:
+            arguments = (model.program, model.inputs, tmp_path / "noise", tf_private.onednn_is_on())
             measuring = pool.submit(meter.measure, *arguments)
         with pytest.raises(WorkerCrashError):
             measuring.result()
 
 
-def test_nothing_is_started_once_it_was_left(tmp_path: Path) -> None:
-    with NoiseMeter(tmp_path / "log") as meter:
-        pass
-    with pytest.raises(WorkerCrashError, match="before it began"):
-        meter.start(True)
+@pytest.mark.parametrize("onednn_on", [True, False])
+def test_a_shared_child_is_taken_if_onednn_is_switched_there(
+    onednn_on: bool, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = {"TF_ENABLE_ONEDNN_OPTS": "0"}
+    monkeypatch.setattr(noise, "SHARED_ENVIRONMENT", environment)
+    model = Measured(tiny, tmp_path)
+    with (
+        SharedWorker(tmp_path / "shared.log", environment) as shared,
+        NoiseMeter(tmp_path / "log", shared) as meter,
+    ):
+        pid = shared.start().call(os.getpid)
+        meter.measure(model.program, model.inputs, tmp_path / "noise", onednn_on, ["weights"])
+        assert meter._ready is not None
+        used = meter._ready[0].call(os.getpid)
+        meter.rest()
+        assert shared.start().call(os.getpid) == pid, "it is others', too"
+    assert (used == pid) is onednn_on
 
 
 def test_a_steady_layer_moves_by_rounding(tiny_measured: tuple[Measured, Answers]) -> None:
@@ -270,7 +282,7 @@ def test_samples_of_a_first_look_are_not_computed_again(
     monkeypatch.setattr(OtherWays, "_answer", counted)
     outputs = tmp_path / "float64.npz"
     samples = read_samples(model.inputs, model.program.spec.inputs)
-    assert here.take("float64", model.inputs, outputs, 2) is None
+    assert here.take("float64", model.inputs, outputs, [0, 1]) is None
     write_samples(tmp_path / "turned.npz", samples[::-1])  # others stand before them now
     assert here.take("float64", tmp_path / "turned.npz", outputs) is None
     assert asked == [2, len(samples) - 2]
