@@ -18,11 +18,10 @@ from hubopt.spec import ModelSpec
 
 REDRAWN, PERMUTED, WEIGHTS = "redrawn", "permuted", "weights"
 
-Depth = Literal["off", "light", "edges", "float64", "rounded", "full"]
-"""How much of the layer's own noise is known: nothing; something of the first samples; that no
-edge case is left that float64 moves by too much; the layer's answers in float64 to all samples; how
-far roundings move it on all of them; everything, and no edge case is left on which the layer is
-unsteady."""
+Depth = Literal["off", "light", "float64", "rounded", "full"]
+"""How much of the layer's own noise is known: nothing; something of the first samples; the
+layer's answers in float64 to all of them; how far roundings move it on all of them; everything,
+and no edge case is left on which the layer is unsteady."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,10 @@ from hubopt.parity.vacuity import vacuous_outputs
 from hubopt.sampling.samples import numpy_dtype
 from hubopt.spec import ModelSpec, TensorSpec, format_shape
 
-_CLEAR = 0.5
-"""Of the tolerance: where less is used, the machine that verifies next may round otherwise."""
+_CLEAR = 0.75
+"""Of the tolerance: where less is used, the machine that verifies next may round otherwise. With
+other kernels of the same runtime an artifact of a layer that keeps to the bounds itself used up to
+a third more of it (`python -m benchmarks.other_kernels`)."""
 _MARGIN = 100.0
 """How often what float64 moves a sample may go into what is too much, where nothing else was
 measured there: another way moves it otherwise, ten times as far on one sample of basic-pitch."""
@@ -89,23 +91,19 @@ class OutputParity:
         )
 
     @property
-    def doubtful(self) -> frozenset[int]:
-        """The samples on which it does not pass by a margin.
+    def is_clear(self) -> bool:
+        """Whether it passes by a margin.
 
-        It does on one that agrees with the eager layer and leaves half of the tolerance; or agrees
-        with the eager layer or its float64 self, where that was asked; or is excused by the layer's
-        noise on that very sample, which is far from being too much.
+        Every sample agrees with the eager layer and leaves a quarter of the tolerance; or agrees
+        with the eager layer or its float64 self, where that was asked; or is excused by the
+        layer's noise on that very sample, which is far from being too much.
         """
-        return frozenset(at for at in range(len(self.bases)) if not self._is_clear_at(at))
-
-    def _is_clear_at(self, sample: int) -> bool:
-        basis = self.bases[sample]
-        if basis == "noise":
-            return bool(self.from_float64) and self._is_excused_clearly(sample)
-        if basis == "layer" and not self.from_float64:
-            rounding = usual_rounding(self.differences, self.tolerance)
-            return self.differences[sample].worst(self.tolerance, rounding)[0] <= _CLEAR
-        return basis is not None
+        if all(basis == "layer" for basis in self.bases) and self.worst <= _CLEAR:
+            return True
+        return bool(self.from_float64) and all(
+            basis in ("layer", FLOAT64) or (basis == "noise" and self._is_excused_clearly(at))
+            for at, basis in enumerate(self.bases)
+        )
 
     def _is_excused_clearly(self, sample: int) -> bool:
         move, most = move_at(self.moves, sample).largest, _most_noise(self, sample)
@@ -153,18 +151,12 @@ class Parity:
     def is_clear(self) -> bool:
         """Whether nothing more that could be measured of the layer would change the verdict.
 
-        So it is where every output passes on every sample and has no doubt about it, see
-        `OutputParity.doubtful`; and where there is nothing to compare, because names or shapes
-        differ.
+        So it is where every output passes and says so, see `OutputParity.is_clear`; and where
+        there is nothing to compare, because names or shapes differ.
         """
         if not self.outputs:
             return True
-        return self.passed and not self.vacuous and not self.doubtful
-
-    @property
-    def doubtful(self) -> frozenset[int]:
-        """The samples on which an output has doubts, see `OutputParity.doubtful`."""
-        return frozenset().union(*(each.doubtful for each in self.outputs))
+        return self.passed and not self.vacuous and all(each.is_clear for each in self.outputs)
 
     @property
     def status(self) -> Literal["verified", "vacuous", "unverified", "failed"]:

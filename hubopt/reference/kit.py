@@ -28,6 +28,7 @@ from hubopt.parity.reference import (
     measure_moves,
     redrawn,
 )
+from hubopt.parity.tolerance import TOLERANCES
 from hubopt.processes.session import LayerSession
 from hubopt.sampling.samples import Sample, draw
 from hubopt.spec import ModelSpec
@@ -139,86 +140,71 @@ def add_noise(
     reference = read_samples(kit.reference, spec.outputs)
     given = {way: read_samples(path, spec.outputs) for way, path in answers.items()}
     ways = {way: found for way, found in given.items() if way != WEIGHTS}
-    asked = sorted(kit.edges) if depth != "light" else ()
-    odd = _unsteady(spec, reference, {at: [each[at] for each in ways.values()] for at in asked})
+    edges = sorted(kit.edges) if depth != "light" else ()
+    odd = _unsteady(spec, edges, ways, reference)
     if odd:
+        inputs = read_samples(kit.inputs, spec.inputs)
+        write_samples(kit.inputs, _without(inputs, odd))
+        write_samples(kit.reference, _without(reference, odd))
         for way, path in answers.items():
             write_samples(path, _without(given[way], odd))
     kept = _without(reference, odd)
-    steady = _leave_out(kit, odd)
-    probes, moves = dict(steady.facts.probes), dict(steady.facts.moves)
+    probes = dict(kit.facts.probes)
+    if odd and (among := redrawn(spec, read_samples(kit.inputs, spec.inputs), kept)):
+        probes[REDRAWN] = among
     if WEIGHTS in given:
         other = _without(given[WEIGHTS], odd)
         probes[WEIGHTS] = farthest(spec, other, kept[: len(other)])
+    moves = {
+        way: {name: tuple(_without(each, odd)) for name, each in by_output.items()}
+        for way, by_output in kit.facts.moves.items()
+    }
     for way, found in ways.items():
         left = _without(found, odd)
         moves[way] = measure_moves(spec, left, kept[: len(left)])
     facts = replace(
-        steady.facts,
+        kit.facts,
         moves=moves,
         untaken={**kit.facts.untaken, **untaken},
         probes=probes,
         depth=depth,
     )
-    return replace(steady, facts=facts, float64=answers.get(FLOAT64) if depth != "light" else None)
-
-
-def without_unsteady_edges(
-    kit: Kit, answers: Mapping[str, Path], untaken: Mapping[str, str]
-) -> Kit:
-    """Return ``kit`` without the edge cases on which the layer is unsteady.
-
-    Args:
-        kit: As for `add_noise`.
-        answers: What ways gave for the edge cases, in their order, and for nothing else.
-        untaken: As for `add_noise`.
-    """
-    given = [read_samples(path, kit.spec.outputs) for path in answers.values()]
-    asked = dict(zip(sorted(kit.edges), zip(*given, strict=True), strict=False))
-    odd = _unsteady(kit.spec, read_samples(kit.reference, kit.spec.outputs), asked)
-    steady = _leave_out(kit, odd)
-    known = {**kit.facts.untaken, **untaken}
-    return replace(steady, facts=replace(steady.facts, untaken=known, depth="edges"))
-
-
-def _leave_out(kit: Kit, odd: Collection[int]) -> Kit:
-    """Return ``kit`` without samples, which go from its files as well."""
-    if not odd:
-        return kit
-    spec = kit.spec
-    inputs = _without(read_samples(kit.inputs, spec.inputs), odd)
-    reference = _without(read_samples(kit.reference, spec.outputs), odd)
-    write_samples(kit.inputs, inputs)
-    write_samples(kit.reference, reference)
-    probes = dict(kit.facts.probes)
-    if among := redrawn(spec, inputs, reference):
-        probes[REDRAWN] = among
-    moves = {
-        way: {name: tuple(_without(each, odd)) for name, each in by_output.items()}
-        for way, by_output in kit.facts.moves.items()
-    }
-    staying = [at for at in range(len(kit.kinds)) if at not in odd]
+    staying = [at for at in range(len(reference)) if at not in odd]
     left_out = {f"{kit.kinds[at]} ({at})": "the layer itself is unsteady there" for at in odd}
     return replace(
         kit,
-        facts=replace(kit.facts, probes=probes, moves=moves),
+        facts=facts,
+        float64=answers.get(FLOAT64) if depth != "light" else None,
         kinds=tuple(_without(kit.kinds, odd)),
         edges=frozenset(at for at, old in enumerate(staying) if old in kit.edges),
         left_out={**kit.left_out, **left_out},
     )
 
 
-def _unsteady(
-    spec: ModelSpec, reference: Sequence[Tensors], answers: Mapping[int, Sequence[Tensors]]
-) -> list[int]:
-    """Return the samples of which a way moves an output by too much for a reference.
+def leaves_bounds(kit: Kit) -> bool:
+    """Whether the layer moves by more than a float32 artifact may, as far as that was measured.
 
-    Args:
-        spec: The outputs.
-        reference: The answers to all samples.
-        answers: By sample: those to it in other ways.
+    By more than is allowed at an element of any size, that is, so that near zero it is certain.
     """
-    if not any(answers.values()):
+    bound = TOLERANCES["fp32"].atol or 0.0
+    outputs = read_samples(kit.reference, kit.spec.outputs)
+    return any(
+        move.largest > bound * compare(given, given).rms
+        for by_output in kit.facts.moves.values()
+        for name, moves in by_output.items()
+        for move, answer in zip(moves, outputs, strict=False)
+        if (given := np.asarray(answer[name])).size
+    )
+
+
+def _unsteady(
+    spec: ModelSpec,
+    samples: Collection[int],
+    ways: Mapping[str, Sequence[Tensors]],
+    reference: Sequence[Tensors],
+) -> list[int]:
+    """Return those of ``samples`` of which a way moves an output by too much for a reference."""
+    if not samples:
         return []
     usual = {
         name: max(compare(np.asarray(each[name]), np.asarray(each[name])).rms for each in reference)
@@ -226,11 +212,11 @@ def _unsteady(
     }
     return [
         at
-        for at, found in answers.items()
+        for at in samples
         if any(
             move.largest > MOST_NOISE * usual[name]
-            for answer in found
-            for name, (move,) in measure_moves(spec, [answer], [reference[at]]).items()
+            for found in ways.values()
+            for name, (move,) in measure_moves(spec, [found[at]], [reference[at]]).items()
         )
     ]
 

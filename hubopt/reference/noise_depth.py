@@ -1,13 +1,13 @@
 """How deep the layer's own noise is measured: as far as a verdict hangs on it.
 
-An artifact that agrees with the eager layer and leaves half of its tolerance needs no excuse. To
-measure the noise fully takes longer than everything else in an export, so it is done in steps,
-and the next one only where an artifact asks for it.
+An artifact that agrees with the eager layer and leaves a quarter of its tolerance needs no
+excuse. To measure the noise fully takes longer than everything else in an export, so it is done in
+steps, and the next one only where an artifact asks for it, or the layer itself does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
@@ -18,7 +18,7 @@ from hubopt.exporter import Program, Tensors
 from hubopt.parity.moves import FLOAT64
 from hubopt.parity.reference import WEIGHTS, Depth, same_tensors
 from hubopt.progress import Beside, Progress
-from hubopt.reference.kit import Kit, add_noise, without_unsteady_edges
+from hubopt.reference.kit import Kit, add_noise, leaves_bounds
 from hubopt.reference.noise import MOST_COPIED_BYTES, ROUNDED, WAYS, Answers, NoiseMeter
 
 Noise: TypeAlias = Literal["off", "auto", "full"]
@@ -28,14 +28,12 @@ LIGHT_SAMPLES = 2
 """On how many samples a first look is taken."""
 _ASKED: Mapping[Depth, Sequence[str]] = {
     "light": ("onednn", WEIGHTS),
-    "edges": (FLOAT64,),
     "float64": (FLOAT64,),
     "rounded": ("onednn", *ROUNDED),
     "full": WAYS,
 }
 _LABELS: Mapping[Depth, str] = {
     "light": f"measure how steady the layer is, on {LIGHT_SAMPLES} samples",
-    "edges": "ask the layer in float64, of edge cases",
     "float64": "ask the layer in float64",
     "rounded": "measure how far roundings move the layer",
     "full": "measure how steady the layer is",
@@ -62,7 +60,7 @@ class _Ahead:
 
 
 class Deepening:
-    """Measures the next step, see `hubopt.reference.reference.Deepen`.
+    """Measures the next step: given a kit, gives the deeper one, or None if there is none.
 
     Args:
         noise: How much may be measured.
@@ -108,9 +106,19 @@ class Deepening:
 
         self._ahead = _Ahead(samples, beside.submit(look))
 
-    def __call__(self, kit: Kit, doubtful: Collection[int] = ()) -> Kit | None:
-        """Measure what comes next to what ``kit`` knows."""
-        depth = self._next(kit, doubtful)
+    def __call__(self, kit: Kit) -> Kit | None:
+        """Measure what comes next to what ``kit`` knows.
+
+        Two steps where the first look shows a layer that does not keep to the bounds itself:
+        artifacts of such a one need its float64 self, here or on another machine.
+        """
+        deeper = self._step(kit)
+        if deeper is not None and deeper.facts.depth == "light" and leaves_bounds(deeper):
+            return self._step(deeper)
+        return deeper
+
+    def _step(self, kit: Kit) -> Kit | None:
+        depth = self._next(kit)
         if depth is None:
             return None
         if depth == "light" and self._ahead and self._begins_with(kit, self._ahead.samples):
@@ -126,12 +134,9 @@ class Deepening:
         asked = read_samples(kit.inputs, self._program.spec.inputs)[:LIGHT_SAMPLES]
         return len(asked) == len(samples) and all(map(same_tensors, asked, samples))
 
-    def _next(self, kit: Kit, doubtful: Collection[int]) -> Depth | None:
+    def _next(self, kit: Kit) -> Depth | None:
         is_narrow = FLOAT64 in kit.facts.untaken or not self._program.has_frozen_graph
-        depth = self._next_to(kit.facts.depth, is_narrow)
-        if depth == "float64" and kit.facts.depth == "light" and doubtful:
-            return "edges" if kit.edges.issuperset(doubtful) else depth
-        return depth
+        return self._next_to(kit.facts.depth, is_narrow)
 
     def _next_to(self, depth: Depth, is_narrow: bool = False) -> Depth | None:
         """Return the step after ``depth``; ``is_narrow``: there is no float64."""
@@ -141,21 +146,19 @@ class Deepening:
             return "full"
         if depth == "off":
             return "light"
-        if depth in ("light", "edges") and not is_narrow:
+        if depth == "light" and not is_narrow:
             return "float64"
         if depth != "rounded" and self._program.has_frozen_graph:
             return "rounded"
         return "full"
 
     def _measure(self, kit: Kit, depth: Depth) -> Kit:
-        places = {"light": range(min(LIGHT_SAMPLES, len(kit.kinds))), "edges": sorted(kit.edges)}
+        places = range(min(LIGHT_SAMPLES, len(kit.kinds))) if depth == "light" else None
         known = {*self._known, *([FLOAT64] if kit.float64 else [])}
         ways = [way for way in _ASKED[depth] if way not in known]
         found = self._meter.measure(
-            self._program, kit.inputs, self._work, kit.onednn_on, ways, places.get(depth)
+            self._program, kit.inputs, self._work, kit.onednn_on, ways, places
         )
-        if depth == "edges":
-            return without_unsteady_edges(kit, found.answers, found.problems)
         answers = dict(found.answers)
         if depth != "light":
             if FLOAT64 in answers:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import TypeAlias
+from collections.abc import Callable
 
 from hubopt.parity import Parity
 from hubopt.reference.kit import Kit
-
-Deepen: TypeAlias = Callable[[Kit, Collection[int]], "Kit | None"]
-"""Given a kit and the samples that a verdict hangs on, measures more of the layer and gives the kit
-that knows it; None once everything is known. No samples: they all count."""
 
 
 class Reference:
@@ -21,11 +16,12 @@ class Reference:
 
     Args:
         kit: Gives the kit as it is at first; asked once, and may take its time.
-        deepen: Measures more.
+        deepen: Given a kit, measures more and gives the kit that knows it; None once everything
+            is known.
     """
 
     def __init__(
-        self, kit: Callable[[], Kit], deepen: Deepen = lambda kit, doubtful: None
+        self, kit: Callable[[], Kit], deepen: Callable[[Kit], Kit | None] = lambda kit: None
     ) -> None:
         self._first = kit
         self._deepen = deepen
@@ -37,13 +33,9 @@ class Reference:
             self._kit = self._first()
         return self._kit
 
-    def deepen(self, doubtful: Collection[int] = ()) -> bool:
-        """Measure more; return whether there was more to measure. The kit is then another one.
-
-        Args:
-            doubtful: The samples that the verdict hangs on, if it does not hang on all.
-        """
-        deeper = self._deepen(self.kit(), doubtful)
+    def deepen(self) -> bool:
+        """Measure more; return whether there was more to measure. The kit is then another one."""
+        deeper = self._deepen(self.kit())
         if deeper is not None:
             self._kit = deeper
         return deeper is not None
@@ -56,7 +48,7 @@ class Reference:
                 deeper kit, which may have fewer samples.
         """
         parity = judge(self.kit())
-        while not parity.is_clear and self.deepen(parity.doubtful):
+        while not parity.is_clear and self.deepen():
             parity = judge(self.kit())
         return parity
 

@@ -7,7 +7,7 @@ and one that was not makes nothing at all. What comes out of the store is told.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -21,7 +21,7 @@ from hubopt.processes.examine import Baseline
 from hubopt.processes.session import LayerSession
 from hubopt.progress import Progress
 from hubopt.reference.kit import Kit
-from hubopt.reference.reference import Deepen, Reference
+from hubopt.reference.reference import Reference
 from hubopt.results import TargetResult
 from hubopt.stages.memory import Memory
 from hubopt.stages.stage_keys import kit_digest
@@ -110,7 +110,7 @@ class Stages:
         self,
         kit: Kit,
         ask: Callable[[Callable[[Kit], None]], Callable[[], Kit]],
-        deepen: Deepen,
+        deepen: Callable[[Kit], Kit | None],
     ) -> Reference:
         """Return the samples and what the layer gives for them.
 
@@ -118,7 +118,7 @@ class Stages:
             kit: Where samples and answers go, and the user's tolerances.
             ask: Begins to ask the layer, and returns what waits for its answers; calls what it is
                 given with the kit once that is complete.
-            deepen: Measures more of how steady the layer is.
+            deepen: Measures more of how steady the layer is, see `Reference`.
         """
         memory = self._memory
         if memory is None:
@@ -130,9 +130,9 @@ class Stages:
             value = _to_json(_without_places(complete))
             memory.store.put(key, Label("reference", memory.handle), value, _files(complete))
 
-        def deepen_and_keep(known: Kit, doubtful: Collection[int]) -> Kit | None:
+        def deepen_and_keep(known: Kit) -> Kit | None:
             self._bring_program()
-            deeper = deepen(known, doubtful)
+            deeper = deepen(known)
             if deeper is not None:
                 keep(deeper)
             return deeper

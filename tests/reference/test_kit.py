@@ -193,3 +193,17 @@ def test_zeros_are_no_weights(tmp_path: Path) -> None:
     assert kit.facts.weightless == kit.spec.output_names
     (again,) = [make(signature(2, 3)(lambda x: x @ tf.ones([3, 4])), tmp_path / "ones")]
     assert again.facts.weightless == ()
+
+
+@pytest.mark.parametrize(("share", "leaves"), [(0.9, False), (1.1, True)])
+def test_a_layer_leaves_the_bounds_as_an_artifact_does(
+    share: float, leaves: bool, tmp_path: Path
+) -> None:
+    """By what is allowed at an element of zero, in units of the output's rms."""
+    _, kit = asked_kit(signature(2, 3)(lambda x: tf.tanh(x)), tmp_path)
+    assert not leaves_bounds(kit), "it gives the same twice"
+    (name,) = kit.spec.output_names
+    (first, *_) = read_samples(kit.reference, kit.spec.outputs)
+    rms = float(np.sqrt(np.mean(first[name].astype("float64") ** 2)))
+    moved = {"onednn": {name: (Move(share * (TOLERANCES["fp32"].atol or 0) * rms, 0.0),)}}
+    assert leaves_bounds(replace(kit, facts=replace(kit.facts, moves=moved))) is leaves

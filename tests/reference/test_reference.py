@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,6 @@ class Steps:
 
     def __init__(self) -> None:
         self.asked: list[Depth] = []
-        self.doubtful: list[Collection[int]] = []
         empty = Kit(SPEC, Path("inputs"), Path("reference"))
         self.reference = Reference(lambda: self._at(empty, DEPTHS[0]), self._deepen)
 
@@ -38,8 +36,7 @@ class Steps:
         self.asked.append(depth)
         return replace(kit, facts=ReferenceFacts(depth=depth))
 
-    def _deepen(self, kit: Kit, doubtful: Collection[int]) -> Kit | None:
-        self.doubtful.append(doubtful)
+    def _deepen(self, kit: Kit) -> Kit | None:
         at = DEPTHS.index(kit.facts.depth) + 1
         return self._at(kit, DEPTHS[at]) if at < len(DEPTHS) else None
 
@@ -82,7 +79,6 @@ def test_one_that_passes_narrowly_asks_for_float64() -> None:
     )
     assert found.passed
     assert steps.asked == ["light", "float64"]
-    assert steps.doubtful == [{0}]
 
 
 def test_one_that_is_vacuous_asks_for_everything() -> None:
@@ -119,4 +115,3 @@ def test_a_verdict_that_is_made_elsewhere_has_all_there_is() -> None:
     steps = Steps()
     assert steps.reference.exhaust().facts.depth == "full"
     assert not steps.reference.deepen()
-    assert set(map(len, steps.doubtful)) == {0}, "no verdict hangs on some of the samples"
