@@ -1,11 +1,12 @@
 """Runs a command and tells its wall time and the peak memory of its whole process tree.
 
-Memory is PSS, the proportional set size of ``/proc/PID/smaps_rollup``: a page that several
-processes share counts once, divided among them. What is told is the largest *sum* over all
-processes of the tree at any one instant, not the sum of their peaks. It is sampled every 50 ms,
-so that a shorter spike can be missed; less often where a sample takes longer than 12 ms, as it
-can with several GB in small pages. Pages of files in the kernel's cache count only while a process
-has them mapped.
+Memory is PSS, the proportional set size: a page that several processes share counts once, divided
+among them. What is told is the largest *sum* over all processes of the tree at any one instant, not
+the sum of their peaks. Anonymous memory is read every 50 ms, so that a shorter spike can be missed.
+What is shared, mapped files above all, is read whenever a process begins or ends, and some times a
+second: the kernel looks at every page for it (``/proc/PID/smaps_rollup``), which takes milliseconds
+of a processor that the command wants itself. Pages of files in the kernel's cache count only while
+a process has them mapped.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
-from benchmarks.cost.processes import Process, Tree
+from benchmarks.cost.processes import Mapped, Process, Tree
 
 GB = 1e9
 INTERVAL_S = 0.05
-_SHARE = 4
-"""Sampling waits for so many times what a sample took: it must not be what is measured."""
+_SHARE = 24
+"""Reading what is shared waits for so many times what it took, not to be what is measured."""
 _STAGE = re.compile(r"^ *(\d+\.\d) s  (\S.*)$")
 """A line in which hubopt says how long a stage took."""
 
@@ -157,6 +158,8 @@ class _Sampler(threading.Thread):
         self._start = start
         self._limits = limits
         self._watched: dict[tuple[int, int], _Watched] = {}
+        self._mapped: dict[tuple[int, int], Mapped | None] = {}
+        self._next_look_s = 0.0
         self._ended = threading.Event()
 
     @property
@@ -168,9 +171,9 @@ class _Sampler(threading.Thread):
         """Sample until the command ends or has to be killed."""
         pause = 0.0
         while not self._ended.wait(pause):
-            before = time.perf_counter()
-            self._sample(before - self._start)
-            if before - self._start > self._limits.seconds:
+            elapsed = time.perf_counter() - self._start
+            self._sample(elapsed)
+            if elapsed > self._limits.seconds:
                 self.problem = f"killed after {self._limits.seconds:.0f} s"
             elif self.peak_bytes > self._limits.peak_bytes:
                 limit = self._limits.peak_bytes / GB
@@ -178,7 +181,7 @@ class _Sampler(threading.Thread):
             if self.problem:
                 self._tree.kill()
                 return
-            pause = max(INTERVAL_S, _SHARE * (time.perf_counter() - before))
+            pause = INTERVAL_S
 
     def stop(self) -> None:
         """End the sampling, and whatever the command has left running."""
@@ -188,16 +191,19 @@ class _Sampler(threading.Thread):
 
     def _sample(self, elapsed: float) -> None:
         members = self._tree.members()
-        # PSS is slow to read and never above RSS: only a larger tree can be a new peak.
-        worth = sum(each.rss_bytes for each in members) > self.peak_bytes
+        if {each.key for each in members} != self._mapped.keys() or elapsed > self._next_look_s:
+            before = time.perf_counter()
+            self._mapped = {each.key: each.mapped() for each in members}
+            self._next_look_s = elapsed + _SHARE * (time.perf_counter() - before)
         total = 0
         for each in members:
-            watched = self._watched.get(each.key)
-            if watched is None:
-                watched = self._watched[each.key] = _Watched(elapsed)
+            watched = self._watched.setdefault(each.key, _Watched(elapsed))
             watched.see(each, elapsed)
-            if worth:
-                total += each.pss_bytes()
+            mapped, anonymous = self._mapped[each.key], each.anonymous_bytes()
+            if mapped is None:  # gone, or a kernel that does not tell
+                total += each.rss_bytes if each.is_there else 0
+            elif anonymous is not None:
+                total += max(0, anonymous - mapped.others_bytes) + mapped.files_bytes
         self.peak_bytes = max(self.peak_bytes, total)
 
 

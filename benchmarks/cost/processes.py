@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,19 +49,47 @@ class Process:
         shown = words[1:3] if words[1:2] == ["-m"] else words[1:2]
         return " ".join((Path(words[0]).name, *shown))[:60].rstrip()
 
-    def pss_bytes(self) -> int:
-        """Return its share of the memory: a page that n processes have counts as 1/n.
+    @property
+    def is_there(self) -> bool:
+        """Whether it still runs."""
+        return (_PROC / str(self.pid)).exists()
 
-        The resident memory where the kernel does not tell, and 0 when the process is gone.
+    def anonymous_bytes(self) -> int | None:
+        """Return its resident memory that is of no file; None when it is gone."""
+        return self._read("status", ("RssAnon:",)).get("RssAnon:")
+
+    def mapped(self) -> Mapped | None:
+        """Return what it shares; slow, for the kernel looks at every page.
+
+        None when the process is gone, or where the kernel does not tell.
         """
+        own = ("Pss_Anon:", "Pss_File:", "Pss_Shmem:")
+        told, anonymous = self._read("smaps_rollup", own), self.anonymous_bytes()
+        if anonymous is None or told.keys() != set(own):
+            return None
+        files = told["Pss_File:"] + told["Pss_Shmem:"]
+        return Mapped(max(0, anonymous - told["Pss_Anon:"]), files)
+
+    def _read(self, file: str, names: Collection[str]) -> dict[str, int]:
         try:
-            lines = (_PROC / str(self.pid) / "smaps_rollup").read_text().splitlines()
-        except (FileNotFoundError, ProcessLookupError):
-            # Gone, or a kernel without the file: then the folder is still there.
-            return self.rss_bytes if (_PROC / str(self.pid)).exists() else 0
+            lines = (_PROC / str(self.pid) / file).read_text(errors="replace").splitlines()
         except OSError:
-            return self.rss_bytes
-        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
+            return {}
+        words = (line.split() for line in lines)
+        return {each[0]: int(each[1]) * 1024 for each in words if each and each[0] in names}
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """What a process shares with others: a page that n processes have counts as 1/n of it.
+
+    Attributes:
+        others_bytes: Of its anonymous memory, what counts for others, as after a fork.
+        files_bytes: Its share of mapped files and of shared memory.
+    """
+
+    others_bytes: int
+    files_bytes: int
 
 
 class Tree:
