@@ -21,6 +21,7 @@ from hubopt.graphs.frozen_graph import write_frozen_graph
 from hubopt.graphs.operations import uncompilable, uses
 from hubopt.graphs.reach import unreached, weights
 from hubopt.graphs.serving import SIGNATURE, argument_specs, make_root
+from hubopt.models.call_weights import check_size
 from hubopt.sampling.domains import read_domains
 from hubopt.shaping.outputs import call_as_is
 from hubopt.spec import ModelSpec
@@ -78,7 +79,8 @@ def _trace(
     compilable = all(use.xla for use in ops)
     if xla == "require" and not compilable:
         raise uncompilable(ops)
-    _check_size(frozen, graph_def, most_bytes)
+    apart = sum(each.shape.num_elements() * each.dtype.size for each in frozen.weights.values())
+    check_size(apart + graph_def.ByteSize(), most_bytes)
     input_tensors = tuple(tensor.name for tensor in frozen.inputs[: len(spec.inputs)])
     names = [each.name for each in spec.inputs]
     output_tensors = tuple(tensor.name for tensor in frozen.outputs)
@@ -133,18 +135,6 @@ def _saved(frozen: Frozen, variables: Sequence[Any], program: Program) -> dict[s
     places = {id(each): place for each, place in zip(variables, stored, strict=True)}
     known = {name: places.get(id(value)) for name, value in frozen.weights.items()}
     return {name: place for name, place in known.items() if place is not None}
-
-
-def _check_size(frozen: Frozen, graph_def: Any, most_bytes: int | None) -> None:
-    apart = sum(each.shape.num_elements() * each.dtype.size for each in frozen.weights.values())
-    size = apart + graph_def.ByteSize()
-    if most_bytes is not None and size > most_bytes:
-        raise ExportError(
-            "weights",
-            f"{size / 1e9:.1f} GB, and none of the targets holds more than {most_bytes / 1e9:.1f}",
-            "a target that holds as much as the model has",
-            "see `hubopt targets`; savedmodel and onnx hold any size",
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,19 +8,32 @@ from typing import Any
 from hubopt.errors import HuboptError, LoadError
 from hubopt.graphs.serving import SIGNATURE
 from hubopt.layers.layer import KerasLayer, as_layer
+from hubopt.models.call_weights import call_weights_bytes, check_size
 from hubopt.models.handles import TF1_MODULE_FILE, Access, Handle, LayerOptions
 from hubopt.models.loading import load_error, load_model
 from hubopt.tf_private import MetaGraph, read_meta_graphs
 
 
-def open_layer(handle: Handle, options: LayerOptions, access: Access | None = None) -> Any:
+def open_layer(
+    handle: Handle,
+    options: LayerOptions,
+    access: Access | None = None,
+    most_bytes: int | None = None,
+) -> Any:
     """Load the model behind ``handle`` as a `KerasLayer`.
 
     A SavedModel that is not callable is called through its only signature, or through
     ``serving_default``, as TensorFlow Serving does.
 
+    Args:
+        handle: What `hubopt.models.handles.locate` found.
+        options: Signature, output and tags.
+        access: Which operations are allowed beside the harmless ones.
+        most_bytes: How many bytes of weights are wanted at most; None for any number.
+
     Raises:
         LoadError: It cannot be loaded, or it lacks the tags, signature or output.
+        ExportError: Its file shows that it has more weights; nothing was loaded.
     """
     allow = access.allow_ops if access else ()
     if handle.kind == "python":
@@ -30,6 +43,8 @@ def open_layer(handle: Handle, options: LayerOptions, access: Access | None = No
         _refuse_parts(handle, options)
         return KerasLayer(handle, output_key=options.output_key, autocast=False, allow_ops=allow)
     signature = _choose_signature(handle, options)
+    if most_bytes is not None:
+        check_size(call_weights_bytes(_folder(handle), options.tags, signature), most_bytes)
     try:
         return KerasLayer(
             handle,

@@ -83,13 +83,20 @@ def open_model(
     log: Path,
     stack: ExitStack,
     progress: Progress,
+    most_bytes: int | None = None,
 ) -> tuple[str, str | None, LayerSession]:
-    """Return the handle's text, the model's digest and the loaded layer."""
+    """Return the handle's text, the model's digest and the loaded layer.
+
+    Raises:
+        HuboptError: As `open_layer_session` does; of ``most_bytes`` where the model is a handle.
+    """
     registry.require_layer()
     if isinstance(model, str | os.PathLike):
         with progress("load the layer"):
             worker = stack.enter_context(Worker(log))
-            session = worker.create(open_layer_session, os.fspath(model), options, access)
+            session = worker.create(
+                open_layer_session, os.fspath(model), options, access, most_bytes
+            )
             handle = session.handle()
         assert handle is not None
         return handle.origin, handle.digest, session

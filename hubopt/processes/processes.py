@@ -62,9 +62,15 @@ class Processes:
 
     def open_layer(self) -> Opened:
         """Load the model."""
-        order = self._order
+        order, log = self._order, self._log
         return open_model(
-            order.model, order.layer, order.access, self._log, self._layer, self._progress
+            order.model,
+            order.layer,
+            order.access,
+            log,
+            self._layer,
+            self._progress,
+            order.most_bytes,
         )
 
     def end_layer(self) -> None:

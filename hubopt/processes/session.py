@@ -187,15 +187,21 @@ class LayerSession(Session):
         return inspect_layer(self._layer, hints)
 
 
-def open_layer_session(handle: str, options: LayerOptions, access: Access) -> LayerSession:
-    """Find the model behind ``handle`` and load it, timing TensorFlow's import apart."""
+def open_layer_session(
+    handle: str, options: LayerOptions, access: Access, most_bytes: int | None = None
+) -> LayerSession:
+    """Find the model behind ``handle`` and load it, timing TensorFlow's import apart.
+
+    Raises:
+        HuboptError: As `hubopt.models.opening.open_layer` does.
+    """
     found = locate(handle, access)
     start = time.perf_counter()
     opening = importlib.import_module("hubopt.models.opening")
     import_ms = _since(start)
     start = time.perf_counter()
     with few_collections():
-        layer = opening.open_layer(replace(found, only_calls=True), options, access)
+        layer = opening.open_layer(replace(found, only_calls=True), options, access, most_bytes)
     return LayerSession(layer, found, import_ms, _since(start))
 
 

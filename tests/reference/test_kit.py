@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from hubopt.arrays import read_samples
 from hubopt.errors import TraceError
 from hubopt.exporter import Program
 from hubopt.layers.layer import as_layer
+from hubopt.parity import TOLERANCES
+from hubopt.parity.moves import Move
 from hubopt.processes.session import LayerSession
 from hubopt.progress import quiet
 from hubopt.reference.asking import Question, ask
-from hubopt.reference.kit import Kit, permuted
+from hubopt.reference.kit import Kit, leaves_bounds, permuted
 from hubopt.reference.noise import NoiseMeter
 from hubopt.reference.noise_depth import Deepening, Noise
 from hubopt.reference.reference import Reference
