@@ -15,6 +15,7 @@ from hubopt.scanning.saved_graphs import choose_graphs, node_name
 from hubopt.tf_private import read_saved_model
 
 _CALL, _SIGNATURES = "__call__", "signatures"
+_CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 
 
 def check_size(size_bytes: int, most_bytes: int | None) -> None:
@@ -53,7 +54,7 @@ def call_weights_bytes(folder: Path, tags: tuple[str, ...], signature: str | Non
     try:
         traces = list(_traces(objects, signature))
         return min((_taken(objects, library, each) for each in traces), default=0)
-    except (IndexError, KeyError):  # a damaged file, of which the loader says more
+    except (IndexError, KeyError, ValueError):  # a damaged file, of which the loader says more
         return 0
 
 
@@ -90,21 +91,26 @@ def _taken(objects: Any, library: Any, name: str) -> int:
 
 def _reads(library: Any, name: str, argument: str) -> bool:
     """Whether any operation takes the argument; to hand it on to a function is not enough."""
-    return any(
-        node.op not in _CALLS
-        or _reads(library, callee := node.attr["f"].func.name, _argument(library, callee, place))
-        for node in library[name].node_def
-        for place, taken in enumerate(node.input)
-        if not taken.startswith("^") and node_name(taken) == argument
-    )
+    pending, seen = [(name, argument)], set()
+    while pending:
+        place = pending.pop()
+        if place in seen:
+            continue
+        seen.add(place)
+        for node, at in _takers(library[place[0]], place[1]):
+            if node.op not in _CALLS:
+                return True
+            callee = node.attr["f"].func.name
+            pending.append((callee, library[callee].signature.input_arg[at].name))
+    return False
 
 
-_CALLS = ("PartitionedCall", "StatefulPartitionedCall")
-
-
-def _argument(library: Any, name: str, place: int) -> str:
-    argument: str = library[name].signature.input_arg[place].name
-    return argument
+def _takers(function: Any, argument: str) -> Iterator[tuple[Any, int]]:
+    """Give the nodes that take an argument of their function, and as which of their inputs."""
+    for node in function.node_def:
+        for at, taken in enumerate(node.input):
+            if not taken.startswith("^") and node_name(taken) == argument:
+                yield node, at
 
 
 def _bytes(node: Any) -> int:

@@ -29,7 +29,7 @@ from hubopt.spec import ModelSpec, TensorSpec, format_shape
 _CLEAR = 0.75
 """Of the tolerance: where less is used, the machine that verifies next may round otherwise. With
 other kernels of the same runtime an artifact of a layer that keeps to the bounds itself used up to
-a third more of it (`python -m benchmarks.other_kernels`)."""
+a quarter more of it (`python -m benchmarks.other_kernels`)."""
 _MARGIN = 100.0
 """How often what float64 moves a sample may go into what is too much, where nothing else was
 measured there: another way moves it otherwise, ten times as far on one sample of basic-pitch."""

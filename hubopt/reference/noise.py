@@ -95,7 +95,7 @@ class NoiseMeter:
         folder: Path,
         onednn_on: bool,
         ways: Sequence[str] = WAYS,
-        samples: Sequence[int] | None = None,
+        count: int | None = None,
     ) -> Answers:
         """Answer the samples in every one of ``ways``.
 
@@ -107,7 +107,7 @@ class NoiseMeter:
             onednn_on: Whether the reference is computed with oneDNN's kernels, see
                 `hubopt.tf_private.onednn_is_on`.
             ways: Of `WAYS`.
-            samples: Which of the samples; by default all.
+            count: How many samples, from the first; by default all.
 
         Raises:
             WorkerCrashError: It was left meanwhile, by another thread.
@@ -122,7 +122,7 @@ class NoiseMeter:
                 try:
                     with child.use(self._log) as worker:
                         ways_there = self._get_ready(worker, program, onednn_on)
-                        problem = ways_there.take(way, inputs, path, samples)
+                        problem = ways_there.take(way, inputs, path, count)
                 except HuboptError as error:
                     if child.is_stopped:
                         raise
@@ -174,26 +174,22 @@ class OtherWays:
             frozen = read_frozen_graph(program)
             self._graph_def, self._weights = lift(frozen.graph_def, frozen.arrays())
 
-    def take(
-        self, way: str, inputs: Path, path: Path, places: Sequence[int] | None = None
-    ) -> str | None:
+    def take(self, way: str, inputs: Path, path: Path, count: int | None = None) -> str | None:
         """Write the answers of one of `WAYS` to ``path``, or return why there are none.
 
         Args:
             way: Which.
             inputs: The samples.
             path: Where to write.
-            places: Which of the samples; by default all.
+            count: How many samples, from the first; by default all.
         """
         problem = self._problem(way)
         if problem is None:
             try:
-                samples = read_samples(inputs, self._program.spec.inputs)
-                if places is not None:
-                    samples = [samples[at] for at in places]
+                samples = read_samples(inputs, self._program.spec.inputs)[:count]
                 answers = self._answer_new(way, samples)
-                if places is not None:  # a first look: these are likely to be asked again
-                    self._first.setdefault(way, []).extend(zip(samples, answers, strict=True))
+                if count is not None:  # a first look: these are likely to be asked again
+                    self._first[way] = list(zip(samples, answers, strict=True))
                 write_samples(path, answers)
             except HuboptError as error:
                 problem = error.found

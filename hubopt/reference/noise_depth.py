@@ -99,9 +99,8 @@ class Deepening:
 
         def look() -> Answers:
             with beside.note(_LABELS["light"]):
-                places = range(len(samples))
                 return self._meter.measure(
-                    self._program, inputs, self._work, onednn_on, _ASKED["light"], places
+                    self._program, inputs, self._work, onednn_on, _ASKED["light"], len(samples)
                 )
 
         self._ahead = _Ahead(samples, beside.submit(look))
@@ -153,11 +152,11 @@ class Deepening:
         return "full"
 
     def _measure(self, kit: Kit, depth: Depth) -> Kit:
-        places = range(min(LIGHT_SAMPLES, len(kit.kinds))) if depth == "light" else None
+        count = LIGHT_SAMPLES if depth == "light" else None
         known = {*self._known, *([FLOAT64] if kit.float64 else [])}
         ways = [way for way in _ASKED[depth] if way not in known]
         found = self._meter.measure(
-            self._program, kit.inputs, self._work, kit.onednn_on, ways, places
+            self._program, kit.inputs, self._work, kit.onednn_on, ways, count
         )
         answers = dict(found.answers)
         if depth != "light":

@@ -51,7 +51,7 @@ class Measured:
         self,
         program: Program | None = None,
         ways: Sequence[str] = WAYS,
-        samples: Sequence[int] | None = None,
+        count: int | None = None,
     ) -> Answers:
         with NoiseMeter(self._folder / "log") as meter:
             return meter.measure(
@@ -60,7 +60,7 @@ class Measured:
                 self._folder / "noise",
                 tf_private.onednn_is_on(),
                 ways,
-                samples,
+                count,
             )
 
     def moves(self, answers: Answers, way: str) -> dict[str, float]:
@@ -104,7 +104,7 @@ def test_every_way_answers_every_output(tiny_measured: tuple[Measured, Answers])
 
 def test_some_ways_answer_the_first_samples(tiny: Path, tmp_path: Path) -> None:
     model = Measured(tiny, tmp_path)
-    answers = model.measure(ways=("weights", "float64"), samples=[0, 1])
+    answers = model.measure(ways=("weights", "float64"), count=2)
     assert tuple(answers.answers) == ("weights", "float64")
     reference = read_samples(model.reference, model.program.spec.outputs)
     double = read_samples(answers.answers["float64"], model.program.spec.outputs)
@@ -282,7 +282,7 @@ def test_samples_of_a_first_look_are_not_computed_again(
     monkeypatch.setattr(OtherWays, "_answer", counted)
     outputs = tmp_path / "float64.npz"
     samples = read_samples(model.inputs, model.program.spec.inputs)
-    assert here.take("float64", model.inputs, outputs, [0, 1]) is None
+    assert here.take("float64", model.inputs, outputs, 2) is None
     write_samples(tmp_path / "turned.npz", samples[::-1])  # others stand before them now
     assert here.take("float64", tmp_path / "turned.npz", outputs) is None
     assert asked == [2, len(samples) - 2]
