@@ -140,6 +140,7 @@ class NoiseMeter:
             ready, self._ready = self._ready, None
             if ready is not None and ready[0].is_running:
                 ready[0].forget()
+                ready[0].call(_let_go_of_fed_arrays)
 
     def _child(self, onednn_on: bool) -> SharedWorker:
         is_switched = onednn_on and bool(SHARED_ENVIRONMENT)
@@ -149,6 +150,14 @@ class NoiseMeter:
         if self._ready is None or self._ready[0] is not worker:
             self._ready = worker, worker.create(OtherWays, program, onednn_on)
         return self._ready[1]
+
+
+def _let_go_of_fed_arrays() -> None:
+    """Give back what sessions that are gone were fed: TensorFlow drops it at its next call only."""
+    import tensorflow as tf
+
+    tf.constant([0.0]).numpy()
+    give_back()
 
 
 def _switched(onednn_on: bool) -> dict[str, str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -24,6 +26,7 @@ from hubopt.models.handles import Access, LayerOptions
 from hubopt.parity.reference import measure_moves
 from hubopt.processes.session import open_layer_session
 from hubopt.processes.shared import SharedWorker
+from hubopt.processes.worker import Worker
 from hubopt.reference import noise
 from hubopt.reference.noise import WAYS, Answers, NoiseMeter, OtherWays
 from hubopt.sampling.samples import draw
@@ -122,6 +125,33 @@ def test_leaving_it_ends_a_measurement_in_another_thread(tiny: Path, tmp_path: P
             measuring = pool.submit(meter.measure, *arguments)
         with pytest.raises(WorkerCrashError):
             measuring.result()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
+def test_one_that_rests_gives_its_memory_back(
+    measured: Callable[..., Measured], tmp_path: Path
+) -> None:
+    """The weights, once in TensorFlow and once in the arrays that it was fed."""
+    table = tf.Variable(np.ones((50, 10**6), "float32"))
+    model = measured(lambda x: x @ table[:4, :4], FLOATS, table=table)
+    on, log = tf_private.onednn_is_on(), tmp_path / "log"
+    with (
+        SharedWorker(log, {"TF_ENABLE_ONEDNN_OPTS": "0"}, noise.IMPORTS) as child,
+        NoiseMeter(log, child) as meter,
+    ):
+        worker = meter._child(on).start()
+        before = anonymous_mb(worker)
+        found = meter.measure(model.program, model.inputs, tmp_path, on, ["onednn"])
+        if not found.answers:
+            pytest.skip(found.problems["onednn"])
+        assert anonymous_mb(worker) > before + 190
+        meter.rest()
+        assert anonymous_mb(worker) < before + 100
+
+
+def anonymous_mb(worker: Worker) -> float:
+    status = Path(f"/proc/{worker.call(os.getpid)}/status").read_text()
+    return int(re.search(r"RssAnon:\s+(\d+)", status)[1]) / 1e3  # type: ignore[index]
 
 
 @pytest.mark.parametrize("onednn_on", [True, False])
