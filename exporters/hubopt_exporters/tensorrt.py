@@ -181,8 +181,8 @@ class TensorRTRunner:
                 artifact,
                 f"this GPU does not load the engine: {log.text()}",
                 f"a GPU that {trt.__name__} {trt.__version__} supports",
-                "export on the machine where the engine will run, with TensorRT itself where TensorRT "
-                "for RTX does not support its GPU",
+                "export on the machine where the engine will run, with TensorRT itself where "
+                "TensorRT for RTX does not support its GPU",
             )
         self._context = self._engine.create_execution_context()
         self._inputs = [each.name for each in artifact.spec.inputs]
