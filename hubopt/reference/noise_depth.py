@@ -108,13 +108,15 @@ class Deepening:
     def __call__(self, kit: Kit) -> Kit | None:
         """Measure what comes next to what ``kit`` knows.
 
-        Two steps where the first look shows a layer that does not keep to the bounds itself:
-        artifacts of such a one need its float64 self, here or on another machine.
+        Two steps where the first look shows a layer that does not keep to the bounds itself, or
+        cannot tell, as TensorFlow has one set of kernels here: artifacts of such a one need its
+        float64 self, here or on another machine.
         """
         deeper = self._step(kit)
-        if deeper is not None and deeper.facts.depth == "light" and leaves_bounds(deeper):
-            return self._step(deeper)
-        return deeper
+        if deeper is None or deeper.facts.depth != "light":
+            return deeper
+        is_unknown = "onednn" in deeper.facts.untaken
+        return self._step(deeper) if is_unknown or leaves_bounds(deeper) else deeper
 
     def _step(self, kit: Kit) -> Kit | None:
         depth = self._next(kit)

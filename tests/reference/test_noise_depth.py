@@ -108,6 +108,23 @@ def test_a_layer_that_does_not_keep_to_the_bounds_is_asked_in_float64_at_once(
     assert "weights" in double.facts.probes, "the first look was taken as well"
 
 
+def test_where_there_is_one_set_of_kernels_float64_tells_how_steady_the_layer_is(
+    tmp_path: Path,
+) -> None:
+    program, kit = asked_kit(steady, tmp_path)
+
+    class OneSet(NoiseMeter):
+        def measure(self, *asked: Any) -> Answers:
+            found = super().measure(*asked)
+            answers = {way: path for way, path in found.answers.items() if way != "onednn"}
+            return Answers(answers, {**found.problems, "onednn": "there is one set"})
+
+    with OneSet(tmp_path / "log") as meter:
+        double = Deepening("auto", program, meter, tmp_path / "noise", quiet)(kit)
+    assert double is not None
+    assert double.facts.depth == "float64"
+
+
 @tf.function(input_signature=[tf.TensorSpec([2, 6], tf.float32, name="x")])
 def never_the_same(x: Any) -> Any:
     """A second call moves it by more than float32 does, whatever the kernels."""
