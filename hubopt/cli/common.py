@@ -77,6 +77,10 @@ Top1 = Annotated[
         help="Least share of rows with the same class; or `off`.",
     ),
 ]
+Strict = Annotated[
+    bool,
+    typer.Option("--strict", help="Allow nothing for the layer's own noise."),
+]
 Signature = Annotated[str | None, typer.Option(help="Call this signature, not the model itself.")]
 OutputKey = Annotated[str | None, typer.Option(help="Keep this output of the signature only.")]
 Tag = Annotated[list[str] | None, typer.Option(help="Load the graph with this tag.")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from hubopt.cli.common import (
     Json,
     Rtol,
     Sqnr,
+    Strict,
     Tolerance,
     Top1,
     accepted,
@@ -53,6 +55,7 @@ def verify(
     sqnr: Sqnr = None,
     cosine: Cosine = None,
     top1: Top1 = None,
+    strict: Strict = False,
     allow_unverified: AllowUnverified = False,
     allow_vacuous: AllowVacuous = False,
     json: Json = False,
@@ -62,11 +65,13 @@ def verify(
     Tolerances given here replace those of the export.
     """
     given = Overrides.parse(
-        tolerance or (), rtol or (), atol or (), sqnr or (), cosine or (), top1 or ()
+        tolerance or (), rtol or (), atol or (), sqnr or (), cosine or (), top1 or (), strict
     )
-    overrides = given if given.entries else None
     targets = split_names(target)
     opened = read_bundle(bundle)
+    overrides = given if given.entries else None
+    if strict and overrides is None:
+        overrides = replace(opened.manifest.tolerances, strict=True)
     results = (
         run_rejudge(opened, targets, overrides)
         if rejudge

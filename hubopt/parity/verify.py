@@ -264,18 +264,33 @@ def _judge_sample(output: OutputParity, at: int, tolerance: Tolerance) -> _Sampl
     if problem is None:
         return _SampleVerdict("layer")
     most = _most_noise(output, at)
+    noise = move_at(output.moves, at)
+    if tolerance.strict or (tolerance.stated and _leaves_stated(difference, tolerance)):
+        return _SampleVerdict(None, problem + _told_noise(noise))
     if (
         output.from_float64
         and output.moves[FLOAT64][at].largest <= most
         and complaint(output.from_float64[at], tolerance, STILL, rounding) is None
     ):
         return _SampleVerdict("float64")
-    noise = move_at(output.moves, at)
     if noise == STILL or complaint(difference, tolerance, noise, rounding):
         return _SampleVerdict(None, problem)
     if noise.largest <= most:
         return _SampleVerdict("noise")
     return _SampleVerdict(None, problem, unsteady=True)
+
+
+def _leaves_stated(difference: Difference, tolerance: Tolerance) -> bool:
+    """Whether a sample leaves a bound that the user stated; no other way to compute excuses it."""
+    if difference.exact:
+        return tolerance.states_elements
+    return complaint(difference, tolerance.only_stated(), STILL, 0.0) is not None
+
+
+def _told_noise(noise: Move) -> str:
+    if noise == STILL:
+        return ""
+    return f"; the layer itself moves by {noise.largest:.1e} there, which the bound does not allow"
 
 
 def _most_noise(output: OutputParity, sample: int) -> float:
