@@ -48,12 +48,14 @@ class Tolerance:
 
     def only_stated(self) -> Tolerance:
         """Return this tolerance without the bounds that the user did not state."""
-        elements = (self.rtol, self.atol) if self.states_elements else (None, None)
-        rest = {
-            name: getattr(self, name) if name in self.stated else None
-            for name in ("sqnr_db", "cosine", "top1")
-        }
-        return replace(self, rtol=elements[0], atol=elements[1], **rest)
+        return replace(
+            self,
+            rtol=self.rtol if self.states_elements else None,
+            atol=self.atol if self.states_elements else None,
+            sqnr_db=self.sqnr_db if self.states_sqnr else None,
+            cosine=self.cosine if "cosine" in self.stated else None,
+            top1=self.top1 if "top1" in self.stated else None,
+        )
 
     def __str__(self) -> str:
         parts = (

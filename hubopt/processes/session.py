@@ -20,6 +20,7 @@ from hubopt.contract import artifact_problems
 from hubopt.errors import ExportError, NotRunnableHereError, TraceError, UsageError
 from hubopt.exporter import Artifact, Options, Program, Runner, Source, Tensors, XlaMode
 from hubopt.hints import Hints
+from hubopt.import_path import look_in_current_folder
 from hubopt.inspection import OpenModel, inspect_layer
 from hubopt.latency.protocol import time_calls
 from hubopt.latency.statistics import Timing
@@ -196,6 +197,8 @@ def open_layer_session(
         HuboptError: As `hubopt.models.opening.open_layer` does.
     """
     found = locate(handle, access)
+    if found.kind == "python":
+        look_in_current_folder()
     start = time.perf_counter()
     opening = importlib.import_module("hubopt.models.opening")
     import_ms = _since(start)

@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, ParamSpec, TypeVar, cast
 
 from hubopt.errors import HuboptError, WorkerCrashError
+from hubopt.import_path import installed_path
 from hubopt.processes.trimming import give_back
 
 P = ParamSpec("P")
@@ -71,7 +72,7 @@ class Worker:
                 [
                     sys.executable,
                     "-c",
-                    _CHILD.format(path=_child_path(), imports=tuple(imports)),
+                    _CHILD.format(path=installed_path(), imports=tuple(imports)),
                 ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -172,12 +173,6 @@ class Worker:
     def _log_tail(self) -> str:
         lines = self._log.read_text(errors="replace").splitlines()
         return "\n".join(f"    {line}" for line in lines[-_LOG_TAIL_LINES:])
-
-
-def _child_path() -> list[str]:
-    """Return our search path and, last, the current folder: a handle may name a module in it."""
-    here = str(Path.cwd())
-    return sys.path if here in sys.path or "" in sys.path else [*sys.path, here]
 
 
 class _StandIn:
