@@ -15,20 +15,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from hubopt import registry
-from hubopt.bundle import (
-    INPUTS,
-    LOGS,
-    REFERENCE,
-    Bundle,
-    Manifest,
-    write_manifest,
-)
+from hubopt.bundle import Bundle, write_manifest
 from hubopt.digest import sha256
 from hubopt.errors import ExportError, NothingExportedError, SpecError
 from hubopt.exporter import Obstacle, Options, XlaMode
 from hubopt.hints import Hints
 from hubopt.inspection import Inspection
 from hubopt.latency.protocol import ROUNDS
+from hubopt.manifest import INPUTS, LOGS, REFERENCE, Manifest
 from hubopt.models.handles import Access, LayerOptions
 from hubopt.order import Order, find_exporters
 from hubopt.parity import Overrides

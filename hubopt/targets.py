@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from hubopt.bundle import FAILED, LOGS
 from hubopt.digest import sha256, size_bytes
 from hubopt.errors import HuboptError
 from hubopt.exporter import (
@@ -24,6 +23,7 @@ from hubopt.exporter import (
     Program,
     Source,
 )
+from hubopt.manifest import FAILED, LOGS
 from hubopt.processes.converting import Converter
 from hubopt.processes.examine import Baseline, examine
 from hubopt.progress import Progress

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from hubopt.bundle import to_json
 from hubopt.cli.common import Json, out, progress, tells_errors
+from hubopt.serialization import to_json
 
 Bundle = Annotated[
     Path, typer.Argument(metavar="BUNDLE", help="A folder that `hubopt export` wrote.")

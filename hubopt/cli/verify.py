@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from hubopt.bundle import read_bundle
 from hubopt.cli.common import (
@@ -24,6 +25,7 @@ from hubopt.cli.common import (
     out,
     progress,
     split_names,
+    talk,
     tells_errors,
 )
 from hubopt.parity import Overrides
@@ -70,6 +72,8 @@ def verify(
     targets = split_names(target)
     opened = read_bundle(bundle)
     overrides = given if given.entries else None
+    if overrides is None and opened.manifest.tolerances.entries:
+        talk.print(Text(f"tolerances set by the bundle: {opened.manifest.tolerances}"))
     if strict and overrides is None:
         overrides = replace(opened.manifest.tolerances, strict=True)
     results = (

@@ -94,6 +94,15 @@ class Overrides:
             )
         return cls(tuple(entries), strict)
 
+    def __str__(self) -> str:
+        texts = [
+            f"{each.field.removesuffix('_db')} "
+            + (f"{each.value:g}" if isinstance(each.value, float) else f"{each.value or _OFF}")
+            + (f" for {each.output}" if each.output else "")
+            for each in self.entries
+        ]
+        return ", ".join([*texts, *(["strict"] if self.strict else [])])
+
     def check(self, outputs: Sequence[str]) -> None:
         """Check that everything is said about an output that there is.
 
@@ -136,6 +145,23 @@ class Overrides:
         }
         stated = tuple(name for name, value in bounds.items() if value is not None)
         return replace(found, **bounds, stated=stated, strict=self.strict)
+
+
+def override_problem(override: Override, outputs: Sequence[str]) -> str | None:
+    """Return why a tolerance that a file holds could not have been said; None if it could."""
+    what = f"tolerance {override.field!r} of {override.output or 'all outputs'!r}"
+    if override.output and override.output not in outputs:
+        return f"{what}: there is no such output"
+    if override.field == CLASS:
+        return None if override.value in TOLERANCES else f"{what}: no class {override.value!r}"
+    if override.field not in _BOUNDS:
+        return f"{what}: there is no such bound"
+    if override.value is None:
+        return None
+    if isinstance(override.value, str):
+        return f"{what}: {override.value!r} is no number"
+    low, high = _BOUNDS[override.field]
+    return None if low <= override.value <= high else f"{what}: {override.value} is no bound"
 
 
 def _read(field: str, text: str) -> tuple[str | None, str | float | None]:

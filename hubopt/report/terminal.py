@@ -8,9 +8,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hubopt.bundle import Manifest
 from hubopt.inspection import Inspection, OpenModel, Signature, Tensor
 from hubopt.latency.statistics import Latency
+from hubopt.manifest import Manifest
 from hubopt.parity import TABLE
 from hubopt.parity.moves import WAYS
 from hubopt.results import TargetResult

@@ -13,8 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import get_args
 
-from hubopt.bundle import LOGS, from_json, plain
 from hubopt.exporter import PROGRAM, Artifact, Exporter, Program, Source
+from hubopt.manifest import LOGS
 from hubopt.parity import Overrides
 from hubopt.parity.reference import Depth
 from hubopt.processes.examine import Baseline
@@ -23,6 +23,7 @@ from hubopt.progress import Progress
 from hubopt.reference.kit import Kit
 from hubopt.reference.reference import Reference
 from hubopt.results import TargetResult
+from hubopt.serialization import from_json, plain
 from hubopt.stages.memory import Memory
 from hubopt.stages.stage_keys import kit_digest
 from hubopt.stages.stage_store import Label, StageStore

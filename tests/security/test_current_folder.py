@@ -14,7 +14,7 @@ from hubopt.tf_private import read_saved_model
 from tests.conftest import Ran
 
 _PLANTED = "import pathlib\npathlib.Path({mark!r}).write_text(__name__)\n"
-ENTRY_POINT = "[hubopt.exporters]\nonnx = {module}:Exporter\n"
+ENTRY_POINT = "[hubopt.exporters]\nplanted = {module}:Exporter\n"
 # hubopt as a user has it: not imported from the folder that one stands in.
 HERE = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path[1:]))}
 
