@@ -177,6 +177,7 @@ def _run(
         progress,
         stages.target,
         order.keep_failed,
+        order.access.allow_ops,
     )
     if program.frozen_bytes > MOST_COPIED_BYTES:
         reference.kit()  # before the conversions, which need memory of their own

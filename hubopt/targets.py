@@ -53,6 +53,7 @@ class Line:
         stage: Given an exporter, its source and what makes the target, gives what an earlier
             export made of it, or calls that.
         keep_failed: Whether to keep an artifact that does not agree with the layer.
+        allow_ops: Operations that the user allowed although they reach outside of the model.
     """
 
     folder: Path
@@ -64,6 +65,7 @@ class Line:
     progress: Progress
     stage: Callable[[Exporter, Source, Callable[[], Outcome]], Outcome]
     keep_failed: bool = False
+    allow_ops: tuple[str, ...] = ()
 
 
 def run_targets(
@@ -177,7 +179,7 @@ def _run_target(line: Line, exporter: Exporter, source: Source) -> Outcome:
     with ThreadPoolExecutor(1) as beside:
         identity = beside.submit(_identify, artifact) if baseline is None else None
         with line.progress(f"{name}: verify" + (" and time" if baseline else "")):
-            verdict = examine(artifact, line.reference, log, baseline)
+            verdict = examine(artifact, line.reference, log, baseline, line.allow_ops)
     result = TargetResult(
         name,
         verdict.status,
@@ -195,7 +197,7 @@ def _judge_again(
     """Judge a target that stands in the bundle on what is known of the layer by now."""
     log = line.folder / LOGS / f"{exporter.name}.log"
     with line.progress(f"{exporter.name}: verify again, by what is known of the layer now"):
-        verdict = examine(artifact, line.reference, log)
+        verdict = examine(artifact, line.reference, log, allow_ops=line.allow_ops)
     verdict = replace(verdict, latency=result.latency)
     known = _identify(artifact)
     return _settle(line, exporter, artifact, replace(result, cached=None), verdict, known)

@@ -94,6 +94,15 @@ AllowOp = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME", help="An operation to allow that is refused; repeatable."),
 ]
+AllowCode = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODULE:OBJECT", help="The bundle's layer, if it is code that may run here."
+    ),
+]
+AllowDownload = Annotated[
+    bool, typer.Option("--allow-download", help="Fetch the bundle's model if it is elsewhere.")
+]
 InputShape = Annotated[
     list[str] | None,
     typer.Option(metavar="[NAME=]SHAPE", help="Such as 1x224x224x3, batch included; repeatable."),

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from hubopt.bundle import read_bundle
 from hubopt.cli.common import (
+    AllowOp,
     AllowUnverified,
     AllowVacuous,
     Atol,
@@ -34,6 +35,7 @@ from hubopt.recheck import verify_bundle
 from hubopt.report.document import results_document
 from hubopt.report.terminal import results_table
 from hubopt.results import exit_code
+from hubopt.trust import Trust
 
 Bundle = Annotated[
     Path, typer.Argument(metavar="BUNDLE", help="A folder that `hubopt export` wrote.")
@@ -58,6 +60,7 @@ def verify(
     cosine: Cosine = None,
     top1: Top1 = None,
     strict: Strict = False,
+    allow_op: AllowOp = None,
     allow_unverified: AllowUnverified = False,
     allow_vacuous: AllowVacuous = False,
     json: Json = False,
@@ -79,7 +82,9 @@ def verify(
     results = (
         run_rejudge(opened, targets, overrides)
         if rejudge
-        else verify_bundle(opened, targets, overrides, progress)
+        else verify_bundle(
+            opened, targets, overrides, progress, Trust(allow_ops=tuple(allow_op or ()))
+        )
     )
     good = accepted(allow_unverified, allow_vacuous)
     if json:

@@ -214,13 +214,20 @@ class ArtifactSession(Session):
     Args:
         artifact: What to load.
         names: The artifact's names for tensors that the layer names otherwise.
+        allow_ops: Operations that a SavedModel may have although they reach outside of it.
 
     Raises:
         NotRunnableHereError: The runtime is missing, or the machine cannot run it.
+        UnsafeModelError: The artifact could do more than compute; nothing of it was loaded.
         ExportError: The artifact does not load.
     """
 
-    def __init__(self, artifact: Artifact, names: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        artifact: Artifact,
+        names: Mapping[str, str] | None = None,
+        allow_ops: Collection[str] = (),
+    ) -> None:
         try:
             exporter = registry.get(artifact.target)
         except UsageError as error:  # a bundle may come from a machine with more exporters
@@ -231,7 +238,7 @@ class ArtifactSession(Session):
             importlib.import_module(next(filter(registry.is_installed, requirement.modules)))
         import_ms = _since(start)
         start = time.perf_counter()
-        runner = load_runner(exporter, artifact, names or {})
+        runner = load_runner(exporter, artifact, names, allow_ops)
         super().__init__(import_ms, _since(start))
         self._runner = runner
         self._answers: list[tuple[Tensors, Tensors]] = []
