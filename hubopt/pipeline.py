@@ -18,6 +18,7 @@ from hubopt import registry
 from hubopt.bundle import Bundle, write_manifest
 from hubopt.digest import sha256
 from hubopt.errors import ExportError, NothingExportedError, SpecError
+from hubopt.escaping import escape_file
 from hubopt.exporter import Obstacle, Options, XlaMode
 from hubopt.hints import Hints
 from hubopt.inspection import Inspection
@@ -121,6 +122,8 @@ def export(
             Processes(order, logs, progress) as processes,
         ):
             manifest = _run(order, folder, Path(work), processes, cache, progress)
+        for log in logs.iterdir():
+            escape_file(log)
         write_manifest(folder, manifest)
     return Bundle(Path(output), manifest)
 

@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 from hubopt.digest import sha256, size_bytes
 from hubopt.errors import HuboptError
+from hubopt.escaping import printable
 from hubopt.exporter import (
     PROGRAM,
     Artifact,
@@ -151,7 +152,9 @@ def tell(obstacles: Sequence[Obstacle]) -> str:
     """Return obstacles as one sentence, grouped by reason."""
     by_reason: dict[str, list[str]] = {}
     for obstacle in obstacles:
-        by_reason.setdefault(obstacle.reason, []).append(f"{obstacle.op} (x{obstacle.count})")
+        by_reason.setdefault(obstacle.reason, []).append(
+            f"{printable(obstacle.op)} (x{obstacle.count})"
+        )
     return "; ".join(
         f"{reason}: {', '.join(ops[:_OPS_SHOWN])}"
         + (f" and {len(ops) - _OPS_SHOWN} more" if len(ops) > _OPS_SHOWN else "")

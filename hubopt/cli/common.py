@@ -6,15 +6,17 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from typing import Annotated, ParamSpec, TypeVar
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
 from hubopt.errors import EXIT_INTERNAL, HuboptError
+from hubopt.escaping import printable_lines
 from hubopt.report.document import error_document
 from hubopt.results import Status
 
@@ -27,11 +29,28 @@ _PIPE_COLUMNS = 200
 """Away from a terminal there is no width to fit, and nothing may be cut off."""
 
 
+class _EscapingConsole(Console):
+    """A console on which no text can be more than text: control characters are escaped."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            if segment.control is None and not segment.text.isprintable():
+                segment = segment._replace(text=printable_lines(segment.text))
+            yield segment
+
+
+class _EscapingFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable_lines(super().format(record))
+
+
 def _console(stderr: bool) -> Console:
     """Return a console that prints texts as they are: no markup, no colours, no emoji codes."""
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else _PIPE_COLUMNS
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=width)
+    return _EscapingConsole(stderr=stderr, highlight=False, markup=False, emoji=False, width=width)
 
 
 out = _console(stderr=False)
@@ -142,7 +161,9 @@ def tells_errors(verb: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(verb)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(_EscapingFormatter(logging.BASIC_FORMAT))
+        logging.basicConfig(handlers=[handler], level=logging.WARNING)
         try:
             return verb(*args, **kwargs)
         except HuboptError as error:

@@ -22,6 +22,7 @@ from hubopt.diagnosis.probing import Probed
 from hubopt.diagnosis.reference import ENVIRONMENT, Reference
 from hubopt.diagnosis.reproduction import Part, layout, write_reproduction
 from hubopt.errors import UsageError
+from hubopt.escaping import printable
 from hubopt.exporter import Artifact, Program
 from hubopt.models.handles import is_python
 from hubopt.parity import TOLERANCES
@@ -82,7 +83,7 @@ class Diagnosis:
         if self.tensor is None:
             return f"{self.target}: nothing leaves the reference"
         place = f"layer {self.layer}" if self.layer else "no layer's scope"
-        return (
+        return printable(
             f"{self.target}: output {self.output} leaves the reference at {self.tf_op} "
             f"({place}): {self.tensor}"
         )

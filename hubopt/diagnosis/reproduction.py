@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from hubopt.diagnosis.measure import measure
 from hubopt.diagnosis.names import Alignment
 from hubopt.diagnosis.probing import Probed
+from hubopt.escaping import printable
 from hubopt.staging import staging
 
 SCRIPT = "reproduce.py"
@@ -137,10 +138,13 @@ def _run(script: Path) -> tuple[str, str | None]:
 
 
 def _readme(part: Part, model: str, told: str) -> str:
-    listing = "".join(f"- `{name}` {list(each.shape)}\n" for name, each in part.inputs.items())
+    listing = "".join(
+        f"- `{printable(name)}` {list(each.shape)}\n" for name, each in part.inputs.items()
+    )
     return (
         f"# {_one_line(part.title)}\n\n"
-        f"`{model}` is the part of the {part.target} artifact up to `{part.output}`, from\n\n"
+        f"`{model}` is the part of the {part.target} artifact up to "
+        f"`{printable(part.output)}`, from\n\n"
         f"{listing}\n"
         f"`python {SCRIPT}` needs numpy and the target's runtime, and said:\n\n"
         f"    {told.replace(chr(10), chr(10) + '    ')}\n"
@@ -153,7 +157,7 @@ def _save(path: Path, arrays: Mapping[str, Any]) -> None:
 
 
 def _one_line(text: str) -> str:
-    return re.sub(r'[\s"\\]+', " ", text).strip()
+    return re.sub(r'[\s"\\]+', " ", printable(text)).strip()
 
 
 def _last_line(text: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hubopt.escaping import printable
 from hubopt.exporter import Tensors
 from hubopt.parity.judging import (
     NOISE_FACTOR,
@@ -122,7 +123,7 @@ class OutputParity:
             way: max(each.largest for each in found) for way, found in self.moves.items() if found
         }
         way = REPEATED if largest.get(REPEATED) else max(largest, key=lambda each: largest[each])
-        return f"{self.name} by {largest[way]:.1e} {WAYS.get(way, way)}"
+        return f"{printable(self.name)} by {largest[way]:.1e} {WAYS.get(way, way)}"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -229,11 +230,15 @@ def judge_outputs(
     failing = [each for each in judged if each.problems]
     return Parity(
         passed=not failing,
-        problems=tuple(f"output {each.name}, {text}" for each in failing for text in each.problems),
+        problems=tuple(
+            f"output {printable(each.name)}, {text}" for each in failing for text in each.problems
+        ),
         outputs=judged,
         samples=samples,
         unsteady=bool(failing) and all(each.unsteady for each in failing),
-        vacuous=tuple(f"output {each.name}: {each.vacuous}" for each in judged if each.vacuous),
+        vacuous=tuple(
+            f"output {printable(each.name)}: {each.vacuous}" for each in judged if each.vacuous
+        ),
         note=_note(judged),
     )
 
@@ -310,7 +315,7 @@ def _differences(
 
 def _note(outputs: Sequence[OutputParity]) -> str | None:
     """Say what the layer itself moves, where an output needed that to pass."""
-    closer = [each.name for each in outputs if "float64" in each.bases]
+    closer = [printable(each.name) for each in outputs if "float64" in each.bases]
     excused = [each.move_told for each in outputs if "noise" in each.bases]
     notes = []
     if closer:
@@ -325,7 +330,7 @@ def _form_problems(spec: ModelSpec, outputs: Tensors, reference: Tensors, at: in
     if set(outputs) != set(names):
         return [f"sample {at}: outputs are {sorted(outputs)}, the layer's are {sorted(names)}"]
     return [
-        f"sample {at}: output {each.name} is {found}, the layer's is {wanted}"
+        f"sample {at}: output {printable(each.name)} is {found}, the layer's is {wanted}"
         for each in spec.outputs
         if (found := _form(np.asarray(outputs[each.name])))
         != (wanted := _spec_form(each, reference.get(each.name)))

@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, ParamSpec, TypeVar, cast
 
 from hubopt.errors import HuboptError, WorkerCrashError
+from hubopt.escaping import printable
 from hubopt.import_path import installed_path
 from hubopt.processes.trimming import give_back
 
@@ -172,7 +173,7 @@ class Worker:
 
     def _log_tail(self) -> str:
         lines = self._log.read_text(errors="replace").splitlines()
-        return "\n".join(f"    {line}" for line in lines[-_LOG_TAIL_LINES:])
+        return "\n".join(f"    {printable(line)}" for line in lines[-_LOG_TAIL_LINES:])
 
 
 class _StandIn:
