@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from hubopt.arrays import sample_problems
-from hubopt.bundle_files import check_files
 from hubopt.digest import sha256
 from hubopt.errors import BundleError
+from hubopt.escaping import printable
 from hubopt.exporter import Artifact
 from hubopt.manifest import FLOAT64, FORMAT, INPUTS, MANIFEST, REFERENCE, Manifest
 from hubopt.reference.kit import Kit
+from hubopt.regular_files import irregular_files
 from hubopt.results import TargetResult
 from hubopt.schema import manifest_problems
 from hubopt.serialization import structure, to_json
@@ -120,7 +121,7 @@ class Bundle:
 
     def _check(self, path: Path, expected: str | None) -> None:
         """Check that a file or a folder is regular, inside the bundle and what was written."""
-        check_files(self.path, path)
+        _check_regular(self.path, path)
         found = sha256(path)
         if found != expected:
             raise BundleError(
@@ -135,7 +136,7 @@ class Bundle:
         if problems:
             raise BundleError(
                 f"{path}",
-                "the bundle is damaged" + "".join(f"\n  - {each}" for each in problems),
+                "the bundle is damaged" + "".join(f"\n  - {printable(each)}" for each in problems),
                 f"arrays of the tensors that {MANIFEST} describes, one of each for a sample",
                 _COPY_AGAIN,
             )
@@ -164,7 +165,7 @@ def read_bundle(path: Path) -> Bundle:
     if manifest is not None:
         problems = manifest_problems(manifest)
     if manifest is None or problems:
-        raise _damaged(path, "".join(f"\n  - {each}" for each in problems))
+        raise _damaged(path, "".join(f"\n  - {printable(each)}" for each in problems))
     return Bundle(path, manifest)
 
 
@@ -180,7 +181,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
             "a folder that `hubopt export` wrote",
             "pass the folder given to --output",
         ) from error
-    check_files(path, file)
+    _check_regular(path, file)
     if size > _MOST_MANIFEST_BYTES:
         raise _damaged(
             path, f"it has {size:,} bytes, and at most {_MOST_MANIFEST_BYTES:,} are read"
@@ -199,6 +200,18 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise _damaged(path, f"it holds a {type(raw).__name__}")
     return raw
+
+
+def _check_regular(bundle: Path, path: Path) -> None:
+    """Check that a file, or a folder with all that is in it, may be opened."""
+    problems = irregular_files(path, inside=bundle)
+    if problems:
+        raise BundleError(
+            f"bundle {bundle}",
+            "the bundle is damaged" + "".join(f"\n  - {printable(each)}" for each in problems),
+            "regular files and folders inside the bundle",
+            _COPY_AGAIN,
+        )
 
 
 def _refuse_constant(text: str) -> None:
