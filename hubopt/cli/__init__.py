@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import signal
-import sys
-from types import FrameType
 from typing import Annotated
 
 import typer
 
 from hubopt.cli import bench, cache, diagnose, export, inspect, targets, tolerances, verify
+from hubopt.signals import unwind_on_signals
 from hubopt.version import __version__
 
 app = typer.Typer(
@@ -56,11 +54,5 @@ def _root(
 
 def main() -> None:
     """Run the command line."""
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):  # Windows has no SIGHUP
-            signal.signal(getattr(signal, name), _terminate)
+    unwind_on_signals()
     app()
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    sys.exit(128 + number)  # unwinds, so that what is half-written goes

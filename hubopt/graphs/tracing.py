@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import atexit
 import math
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from hubopt.graphs.operations import uncompilable, uses
 from hubopt.graphs.reach import unreached, weights
 from hubopt.graphs.serving import SIGNATURE, argument_specs, make_root
 from hubopt.models.call_weights import check_size
+from hubopt.owned_folders import TEMPORARY, owned_folder
 from hubopt.sampling.domains import read_domains
 from hubopt.shaping.outputs import call_as_is
 from hubopt.spec import ModelSpec
@@ -203,9 +203,9 @@ def _telling_causes() -> Iterator[None]:
 
 
 def _temporary_folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="hubopt-program-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(owned_folder(Path(tempfile.gettempdir()), TEMPORARY)) / "program"
 
 
 def _flat_call(layer: Any, spec: ModelSpec) -> Any:

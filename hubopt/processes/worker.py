@@ -16,21 +16,24 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
 from typing import Any, BinaryIO, ParamSpec, TypeVar, cast
 
 from hubopt.errors import HuboptError, WorkerCrashError
+from hubopt.owned_folders import TEMPORARY, owned_folder
+from hubopt.processes.lifeline import die_with_parent, lifeline
 from hubopt.processes.trimming import give_back
+from hubopt.signals import deferred_signals
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _CHILD = (
     "import sys; sys.path[:] = {path!r}; "
-    "from hubopt.processes.worker import _serve; _serve({imports!r})"
+    "from hubopt.processes.worker import _serve; _serve({imports!r}, {lifeline!r})"
 )
 _LOG_TAIL_LINES = 8
 _ENVIRONMENT = {
@@ -43,14 +46,15 @@ _ENVIRONMENT = {
 @contextmanager
 def temporary_log() -> Iterator[Path]:
     """Give the path of a log file that goes when the context ends."""
-    with tempfile.TemporaryDirectory(prefix="hubopt-") as folder:
-        yield Path(folder) / "child.log"
+    with owned_folder(Path(tempfile.gettempdir()), TEMPORARY) as folder:
+        yield folder / "child.log"
 
 
 class Worker:
     """One child process; calls, from any thread, run in it in turn and share its memory.
 
-    Use it as a context manager: leaving kills the child.
+    Use it as a context manager: leaving kills the child, and the end of this process does too,
+    however it ends. The child's temporary files go with it.
 
     Args:
         log: The file that gets what the child prints.
@@ -66,18 +70,24 @@ class Worker:
     ) -> None:
         self._log = log
         self._asking = Lock()
-        with log.open("ab") as stream:
+        with ExitStack() as stack, log.open("ab") as stream:
+            temporary = stack.enter_context(owned_folder(Path(tempfile.gettempdir()), TEMPORARY))
+            descriptor = stack.enter_context(lifeline())
+            code = _CHILD.format(path=_child_path(), imports=tuple(imports), lifeline=descriptor)
             self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-c",
-                    _CHILD.format(path=_child_path(), imports=tuple(imports)),
-                ],
+                [sys.executable, "-c", code],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stream,
-                env={**_ENVIRONMENT, **os.environ, **(environment or {})},
+                pass_fds=() if descriptor is None else (descriptor,),
+                env={
+                    **_ENVIRONMENT,
+                    **os.environ,
+                    **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary)),
+                    **(environment or {}),
+                },
             )
+            self._belongings = stack.pop_all()
 
     def __enter__(self) -> Worker:
         return self
@@ -88,6 +98,10 @@ class Worker:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        with deferred_signals(), self._belongings:
+            self._end()
+
+    def _end(self) -> None:
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
@@ -194,8 +208,9 @@ def _log_to(log: Path) -> None:
             os.dup2(stream.fileno(), descriptor)
 
 
-def _serve(imports: Sequence[str]) -> None:
+def _serve(imports: Sequence[str], lifeline: int | None) -> None:
     """Answer requests from standard input until it closes; the child's side of `Worker`."""
+    die_with_parent(lifeline)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever native code prints goes to the log, not among the answers
     requests = os.fdopen(os.dup(0), "rb")

@@ -3,7 +3,7 @@
 <key>/entry.json    what it is, when and where it was made, and the digests of what is beside it
 <key>/value.json    the stage's value
 <key>/files/        the stage's files
-.<random>/          what is being written or removed
+.draft-<random>/    what is being written or removed
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ import logging
 import os
 import platform
 import shutil
-import tempfile
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -23,10 +21,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from hubopt.digest import sha256, size_bytes
+from hubopt.owned_folders import owned_folder, sweep
 
 _ENTRY, _VALUE, _FILES = "entry.json", "value.json", "files"
-_ABANDONED_S = 3600.0
-"""After which a folder that is being written was left by a process that was killed."""
+_DRAFT = ".draft-"
 _LOG = logging.getLogger(__name__)
 
 
@@ -159,8 +157,8 @@ class StageStore:
             if size > self.limit_bytes:
                 return
             self.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".", dir=self.folder) as work:
-                draft = Path(work) / key
+            with owned_folder(self.folder, _DRAFT) as work:
+                draft = work / key
                 self._write(draft, _entry(key, label, value, files, size), value, files)
                 self._place(draft, key)
             self._make_room()
@@ -193,7 +191,7 @@ class StageStore:
         removed = [entry for entry, _ in self.entries()]
         for entry in removed:
             self._remove(entry.key)
-        self._sweep(older_than_s=0.0)
+        sweep(self.folder, _DRAFT)
         return removed
 
     def _read(self, key: str) -> Entry:
@@ -229,21 +227,14 @@ class StageStore:
                 break
             self._remove(entry.key)
             excess -= entry.size_bytes
-        self._sweep(_ABANDONED_S)
-
-    def _sweep(self, older_than_s: float) -> None:
-        for left in self.folder.glob(".*"):
-            with suppress(FileNotFoundError):  # it was not abandoned, and is finished
-                if time.time() - left.stat().st_mtime >= older_than_s:
-                    shutil.rmtree(left, ignore_errors=True)
 
     def _remove(self, key: str) -> None:
         """Let an entry vanish as it appears, in one step."""
         with (
             suppress(FileNotFoundError),  # another process has done it
-            tempfile.TemporaryDirectory(prefix=".", dir=self.folder) as work,
+            owned_folder(self.folder, _DRAFT) as work,
         ):
-            (self.folder / key).rename(Path(work) / key)
+            (self.folder / key).rename(work / key)
 
     def _remove_damaged(self, key: str, problem: str) -> None:
         with suppress(OSError):  # a store that is read-only: it is passed over every time
