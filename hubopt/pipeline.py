@@ -42,6 +42,7 @@ from hubopt.reference.first_answers import FirstAnswers
 from hubopt.reference.kit import Kit
 from hubopt.reference.noise import MOST_COPIED_BYTES
 from hubopt.reference.noise_depth import Deepening, Noise
+from hubopt.resources import telling_resources
 from hubopt.results import TargetResult, exit_code
 from hubopt.sampling.samples import SEED
 from hubopt.sampling.user_data import Data
@@ -119,7 +120,7 @@ def export(
         keep_failed,
     )
     order.check(Path(output))
-    with staging(Path(output)) as folder:
+    with staging(Path(output)) as folder, telling_resources(folder):
         logs = folder / LOGS
         logs.mkdir()
         with (

@@ -10,6 +10,7 @@ from pathlib import Path
 from hubopt.errors import UsageError
 from hubopt.owned_folders import owned_folder
 from hubopt.plain_paths import plain_path
+from hubopt.resources import telling_resources
 
 _PREFIX = ".hubopt-"
 _INSIDE = "output"
@@ -36,21 +37,26 @@ def staging(output: Path) -> Iterator[Path]:
     new_parents = [each for each in output.parents if not each.exists()]
     with ExitStack() as stack:
         stack.callback(_remove_new, new_parents, output)
-        try:
-            output.parent.mkdir(parents=True, exist_ok=True)
-            parent = stack.enter_context(plain_path(output.parent))
-            around = stack.enter_context(owned_folder(parent, _PREFIX))
-            folder = around / _INSIDE
-            folder.mkdir()  # the one around it is closed to everybody else
-        except OSError as error:
-            raise UsageError(
-                f"output {output}",
-                f"{error.filename or output.parent} cannot be written: {error.strerror}",
-                "a folder that you may write",
-                "choose another --output",
-            ) from error
+        with telling_resources(output.parent):
+            folder = _make(output, stack)
         yield folder
         _move(folder, output)
+
+
+def _make(output: Path, stack: ExitStack) -> Path:
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        parent = stack.enter_context(plain_path(output.parent))
+        folder = stack.enter_context(owned_folder(parent, _PREFIX)) / _INSIDE
+        folder.mkdir()  # the one around it is closed to everybody else
+    except OSError as error:
+        raise UsageError(
+            f"output {output}",
+            f"{error.filename or output.parent} cannot be written: {error.strerror}",
+            "a folder that you may write",
+            "choose another --output",
+        ) from error
+    return folder
 
 
 def check_name(output: Path) -> None:

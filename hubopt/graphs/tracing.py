@@ -22,6 +22,7 @@ from hubopt.graphs.reach import unreached, weights
 from hubopt.graphs.serving import SIGNATURE, argument_specs, make_root
 from hubopt.models.call_weights import check_size
 from hubopt.owned_folders import TEMPORARY, owned_folder
+from hubopt.resources import resource_error
 from hubopt.sampling.domains import read_domains
 from hubopt.shaping.outputs import call_as_is
 from hubopt.spec import ModelSpec
@@ -194,6 +195,9 @@ def _telling_causes() -> Iterator[None]:
     except (TraceError, ExportError):
         raise
     except Exception as error:  # TensorFlow raises nearly every type there is
+        shortage = resource_error(error)
+        if shortage is not None:
+            raise shortage from error
         found, way_out = explain(error) or (
             f"TensorFlow cannot trace it: {type(error).__name__}: {first_line(error)}",
             "call it inside a tf.function with the shapes of `hubopt inspect` to see the cause",

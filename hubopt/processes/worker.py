@@ -22,10 +22,12 @@ from threading import Lock
 from types import TracebackType
 from typing import Any, BinaryIO, ParamSpec, TypeVar, cast
 
+from hubopt.defects import keep_traceback, traceback_tail
 from hubopt.errors import HuboptError, WorkerCrashError
 from hubopt.owned_folders import TEMPORARY, owned_folder
 from hubopt.processes.lifeline import die_with_parent, lifeline
 from hubopt.processes.trimming import give_back
+from hubopt.resources import killed_for_memory, out_of_memory, resource_error, resource_in
 from hubopt.signals import deferred_signals
 
 P = ParamSpec("P")
@@ -70,6 +72,7 @@ class Worker:
     ) -> None:
         self._log = log
         self._asking = Lock()
+        self._killed_before = killed_for_memory()
         with ExitStack() as stack, log.open("ab") as stream:
             temporary = stack.enter_context(owned_folder(Path(tempfile.gettempdir()), TEMPORARY))
             descriptor = stack.enter_context(lifeline())
@@ -167,8 +170,13 @@ class Worker:
             raise value
         return value
 
-    def _crash(self) -> WorkerCrashError:
+    def _crash(self) -> HuboptError:
         code = self._process.wait()
+        told = resource_in(self._log_tail()) if code else None
+        if told is not None:
+            return told
+        if code == -signal.SIGKILL and killed_for_memory() > self._killed_before:
+            return out_of_memory()
         if code < 0:
             name = signal.Signals(-code).name
             found = f"the process was ended by {name}"
@@ -244,7 +252,7 @@ def _answer_all(requests: BinaryIO, answers: BinaryIO) -> None:
             else:
                 answer = (True, target(*args, **kwargs))
         except HuboptError as error:
-            answer = (False, error)
+            answer = (False, resource_error(error) or error)
         except Exception as error:  # everything must reach the parent, whatever its type
             answer = (False, _unexpected(error))
         try:
@@ -255,13 +263,18 @@ def _answer_all(requests: BinaryIO, answers: BinaryIO) -> None:
         answers.flush()
 
 
-def _unexpected(error: Exception) -> WorkerCrashError:
+def _unexpected(error: Exception) -> HuboptError:
     import traceback
 
     traceback.print_exc()
+    known = resource_error(error)
+    if known is not None:
+        return known
+    log = keep_traceback(error)
     return WorkerCrashError(
         "child process",
         f"{type(error).__name__}: {error}",
         "a result",
-        "this is a defect of hubopt or of the exporter; please report it with the log",
+        "this is a defect of hubopt or of the exporter; please report it with the "
+        + (f"traceback, which is in {log}" if log else f"log:\n{traceback_tail(error)}"),
     )

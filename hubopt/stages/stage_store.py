@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -22,9 +23,12 @@ from pathlib import Path
 
 from hubopt.digest import sha256, size_bytes
 from hubopt.owned_folders import owned_folder, sweep
+from hubopt.resources import is_shortage
 
 _ENTRY, _VALUE, _FILES = "entry.json", "value.json", "files"
 _DRAFT = ".draft-"
+_DAMAGE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+"""What a file raises that is not what was written."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -97,13 +101,17 @@ class StageStore:
         try:
             entry = self._read(key)
             value = (self.folder / key / _VALUE).read_text()
-        except FileNotFoundError:
+            if _sha256(value) != entry.digests[""]:
+                raise ValueError(f"{_VALUE} has changed")
+        except FileNotFoundError as error:
+            if (self.folder / key).is_dir():
+                self.discard(key, f"{error}")
             return None
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            self._remove_damaged(key, f"{error}")
+        except OSError as error:
+            self._pass_over(key, error)
             return None
-        if _sha256(value) != entry.digests[""]:
-            self._remove_damaged(key, f"{_VALUE} has changed")
+        except _DAMAGE as error:
+            self.discard(key, f"{error}")
             return None
         with suppress(OSError):  # a store that is read-only serves as well
             os.utime(self.folder / key / _ENTRY)
@@ -119,25 +127,32 @@ class StageStore:
         Returns:
             Whether all of them are there now. If not, none is, and an entry that is damaged has
             been removed and told.
+
+        Raises:
+            OSError: The copies cannot be written. The entry is left as it is.
         """
-        problem: str | None = None
         try:
             for name, place in places.items():
-                _copy(self.folder / entry.key / _FILES / name, place)
-                if sha256(place) != entry.digests[name]:
-                    problem = f"{name} has changed"
-                    break
-            else:
-                return True
-        except OSError as error:
-            # Another process may have removed it meanwhile, which is no damage.
-            if (self.folder / entry.key).exists():
-                problem = f"{error}"
-        for place in places.values():
-            _erase(place)
-        if problem is not None:
-            self._remove_damaged(entry.key, problem)
-        return False
+                if not self._copy_out(entry, name, place):
+                    for each in places.values():
+                        _erase(each)
+                    return False
+        except BaseException:
+            for each in places.values():
+                _erase(each)
+            raise
+        return True
+
+    def discard(self, key: str, problem: str) -> None:
+        """Remove an entry that is damaged, and tell it.
+
+        Args:
+            key: Which.
+            problem: What is wrong with it.
+        """
+        with suppress(OSError):  # a store that is read-only: it is passed over every time
+            self._remove(key)
+        _LOG.warning("an entry of the cache is damaged and is made anew: %s: %s", key, problem)
 
     def put(self, key: str, label: Label, value: str, files: Mapping[str, Path]) -> None:
         """Store a result that is complete, and make room for it.
@@ -177,9 +192,11 @@ class StageStore:
                 continue
             try:
                 found.append((self._read(path.name), (path / _ENTRY).stat().st_mtime))
-            except (OSError, ValueError, TypeError, KeyError) as error:
+            except OSError as error:
                 if path.exists():
-                    self._remove_damaged(path.name, f"{error}")
+                    self._pass_over(path.name, error)
+            except _DAMAGE as error:
+                self.discard(path.name, f"{error}")
         return sorted(found, key=lambda each: each[1])
 
     def clear(self) -> list[Entry]:
@@ -203,7 +220,12 @@ class StageStore:
         sealed = json.loads(path.read_text())
         if _sha256(json.dumps(sealed["entry"])) != sealed["sha256"]:
             raise ValueError(f"{_ENTRY} has changed")
-        return Entry(**sealed["entry"])
+        entry = Entry(**sealed["entry"])
+        if entry.key != key:
+            raise ValueError(f"it is the entry {entry.key}")
+        if type(entry.size_bytes) is not int or not isinstance(entry.digests, dict):
+            raise TypeError(f"{_ENTRY} is of another format")
+        return entry
 
     def _write(self, draft: Path, entry: Entry, value: str, files: Mapping[str, Path]) -> None:
         (draft / _FILES).mkdir(parents=True)
@@ -236,10 +258,37 @@ class StageStore:
         ):
             (self.folder / key).rename(work / key)
 
-    def _remove_damaged(self, key: str, problem: str) -> None:
-        with suppress(OSError):  # a store that is read-only: it is passed over every time
-            self._remove(key)
-        _LOG.warning("an entry of the cache is damaged and is made anew: %s: %s", key, problem)
+    def _copy_out(self, entry: Entry, name: str, place: Path) -> bool:
+        """Copy one file or folder; return whether the entry has it as it was stored."""
+        stored = self.folder / entry.key / _FILES / name
+        failure: OSError | None = None
+        try:
+            _copy(stored, place)
+            if sha256(place) == entry.digests.get(name):
+                return True
+        except OSError as error:
+            failure = error
+        # The copy failed; only if what is stored does too, or is not what it was, is it damaged.
+        try:
+            is_whole = sha256(stored) == entry.digests.get(name)
+            problem = f"{name} has changed"
+        except OSError as error:
+            if is_shortage(error):
+                raise
+            is_whole, problem = False, f"{error}"
+        if is_whole:
+            raise failure or OSError(errno.EIO, "the copy is not what was written", str(place))
+        # Another process may have removed it meanwhile, which is no damage.
+        if (self.folder / entry.key).exists():
+            self.discard(entry.key, problem)
+        return False
+
+    def _pass_over(self, key: str, error: OSError) -> None:
+        """Tell that an entry is there but cannot be read; it is damaged only if its device is."""
+        if not is_shortage(error):
+            self.discard(key, f"{error}")
+            return
+        _LOG.warning("an entry of the cache cannot be read and is made anew: %s: %s", key, error)
 
 
 def _entry(key: str, label: Label, value: str, files: Mapping[str, Path], size: int) -> Entry:
