@@ -23,6 +23,7 @@ class _Shortage:
         texts: What libraries write that hide the number; a pattern.
         found: What it is; ``{path}`` is a place, ``{free}`` what is left there.
         way_out: What to do about it.
+        expected: What there should be.
         is_of_a_disk: Whether there is a place to name.
     """
 
@@ -31,27 +32,29 @@ class _Shortage:
     found: str
     way_out: str
     is_of_a_disk: bool = True
+    expected: str = "a place with room for what is written"
 
 
 _NEVER = r"(?!)"
+_NEARLY_FULL_BYTES = 64 * 10**6
 _SHORTAGES = (
     _Shortage(
         (errno.ENOSPC,),
         r"No space left on device|errno = 28\b|\[Errno 28\]|ENOSPC",
-        "the disk of {path} is full{free}",
+        "{path} cannot be written, the disk is full{free}",
         "free some space there; --output, HUBOPT_CACHE_DIR and TMPDIR choose other disks",
     ),
     _Shortage(
         (errno.EDQUOT,),
         r"Disk quota exceeded|EDQUOT",
-        "the disk quota is used up at {path}{free}",
+        "{path} cannot be written, your disk quota is used up{free}",
         "remove files of yours there, or choose another disk by --output, HUBOPT_CACHE_DIR "
         "or TMPDIR",
     ),
     _Shortage(
         (errno.EFBIG,),
         r"File too large|file size limit exceeded",
-        "a file grew beyond the limit of file sizes at {path}",
+        "{path} cannot grow, the limit of file sizes is reached",
         "raise the limit (`ulimit -f`), or choose a file system that holds larger files",
     ),
     _Shortage(
@@ -59,6 +62,7 @@ _SHORTAGES = (
         r"Too many open files",
         "too many files are open",
         "raise the limit (`ulimit -n`), or end other programs",
+        expected="a machine with enough of them for this model",
         is_of_a_disk=False,
     ),
     _Shortage(
@@ -68,17 +72,20 @@ _SHORTAGES = (
         "no more processes or threads can be started",
         "raise the limits of processes and memory (`ulimit -u`, `ulimit -v`), or end other "
         "programs",
+        expected="a machine with enough of them for this model",
         is_of_a_disk=False,
     ),
     _Shortage(
         (errno.ENOMEM,),
-        r"std::bad_alloc|Cannot allocate memory|[Oo]ut of memory|OOM when allocating|"
+        r"std::bad_alloc|[Cc]annot allocate memory|failed to map segment from shared object|"
+        r"[Oo]ut of memory|OOM when allocating|"
         r"Unable to allocate [^\n]* for an array|(?i:failed to allocate) [^\n]*(?:memory|bytes)|"
         r"\bMemoryError\b|CUDA_ERROR_OUT_OF_MEMORY|"
         r"RESOURCE_EXHAUSTED|Resource exhausted|ResourceExhaustedError",
         "memory ran out{detail}",
         "use smaller shapes, a smaller batch or fewer samples, end other programs, raise the "
         "limit (`ulimit -v`, the container's), or use a larger machine",
+        expected="a machine with enough of it for this model",
         is_of_a_disk=False,
     ),
 )
@@ -88,30 +95,34 @@ _REFUSALS = (
         r"Read-only file system",
         "the file system of {path} is read-only",
         "choose another place by --output, HUBOPT_CACHE_DIR or TMPDIR",
+        expected="a place that may be read and written",
     ),
     _Shortage(
         (errno.EACCES, errno.EPERM),
         _NEVER,
         "{path} may not be read or written",
         "change its permissions, or choose another place",
+        expected="a place that may be read and written",
     ),
     _Shortage(
         (errno.EIO,),
         _NEVER,
         "the device of {path} fails",
         "look at the system's log, and use another device",
+        expected="a place that may be read and written",
     ),
     _Shortage(
         (errno.ENAMETOOLONG,),
         r"File name too long",
         "a path is too long at {path}",
         "choose a shorter --output, HUBOPT_CACHE_DIR or TMPDIR",
+        expected="a place that may be read and written",
     ),
 )
 _MEMORY = next(each for each in _SHORTAGES if errno.ENOMEM in each.numbers)
 _SHAPE = re.compile(r"OOM when allocating tensor with shape(?P<shape>\[[\d,]*\])")
 _PATHS = (
-    re.compile(r"(?P<path>/[^\s;']+); "),  # TensorFlow
+    re.compile(r"(?P<path>[^\s;']*/[^\s;']+); "),  # TensorFlow
     re.compile(r"(?:filename = |\[Errno \d+\] [\w -]+: )'(?P<path>[^']+)'"),  # HDF5; Python, quoted
 )
 
@@ -215,13 +226,17 @@ def _told(shortage: _Shortage, error: BaseException, places: Sequence[Path]) -> 
     thing, path, free = "this machine", "", ""
     if shortage.is_of_a_disk:
         place = _place(error, places)
-        thing, path, free = f"disk of {place}", str(place), _free(place)
+        thing = f"disk {_mount(_existing(place))}" if place else "a disk"
+        path, free = (str(place), _free(place)) if place else ("a file", "")
     found = shortage.found.format(path=path, free=free, detail=detail)
-    return ResourceError(thing, found, "enough of it, and leave to write", shortage.way_out)
+    return ResourceError(thing, found, shortage.expected, shortage.way_out)
 
 
-def _place(error: BaseException, places: Sequence[Path]) -> Path:
-    """Return where it happened: what the error names, else the fullest of the known places."""
+def _place(error: BaseException, places: Sequence[Path]) -> Path | None:
+    """Return where it happened: what the error names, else the fullest of the known places.
+
+    None if none of those is nearly full.
+    """
     if isinstance(error, OSError):
         for name in (error.filename2, error.filename):
             if isinstance(name, str | bytes | os.PathLike) and name:
@@ -230,7 +245,8 @@ def _place(error: BaseException, places: Sequence[Path]) -> Path:
         named = pattern.search(str(error))
         if named is not None:
             return Path(named["path"])
-    return min((*places, Path(tempfile.gettempdir())), key=_free_bytes)
+    fullest = min((*places, Path(tempfile.gettempdir())), key=_free_bytes)
+    return fullest if _free_bytes(fullest) < _NEARLY_FULL_BYTES else None
 
 
 def _existing(path: Path) -> Path:
@@ -263,7 +279,7 @@ def _free(path: Path) -> str:
     if found.f_files and not found.f_favail:
         return f": no inodes are left of {found.f_files:,}, so no file can be made there"
     free, size = found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
-    return f": {free / 1e6:,.1f} MB of {size / 1e6:,.1f} MB are free on {_mount(existing)}"
+    return f": {free / 1e6:,.1f} MB of {size / 1e6:,.1f} MB are free"
 
 
 def _mount(path: Path) -> str:

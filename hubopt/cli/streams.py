@@ -1,35 +1,15 @@
-"""Standard streams that never raise: what they could not write is known when the command ends."""
+"""The command's standard streams: what they could not write is told when it ends."""
 
 from __future__ import annotations
 
 import errno
-import io
 import os
 import sys
-from typing import TextIO
-
 from hubopt.errors import EXIT_EXPORT, EXIT_OK, ResourceError
+from hubopt.lossy_streams import LossyFile, lossy_text
 
 _EXIT_PIPE = 141
 """128 + SIGPIPE, what a shell reports for a program that a closed pipe ended."""
-
-
-class _Lossless(io.FileIO):
-    """A descriptor whose first error is kept, and what cannot be written dropped.
-
-    Raised where it happens, it would end a command in the middle, or at the interpreter's end,
-    where nobody can tell it.
-    """
-
-    problem: OSError | None = None
-
-    def write(self, data: object, /) -> int:
-        if self.problem is None:
-            try:
-                return super().write(data)  # type: ignore[arg-type]
-            except OSError as error:
-                self.problem = error
-        return len(memoryview(data))  # type: ignore[arg-type]
 
 
 class Streams:
@@ -43,9 +23,10 @@ class Streams:
             except OSError:
                 # Read only, so that a write fails as it does on a closed descriptor.
                 os.open(os.devnull, os.O_RDONLY)
-        self._out = _Lossless(1, "w", closefd=False)
-        sys.stdout = _text(self._out, sys.stdout)
-        sys.stderr = _text(_Lossless(2, "w", closefd=False), sys.stderr)
+        self._out = LossyFile(1, "w", closefd=False)
+        sys.stdout = lossy_text(self._out, sys.stdout, self._out.isatty())
+        errors = LossyFile(2, "w", closefd=False)
+        sys.stderr = lossy_text(errors, sys.stderr, line_buffering=True)
 
     def finish(self, code: int) -> int:
         """Write what is left, tell what could not be written; return the exit code.
@@ -68,14 +49,3 @@ class Streams:
             code = code if code != EXIT_OK else EXIT_EXPORT
         sys.stderr.flush()
         return code
-
-
-def _text(raw: _Lossless, before: TextIO | None) -> io.TextIOWrapper:
-    """Return a text stream in the encoding of the one before, if there was one."""
-    is_error = raw.fileno() == 2
-    return io.TextIOWrapper(
-        io.BufferedWriter(raw),
-        encoding=getattr(before, "encoding", None) or "utf-8",
-        errors="backslashreplace",  # a name in a model may hold what the terminal cannot show
-        line_buffering=is_error or raw.isatty(),
-    )

@@ -57,7 +57,7 @@ def trace(
     """
     folder = folder or _temporary_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    with _telling_causes():
+    with _telling_causes(folder):
         return _trace(layer, spec, folder, xla, saved_model, most_bytes)
 
 
@@ -189,13 +189,13 @@ def survey(layer: Any, structure: Any, signature: Iterable[Any]) -> Survey:
 
 
 @contextmanager
-def _telling_causes() -> Iterator[None]:
+def _telling_causes(*places: Path) -> Iterator[None]:
     try:
         yield
     except (TraceError, ExportError):
         raise
     except Exception as error:  # TensorFlow raises nearly every type there is
-        shortage = resource_error(error)
+        shortage = resource_error(error, *places)
         if shortage is not None:
             raise shortage from error
         found, way_out = explain(error) or (

@@ -24,6 +24,7 @@ from typing import Any, BinaryIO, ParamSpec, TypeVar, cast
 
 from hubopt.defects import keep_traceback, traceback_tail
 from hubopt.errors import HuboptError, WorkerCrashError
+from hubopt.lossy_streams import LossyFile, lossy_text
 from hubopt.owned_folders import TEMPORARY, owned_folder
 from hubopt.processes.lifeline import die_with_parent, lifeline
 from hubopt.processes.trimming import give_back
@@ -221,6 +222,9 @@ def _serve(imports: Sequence[str], lifeline: int | None) -> None:
     die_with_parent(lifeline)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever native code prints goes to the log, not among the answers
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):  # the log's disk may be full
+        log = LossyFile(descriptor, "w", closefd=False)
+        setattr(sys, name, lossy_text(log, getattr(sys, name), line_buffering=True))
     requests = os.fdopen(os.dup(0), "rb")
     for module in imports:
         # One that cannot be imported is told by whatever needs it.
@@ -252,9 +256,9 @@ def _answer_all(requests: BinaryIO, answers: BinaryIO) -> None:
             else:
                 answer = (True, target(*args, **kwargs))
         except HuboptError as error:
-            answer = (False, resource_error(error) or error)
+            answer = (False, resource_error(error, *_paths(args, kwargs)) or error)
         except Exception as error:  # everything must reach the parent, whatever its type
-            answer = (False, _unexpected(error))
+            answer = (False, _unexpected(error, _paths(args, kwargs)))
         try:
             data = pickle.dumps(answer)
         except Exception as error:  # what a stranger returns need not be picklable
@@ -263,11 +267,16 @@ def _answer_all(requests: BinaryIO, answers: BinaryIO) -> None:
         answers.flush()
 
 
-def _unexpected(error: Exception) -> HuboptError:
+def _paths(args: Sequence[object], kwargs: Mapping[str, object]) -> list[Path]:
+    """Return the places that a call was given, one of which may be on a disk that is full."""
+    return [each for each in (*args, *kwargs.values()) if isinstance(each, Path)]
+
+
+def _unexpected(error: Exception, places: Sequence[Path] = ()) -> HuboptError:
     import traceback
 
     traceback.print_exc()
-    known = resource_error(error)
+    known = resource_error(error, *places)
     if known is not None:
         return known
     log = keep_traceback(error)
