@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+
 from hubopt.errors import EXIT_EXPORT, EXIT_OK, ResourceError
 from hubopt.lossy_streams import LossyFile, lossy_text
 
