@@ -72,7 +72,8 @@ def _sweep_one(path: Path) -> None:
         path.rmdir()  # killed before there was a lock; fails if anything is in it
         return
     try:
-        if _take(lock):
+        # Another process may have swept the folder, and its owner made it anew, meanwhile.
+        if _take(lock) and _is_at(lock, path / _LOCK):
             _erase(path)
     finally:
         os.close(lock)
@@ -81,7 +82,8 @@ def _sweep_one(path: Path) -> None:
 def _make(path: Path) -> int:
     """Make the folder and its lock, and return the lock; a process that sweeps may interfere."""
     while True:
-        path.mkdir(mode=0o700, exist_ok=True)
+        with suppress(FileExistsError):  # not exist_ok, which fails if it vanishes meanwhile
+            path.mkdir(mode=0o700)
         try:
             lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         except FileNotFoundError:

@@ -31,6 +31,7 @@ from hubopt.inspection import Inspection
 from hubopt.latency.protocol import ROUNDS
 from hubopt.models.handles import Access, LayerOptions
 from hubopt.order import Order, find_exporters
+from hubopt.owned_folders import TEMPORARY, sweep
 from hubopt.parity import Overrides
 from hubopt.processes.on_demand import LayerOnDemand, Model, find_here, open_model
 from hubopt.processes.processes import Processes
@@ -120,6 +121,7 @@ def export(
         keep_failed,
     )
     order.check(Path(output))
+    sweep(Path(tempfile.gettempdir()), TEMPORARY)  # an export from the cache starts no process
     with staging(Path(output)) as folder, telling_resources(folder):
         logs = folder / LOGS
         logs.mkdir()

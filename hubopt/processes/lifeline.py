@@ -42,16 +42,28 @@ def die_with_parent(descriptor: int | None) -> None:
     """
     if descriptor is None or sys.platform == "win32":
         return
-    # Only Linux lets the kernel end the process. A thread has to wait until native code lets
-    # Python run; it also ends a process whose parent died before this was asked for.
-    if sys.platform == "linux":
+    tie(descriptor, os.getpid())
+    # Where the kernel does not end the process, a thread has to, once native code lets Python
+    # run; it also ends a process whose parent died before the two were tied.
+    Thread(target=_wait, args=(descriptor,), daemon=True, name="hubopt-lifeline").start()
+
+
+def tie(descriptor: int | None, process: int) -> None:
+    """Let the kernel end a process when this pipe closes; it does so on Linux only.
+
+    Both sides ask for it: the parent at once, and the child in case the parent died before.
+
+    Args:
+        descriptor: What `lifeline` gave.
+        process: Its number.
+    """
+    if descriptor is not None and sys.platform == "linux":
         import fcntl
 
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGKILL)
-        fcntl.fcntl(descriptor, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(descriptor, fcntl.F_SETOWN, process)
         flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
         fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_ASYNC)
-    Thread(target=_wait, args=(descriptor,), daemon=True, name="hubopt-lifeline").start()
 
 
 def tethered(command: Sequence[str], descriptor: int | None) -> list[str]:

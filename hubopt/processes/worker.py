@@ -26,7 +26,7 @@ from hubopt.defects import keep_traceback, traceback_tail
 from hubopt.errors import HuboptError, WorkerCrashError
 from hubopt.lossy_streams import LossyFile, lossy_text
 from hubopt.owned_folders import TEMPORARY, owned_folder
-from hubopt.processes.lifeline import die_with_parent, lifeline
+from hubopt.processes.lifeline import die_with_parent, lifeline, tie
 from hubopt.processes.trimming import give_back
 from hubopt.resources import killed_for_memory, out_of_memory, resource_error, resource_in
 from hubopt.signals import deferred_signals
@@ -92,6 +92,7 @@ class Worker:
                 },
             )
             self._belongings = stack.pop_all()
+        tie(descriptor, self._process.pid)
 
     def __enter__(self) -> Worker:
         return self

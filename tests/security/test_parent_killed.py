@@ -107,6 +107,25 @@ def test_a_child_in_native_code_ends_with_its_parent(
     assert ends(child)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process in native code")
+def test_a_child_that_is_starting_ends_too(tmp_path: Path) -> None:
+    """Before it has imported what could watch over it."""
+    code = (
+        "import os, signal, sys; from pathlib import Path; import hubopt.processes.worker as ours\n"
+        "ours._CHILD = 'import time; time.sleep(1000)'\n"
+        "print(ours.Worker(Path(sys.argv[1]))._process.pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "log")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    assert ends(int(done.stdout))
+
+
 def test_a_grandchild_ends_too(
     parent: Callable[[str], tuple[subprocess.Popen[str], int]], tmp_path: Path
 ) -> None:
