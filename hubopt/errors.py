@@ -165,6 +165,12 @@ class NotRunnableHereError(HuboptError):
     exit_code = EXIT_UNVERIFIED
 
 
+class ResourceError(HuboptError):
+    """A machine that ran out of disk, memory, files or processes, or does not let us write."""
+
+    exit_code = EXIT_EXPORT
+
+
 class WorkerCrashError(HuboptError):
     """A child process that died: native crash, out of memory, killed."""
 

@@ -26,6 +26,7 @@ from hubopt.latency.protocol import ROUNDS
 from hubopt.manifest import INPUTS, LOGS, REFERENCE, Manifest
 from hubopt.models.handles import Access, LayerOptions
 from hubopt.order import Order, find_exporters
+from hubopt.owned_folders import TEMPORARY, sweep
 from hubopt.parity import Overrides
 from hubopt.processes.on_demand import LayerOnDemand, Model, find_here, open_model
 from hubopt.processes.processes import Processes
@@ -37,6 +38,7 @@ from hubopt.reference.first_answers import FirstAnswers
 from hubopt.reference.kit import Kit
 from hubopt.reference.noise import MOST_COPIED_BYTES
 from hubopt.reference.noise_depth import Deepening, Noise
+from hubopt.resources import telling_resources
 from hubopt.results import TargetResult, exit_code
 from hubopt.sampling.samples import SEED
 from hubopt.sampling.user_data import Data
@@ -114,7 +116,8 @@ def export(
         keep_failed,
     )
     order.check(Path(output))
-    with staging(Path(output)) as folder:
+    sweep(Path(tempfile.gettempdir()), TEMPORARY)  # an export from the cache starts no process
+    with staging(Path(output)) as folder, telling_resources(folder):
         logs = folder / LOGS
         logs.mkdir()
         with (

@@ -15,16 +15,16 @@ import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
+from hubopt.defects import keep_traceback, traceback_tail
 from hubopt.errors import EXIT_INTERNAL, HuboptError
 from hubopt.escaping import printable_lines
 from hubopt.report.document import error_document
+from hubopt.resources import resource_error
 from hubopt.results import Status
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_EXIT_PIPE = 141
-"""128 + SIGPIPE, what a shell reports for a program that a closed pipe ended."""
 _PIPE_COLUMNS = 200
 """Away from a terminal there is no width to fit, and nothing may be cut off."""
 
@@ -49,7 +49,7 @@ class _EscapingFormatter(logging.Formatter):
 def _console(stderr: bool) -> Console:
     """Return a console that prints texts as they are: no markup, no colours, no emoji codes."""
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else _PIPE_COLUMNS
+    width = None if stream is not None and stream.isatty() else _PIPE_COLUMNS
     return _EscapingConsole(stderr=stderr, highlight=False, markup=False, emoji=False, width=width)
 
 
@@ -166,30 +166,31 @@ def tells_errors(verb: Callable[P, R]) -> Callable[P, R]:
         logging.basicConfig(handlers=[handler], level=logging.WARNING)
         try:
             return verb(*args, **kwargs)
-        except HuboptError as error:
-            if os.environ.get("HUBOPT_DEBUG"):
-                raise
-            if kwargs.get("json"):
-                print(error_document(error))
-            talk.print(f"error: {error}", style="red", soft_wrap=True)
-            raise typer.Exit(error.exit_code) from error
         except (typer.Exit, typer.Abort, KeyboardInterrupt):
             raise
-        except BrokenPipeError:  # whoever reads our output has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(_EXIT_PIPE) from None
         except Exception as error:  # the last stop: a defect must not look like a user's mistake
             if os.environ.get("HUBOPT_DEBUG"):
                 raise
-            talk.print(
-                f"error: this is a defect of hubopt: {type(error).__name__}: {error}\n"
-                "  way out:  run it again with HUBOPT_DEBUG=1 and report the traceback",
-                style="red",
-                soft_wrap=True,
-            )
-            raise typer.Exit(EXIT_INTERNAL) from error
+            known = error if isinstance(error, HuboptError) else resource_error(error)
+            if known is None:
+                _tell_defect(error)
+                raise typer.Exit(EXIT_INTERNAL) from error
+            if kwargs.get("json"):
+                print(error_document(known))
+            talk.print(f"error: {known}", style="red", soft_wrap=True)
+            raise typer.Exit(known.exit_code) from error
 
     return run
+
+
+def _tell_defect(error: Exception) -> None:
+    log = keep_traceback(error)
+    told = f"error: this is a defect of hubopt: {type(error).__name__}: {error}\n"
+    if log is None:
+        told += f"{traceback_tail(error)}\n  way out:  report these lines"
+    else:
+        told += f"  way out:  report it with the traceback, which is in {log}"
+    talk.print(told, style="red", soft_wrap=True)
 
 
 @contextmanager

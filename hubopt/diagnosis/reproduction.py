@@ -17,6 +17,7 @@ from hubopt.diagnosis.measure import measure
 from hubopt.diagnosis.names import Alignment
 from hubopt.diagnosis.probing import Probed
 from hubopt.escaping import printable
+from hubopt.processes.lifeline import lifeline, tethered
 from hubopt.staging import staging
 
 SCRIPT = "reproduce.py"
@@ -120,13 +121,15 @@ def write_reproduction(part: Part, artifact: Probed, suffix: str, output: Path) 
 
 def _run(script: Path) -> tuple[str, str | None]:
     try:
-        done = subprocess.run(
-            [sys.executable, str(script)],
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT_S,
-            check=False,
-        )
+        with lifeline() as descriptor:
+            done = subprocess.run(
+                tethered([sys.executable, str(script)], descriptor),
+                capture_output=True,
+                text=True,
+                timeout=_TIMEOUT_S,
+                check=False,
+                pass_fds=() if descriptor is None else (descriptor,),
+            )
     except subprocess.TimeoutExpired:
         return "", f"the reproduction did not end within {_TIMEOUT_S} s"
     told = done.stdout.strip()

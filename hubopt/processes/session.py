@@ -291,10 +291,14 @@ def convert(target: str, source: Source, path: Path, options: Options) -> tuple[
 @contextmanager
 def _telling_refusal(at: int) -> Iterator[None]:
     from hubopt.causes import explain, first_line
+    from hubopt.resources import resource_error
 
     try:
         yield
     except Exception as error:  # whatever the model's own code raises
+        shortage = resource_error(error)
+        if shortage is not None:
+            raise shortage from error
         found, way_out = explain(error) or (
             f"{type(error).__name__}: {first_line(error)}",
             "pass inputs of your own with --data, or wrap the model in a function that brings "
