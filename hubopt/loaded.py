@@ -13,6 +13,7 @@ from hubopt import registry
 from hubopt.bundle import Bundle, read_bundle
 from hubopt.errors import UsageError
 from hubopt.exporter import Runner
+from hubopt.resources import telling_resources
 from hubopt.sampling.samples import numpy_dtype
 from hubopt.spec import ModelSpec, TensorSpec, format_shape
 from hubopt.structure import pack, unpack
@@ -64,7 +65,9 @@ def load(bundle: Bundle | str | os.PathLike[str], target: str) -> LoadedArtifact
     Raises:
         BundleError: The bundle has no such artifact, or it has changed.
         NotRunnableHereError: This machine cannot run it.
+        ResourceError: The machine ran out of something.
     """
     opened = bundle if isinstance(bundle, Bundle) else read_bundle(Path(bundle))
     artifact = opened.artifact(target)
-    return LoadedArtifact(registry.get(target).runner(artifact), artifact.spec)
+    with telling_resources():
+        return LoadedArtifact(registry.get(target).runner(artifact), artifact.spec)
