@@ -15,6 +15,7 @@ from hubopt.bundle import Bundle, read_bundle
 from hubopt.errors import UsageError
 from hubopt.exporter import Runner
 from hubopt.renaming import load_runner
+from hubopt.resources import telling_resources
 from hubopt.sampling.samples import numpy_dtype
 from hubopt.spec import ModelSpec, TensorSpec, format_shape
 from hubopt.structure import pack, unpack
@@ -74,8 +75,10 @@ def load(
         BundleError: The bundle has no such artifact, or it has changed.
         UnsafeModelError: The artifact could do more than compute.
         NotRunnableHereError: This machine cannot run it.
+        ResourceError: The machine ran out of something.
     """
     opened = bundle if isinstance(bundle, Bundle) else read_bundle(Path(bundle))
     artifact = opened.artifact(target)
-    runner = load_runner(registry.get(target), artifact, allow_ops=allow_ops)
+    with telling_resources():
+        runner = load_runner(registry.get(target), artifact, allow_ops=allow_ops)
     return LoadedArtifact(runner, artifact.spec)

@@ -25,9 +25,12 @@ class Streams:
                 # Read only, so that a write fails as it does on a closed descriptor.
                 os.open(os.devnull, os.O_RDONLY)
         self._out = LossyFile(1, "w", closefd=False)
-        sys.stdout = lossy_text(self._out, sys.stdout, self._out.isatty())
-        errors = LossyFile(2, "w", closefd=False)
-        sys.stderr = lossy_text(errors, sys.stderr, line_buffering=True)
+        # A program that runs the command in its own process may have redirected them.
+        if sys.stdout is sys.__stdout__:
+            sys.stdout = lossy_text(self._out, sys.stdout, self._out.isatty())
+        if sys.stderr is sys.__stderr__:
+            errors = LossyFile(2, "w", closefd=False)
+            sys.stderr = lossy_text(errors, sys.stderr, line_buffering=True)
 
     def finish(self, code: int) -> int:
         """Write what is left, tell what could not be written; return the exit code.
