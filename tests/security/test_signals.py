@@ -35,7 +35,10 @@ with staging(Path(sys.argv[1])) as folder:
     (folder / "folder").mkdir()
     (folder.parent / "other").mkdir()
     print("filling", flush=True)
-    time.sleep({seconds})
+    # Short sleeps: a signal between Python's look for one and the system's call waits for its end.
+    end = time.monotonic() + {seconds}
+    while time.monotonic() < end:
+        time.sleep(0.02)
 """
 
 
