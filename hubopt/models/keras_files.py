@@ -11,7 +11,7 @@ import json
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from hubopt.causes import first_line
 from hubopt.errors import LoadError, UnsafeModelError
 from hubopt.models.recognition import KERAS_SUFFIXES
 from hubopt.scanning.hdf5_files import outside_storage
-from hubopt.scanning.keras_dangers import danger_of_layer, is_foreign
+from hubopt.scanning.keras_scan import is_registered, scan_config, serialized_objects
 
 _CONFIG = "config.json"
 _METADATA = "metadata.json"
@@ -63,9 +63,8 @@ def load_keras_file(path: Path, allow: Collection[str] = ()) -> Any:
             not registered.
     """
     file = read_keras_file(path)
-    _refuse_dangers(path, file, allow)
     keras = _import(path, file)
-    _refuse_foreign_objects(path, file, keras)
+    _refuse(path, file, keras, allow)
     arguments = {} if "Lambda" not in allow else {"safe_mode": False}
     try:
         return keras.models.load_model(path, compile=False, **arguments)
@@ -150,40 +149,6 @@ def _read_zip(path: Path) -> KerasFile:
     return KerasFile(config, str(metadata["keras_version"]), outside)
 
 
-def _objects(config: Any) -> Iterator[dict[str, Any]]:
-    """Give every serialized object at any depth, in wrappers and models within models too."""
-    pending = [config]
-    while pending:
-        value = pending.pop()
-        if isinstance(value, dict):
-            if "class_name" in value:
-                yield value
-            pending.extend(value.values())
-        elif isinstance(value, list):
-            pending.extend(value)
-
-
-def _refuse_dangers(path: Path, file: KerasFile, allow: Collection[str]) -> None:
-    found = {kind: set(lines) for kind, lines in file.outside.items() if kind not in allow}
-    for each in _objects(file.config):
-        danger = danger_of_layer(each)
-        if danger is not None and danger.layer not in allow:
-            config = each.get("config")
-            label = config.get("name") if isinstance(config, dict) else None
-            line = f"{danger.layer}{f' {label}' if label else ''}: {danger.ability}"
-            found.setdefault(danger.layer, set()).add(line)
-    if not found:
-        return
-    raise UnsafeModelError(
-        f"model {path}",
-        tuple(problem for problems in found.values() for problem in sorted(problems)),
-        "layers that only compute",
-        "load it only if you trust whoever wrote it: "
-        + " ".join(f"--allow-op {name}" for name in sorted(found))
-        + f" (allow_ops={sorted(found)!r})",
-    )
-
-
 def _import(path: Path, file: KerasFile) -> Any:
     keras = importlib.import_module(file.package)
     if file.package == "keras" and keras.config.backend() != "tensorflow":
@@ -197,34 +162,39 @@ def _import(path: Path, file: KerasFile) -> Any:
     return keras
 
 
-def _refuse_foreign_objects(path: Path, file: KerasFile, keras: Any) -> None:
-    """Refuse what Keras would import from a module that the file names."""
-    foreign = {
-        str(each.get("registered_name") or each["class_name"])
-        for each in _objects(file.config)
-        if is_foreign(each) and not _is_registered(each, keras)
-    }
-    if foreign:
-        raise _unregistered(path, sorted(foreign), file.package)
-
-
-def _is_registered(serialized: dict[str, Any], keras: Any) -> bool:
-    names = (serialized.get("registered_name"), serialized["class_name"])
-    return any(name and keras.saving.get_registered_object(str(name)) for name in names)
+def _refuse(path: Path, file: KerasFile, keras: Any, allow: Collection[str]) -> None:
+    """Refuse what could do more than compute, and what is not registered here."""
+    findings = scan_config(file.config, keras)
+    found: dict[str, list[str]] = {}
+    for lines_of_kind in (file.outside, findings.dangers):
+        for kind, lines in lines_of_kind.items():
+            if kind not in allow:
+                found.setdefault(kind, []).extend(sorted(set(lines)))
+    if found:
+        raise UnsafeModelError(
+            f"model {path}",
+            tuple(line for lines in found.values() for line in lines),
+            "layers that only compute",
+            "load it only if you trust whoever wrote it: "
+            + " ".join(f"--allow-op {name}" for name in sorted(found))
+            + f" (allow_ops={sorted(found)!r})",
+        )
+    if findings.unregistered:
+        raise _unregistered(path, list(findings.unregistered), file.package)
 
 
 def _unknown_layers(config: Any, keras: Any) -> set[str]:
     """Return the classes of layers that ``keras`` has neither itself nor registered."""
     return {
         str(each["class_name"])
-        for each in _objects(config)
+        for each in serialized_objects(config)
         if each.get("module") is None
         and isinstance(each.get("config"), dict)
         and {"name", "trainable"} <= each["config"].keys()
         and not hasattr(keras.layers, str(each["class_name"]))
         and not hasattr(keras, str(each["class_name"]))
         and each["class_name"] not in ("Functional", "TFOpLambda", "SlicingOpLambda")
-        and not _is_registered(each, keras)
+        and not is_registered(each, keras)
     }
 
 
