@@ -106,7 +106,7 @@ def test_a_dangerous_layer_is_refused_under_any_name(
         function("tf_keras.utils", "get_file"),
         function("tf_keras.src.utils.data_utils", "get_file"),
         function("keras.src.utils.file_utils", "get_file"),
-        function("keras.src.utils.file_utils", "relu", "get_file"),
+        function("keras.utils", "relu", "get_file"),
         function("keras.models", "load_model"),
         function("keras.src.saving.saving_lib", "load_model"),
         function("keras.saving", "load_weights"),
