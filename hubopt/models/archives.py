@@ -5,6 +5,7 @@ from __future__ import annotations
 import lzma
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from hubopt.errors import HandleError
+from hubopt.errors import HandleError, HuboptError
 from hubopt.models.bounded import open_tar, open_unpacked, open_zip
 from hubopt.models.limits import DEFAULT_LIMITS, Limits
 from hubopt.staging import staging
@@ -26,6 +27,10 @@ _DAMAGE = (
     EOFError,
     OSError,
     RuntimeError,  # zipfile: a password is needed
+    ValueError,  # tarfile: a number that is none
+    OverflowError,
+    LookupError,
+    struct.error,
     NotImplementedError,  # zipfile: a compression that Python does not have
 )
 
@@ -100,6 +105,8 @@ def _is_tar(path: Path) -> bool:
 def _told(thing: str) -> Iterator[None]:
     try:
         yield
+    except HuboptError:
+        raise
     except _DAMAGE as error:
         raise HandleError(
             thing,

@@ -116,10 +116,12 @@ def open_tar(file: Path, thing: str, limits: Limits) -> Iterator[tarfile.TarFile
         bounded: Any = BoundedFile(stream, thing, limits, most_read=_MOST_HEADERS)
         with tarfile.open(fileobj=bounded, mode="r:") as opened:
             sizes: list[int] = []
+            total = 0
             for member in opened:
                 sizes.append(member.size)
-                if len(sizes) > _MOST_MEMBERS:
-                    break
+                total += member.size
+                if len(sizes) > _MOST_MEMBERS or total > limits.unpacked_bytes:
+                    break  # the rest may be without end
             check_sizes(thing, sizes, limits)
             bounded.most_read = None
             yield opened
@@ -137,7 +139,7 @@ def check_sizes(thing: str, sizes: Iterable[int], limits: Limits) -> None:
     if any(size < 0 for size in listed):
         raise not_bounded(thing, "it has members of a negative size")
     if sum(listed) > limits.unpacked_bytes:
-        raise too_large_to_unpack(thing, f"it unpacks to {sum(listed):,} bytes", limits)
+        raise too_large_to_unpack(thing, f"it unpacks to {sum(listed):,} bytes or more", limits)
 
 
 def _refuse_shared_data(thing: str, members: Iterable[zipfile.ZipInfo]) -> None:

@@ -87,7 +87,7 @@ class Watch:
     def _too_long(self) -> LimitError:
         return LimitError(
             self._thing,
-            f"it was not here after {self._limits.download_s:,.0f} seconds",
+            f"it was not here after {self._limits.download_s:,g} seconds",
             "a download within that time, all attempts and redirects included",
             "raise the bound if the connection is that slow: --max-time 8h "
             "(Limits(download_s=...)); or download the model and pass its path",
