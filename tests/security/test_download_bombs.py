@@ -101,7 +101,9 @@ def test_a_download_that_drips_is_given_up(
 ) -> None:
     web.pages["/model"] = Page(b"", raw=endless(OK + head, piece, 0.02))
     start = time.monotonic()
-    error = refused(f"{web.url}/model", cache, Limits(min_rate=1000, rate_window_s=0.3))
+    error = refused(
+        f"{web.url}/model", cache, Limits(download_s=20, min_rate=1000, rate_window_s=0.3)
+    )
     assert time.monotonic() - start < 3
     assert "bytes a second; " in error.found
     assert error.expected == "at least 1,000 bytes a second, over 0.3 seconds"
