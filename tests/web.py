@@ -57,6 +57,10 @@ def serve() -> Iterator[Web]:
         def log_message(self, *message: object) -> None:
             return
 
+        def handle(self) -> None:
+            with suppress(ConnectionError):  # whoever asked has gone
+                super().handle()
+
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             self.do_GET()
@@ -67,10 +71,8 @@ def serve() -> Iterator[Web]:
             page = web.pages.get(self.path.partition("?")[0], Page(b"no such page", 404))
             time.sleep(page.seconds)
             if page.raw is not None:
-                with suppress(OSError):  # whoever asked has gone
-                    for piece in page.raw():
-                        self.wfile.write(piece)
-                self.close_connection = True
+                for piece in page.raw():
+                    self.wfile.write(piece)
                 return
             status = page.failures.pop(0) if page.failures else page.status
             body, start = page.body, 0

@@ -149,7 +149,9 @@ def test_what_is_no_part_of_a_model_is_refused_by_name(
         {"class_name": "__callable__", "config": {}},
         {"class_name": "deserialize_keras_object", "config": {}},
         {"class_name": "__numpy__", "config": {"value": [0] * 9, "dtype": "S2000000000"}},
+        {"class_name": "__numpy__", "config": {"value": [0] * 9, "dtype": "a2000000000"}},
         {"class_name": "__tensor__", "config": {"value": 0, "dtype": "V999999999"}},
+        {"class_name": "__tensor__", "config": {"value": 0, "dtype": "a" * 60 + "!"}},
         {
             "class_name": "__typespec__",
             "spec_name": "TensorSpec",
