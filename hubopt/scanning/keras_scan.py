@@ -25,7 +25,7 @@ _VALUES = frozenset(
 _DTYPE = re.compile(
     r"[a-z]{2,}[0-9]{0,3}(_[a-z0-9]{1,12})?|[<>=|]?[bcfiu][0-9]{1,2}|[<>=|]?[OSU][0-9]{0,4}"
 )
-"""Dtypes with elements of bounded size; one of ``S2000000000``, or ``a2000000000``, takes gigabytes."""
+"""Dtypes with elements of bounded size; one of ``S2000000000`` or ``a2000000000`` is not."""
 _NAMED = ("activation", "initializer", "regularizer", "constraint")
 """How the keys of a layer's config end under which a text is the name of a function or class."""
 _TENSORFLOW = "tensorflow."
