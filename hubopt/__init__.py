@@ -25,6 +25,7 @@ from hubopt.errors import HuboptError
 from hubopt.exporter import Options, Program, XlaMode
 from hubopt.hints import Hints
 from hubopt.models.handles import Access, LayerOptions
+from hubopt.models.limits import Limits
 from hubopt.parity import Overrides, Parity
 from hubopt.pipeline import export, inspect
 from hubopt.recheck import bench, rejudge, verify_bundle
@@ -55,6 +56,7 @@ __all__ = [
     "HuboptError",
     "KerasLayer",
     "LayerOptions",
+    "Limits",
     "ModelSpec",
     "Options",
     "Overrides",

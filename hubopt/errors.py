@@ -71,6 +71,10 @@ class NoSuchHandleError(HandleError, OSError):
         self.args = (thing, found, expected, way_out)  # OSError keeps the first two
 
 
+class LimitError(HandleError):
+    """A model that is larger, or comes more slowly, than `hubopt.models.limits` allow."""
+
+
 class PinError(HandleError):
     """A model that is not the one that was pinned."""
 

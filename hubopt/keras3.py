@@ -21,6 +21,8 @@ from hubopt.layers.calling import declared_inputs
 from hubopt.layers.hub_arguments import open_hub
 from hubopt.layers.hub_layer import HubLayer
 from hubopt.layers.shape_hint import from_shapes
+from hubopt.models.handles import Access
+from hubopt.models.limits import DEFAULT_LIMITS, Limits
 from hubopt.tf_private import keras_mask, keras_nodes
 
 if keras.backend.backend() != "tensorflow":
@@ -54,6 +56,7 @@ class KerasLayer(HubLayer, keras.Layer):  # type: ignore[misc]  # mypy does not 
         load_options: Any = None,
         *,
         allow_ops: Sequence[str] = (),
+        limits: Limits = DEFAULT_LIMITS,
         **kwargs: Any,
     ) -> None:
         casts_undeclared = kwargs.pop("autocast", True)
@@ -73,7 +76,7 @@ class KerasLayer(HubLayer, keras.Layer):  # type: ignore[misc]  # mypy does not 
             output_key,
             output_shape,
             load_options,
-            allow_ops,
+            Access(allow_ops=tuple(allow_ops), limits=limits),
         )
         self._open(opened, dtype, casts_undeclared)
         if not isinstance(self._func, keras.Layer):  # Keras tracks a layer's variables itself

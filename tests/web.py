@@ -5,8 +5,8 @@ from __future__ import annotations
 import http.server
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 
@@ -21,6 +21,8 @@ class Page:
         cuts: For each of the first requests, after how many bytes the connection ends.
         failures: For each of the first requests, the status that is answered instead.
         seconds: How long the answer waits.
+        raw: Gives the whole answer piece by piece, status line and headers included; without end
+            if it likes.
     """
 
     body: bytes
@@ -29,6 +31,7 @@ class Page:
     cuts: list[int] = field(default_factory=list)
     failures: list[int] = field(default_factory=list)
     seconds: float = 0.0
+    raw: Callable[[], Iterator[bytes]] | None = None
 
 
 class Web:
@@ -54,6 +57,10 @@ def serve() -> Iterator[Web]:
         def log_message(self, *message: object) -> None:
             return
 
+        def handle(self) -> None:
+            with suppress(ConnectionError):  # whoever asked has gone
+                super().handle()
+
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             self.do_GET()
@@ -63,6 +70,10 @@ def serve() -> Iterator[Web]:
             web.ranges.append(self.headers.get("Range"))
             page = web.pages.get(self.path.partition("?")[0], Page(b"no such page", 404))
             time.sleep(page.seconds)
+            if page.raw is not None:
+                for piece in page.raw():
+                    self.wfile.write(piece)
+                return
             status = page.failures.pop(0) if page.failures else page.status
             body, start = page.body, 0
             tag = page.headers.get("ETag")

@@ -109,6 +109,21 @@ Pin = Annotated[
 Offline = Annotated[
     bool, typer.Option("--offline", help="Take what was fetched before; no network.")
 ]
+MaxDownload = Annotated[
+    str | None, typer.Option(metavar="SIZE", help="The most a model may take to fetch; 20GB.")
+]
+MaxUnpacked = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="The most an archive or a Keras file may unpack to; 20GB."),
+]
+MaxTime = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="The most time for fetching, in all attempts; 4h."),
+]
+MinRate = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="The fewest bytes a second, over 30 s; 1kB; 0 for any."),
+]
 AllowOp = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME", help="An operation to allow that is refused; repeatable."),

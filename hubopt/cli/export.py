@@ -20,6 +20,10 @@ from hubopt.cli.common import (
     HandleArgument,
     InputShape,
     Json,
+    MaxDownload,
+    MaxTime,
+    MaxUnpacked,
+    MinRate,
     Offline,
     OutputKey,
     OutputShape,
@@ -42,6 +46,7 @@ from hubopt.exporter import Options, XlaMode
 from hubopt.hints import Hints
 from hubopt.latency.protocol import ROUNDS
 from hubopt.models.handles import Access, LayerOptions
+from hubopt.models.limits import Limits
 from hubopt.parity import Overrides
 from hubopt.pipeline import export as run_export
 from hubopt.reference.noise_depth import Noise
@@ -74,6 +79,10 @@ def export(
     pin: Pin = None,
     offline: Offline = False,
     allow_op: AllowOp = None,
+    max_download: MaxDownload = None,
+    max_unpacked: MaxUnpacked = None,
+    max_time: MaxTime = None,
+    min_rate: MinRate = None,
     xla: Annotated[
         XlaMode,
         typer.Option(
@@ -127,7 +136,12 @@ def export(
         output,
         hints=Hints.parse(input_shape or (), dtype or (), output_shape or (), batch, dim or ()),
         layer_options=LayerOptions(signature, output_key, tuple(tag or ())),
-        access=Access(pin, offline, tuple(allow_op or ())),
+        access=Access(
+            pin,
+            offline,
+            tuple(allow_op or ()),
+            Limits.parse(max_download, max_unpacked, max_time, min_rate),
+        ),
         options=Options(xla, freeze, select_tf_ops, opset),
         data=data,
         samples=samples,

@@ -10,6 +10,10 @@ from hubopt.cli.common import (
     HandleArgument,
     InputShape,
     Json,
+    MaxDownload,
+    MaxTime,
+    MaxUnpacked,
+    MinRate,
     Offline,
     OutputKey,
     OutputShape,
@@ -22,6 +26,7 @@ from hubopt.cli.common import (
 )
 from hubopt.hints import Hints
 from hubopt.models.handles import Access, LayerOptions
+from hubopt.models.limits import Limits
 from hubopt.pipeline import inspect as run_inspect
 from hubopt.report.terminal import inspection_report
 from hubopt.serialization import to_json
@@ -41,6 +46,10 @@ def inspect(
     pin: Pin = None,
     offline: Offline = False,
     allow_op: AllowOp = None,
+    max_download: MaxDownload = None,
+    max_unpacked: MaxUnpacked = None,
+    max_time: MaxTime = None,
+    min_rate: MinRate = None,
     json: Json = False,
 ) -> None:
     """Show a model's signatures, inputs, outputs, parameters, and what blocks each target."""
@@ -48,7 +57,12 @@ def inspect(
         handle,
         hints=Hints.parse(input_shape or (), dtype or (), output_shape or (), batch, dim or ()),
         layer_options=LayerOptions(signature, output_key, tuple(tag or ())),
-        access=Access(pin, offline, tuple(allow_op or ())),
+        access=Access(
+            pin,
+            offline,
+            tuple(allow_op or ()),
+            Limits.parse(max_download, max_unpacked, max_time, min_rate),
+        ),
         progress=progress,
     )
     if json:

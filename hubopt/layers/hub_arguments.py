@@ -65,7 +65,7 @@ def open_hub(
     output_key: str | None,
     output_shape: Any,
     load_options: Any,
-    allow_ops: Sequence[str],
+    access: Access,
 ) -> Opened:
     """Load what ``handle`` leads to and choose what is called.
 
@@ -87,7 +87,6 @@ def open_hub(
             f"Expected a string, got {handle!r}: a handle is a string, a path or a callable."
         )
     else:
-        access = Access(allow_ops=tuple(allow_ops))
         found = handle if isinstance(handle, Handle) else _locate(handle, access)
         handle = found.text
         loaded = load_model(found, tags, load_options, access)

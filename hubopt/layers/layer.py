@@ -13,6 +13,8 @@ import tf_keras
 
 from hubopt.layers.hub_arguments import open_hub
 from hubopt.layers.hub_layer import HubLayer
+from hubopt.models.handles import Access
+from hubopt.models.limits import DEFAULT_LIMITS, Limits
 from hubopt.tf_private import is_unconditional
 
 
@@ -36,6 +38,7 @@ class KerasLayer(HubLayer, hub.KerasLayer):  # type: ignore[misc]  # tensorflow_
         output_shape: The shape or nest of shapes that the model gives, without the batch.
         load_options: A ``tf.saved_model.LoadOptions``.
         allow_ops: Operations to allow though `hubopt.scanning` refuses them. Not in the config.
+        limits: How large the model may be, and how slowly it may come. Not in the config.
         **kwargs: For the constructor of ``tf_keras.layers.Layer``: ``name``, ``dtype``,
             ``input_shape``, ``activity_regularizer``. ``autocast=False`` leaves the floats of
             a callable that declares no dtypes as they are.
@@ -60,6 +63,7 @@ class KerasLayer(HubLayer, hub.KerasLayer):  # type: ignore[misc]  # tensorflow_
         load_options: Any = None,
         *,
         allow_ops: Sequence[str] = (),
+        limits: Limits = DEFAULT_LIMITS,
         **kwargs: Any,
     ) -> None:
         opened = open_hub(
@@ -71,7 +75,7 @@ class KerasLayer(HubLayer, hub.KerasLayer):  # type: ignore[misc]  # tensorflow_
             output_key,
             output_shape,
             load_options,
-            allow_ops,
+            Access(allow_ops=tuple(allow_ops), limits=limits),
         )
         self._open(opened, kwargs.get("dtype"), kwargs.pop("autocast", True))
         super(hub.KerasLayer, self).__init__(trainable=trainable, autocast=False, **kwargs)

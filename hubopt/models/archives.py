@@ -5,6 +5,7 @@ from __future__ import annotations
 import lzma
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -13,7 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from hubopt.errors import HandleError
+from hubopt.errors import HandleError, HuboptError
+from hubopt.models.bounded import open_tar, open_unpacked, open_zip
+from hubopt.models.limits import DEFAULT_LIMITS, Limits
 from hubopt.staging import staging
 
 _DAMAGE = (
@@ -24,6 +27,10 @@ _DAMAGE = (
     EOFError,
     OSError,
     RuntimeError,  # zipfile: a password is needed
+    ValueError,  # tarfile: a number that is none
+    OverflowError,
+    LookupError,
+    struct.error,
     NotImplementedError,  # zipfile: a compression that Python does not have
 )
 
@@ -36,11 +43,13 @@ class _Member:
         name: Its path as it stands in the archive.
         kind: ``file``, ``folder``, or what else it is.
         size_bytes: Unpacked.
+        is_lzma: Whether it is a member of a zip that LZMA has packed.
     """
 
     name: str
     kind: str
     size_bytes: int
+    is_lzma: bool = False
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -50,10 +59,12 @@ class _Member:
 
 def is_archive(path: Path) -> bool:
     """Return whether ``path`` is a tar, under whatever compression, or a zip, by its content."""
-    return tarfile.is_tarfile(path) or zipfile.is_zipfile(path)
+    return _is_tar(path) or zipfile.is_zipfile(path)
 
 
-def unpack(archive: Path, folder: Path, thing: str | None = None) -> None:
+def unpack(
+    archive: Path, folder: Path, thing: str | None = None, limits: Limits = DEFAULT_LIMITS
+) -> None:
     """Unpack a tar or zip into ``folder``, which must not exist yet.
 
     Only files and folders that stay inside are taken: no links, no devices, no absolute path,
@@ -62,23 +73,40 @@ def unpack(archive: Path, folder: Path, thing: str | None = None) -> None:
     Raises:
         HandleError: The archive is damaged, does not fit on the disk, or has members that are
             refused; all of them are named.
+        LimitError: It unpacks to more than ``limits`` allow, by what it declares or by what
+            comes out of it.
     """
     thing = thing or f"archive {archive}"
     with _told(thing), staging(folder) as inside:
-        if tarfile.is_tarfile(archive):
-            with tarfile.open(archive) as tar:
+        if _is_tar(archive):
+            with open_tar(archive, thing, limits) as tar:
                 _check(thing, map(_tar_member, tar.getmembers()), inside)
                 tar.extractall(inside, filter="data")
         else:
-            with zipfile.ZipFile(archive) as zipped:
+            with open_zip(archive, thing, limits) as zipped:
                 _check(thing, map(_zip_member, zipped.infolist()), inside)
                 zipped.extractall(inside)
+
+
+def _is_tar(path: Path) -> bool:
+    """Do as `tarfile.is_tarfile` does, which reads a header of any length at once."""
+    try:
+        with open_unpacked(path) as stream:
+            header = stream.read(tarfile.BLOCKSIZE)
+            if header and not header.strip(b"\0"):
+                return True  # an empty one
+            tarfile.TarInfo.frombuf(header, tarfile.ENCODING, "replace")
+    except _DAMAGE:
+        return False
+    return True
 
 
 @contextmanager
 def _told(thing: str) -> Iterator[None]:
     try:
         yield
+    except HuboptError:
+        raise
     except _DAMAGE as error:
         raise HandleError(
             thing,
@@ -119,6 +147,7 @@ def _problem(member: _Member) -> str | None:
         ("a path with a drive letter", bool(path.drive)),
         ("an absolute path", bool(path.root)),
         ("a path that leads out with ..", ".." in path.parts),
+        ("packed by LZMA, which takes any amount of memory", member.is_lzma),
     )
     return next((text for text, wrong in checks if wrong), None)
 
@@ -153,4 +182,5 @@ def _zip_member(info: zipfile.ZipInfo) -> _Member:
     else:
         kind = "symbolic link" if format_bits == stat.S_IFLNK else "device or pipe"
     # orig_filename: ZipInfo.filename has the host's separators already.
-    return _Member(info.orig_filename, kind, info.file_size)
+    is_lzma = info.compress_type == zipfile.ZIP_LZMA
+    return _Member(info.orig_filename, kind, info.file_size, is_lzma)

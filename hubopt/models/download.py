@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
-import os
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from hubopt.errors import HandleError
+from hubopt.models.answers import open_answer, read_raw
+from hubopt.models.bounded import copy_bounded
+from hubopt.models.limits import Limits
+from hubopt.models.watch import Watch
+
+if TYPE_CHECKING:
+    import requests
 
 R = TypeVar("R")
 
 _CHUNK_BYTES = 1 << 16
 _LONGEST_WAIT_S = 8.0
+_SHORTEST_S = 0.01
+"""A timeout of 0 is none to requests."""
+_MOST_LOCATION_BYTES = 1 << 12
 _BUSY = (408, 429)
 """Answers below 500 that ask to come again: Request Timeout, Too Many Requests."""
 _LOG = logging.getLogger(__name__)
@@ -36,39 +47,74 @@ class Patience:
     timeout_s: float = 30.0
 
 
-def download(url: str, file: Path, patience: Patience) -> str:
+def download(url: str, file: Path, patience: Patience, watch: Watch, limits: Limits) -> str:
     """Write what ``url`` answers to ``file`` and return its content type.
+
+    Args:
+        url: The address.
+        file: Where to.
+        patience: How often to try.
+        watch: How long all attempts may take together.
+        limits: How much may come, and how slowly.
 
     Raises:
         HandleError: The server refuses, or the connection fails again and again.
+        LimitError: It is too large, too slow, or takes too long.
     """
-    attempt = _Download(url, file, patience.timeout_s)
-    _patiently(attempt, url, patience)
+    attempt = _Download(url, file, patience.timeout_s, watch)
+    watch.run(lambda: _patiently(attempt, url, patience))
+    _unpack_body(url, file, attempt.encoding, limits)
     return attempt.content_type
 
 
-def storage_location(url: str, patience: Patience) -> str:
+def _unpack_body(url: str, file: Path, encoding: str, limits: Limits) -> None:
+    """Unpack a body that was sent packed, though none was asked for."""
+    if encoding in ("", "identity"):
+        return
+    if encoding not in ("gzip", "x-gzip"):
+        raise HandleError(
+            f"handle {url}",
+            f"the server packs its answer by {encoding}",
+            "an answer as it is, or by gzip",
+            "download the model with another program and pass its path",
+        )
+    packed = file.rename(file.with_name(f"{file.name}.packed"))
+    try:
+        with gzip.open(packed) as source, file.open("wb") as target:
+            copy_bounded(source, target, f"handle {url}", limits)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise HandleError(
+            f"handle {url}",
+            f"the server says that its answer is packed by gzip; it is damaged: {error}",
+            "an answer as it is, or by gzip",
+            "download the model with another program and pass its path",
+        ) from error
+    packed.unlink()
+
+
+def storage_location(url: str, patience: Patience, watch: Watch) -> str:
     """Ask a hub where the unpacked model lies: the ``uncompressed`` protocol of TF Hub.
 
     Raises:
         HandleError: The answer is not a 303 with a ``gs://`` location.
+        LimitError: It takes too long.
     """
     import requests
 
-    def ask() -> requests.Response:
+    def ask() -> tuple[int, str, str]:
+        watch.check()
         asked = with_format(url, "uncompressed")
-        answer = requests.get(
-            asked, allow_redirects=False, timeout=patience.timeout_s, verify=_verify()
-        )
-        answer.raise_for_status()
-        return answer
+        timeout = min(patience.timeout_s, max(watch.left_s, _SHORTEST_S))
+        with open_answer(asked, {}, timeout, redirects=0) as answer:
+            answer.raise_for_status()
+            text = answer.raw.read(_MOST_LOCATION_BYTES, decode_content=False)
+            return answer.status_code, answer.reason, text.decode(errors="replace").strip()
 
-    answer = _patiently(ask, url, patience)
-    location = answer.text.strip()
-    if answer.status_code != requests.codes.see_other or not location.startswith("gs://"):
+    status, reason, location = watch.run(lambda: _patiently(ask, url, patience))
+    if status != requests.codes.see_other or not location.startswith("gs://"):
         raise HandleError(
             f"handle {url}",
-            f"the server answers {answer.status_code} {answer.reason} and no storage location",
+            f"the server answers {status} {reason} and no storage location",
             "303 See Other with a gs:// location, as TFHUB_MODEL_LOAD_FORMAT=UNCOMPRESSED asks",
             "unset TFHUB_MODEL_LOAD_FORMAT",
         )
@@ -85,40 +131,54 @@ def with_format(url: str, value: str) -> str:
 class _Download:
     """Attempts at one download; a later one goes on where the one before was cut off."""
 
-    def __init__(self, url: str, file: Path, timeout_s: float) -> None:
+    def __init__(self, url: str, file: Path, timeout_s: float, watch: Watch) -> None:
         self.content_type = ""
+        self.encoding = ""
         self._url = url
         self._file = file
         self._timeout_s = timeout_s
+        self._watch = watch
         self._etag: str | None = None
         """Set while the server can be asked for the rest of the very same content."""
 
     def __call__(self) -> None:
         import requests
 
+        self._watch.check()
         # "identity": bytes as they are stored, so that their count is Content-Length.
         headers = {"Accept-Encoding": "identity"}
         start = self._file.stat().st_size if self._etag and self._file.exists() else 0
         if self._etag and start:
             headers |= {"Range": f"bytes={start}-", "If-Range": self._etag}
         self._etag = None
-        with requests.get(
-            self._url, headers=headers, stream=True, timeout=self._timeout_s, verify=_verify()
-        ) as response:
+        timeout = min(self._timeout_s, max(self._watch.left_s, _SHORTEST_S))
+        with open_answer(self._url, headers, timeout) as response:
             response.raise_for_status()
             self.content_type = response.headers.get("Content-Type", "no type")
+            self.encoding = response.headers.get("Content-Encoding", "").strip().lower()
             resumed = response.status_code == requests.codes.partial_content
             if resumed and not response.headers.get("Content-Range", "").startswith(
                 f"bytes {start}-"
             ):
                 raise requests.ConnectionError("the server answers with another range")
             self._etag = _resumable(response.headers.get)
-            with self._file.open("ab" if resumed else "wb") as stream:
-                for chunk in response.iter_content(_CHUNK_BYTES):
-                    stream.write(chunk)
-            received, declared = response.raw.tell(), response.headers.get("Content-Length")
-            if declared is not None and received < int(declared):
-                raise requests.ConnectionError(f"cut off after {received} of {declared} bytes")
+            self._receive(response, start if resumed else 0)
+
+    def _receive(self, response: requests.Response, start: int) -> None:
+        import requests
+
+        declared = response.headers.get("Content-Length", "")
+        meter = self._watch.meter(start)
+        if declared.isdecimal():
+            meter.declare(start + int(declared))
+        received = 0
+        with self._file.open("ab" if start else "wb") as stream:
+            for chunk in read_raw(response, _CHUNK_BYTES):
+                meter.add(len(chunk))
+                stream.write(chunk)
+                received += len(chunk)
+        if declared.isdecimal() and received < int(declared):
+            raise requests.ConnectionError(f"cut off after {received} of {declared} bytes")
 
 
 def _resumable(header: Callable[[str], str | None]) -> str | None:
@@ -158,8 +218,3 @@ def _may_pass(error: BaseException) -> bool:
         return error.response.status_code >= 500 or error.response.status_code in _BUSY
     cut = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
     return isinstance(error, cut) and not isinstance(error, requests.exceptions.SSLError)
-
-
-def _verify() -> bool:
-    """Return whether certificates are checked; tensorflow_hub's variable switches it off."""
-    return os.environ.get("TFHUB_DISABLE_CERT_VALIDATION") != "true"

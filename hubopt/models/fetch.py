@@ -10,11 +10,16 @@ import tempfile
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from hubopt.errors import HandleError
+from hubopt.digest import size_bytes
+from hubopt.errors import HandleError, LimitError
 from hubopt.models.archives import is_archive, unpack
+from hubopt.models.bounded import check_sizes
 from hubopt.models.cache import Cached, obtain
 from hubopt.models.download import Patience, download, storage_location, with_format
+from hubopt.models.limits import DEFAULT_LIMITS, Limits
 from hubopt.models.recognition import KERAS_SUFFIXES, keras_suffix
+from hubopt.models.remote_files import copy_files
+from hubopt.models.watch import Watch
 
 _KAGGLE = re.compile(
     r"https?://(?:www\.)?kaggle\.com/models/(?P<owner>[^/]+)/(?P<model>[^/]+)"
@@ -25,26 +30,36 @@ _BEGINNING_BYTES = 40
 _LOG = logging.getLogger(__name__)
 
 
-def fetch(url: str, offline: bool = False, patience: Patience | None = None) -> Cached:
+def fetch(
+    url: str,
+    offline: bool = False,
+    patience: Patience | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Cached:
     """Return the model behind ``url``, from the cache if it was fetched before.
 
     Args:
         url: ``https://``, ``http://``, or a scheme of ``tf.io.gfile`` such as ``gs://``.
         offline: Take it from the cache only.
-        patience: How long to try.
+        patience: How often to try.
+        limits: How large the model may be, and how slowly it may come.
 
     Raises:
         HandleError: It cannot be fetched, is no model, or is not in the cache when offline.
+        LimitError: It is larger or slower than ``limits`` allow; nothing is kept of it.
         RuntimeMissingError: A package that fetching needs is missing.
     """
-    patience = patience or Patience()
     try:
         urlsplit(url)
     except ValueError as error:
         raise HandleError(
             f"handle {url}", f"no URL: {error}", "scheme://host/path", "correct the address"
         ) from error
-    return obtain(url, lambda folder: _make(url, folder, patience), offline)
+    return obtain(
+        url,
+        lambda folder: _Fetching(url, patience or Patience(), limits).make(folder),
+        offline,
+    )
 
 
 def kaggle_name(url: str) -> str | None:
@@ -53,98 +68,107 @@ def kaggle_name(url: str) -> str | None:
     return "/".join(part for part in match.groups() if part) if match else None
 
 
-def _make(url: str, folder: Path, patience: Patience) -> None:
-    if urlsplit(url).scheme not in ("http", "https"):
-        _copy(url, url, folder)
-    elif name := kaggle_name(url):
-        _from_kaggle(url, name, folder, patience)
-    else:
-        _from_http(url, folder, patience)
+class _Fetching:
+    """One model being fetched, with one time for every way that is tried."""
 
+    def __init__(self, url: str, patience: Patience, limits: Limits) -> None:
+        self._url = url
+        self._thing = f"handle {url}"
+        self._patience = patience
+        self._limits = limits
+        self._watch = Watch(self._thing, limits)
 
-def _from_http(url: str, folder: Path, patience: Patience) -> None:
-    if os.environ.get("TFHUB_MODEL_LOAD_FORMAT") == "UNCOMPRESSED":
-        _copy(url, storage_location(url, patience), folder)
-        return
-    name = _name(url)
-    # A plain file need not be asked for in a format, and signed URLs bear no more queries.
-    asked = url if name.endswith(KERAS_SUFFIXES) else with_format(url, "compressed")
-    with tempfile.TemporaryDirectory(dir=folder.parent) as work:
-        file = Path(work) / "download"
-        content_type = download(asked, file, patience)
-        _open_up(url, file, folder, f"the server answers with {content_type}")
+    def make(self, folder: Path) -> None:
+        """Make ``folder`` from what the URL leads to."""
+        if urlsplit(self._url).scheme not in ("http", "https"):
+            self._copy(self._url, folder)
+        elif name := kaggle_name(self._url):
+            self._from_kaggle(name, folder)
+        else:
+            self._from_http(folder)
 
-
-def _from_kaggle(url: str, name: str, folder: Path, patience: Patience) -> None:
-    """Ask kagglehub, which knows the user's consent and keys; then the plain address."""
-    try:
-        import kagglehub
-
-        shutil.copytree(kagglehub.model_download(name), folder)
-    except Exception as error:  # kagglehub lets through what its own libraries raise
-        first = f"{type(error).__name__}: {error}"
-        _LOG.info("%s: kagglehub: %s; trying plain HTTP", url, first)
-    else:
-        return
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        _from_http(url, folder, patience)
-    except HandleError as error:
-        raise HandleError(
-            f"handle {url}",
-            f"cannot be fetched\n  - by kagglehub: {first}\n  - by plain HTTP: {error.found}",
-            "a model on Kaggle that you may download",
-            "check the address and the network; if Kaggle asks for consent or a login, give it "
-            "there and see https://github.com/Kaggle/kagglehub#authenticate",
-        ) from error
-
-
-def _copy(url: str, location: str, folder: Path) -> None:
-    """Copy a folder or an archive from wherever ``tf.io.gfile`` reads."""
-    import tensorflow as tf
-
-    gfile = tf.io.gfile
-    location = location.rstrip("/")
-    try:
-        if gfile.isdir(location):
-            for place, _, names in gfile.walk(location):
-                target = folder / place.removeprefix(location).strip("/")
-                target.mkdir(parents=True, exist_ok=True)
-                for name in filter(None, names):  # stores have nameless entries
-                    gfile.copy(f"{place.rstrip('/')}/{name}", str(target / name))
+    def _from_http(self, folder: Path) -> None:
+        url = self._url
+        if os.environ.get("TFHUB_MODEL_LOAD_FORMAT") == "UNCOMPRESSED":
+            self._copy(storage_location(url, self._patience, self._watch), folder)
             return
+        # A plain file need not be asked for in a format, and signed URLs bear no more queries.
+        asked = url if _name(url).endswith(KERAS_SUFFIXES) else with_format(url, "compressed")
         with tempfile.TemporaryDirectory(dir=folder.parent) as work:
-            file = Path(work) / "copy"
-            gfile.copy(location, str(file))
-            _open_up(url, file, folder, "it leads to a file")
-    except tf.errors.OpError as error:
-        raise HandleError(
-            f"handle {url}",
-            f"cannot be fetched: {location}: {type(error).__name__}: {error.message}",
-            "a SavedModel folder, an archive or a Keras file that TensorFlow can read",
-            "check the address, the network and your credentials; other schemes than gs:// may "
-            "need their package, such as tensorflow-io for s3://",
-        ) from error
+            file = Path(work) / "download"
+            content_type = download(asked, file, self._patience, self._watch, self._limits)
+            self._open_up(file, folder, f"the server answers with {content_type}")
 
+    def _from_kaggle(self, name: str, folder: Path) -> None:
+        """Ask kagglehub, which knows the user's consent and keys; then the plain address.
 
-def _open_up(url: str, file: Path, folder: Path, what: str) -> None:
-    """Make ``folder`` from a file that was fetched: a Keras file or an archive."""
-    suffix = keras_suffix(file)
-    if suffix:
-        folder.mkdir()
-        name = _name(url)
-        file.rename(folder / (name if name.endswith(KERAS_SUFFIXES) else f"model{suffix}"))
-    elif is_archive(file):
-        unpack(file, folder, f"handle {url}")
-    else:
-        with file.open("rb") as stream:
-            beginning = stream.read(_BEGINNING_BYTES)
-        raise HandleError(
-            f"handle {url}",
-            f"{what}: {file.stat().st_size:,} bytes that begin with {beginning!r}",
-            "a tar or zip archive of a SavedModel, or a Keras file",
-            "check the address: a page about a model is not the model",
-        )
+        kagglehub loads into a folder of its own and unpacks there: no more of that is bounded
+        than its time, and what comes out of it.
+        """
+        try:
+            import kagglehub
+
+            made = Path(self._watch.run(lambda: kagglehub.model_download(name)))
+            check_sizes(self._thing, map(size_bytes, made.iterdir()), self._limits)
+            shutil.copytree(made, folder)
+        except LimitError:
+            raise
+        except Exception as error:  # kagglehub lets through what its own libraries raise
+            first = f"{type(error).__name__}: {error}"
+            _LOG.info("%s: kagglehub: %s; trying plain HTTP", self._url, first)
+        else:
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            self._from_http(folder)
+        except LimitError:
+            raise
+        except HandleError as error:
+            raise HandleError(
+                self._thing,
+                f"cannot be fetched\n  - by kagglehub: {first}\n  - by plain HTTP: {error.found}",
+                "a model on Kaggle that you may download",
+                "check the address and the network; if Kaggle asks for consent or a login, give it "
+                "there and see https://github.com/Kaggle/kagglehub#authenticate",
+            ) from error
+
+    def _copy(self, location: str, folder: Path) -> None:
+        """Copy a folder or an archive from wherever ``tf.io.gfile`` reads."""
+        import tensorflow as tf
+
+        location = location.rstrip("/")
+        file = folder.with_name("copy")
+        try:
+            is_folder = self._watch.run(lambda: copy_files(location, folder, file, self._watch))
+            if not is_folder:
+                self._open_up(file, folder, "it leads to a file")
+        except tf.errors.OpError as error:
+            raise HandleError(
+                self._thing,
+                f"cannot be fetched: {location}: {type(error).__name__}: {error.message}",
+                "a SavedModel folder, an archive or a Keras file that TensorFlow can read",
+                "check the address, the network and your credentials; other schemes than gs:// may "
+                "need their package, such as tensorflow-io for s3://",
+            ) from error
+
+    def _open_up(self, file: Path, folder: Path, what: str) -> None:
+        """Make ``folder`` from a file that was fetched: a Keras file or an archive."""
+        suffix = keras_suffix(file)
+        if suffix:
+            folder.mkdir()
+            name = _name(self._url)
+            file.rename(folder / (name if name.endswith(KERAS_SUFFIXES) else f"model{suffix}"))
+        elif is_archive(file):
+            unpack(file, folder, self._thing, self._limits)
+        else:
+            with file.open("rb") as stream:
+                beginning = stream.read(_BEGINNING_BYTES)
+            raise HandleError(
+                self._thing,
+                f"{what}: {file.stat().st_size:,} bytes that begin with {beginning!r}",
+                "a tar or zip archive of a SavedModel, or a Keras file",
+                "check the address: a page about a model is not the model",
+            )
 
 
 def _name(url: str) -> str:

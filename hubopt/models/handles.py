@@ -13,6 +13,7 @@ from hubopt.errors import HandleError, NoSuchHandleError, PinError, UsageError
 from hubopt.models.archives import is_archive, unpack
 from hubopt.models.cache import Cached, obtain
 from hubopt.models.fetch import fetch
+from hubopt.models.limits import DEFAULT_LIMITS, Limits
 from hubopt.models.recognition import (
     KERAS_SUFFIXES,
     MODEL_FILES,
@@ -67,11 +68,13 @@ class Access:
         pin: The digest that the model must have, ``sha256:<64 hexadecimal digits>``.
         offline: Never touch the network: remote models come from the cache.
         allow_ops: Operations that the model may have although they reach outside of it.
+        limits: How large the model may be, and how slowly it may come.
     """
 
     pin: str | None = None
     offline: bool = False
     allow_ops: tuple[str, ...] = ()
+    limits: Limits = DEFAULT_LIMITS
 
     def __post_init__(self) -> None:
         if self.pin is not None and not _PIN.fullmatch(self.pin):
@@ -119,13 +122,14 @@ def locate(handle: str | os.PathLike[str], access: Access = ANY_ACCESS) -> Handl
     Raises:
         HandleError: Nothing is there, it is no model, or it cannot be reached.
         PinError: It is not the model that ``access`` pins.
+        LimitError: It is larger or slower than ``access`` allows.
     """
     text = os.fspath(handle)
     try:
         if is_remote(text):
-            found = _handle(text, fetch(text, access.offline))
+            found = _handle(text, fetch(text, access.offline, limits=access.limits))
         else:
-            found = _locate_here(text, local_path(text))
+            found = _locate_here(text, local_path(text), access.limits)
     except HandleError:
         raise
     except OSError as error:
@@ -159,7 +163,7 @@ def local_path(text: str) -> Path:
         return Path(text)
 
 
-def _locate_here(text: str, path: Path) -> Handle:
+def _locate_here(text: str, path: Path, limits: Limits) -> Handle:
     if not text or not path.exists():
         if is_python(text):
             return Handle(text, "python", None, None)
@@ -187,7 +191,7 @@ def _locate_here(text: str, path: Path) -> Handle:
         )
     cached = obtain(
         f"sha256:{sha256(path)}",  # an archive that changes gets another place in the cache
-        lambda folder: unpack(path, folder, f"handle {text}"),
+        lambda folder: unpack(path, folder, f"handle {text}", limits),
         text=text,
     )
     return _handle(text, cached, path)

@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import importlib
 import json
-import shutil
 import tempfile
 import zipfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hubopt.causes import first_line
-from hubopt.errors import LoadError, UnsafeModelError
+from hubopt.errors import LimitError, LoadError, UnsafeModelError
+from hubopt.models.bounded import copy_bounded, not_bounded, open_zip
+from hubopt.models.limits import DEFAULT_LIMITS, Limits
 from hubopt.models.recognition import KERAS_SUFFIXES
 from hubopt.scanning.hdf5_files import outside_storage
-from hubopt.scanning.keras_dangers import danger_of_layer, is_foreign
+from hubopt.scanning.hdf5_sizes import MOST_CONFIG_BYTES, check_hdf5
+from hubopt.scanning.keras_scan import is_registered, scan_config, serialized_objects
 
 _CONFIG = "config.json"
 _METADATA = "metadata.json"
+_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +49,16 @@ class KerasFile:
         return "keras" if int(self.version.partition(".")[0]) >= 3 else "tf_keras"
 
 
-def load_keras_file(path: Path, allow: Collection[str] = ()) -> Any:
+def load_keras_file(
+    path: Path, allow: Collection[str] = (), limits: Limits = DEFAULT_LIMITS
+) -> Any:
     """Load a model from a ``.keras``, ``.h5`` or ``.hdf5`` file, uncompiled.
 
     Args:
         path: The file.
         allow: Kinds of layers, or of storage, that the caller accepts though they can do more
             than compute: ``Lambda``, say.
+        limits: How much the file may unpack to.
 
     Returns:
         A model of ``keras`` if Keras 3 wrote the file, else of ``tf_keras``.
@@ -61,11 +67,11 @@ def load_keras_file(path: Path, allow: Collection[str] = ()) -> Any:
         UnsafeModelError: Layers run Python code from the file or reach outside the model.
         LoadError: It is no Keras model, is damaged, holds weights alone, or has layers that are
             not registered.
+        LimitError: It unpacks to more than ``limits`` allow.
     """
-    file = read_keras_file(path)
-    _refuse_dangers(path, file, allow)
+    file = read_keras_file(path, limits)
     keras = _import(path, file)
-    _refuse_foreign_objects(path, file, keras)
+    _refuse(path, file, keras, allow)
     arguments = {} if "Lambda" not in allow else {"safe_mode": False}
     try:
         return keras.models.load_model(path, compile=False, **arguments)
@@ -82,18 +88,19 @@ def load_keras_file(path: Path, allow: Collection[str] = ()) -> Any:
         ) from error
 
 
-def read_keras_file(path: Path) -> KerasFile:
+def read_keras_file(path: Path, limits: Limits = DEFAULT_LIMITS) -> KerasFile:
     """Read what ``path`` says about its model, without loading it.
 
     Raises:
         LoadError: It is no Keras model, is damaged, or holds weights alone.
+        LimitError: It unpacks to more than ``limits`` allow.
     """
     try:
         if path.suffix.lower() not in KERAS_SUFFIXES:
             raise ValueError(f"its name does not end in {' or '.join(KERAS_SUFFIXES)}")
-        file = _read_hdf5(path) if _is_hdf5(path) else _read_zip(path)
+        file = _read_hdf5(path, limits) if _is_hdf5(path) else _read_zip(path, limits)
         assert file is None or file.package, "a version without a number"
-    except LoadError:
+    except (LoadError, LimitError):
         raise
     except Exception as error:  # h5py, zipfile and json each raise their own
         raise LoadError(
@@ -122,66 +129,62 @@ def _is_hdf5(path: Path) -> bool:
     return bool(h5py.is_hdf5(path))
 
 
-def _read_hdf5(path: Path) -> KerasFile | None:
+def _read_hdf5(path: Path, limits: Limits) -> KerasFile | None:
     import h5py
 
+    check_hdf5(path, f"model {path}", limits)
     with h5py.File(path, "r") as file:
         config = file.attrs.get("model_config")
         version = file.attrs.get("keras_version", "1")
     if config is None:
         return None
+    _check_config(path, "model_config", len(config))
     version = version.decode() if isinstance(version, bytes) else str(version)
     return KerasFile(json.loads(config), version, outside_storage(path))
 
 
-def _read_zip(path: Path) -> KerasFile:
-    with zipfile.ZipFile(path) as archive:
-        metadata = json.loads(archive.read(_METADATA))
-        config = json.loads(archive.read(_CONFIG))
+def _read_zip(path: Path, limits: Limits) -> KerasFile:
+    with open_zip(path, f"model {path}", limits) as archive:
+        metadata = _read_json(path, archive, _METADATA)
+        config = _read_json(path, archive, _CONFIG)
         outside: dict[str, list[str]] = {}
         for name in archive.namelist():
-            if name.lower().endswith((".h5", ".hdf5")):
+            if name.lower().endswith((".h5", ".hdf5", ".npz")):
                 # Copied out: HDF5 jumps about, which a compressed stream is slow at.
-                with archive.open(name) as packed, tempfile.TemporaryFile() as weights:
-                    shutil.copyfileobj(packed, weights)
-                    for kind, lines in outside_storage(weights).items():
-                        outside.setdefault(kind, []).extend(lines)
+                with archive.open(name) as packed, tempfile.NamedTemporaryFile() as weights:
+                    copy_bounded(packed, weights, f"model {path}", limits)
+                    weights.flush()
+                    _look_into(path, Path(weights.name), name, limits, outside)
     config.pop("compile_config", None)  # a custom loss does not keep a model from loading
     return KerasFile(config, str(metadata["keras_version"]), outside)
 
 
-def _objects(config: Any) -> Iterator[dict[str, Any]]:
-    """Give every serialized object at any depth, in wrappers and models within models too."""
-    pending = [config]
-    while pending:
-        value = pending.pop()
-        if isinstance(value, dict):
-            if "class_name" in value:
-                yield value
-            pending.extend(value.values())
-        elif isinstance(value, list):
-            pending.extend(value)
+def _read_json(path: Path, archive: zipfile.ZipFile, name: str) -> Any:
+    _check_config(path, name, archive.getinfo(name).file_size)
+    content = bytearray()
+    with archive.open(name) as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            content += chunk
+            _check_config(path, name, len(content))
+    return json.loads(content)
 
 
-def _refuse_dangers(path: Path, file: KerasFile, allow: Collection[str]) -> None:
-    found = {kind: set(lines) for kind, lines in file.outside.items() if kind not in allow}
-    for each in _objects(file.config):
-        danger = danger_of_layer(each)
-        if danger is not None and danger.layer not in allow:
-            config = each.get("config")
-            label = config.get("name") if isinstance(config, dict) else None
-            line = f"{danger.layer}{f' {label}' if label else ''}: {danger.ability}"
-            found.setdefault(danger.layer, set()).add(line)
-    if not found:
-        return
-    raise UnsafeModelError(
-        f"model {path}",
-        tuple(problem for problems in found.values() for problem in sorted(problems)),
-        "layers that only compute",
-        "load it only if you trust whoever wrote it: "
-        + " ".join(f"--allow-op {name}" for name in sorted(found))
-        + f" (allow_ops={sorted(found)!r})",
-    )
+def _check_config(path: Path, name: str, size_bytes: int) -> None:
+    if size_bytes > MOST_CONFIG_BYTES:
+        raise not_bounded(f"model {path}", f"its {name} takes {size_bytes:,} bytes or more")
+
+
+def _look_into(
+    path: Path, weights: Path, name: str, limits: Limits, outside: dict[str, list[str]]
+) -> None:
+    """Check weights that were copied out of a file, and add what they take from other files."""
+    thing = f"model {path}"
+    if name.lower().endswith(".npz"):
+        with open_zip(weights, f"{thing}, {name}", limits):
+            return
+    check_hdf5(weights, thing, limits)
+    for kind, lines in outside_storage(weights).items():
+        outside.setdefault(kind, []).extend(lines)
 
 
 def _import(path: Path, file: KerasFile) -> Any:
@@ -197,34 +200,39 @@ def _import(path: Path, file: KerasFile) -> Any:
     return keras
 
 
-def _refuse_foreign_objects(path: Path, file: KerasFile, keras: Any) -> None:
-    """Refuse what Keras would import from a module that the file names."""
-    foreign = {
-        str(each.get("registered_name") or each["class_name"])
-        for each in _objects(file.config)
-        if is_foreign(each) and not _is_registered(each, keras)
-    }
-    if foreign:
-        raise _unregistered(path, sorted(foreign), file.package)
-
-
-def _is_registered(serialized: dict[str, Any], keras: Any) -> bool:
-    names = (serialized.get("registered_name"), serialized["class_name"])
-    return any(name and keras.saving.get_registered_object(str(name)) for name in names)
+def _refuse(path: Path, file: KerasFile, keras: Any, allow: Collection[str]) -> None:
+    """Refuse what could do more than compute, and what is not registered here."""
+    findings = scan_config(file.config, keras)
+    found: dict[str, list[str]] = {}
+    for lines_of_kind in (file.outside, findings.dangers):
+        for kind, lines in lines_of_kind.items():
+            if kind not in allow:
+                found.setdefault(kind, []).extend(sorted(set(lines)))
+    if found:
+        raise UnsafeModelError(
+            f"model {path}",
+            tuple(line for lines in found.values() for line in lines),
+            "layers that only compute",
+            "load it only if you trust whoever wrote it: "
+            + " ".join(f"--allow-op {name}" for name in sorted(found))
+            + f" (allow_ops={sorted(found)!r})",
+        )
+    if findings.unregistered:
+        raise _unregistered(path, list(findings.unregistered), file.package)
 
 
 def _unknown_layers(config: Any, keras: Any) -> set[str]:
     """Return the classes of layers that ``keras`` has neither itself nor registered."""
     return {
         str(each["class_name"])
-        for each in _objects(config)
+        for each in serialized_objects(config)
         if each.get("module") is None
         and isinstance(each.get("config"), dict)
         and {"name", "trainable"} <= each["config"].keys()
         and not hasattr(keras.layers, str(each["class_name"]))
         and not hasattr(keras, str(each["class_name"]))
         and each["class_name"] not in ("Functional", "TFOpLambda", "SlicingOpLambda")
-        and not _is_registered(each, keras)
+        and not is_registered(each, keras)
     }
 
 

@@ -42,7 +42,7 @@ def load_model(
         return _import(handle.text)
     assert handle.path is not None
     if handle.kind == "keras":
-        return load_keras_file(handle.path, access.allow_ops)
+        return load_keras_file(handle.path, access.allow_ops, access.limits)
     return _load_saved_model(handle, tags, load_options, access)
 
 

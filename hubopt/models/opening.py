@@ -28,20 +28,27 @@ def open_layer(
     Args:
         handle: What `hubopt.models.handles.locate` found.
         options: Signature, output and tags.
-        access: Which operations are allowed beside the harmless ones.
+        access: Which operations are allowed beside the harmless ones, and how much a file may
+            unpack to.
         most_bytes: How many bytes of weights are wanted at most; None for any number.
 
     Raises:
         LoadError: It cannot be loaded, or it lacks the tags, signature or output.
         ExportError: Its file shows that it has more weights; nothing was loaded.
     """
-    allow = access.allow_ops if access else ()
+    access = access or Access()
     if handle.kind == "python":
         _refuse_parts(handle, options)
         return _as_layer(load_model(handle), options.output_key)
     if handle.kind == "keras":
         _refuse_parts(handle, options)
-        return KerasLayer(handle, output_key=options.output_key, autocast=False, allow_ops=allow)
+        return KerasLayer(
+            handle,
+            output_key=options.output_key,
+            autocast=False,
+            allow_ops=access.allow_ops,
+            limits=access.limits,
+        )
     signature = _choose_signature(handle, options)
     if most_bytes is not None:
         check_size(call_weights_bytes(_folder(handle), options.tags, signature), most_bytes)
@@ -53,7 +60,8 @@ def open_layer(
             output_key=options.output_key,
             signature_outputs_as_dict=bool(signature and options.output_key is None) or None,
             autocast=False,
-            allow_ops=allow,
+            allow_ops=access.allow_ops,
+            limits=access.limits,
         )
     except HuboptError:
         raise

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from hubopt.models.bounded import open_zip
+from hubopt.models.limits import UNLIMITED
+
 Kind = Literal["saved_model", "keras", "python"]
 TF1_MODULE_FILE = "tfhub_module.pb"
 MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt", TF1_MODULE_FILE)
@@ -50,7 +53,7 @@ def keras_suffix(file: Path) -> str | None:
     if not zipfile.is_zipfile(file):
         return None
     try:
-        with zipfile.ZipFile(file) as archive:
+        with open_zip(file, f"file {file}", UNLIMITED) as archive:
             names = set(archive.namelist())
     except zipfile.BadZipFile:
         return None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import builtins
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,8 @@ class LayerDanger:
     ability: str
 
 
+_ANOTHER_SAVED_MODEL = "loads another SavedModel, from a path in the file"
+_PYTHON_FUNCTION = "calls Python functions that the file names"
 _DANGEROUS = {
     "Lambda": LayerDanger("Lambda", "runs Python code from the file"),
     # Any function without a name, wherever Keras takes one: an activation, say.
@@ -30,12 +33,26 @@ _DANGEROUS = {
     "TorchModuleWrapper": LayerDanger(
         "TorchModuleWrapper", "unpickles a PyTorch module, which runs Python code from the file"
     ),
-    "TFSMLayer": LayerDanger("TFSMLayer", "loads another SavedModel, from a path in the file"),
+    "TFSMLayer": LayerDanger("TFSMLayer", _ANOTHER_SAVED_MODEL),
+    "ReloadedLayer": LayerDanger("TFSMLayer", _ANOTHER_SAVED_MODEL),  # its name in Keras 2
+    "JaxLayer": LayerDanger("JaxLayer", _PYTHON_FUNCTION),
+    "FlaxLayer": LayerDanger("FlaxLayer", _PYTHON_FUNCTION),
+    # hubopt's own is registered; its config says too which operations are allowed.
+    "KerasLayer": LayerDanger("KerasLayer", "loads another model, from a handle in the file"),
 }
 # A text there is the path of a file to read; a file that Keras saved holds the words themselves.
 _PATHS = ("vocabulary", "idf_weights", "vocabulary_file", "vocabulary_path")
-_KERAS_MODULES = frozenset({"keras", "tf_keras"})
-_BUILTIN_VALUES = frozenset({"dict", "list", "tuple", "slice", "str", "int", "float"})
+_SEPARATORS = re.compile(r"[.>]")
+
+
+def is_dangerous(name: str) -> bool:
+    """Whether a class of this name can do more than compute, whatever its config."""
+    return name in _DANGEROUS
+
+
+def bare_name(name: object) -> str:
+    """Return the last part of a dotted path, or of a name with its package: ``Custom>Mine``."""
+    return _SEPARATORS.split(str(name))[-1]
 
 
 def danger_of_layer(serialized: dict[str, Any]) -> LayerDanger | None:
@@ -44,7 +61,19 @@ def danger_of_layer(serialized: dict[str, Any]) -> LayerDanger | None:
     Args:
         serialized: A dict with ``class_name`` and, nearly always, ``config``.
     """
-    name = str(serialized["class_name"]).rpartition(">")[2]
+    return next(filter(None, (_danger(name, serialized) for name in _names(serialized))), None)
+
+
+def _names(serialized: dict[str, Any]) -> Iterator[str]:
+    """Give every name under which Keras may look the object up."""
+    for key in ("class_name", "registered_name", "spec_name"):
+        if serialized.get(key) is not None:
+            yield bare_name(serialized[key])
+    if serialized["class_name"] == "function":
+        yield bare_name(serialized.get("config"))
+
+
+def _danger(name: str, serialized: dict[str, Any]) -> LayerDanger | None:
     if name in _DANGEROUS:
         return _DANGEROUS[name]
     config = serialized.get("config")
@@ -84,18 +113,3 @@ def _operation(node: Any) -> str | None:
         return tf.compat.v1.NodeDef.FromString(str(node).encode()).op or None
     except DecodeError:
         return None
-
-
-def is_foreign(serialized: dict[str, Any]) -> bool:
-    """Whether Keras would take a serialized object from a module other than its own."""
-    module = serialized.get("module")
-    if module is None:  # of Keras or registered: nothing else is looked up
-        return False
-    if str(module) == "builtins":
-        if serialized["class_name"] == "function":  # of Keras by its bare name; or so it should be
-            return hasattr(builtins, str(serialized.get("config")))
-        return serialized["class_name"] not in _BUILTIN_VALUES
-    if str(module).split(".")[0] not in _KERAS_MODULES:
-        return True
-    # A function of Keras by its path could be any, get_file for one.
-    return serialized["class_name"] == "function" and ".utils" in str(module)

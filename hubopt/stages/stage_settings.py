@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 from hubopt.errors import UsageError
+from hubopt.sizes import SIZES, parse_size
 from hubopt.stages.stage_store import StageStore
 
 FOLDER_VARIABLE = "HUBOPT_CACHE_DIR"
 LIMIT_VARIABLE = "HUBOPT_CACHE_MAX_BYTES"
 
 _DEFAULT_BYTES = 10 * 10**9
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgt]?)(i?)b)?", re.IGNORECASE)
-_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
 def open_store() -> StageStore:
@@ -41,14 +39,12 @@ def read_limit(text: str | None) -> int:
     """
     if not text:
         return _DEFAULT_BYTES
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
+    size = parse_size(text)
+    if size is None:
         raise UsageError(
             f"{LIMIT_VARIABLE} {text}",
             "no size",
-            "bytes, or a number with kB, MB, GB, TB, KiB, MiB, GiB or TiB; 0 for no cache",
+            f"{SIZES}; 0 for no cache",
             f"set it to such as 20GB, or unset it for {_DEFAULT_BYTES // 10**9} GB",
         )
-    number, prefix, binary = match.groups()
-    base = 1024 if binary else 1000
-    return int(float(number) * base ** _POWERS[(prefix or "").lower()])
+    return size

@@ -355,9 +355,9 @@ def test_the_uncompressed_protocol(
 
     monkeypatch.setenv("TFHUB_MODEL_LOAD_FORMAT", "UNCOMPRESSED")
     web.pages["/model"] = Page(b"gs://bucket/model", 303)
-    copy = module._copy
+    copy = module.copy_files
     monkeypatch.setattr(
-        module, "_copy", lambda url, place, to: copy(url, place.replace("gs://", "ram://"), to)
+        module, "copy_files", lambda place, *to: copy(place.replace("gs://", "ram://"), *to)
     )
     assert fetch(f"{web.url}/model", patience=QUICK).digest == sha256(tiny)
     assert web.asked == ["/model?tf-hub-format=uncompressed"]

@@ -139,7 +139,6 @@ def test_a_call_of_tensorflow_that_reads_files_is_refused(tmp_path: Path) -> Non
     [
         {"module": "os", "class_name": "function", "config": "system"},
         {"module": "builtins", "class_name": "function", "config": "exit"},
-        {"module": "keras.utils", "class_name": "function", "config": "get_file"},
         {"module": "mine", "class_name": "Mine", "config": {}},
     ],
     ids=lambda function: function["module"],
