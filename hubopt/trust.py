@@ -8,6 +8,7 @@ from pathlib import Path
 from hubopt.errors import BundleError, HandleError, PinError
 from hubopt.manifest import Manifest
 from hubopt.models.handles import Access, is_python, is_remote
+from hubopt.models.limits import DEFAULT_LIMITS, Limits
 from hubopt.processes.session import LayerSession, open_layer_session
 from hubopt.processes.worker import Worker
 
@@ -23,11 +24,13 @@ class Trust:
             cache and needs no leave.
         allow_ops: Operations that its model and its artifacts may have although they reach
             outside.
+        limits: How large the model may be, and how slowly it may come, as for `Access`.
     """
 
     code: str | None = None
     download: bool = False
     allow_ops: tuple[str, ...] = ()
+    limits: Limits = DEFAULT_LIMITS
 
 
 NO_TRUST = Trust()
@@ -59,7 +62,7 @@ def open_bundled_layer(
             f"pass --allow-code {handle} (trust=Trust(code={handle!r})) if you trust it",
         )
     is_cached_only = is_remote(handle) and not trust.download
-    access = Access(pin=manifest.digest, offline=is_cached_only, allow_ops=trust.allow_ops)
+    access = Access(manifest.digest, is_cached_only, trust.allow_ops, trust.limits)
     try:
         return worker.create(open_layer_session, handle, manifest.layer, access)
     except PinError:

@@ -14,6 +14,10 @@ from hubopt.cli.common import (
     AllowUnverified,
     AllowVacuous,
     Json,
+    MaxDownload,
+    MaxTime,
+    MaxUnpacked,
+    MinRate,
     accepted,
     out,
     progress,
@@ -22,6 +26,7 @@ from hubopt.cli.common import (
 )
 from hubopt.cli.verify import Bundle, Targets
 from hubopt.latency.protocol import ROUNDS
+from hubopt.models.limits import Limits
 from hubopt.recheck import bench as run_bench
 from hubopt.report.document import results_document
 from hubopt.report.terminal import results_table
@@ -37,13 +42,18 @@ def bench(
     allow_code: AllowCode = None,
     allow_download: AllowDownload = False,
     allow_op: AllowOp = None,
+    max_download: MaxDownload = None,
+    max_unpacked: MaxUnpacked = None,
+    max_time: MaxTime = None,
+    min_rate: MinRate = None,
     allow_unverified: AllowUnverified = False,
     allow_vacuous: AllowVacuous = False,
     json: Json = False,
 ) -> None:
     """Time a bundle's artifacts here, in turn with the eager layer; what is timed is verified."""
     opened = read_bundle(bundle)
-    trust = Trust(allow_code, allow_download, tuple(allow_op or ()))
+    limits = Limits.parse(max_download, max_unpacked, max_time, min_rate)
+    trust = Trust(allow_code, allow_download, tuple(allow_op or ()), limits)
     results = run_bench(opened, split_names(target), rounds, progress, trust)
     good = accepted(allow_unverified, allow_vacuous)
     if json:

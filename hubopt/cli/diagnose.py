@@ -12,10 +12,15 @@ from hubopt.cli.common import (
     AllowDownload,
     AllowOp,
     Json,
+    MaxDownload,
+    MaxTime,
+    MaxUnpacked,
+    MinRate,
     out,
     progress,
     tells_errors,
 )
+from hubopt.models.limits import Limits
 from hubopt.serialization import to_json
 from hubopt.trust import Trust
 
@@ -39,6 +44,10 @@ def diagnose(
     allow_code: AllowCode = None,
     allow_download: AllowDownload = False,
     allow_op: AllowOp = None,
+    max_download: MaxDownload = None,
+    max_unpacked: MaxUnpacked = None,
+    max_time: MaxTime = None,
+    min_rate: MinRate = None,
     json: Json = False,
 ) -> None:
     """Find the first layer at which an artifact leaves the layer it was made from."""
@@ -46,7 +55,8 @@ def diagnose(
     from hubopt.diagnosis import diagnose as run_diagnose
     from hubopt.report.diagnosis import diagnosis_report
 
-    trust = Trust(allow_code, allow_download, tuple(allow_op or ()))
+    limits = Limits.parse(max_download, max_unpacked, max_time, min_rate)
+    trust = Trust(allow_code, allow_download, tuple(allow_op or ()), limits)
     found = run_diagnose(bundle, target, output=output, trust=trust, progress=progress)
     if json:
         print(to_json(found))
