@@ -9,7 +9,7 @@ from typing import Any
 
 from hubopt.scanning.asset_files import assets
 from hubopt.scanning.attributes import literal
-from hubopt.scanning.saved_graphs import PlacedNode, node_name, reach, restoring, without_assets
+from hubopt.scanning.saved_graphs import PlacedNode, Reach, node_name, without_assets
 from hubopt.scanning.saved_origins import Origin, Origins
 
 _FOREST_MARK = re.compile(rb"\w*done")
@@ -19,9 +19,15 @@ _FOREST_MARK = re.compile(rb"\w*done")
 class FileNames:
     """Judges the names of files that a ``MetaGraphDef`` computes with."""
 
-    def __init__(self, meta_graph: Any) -> None:
+    def __init__(self, meta_graph: Any, runs: tuple[Reach, ...]) -> None:
+        """Prepare to follow names through the graph.
+
+        Args:
+            meta_graph: The graph.
+            runs: All that can run of it.
+        """
         self._origins = Origins(meta_graph)
-        self._runs = (reach(meta_graph), restoring(meta_graph))
+        self._runs = runs
         self._without_assets = without_assets(meta_graph)
         checkpoint = node_name(meta_graph.saver_def.filename_tensor_name)
         self._checkpoint = frozenset({checkpoint} - {""})

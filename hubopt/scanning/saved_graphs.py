@@ -86,7 +86,10 @@ def _functions_in(values: Iterable[Any]) -> Iterator[str]:
     pending = list(values)
     while pending:
         value = pending.pop()
-        for function in (value.func, *value.list.func):
+        kind = value.WhichOneof("value")
+        if kind not in ("func", "list"):
+            continue
+        for function in (value.func,) if kind == "func" else value.list.func:
             if function.name:
                 yield function.name
                 pending.extend(function.attr.values())

@@ -33,6 +33,7 @@ from hubopt.scanning.saved_graphs import (
 from hubopt.tf_private import is_registered, read_saved_model
 
 _ASSET = "AssetFileDef"
+_FUNCTION = "FunctionDef"
 
 
 def scan(folder: Path, tags: tuple[str, ...] = (), allow: Collection[str] = ()) -> None:
@@ -53,14 +54,10 @@ def scan(folder: Path, tags: tuple[str, ...] = (), allow: Collection[str] = ()) 
     found: dict[str, list[str]] = {}
     abilities: dict[str, str] = {}
     for graph in choose_graphs(saved_model, tags):
-        for placed, danger in _dangers(graph):
-            if placed.node.op not in allow:
-                found.setdefault(placed.node.op, []).append(placed.place)
-                abilities[placed.node.op] = danger.ability
-        for name in outside_assets(folder, graph):
-            if _ASSET not in allow:
-                found.setdefault(_ASSET, []).append(repr(name))
-                abilities[_ASSET] = "names a file outside the model's folder assets"
+        for name, place, ability in _findings(folder, graph):
+            if name not in allow:
+                found.setdefault(name, []).append(place)
+                abilities[name] = ability
     if not found:
         return
     raise UnsafeModelError(
@@ -76,13 +73,30 @@ def scan(folder: Path, tags: tuple[str, ...] = (), allow: Collection[str] = ()) 
     )
 
 
+def _findings(folder: Path, meta_graph: Any) -> Iterator[tuple[str, str, str]]:
+    """Give what to refuse: the name by which a caller allows it, where it is, what it can do."""
+    for placed, danger in _dangers(meta_graph):
+        yield placed.node.op, placed.place, danger.ability
+    for name in outside_assets(folder, meta_graph):
+        yield _ASSET, repr(name), "names a file outside the model's folder assets"
+    for function in meta_graph.graph_def.library.function:
+        name = function.signature.name
+        if is_registered(name) or package_of(name) is not None:
+            # The loader calls it in the place of the operation, which the scan takes it for.
+            yield _FUNCTION, repr(name), "has the name of an operation, in whose place it may run"
+
+
 def _dangers(meta_graph: Any) -> Iterator[tuple[PlacedNode, Danger]]:
     runs = reach(meta_graph)
     restores = restoring(meta_graph)
-    names = FileNames(meta_graph)
-    dangers = _op_dangers(meta_graph)
+    names = FileNames(meta_graph, (runs, restores))
+    functions = {each.signature.name for each in meta_graph.graph_def.library.function}
+    dangers: dict[str, Danger | None] = {}
     for placed in nodes(meta_graph):
-        danger = dangers[placed.node.op]
+        op = placed.node.op
+        if op not in dangers:
+            dangers[op] = _op_danger(op, functions)
+        danger = dangers[op]
         if danger is None:
             continue
         if danger.only_if_run and not runs.holds(placed):
@@ -96,14 +110,7 @@ def _dangers(meta_graph: Any) -> Iterator[tuple[PlacedNode, Danger]]:
             yield placed, danger
 
 
-def _op_dangers(meta_graph: Any) -> dict[str, Danger | None]:
-    functions = {each.signature.name for each in meta_graph.graph_def.library.function}
-    ops = {placed.node.op for placed in nodes(meta_graph)}
-    return {op: _op_danger(op, functions) for op in ops}
-
-
 def _op_danger(op: str, functions: Collection[str]) -> Danger | None:
-    # A function has the name of no operation: TensorFlow refuses to add it.
     if op in functions and not is_registered(op):
         return None
     danger = danger_of(op)

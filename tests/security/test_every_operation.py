@@ -79,7 +79,8 @@ MISLEADING = {"DeserializeManySparse", "DeserializeSparse"}
 NAMED_BY_OTHERS = """
 ReadFile WriteFile
 PyFunc PyFuncStateless EagerPyFunc
-MatchingFiles WholeFileReader WholeFileReaderV2 TextLineReader TFRecordReader FixedLengthRecordReader
+MatchingFiles WholeFileReader WholeFileReaderV2 TextLineReader TFRecordReader
+FixedLengthRecordReader
 Save SaveSlices SaveV2 Restore RestoreSlice RestoreV2 MergeV2Checkpoints
 RpcClient RpcServer RpcServerStart RpcCall DataServiceDatasetV4 RegisterDatasetV2
 SqlDataset ExperimentalSqlDataset LMDBDataset LMDBReader
@@ -117,11 +118,14 @@ def test_what_others_name_is_refused_where_it_runs(tmp_path: Path) -> None:
     assert not [op for op in ops if f"  - {op} (x1, node a" not in text]
 
 
+ORDINARY = """
+AssertCardinalityDataset HashTableV2 LookupTableFindV2 MapDataset RandomUniform Stage
+StatefulPartitionedCall TensorArrayV3 VarHandleOp While WriteScalarSummary XlaLaunch
+"""
+
+
 def test_what_ordinary_models_hold_is_harmless() -> None:
-    for op in (
-        "AssertCardinalityDataset HashTableV2 LookupTableFindV2 MapDataset RandomUniform "
-        "Stage StatefulPartitionedCall TensorArrayV3 VarHandleOp While WriteScalarSummary XlaLaunch"
-    ).split():
+    for op in ORDINARY.split():
         assert danger_of(op) is None, op
         assert REASONS[op]
 
@@ -242,13 +246,14 @@ def test_a_function_of_the_model_is_a_call(tmp_path: Path) -> None:
     assert not missing_ops(())
 
 
-def test_a_function_with_the_name_of_an_operation_is_the_operation(tmp_path: Path) -> None:
-    folder = with_op(tmp_path, "WriteFile")
-
+@pytest.mark.parametrize("name", ["Identity", "WriteFile", "Addons>Resampler"])
+def test_a_function_with_the_name_of_an_operation_is_refused(name: str, tmp_path: Path) -> None:
     def name_it(meta_graph: Any) -> None:
-        meta_graph.graph_def.library.function.add().signature.name = "WriteFile"
+        meta_graph.graph_def.library.function.add().signature.name = name
 
-    assert "WriteFile (x1" in refuse(edit(folder, name_it))
+    text = refuse(edit(with_op(tmp_path, "WriteFile"), name_it))
+    assert f"FunctionDef (x1, {name!r}): has the name of an operation" in text
+    assert "WriteFile (x1" in text
 
 
 def forest(folder: Path, pattern: str, prefix: str = "a1_", name: str = "a1_done") -> Path:
