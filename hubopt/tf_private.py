@@ -286,15 +286,40 @@ def is_registered(op: str) -> bool:
 
 def operation_arguments() -> dict[str, tuple[str, ...]]:
     """Return the names of the inputs and attributes of each operation of this process."""
+    return {
+        op.name: tuple(argument.name for argument in (*op.input_arg, *op.attr))
+        for op in _registry().op
+    }
+
+
+def stateful_operations() -> frozenset[str]:
+    """Return the names of the operations of this process that are called stateful."""
+    return frozenset(op.name for op in _registry().op if op.is_stateful)
+
+
+def _registry() -> Any:
     from tensorflow.core.framework.op_def_pb2 import OpList
     from tensorflow.python.client import pywrap_tf_session
 
     buffer = pywrap_tf_session.TF_GetAllOpList()
-    definitions = OpList.FromString(pywrap_tf_session.TF_GetBuffer(buffer))
-    return {
-        op.name: tuple(argument.name for argument in (*op.input_arg, *op.attr))
-        for op in definitions.op
-    }
+    return OpList.FromString(pywrap_tf_session.TF_GetBuffer(buffer))
+
+
+def stablehlo_text(module: bytes) -> str | None:
+    """Return the program in a portable artifact of StableHLO as text; None if it is unreadable.
+
+    It is read the way ``XlaCallModule`` reads it. The printer is that of
+    ``tf.mlir.experimental.run_pass_pipeline``, whose public wrapper takes text only.
+    """
+    import tensorflow  # noqa: F401  # the modules below need its libraries loaded
+    from tensorflow.compiler.mlir.stablehlo import stablehlo
+    from tensorflow.python import _pywrap_mlir
+
+    try:
+        read = stablehlo.deserialize_portable_artifact_str(module)
+        return str(_pywrap_mlir.ExperimentalRunPassPipeline(read, "", False))
+    except Exception:  # each of the two raises its own; nothing in it can be judged
+        return None
 
 
 def fingerprint_of(folder: Path) -> Any:

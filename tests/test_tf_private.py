@@ -160,3 +160,21 @@ def test_whether_onednn_is_on_is_known(switch: str) -> None:
     )
     on = switch == "1" and platform.machine() in ("x86_64", "AMD64")
     assert ran.stdout.strip() == str(on), ADVICE + "IsMklEnabled"
+
+
+def test_the_registry_says_which_operations_are_stateful() -> None:
+    stateful = tf_private.stateful_operations()
+    assert {"VarHandleOp", "RandomUniform"} <= stateful, ADVICE + "TF_GetAllOpList"
+    assert "Add" not in stateful, ADVICE + "TF_GetAllOpList"
+
+
+def test_a_program_of_stablehlo_is_read(capfd: pytest.CaptureFixture[str]) -> None:
+    from tensorflow.compiler.mlir.stablehlo import stablehlo
+
+    text = "func.func @main(%x: tensor<f32>) -> tensor<f32> { return %x : tensor<f32> }"
+    module = stablehlo.serialize_portable_artifact_str(text, stablehlo.get_minimum_version())
+    printed = tf_private.stablehlo_text(module)
+    assert printed is not None, ADVICE + "stablehlo or ExperimentalRunPassPipeline"
+    assert "func.func @main(%arg0: tensor<f32>)" in printed, ADVICE + "the printer of MLIR"
+    assert tf_private.stablehlo_text(b"func.nothing") is None
+    capfd.readouterr()  # MLIR writes its own complaints

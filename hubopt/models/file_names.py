@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 from typing import Any
 
 from hubopt.scanning.asset_files import assets
-from hubopt.scanning.saved_graphs import PlacedNode, node_name, reach, restoring, without_assets
+from hubopt.scanning.attributes import literal
+from hubopt.scanning.saved_graphs import PlacedNode, Reach, node_name, without_assets
 from hubopt.scanning.saved_origins import Origin, Origins
+
+_FOREST_MARK = re.compile(rb"\w*done")
+"""The file by which tensorflow_decision_forests finds a model's folder: its name is cut off."""
 
 
 class FileNames:
     """Judges the names of files that a ``MetaGraphDef`` computes with."""
 
-    def __init__(self, meta_graph: Any) -> None:
+    def __init__(self, meta_graph: Any, runs: tuple[Reach, ...]) -> None:
+        """Prepare to follow names through the graph.
+
+        Args:
+            meta_graph: The graph.
+            runs: All that can run of it.
+        """
         self._origins = Origins(meta_graph)
-        self._runs = (reach(meta_graph), restoring(meta_graph))
+        self._runs = runs
         self._without_assets = without_assets(meta_graph)
         checkpoint = node_name(meta_graph.saver_def.filename_tensor_name)
         self._checkpoint = frozenset({checkpoint} - {""})
-        self._assets = frozenset(node_name(each.tensor_info.name) for each in assets(meta_graph))
+        files = list(assets(meta_graph))
+        self._assets = frozenset(node_name(each.tensor_info.name) for each in files)
+        self._file_names = tuple(each.filename for each in files)
 
     def is_checkpoint(self, placed: PlacedNode, at: int) -> bool:
         """Whether a node's input is the path of the checkpoint that the loader restores."""
@@ -40,6 +54,27 @@ class FileNames:
             )
             for origin in self._of(placed, at, self._assets)
         )
+
+    def is_assets_folder(self, placed: PlacedNode, at: int) -> bool:
+        """Whether a node's input is the folder of the model's own files, and it stays in there.
+
+        The node loads a decision forest: it reads the files there that begin with a prefix.
+        """
+        inputs = placed.node.input
+        cut = placed.siblings.get(node_name(inputs[at])) if at < len(inputs) else None
+        if cut is None or cut.op != "StaticRegexReplace":
+            return False
+        mark = literal(cut, "pattern", "s")
+        prefix = literal(placed.node, "file_prefix", "s", b"")
+        if mark is None or not _FOREST_MARK.fullmatch(mark) or literal(cut, "rewrite", "s") != b"":
+            return False
+        if prefix is None or not re.fullmatch(rb"[\w-]*", prefix):
+            return False
+        names = {
+            name.replace(mark.decode(), "", count) for name in self._file_names for count in (1, -1)
+        }
+        leaves = any(".." in PurePosixPath(name).parts for name in names)
+        return not leaves and self.is_asset(PlacedNode(cut, placed.function, placed.siblings), 0)
 
     def _of(self, placed: PlacedNode, at: int, fed: frozenset[str]) -> Iterator[Origin]:
         if at >= len(placed.node.input):

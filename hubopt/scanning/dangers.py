@@ -1,178 +1,43 @@
-"""Operations that can do more than compute, as data.
-
-Sources: the operations that the model scanner ``modelscan`` 0.8.8 refuses (``ReadFile``,
-``WriteFile``), then TensorFlow 2.21's own registry, read for every operation with a file, a
-path or an address among its arguments. ``tests/scanning/test_scan.py`` repeats that reading, so a
-TensorFlow that brings a new one fails a test.
-"""
+"""What is known of each operation: what it can do beside computing, and on what that depends."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+from hubopt.scanning.attributes import literal
+from hubopt.scanning.compiled_modules import calls_native_code
+from hubopt.scanning.computing_operations import COMPUTING
+from hubopt.scanning.dangerous_operations import DANGERS
+from hubopt.scanning.harmless_operations import HARMLESS
+from hubopt.scanning.operation_groups import Danger
+from hubopt.scanning.package_operations import PACKAGED
 
-@dataclass(frozen=True, slots=True)
-class Danger:
-    """Operations that have one ability in common.
+UNKNOWN = Danger("is an operation that hubopt does not know: it may do anything", frozenset())
 
-    Attributes:
-        ability: What they can do, as a predicate.
-        ops: Their names.
-        prefixes: How the names of whole families begin.
-        only_if_run: Whether they matter only where a call or the loading reaches them.
-    """
-
-    ability: str
-    ops: frozenset[str]
-    prefixes: tuple[str, ...] = ()
-    only_if_run: bool = False
-
-
-DANGERS = (
-    Danger(
-        "can read any file of this machine",
-        frozenset(
-            [
-                "InitializeTableFromTextFile",
-                "InitializeTableFromTextFileV2",
-                "CSVDataset",
-                "CSVDatasetV2",
-                "ExperimentalCSVDataset",
-                "ExperimentalLMDBDataset",
-                "ExperimentalMatchingFilesDataset",
-                "FixedLengthRecordDataset",
-                "FixedLengthRecordDatasetV2",
-                "FixedLengthRecordReader",
-                "FixedLengthRecordReaderV2",
-                "FixedUnigramCandidateSampler",
-                "GenerateVocabRemapping",
-                "ImmutableConst",
-                "LMDBDataset",
-                "LMDBReader",
-                "ListSnapshotChunksDataset",
-                "LoadAndRemapMatrix",
-                "LoadDataset",
-                "MatchingFiles",
-                "MatchingFilesDataset",
-                "ReadFile",
-                "RecordInput",
-                "Skipgram",
-                "SnapshotChunkDataset",
-                "SnapshotDatasetReader",
-                "TFRecordDataset",
-                "TFRecordDatasetV2",
-                "TFRecordReader",
-                "TFRecordReaderV2",
-                "TextLineDataset",
-                "TextLineReader",
-                "TextLineReaderV2",
-                "WholeFileReader",
-                "WholeFileReaderV2",
-                "DecodeProtoV2",
-                "EncodeProto",
-            ]
-        ),
-    ),
-    Danger(
-        "can write files anywhere on this machine",
-        frozenset(
-            [
-                "CacheDataset",
-                "CacheDatasetV2",
-                "CalibrationStatisticsSaver",
-                "CreateSummaryDbWriter",
-                "CreateSummaryFileWriter",
-                "DatasetToTFRecord",
-                "DumpTensor",
-                "ExperimentalDatasetToTFRecord",
-                "PrintV2",
-                "SaveDataset",
-                "SaveDatasetV2",
-                "SnapshotDataset",
-                "SnapshotDatasetV2",
-                "WriteFile",
-            ]
-        ),
-    ),
-    Danger(
-        "can read or write files under a path of its choice",
-        frozenset(
-            [
-                "DTensorRestoreV2",
-                "MergeV2Checkpoints",
-                "Restore",
-                "RestoreSlice",
-                "RestoreV2",
-                "Save",
-                "SaveSlices",
-                "SaveV2",
-            ]
-        ),
-        only_if_run=True,  # every SavedModel holds some: they save and restore its variables
-    ),
-    Danger("runs Python code", frozenset(["EagerPyFunc", "PyFunc", "PyFuncStateless"])),
-    Danger(
-        "can send data to other machines or take data from them",
-        frozenset(
-            [
-                "DebugIdentity",
-                "DebugIdentityV2",
-                "DebugIdentityV3",
-                "DebugNanCount",
-                "DebugNumericSummary",
-                "DeleteRpcFutureResource",
-                "DistributedSave",
-                "FileSystemSetConfiguration",
-                "RegisterDataset",
-                "RegisterDatasetV2",
-                "RemoteCall",
-            ]
-        ),
-        prefixes=(
-            "BigQuery",
-            "Bigtable",
-            "DataServiceDataset",
-            "GcsConfigure",
-            "IO>",
-            "Reverb",
-            "Rpc",
-            "TFRA>Redis",
-        ),
-    ),
-    Danger(
-        "runs a program packed inside a value, which cannot be looked into here",
-        frozenset(
-            [
-                "DatasetFromGraph",
-                "DeserializeIterator",
-                "MlirPassthroughOp",
-                "RemoteFusedGraphExecute",
-                "_TPUCompileMlir",
-                "_XlaHostComputeMlir",
-            ]
-        ),
-    ),
-    Danger("calls native code by its name", frozenset(["XlaCustomCall", "XlaCustomCallV2"])),
-)
+_HARMLESS = COMPUTING.union(*(group.ops for group in (*HARMLESS, *PACKAGED)))
+_DANGERS = {op: danger for danger in DANGERS for op in danger.ops}
+_STREAMS = (b"stdout", b"stderr", b"log(info)", b"log(warning)", b"log(error)")
 
 
 def _prints_to_file(node: Any) -> bool:
-    return bool(node.attr["output_stream"].s.startswith(b"file://"))
+    return literal(node, "output_stream", "s", b"stderr") not in _STREAMS
 
 
 def _has_debug_urls(node: Any) -> bool:
-    return bool(node.attr["debug_urls"].list.s)
+    if "debug_urls" not in node.attr:
+        return False
+    urls = literal(node, "debug_urls", "list")
+    return urls is None or bool(urls.s)
 
 
 def _has_vocabulary_file(node: Any) -> bool:
-    return bool(node.attr["vocab_file"].s)
+    return bool(literal(node, "vocab_file", "s", b"") != b"")
 
 
 def _reads_descriptors(node: Any) -> bool:
-    source = node.attr["descriptor_source"].s
-    return bool(source) and not source.startswith((b"local://", b"bytes://"))
+    source = literal(node, "descriptor_source", "s", b"local://")
+    return source is None or not (not source or source.startswith((b"local://", b"bytes://")))
 
 
 DANGEROUS_IF: dict[str, Callable[[Any], bool]] = {
@@ -185,6 +50,7 @@ DANGEROUS_IF: dict[str, Callable[[Any], bool]] = {
     "EncodeProto": _reads_descriptors,
     "FixedUnigramCandidateSampler": _has_vocabulary_file,
     "PrintV2": _prints_to_file,
+    "XlaCallModule": calls_native_code,
 }
 """Operations that are dangerous with certain attributes only: a test of the node."""
 
@@ -195,13 +61,24 @@ FILE_INPUT = {"CacheDataset": 1, "CacheDatasetV2": 1}
 VOCABULARY_INPUT = {"InitializeTableFromTextFile": 1, "InitializeTableFromTextFileV2": 1}
 """Operations that are harmless if this input is the path of a file of the model's own."""
 
+FOREST_INPUT = {"SimpleMLLoadModelFromPath": 0, "SimpleMLLoadModelFromPathWithHandle": 1}
+"""Operations that are harmless if this input is the path of the folder of the model's own files."""
+
 CHECKPOINT_INPUT = {"Restore": 0, "RestoreSlice": 0, "RestoreV2": 0}
 """Operations that restore variables, harmless if this input is the path the loader feeds."""
 
 
 def danger_of(op: str) -> Danger | None:
-    """Return what ``op`` can do beside computing, or None."""
-    for danger in DANGERS:
-        if op in danger.ops or op.startswith(danger.prefixes):
-            return danger
-    return None
+    """Return what ``op`` can do beside computing, or None if it only computes.
+
+    Args:
+        op: The name of an operation, not of a function of the model's own.
+
+    Returns:
+        `UNKNOWN` for an operation that the tables do not know.
+    """
+    if op in _HARMLESS:
+        return None
+    if op in _DANGERS:
+        return _DANGERS[op]
+    return next((each for each in DANGERS if op.startswith(each.prefixes)), UNKNOWN)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from hubopt.scanning.saved_messages import parse_variable
 
 _INIT_SIGNATURE = "__saved_model_init_op"
+_INTERFACE = "api_implements"  # functions that TensorFlow may call for one another
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +54,42 @@ def nodes(meta_graph: Any) -> Iterator[PlacedNode]:
 def called(node: Any) -> Iterator[str]:
     """Give the names of the functions that ``node`` may call; its own type may be one."""
     yield node.op
-    pending = list(node.attr.values())
+    yield from _functions_in(node.attr.values())
+
+
+def called_unseen(meta_graph: Any) -> dict[str, frozenset[str]]:
+    """Return the functions that a function may call though none of its nodes names them.
+
+    Defaults of its attributes take the place of placeholders; what implements the same
+    interface may be called in its stead; its own attributes name variants of it.
+    """
+    functions = meta_graph.graph_def.library.function
+    names = {each.signature.name for each in functions}
+    alike: dict[bytes, set[str]] = {}
+    for each in functions:
+        if _INTERFACE in each.attr:
+            alike.setdefault(each.attr[_INTERFACE].s, set()).add(each.signature.name)
+    unseen = {}
+    for each in functions:
+        found = set(_functions_in(attr.default_value for attr in each.signature.attr))
+        found |= set(_functions_in(each.attr.values()))
+        found |= {value.s.decode(errors="replace") for value in each.attr.values() if value.s}
+        if _INTERFACE in each.attr:
+            found |= alike[each.attr[_INTERFACE].s]
+        found = (found & names) - {each.signature.name}
+        if found:
+            unseen[each.signature.name] = frozenset(found)
+    return unseen
+
+
+def _functions_in(values: Iterable[Any]) -> Iterator[str]:
+    pending = list(values)
     while pending:
         value = pending.pop()
-        for function in (value.func, *value.list.func):
+        kind = value.WhichOneof("value")
+        if kind not in ("func", "list"):
+            continue
+        for function in (value.func,) if kind == "func" else value.list.func:
             if function.name:
                 yield function.name
                 pending.extend(function.attr.values())
@@ -124,6 +157,7 @@ def without_assets(meta_graph: Any) -> Reach:
 def _follow(meta_graph: Any, pending_nodes: set[str], pending_functions: set[str]) -> Reach:
     main = {node.name: node for node in meta_graph.graph_def.node}
     functions = {each.signature.name: each for each in meta_graph.graph_def.library.function}
+    unseen = called_unseen(meta_graph)
     nodes_seen: set[str] = set()
     functions_seen: set[str] = set()
     while pending_nodes or pending_functions:
@@ -139,6 +173,7 @@ def _follow(meta_graph: Any, pending_nodes: set[str], pending_functions: set[str
             if name in functions_seen or name not in functions:
                 continue
             functions_seen.add(name)
+            pending_functions |= unseen.get(name, frozenset())
             for node in functions[name].node_def:
                 pending_functions |= set(called(node))
     return Reach(frozenset(nodes_seen), frozenset(functions_seen))

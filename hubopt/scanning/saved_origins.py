@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from hubopt.scanning.saved_graphs import PlacedNode, called, node_name, nodes
+from hubopt.scanning.attributes import literal, strings
+from hubopt.scanning.saved_graphs import PlacedNode, called, called_unseen, node_name, nodes
 
 # Nodes that hand their first input on, or a name built from it.
 _HANDS_ON = frozenset({"Identity", "PlaceholderWithDefault", "ShardedFilename", "ShardedFilespec"})
@@ -18,6 +19,7 @@ _ARGUMENTS_AT = {
     "Case": 1,
     "StatelessCase": 1,
 }
+_RESOURCE = 20  # DT_RESOURCE in tensorflow/core/framework/types.proto
 """Operations that call functions, and their first input that is an argument of these."""
 
 
@@ -48,10 +50,14 @@ class Origins:
             for name, function in self._functions.items()
         }
         self._calls: dict[str, list[tuple[PlacedNode, int | None]]] = {}
+        self._unseen = frozenset[str]().union(*called_unseen(meta_graph).values())
         self._variables: list[PlacedNode] = []
+        self._forged = False
         for placed in nodes(meta_graph):
             if placed.node.op == "VarHandleOp":
                 self._variables.append(placed)
+                self._forged = self._forged or _variable_name(placed.node) is None
+            self._forged = self._forged or _may_be_a_handle(placed.node)
             direct = {placed.node.op: 0, **_direct(placed.node)}
             for name in set(called(placed.node)) & self._functions.keys():
                 self._calls.setdefault(name, []).append((placed, direct.get(name)))
@@ -102,7 +108,7 @@ class Origins:
         TensorFlow 2 keeps the paths of a model's files in such variables.
         """
         read = self._main.get(handle)
-        if read is None or read.op != "VarHandleOp":
+        if read is None or read.op != "VarHandleOp" or self._forged:
             return []
         name = _variable_name(read)
         same = {
@@ -128,6 +134,8 @@ class Origins:
         signature = self._functions[function].signature
         if any(each.number_attr or each.type_list_attr for each in signature.input_arg):
             return [Origin()], []  # arguments that are lists move the others
+        if function in self._unseen:
+            origins.append(Origin())
         if function in self._objects.concrete_functions:
             bound = self._objects.concrete_functions[function].bound_inputs
             at_bound = at - (count - len(bound))
@@ -143,8 +151,17 @@ class Origins:
         return origins, earlier
 
 
-def _variable_name(node: Any) -> bytes:
-    return bytes(node.attr["shared_name"].s or node.name.encode())
+def _variable_name(node: Any) -> bytes | None:
+    """Return the name of a variable; None where the caller of a function gives it."""
+    name = literal(node, "shared_name", "s", b"")
+    return None if name is None else bytes(name or node.name.encode())
+
+
+def _may_be_a_handle(node: Any) -> bool:
+    """Whether a node makes a handle of any variable out of a value, by the variable's name."""
+    if node.op in ("Const", "HostConst"):
+        return literal(node, "dtype", "type") in (None, _RESOURCE)
+    return node.op == "ParseTensor" and literal(node, "out_type", "type") in (None, _RESOURCE)
 
 
 def _direct(node: Any) -> dict[str, int | None]:
@@ -166,13 +183,12 @@ def _hands_on(node: Any, body: dict[str, Any]) -> bool:
         return False
     if node.op == "StringJoin":
         joined = [body.get(node_name(each)) for each in node.input[1:] if each[:1] != "^"]
-        return b"." not in node.attr["separator"].s and all(map(_stays_beside, joined))
+        separator = literal(node, "separator", "s", b"")
+        return separator is not None and b"." not in separator and all(map(_stays_beside, joined))
     return node.op in _HANDS_ON
 
 
 def _stays_beside(node: Any) -> bool:
     """Whether a text joined to a path leaves it in its folder: no "..", in one piece or two."""
-    if node is None or node.op != "Const":
-        return False
-    value = node.attr["value"].tensor
-    return not value.tensor_content and not any(b"." in each for each in value.string_val)
+    texts = strings(node)
+    return texts is not None and not any(b"." in each for each in texts)

@@ -8,20 +8,32 @@ from typing import Any
 
 from hubopt.errors import UnsafeModelError
 from hubopt.models.file_names import FileNames
+from hubopt.models.op_packages import package_of
 from hubopt.scanning.asset_files import outside_assets
+from hubopt.scanning.attributes import strings
 from hubopt.scanning.dangers import (
     CHECKPOINT_INPUT,
     DANGEROUS_IF,
     FILE_INPUT,
+    FOREST_INPUT,
+    UNKNOWN,
     VOCABULARY_INPUT,
-    Danger,
     danger_of,
 )
 from hubopt.scanning.fingerprint import check_fingerprint
-from hubopt.scanning.saved_graphs import PlacedNode, choose_graphs, nodes, reach, restoring
-from hubopt.tf_private import read_saved_model
+from hubopt.scanning.operation_groups import Danger
+from hubopt.scanning.saved_graphs import (
+    PlacedNode,
+    choose_graphs,
+    node_name,
+    nodes,
+    reach,
+    restoring,
+)
+from hubopt.tf_private import is_registered, read_saved_model
 
 _ASSET = "AssetFileDef"
+_FUNCTION = "FunctionDef"
 
 
 def scan(folder: Path, tags: tuple[str, ...] = (), allow: Collection[str] = ()) -> None:
@@ -33,8 +45,8 @@ def scan(folder: Path, tags: tuple[str, ...] = (), allow: Collection[str] = ()) 
         allow: Names of operations that the caller accepts.
 
     Raises:
-        UnsafeModelError: Operations read or write files, run Python or reach the network;
-            all of them are named.
+        UnsafeModelError: Operations read or write files, run Python, reach the network or are
+            not known; all of them are named.
         LoadError: The file is damaged, or not the one that was saved with its fingerprint.
     """
     saved_model = read_saved_model(folder)
@@ -42,14 +54,10 @@ def scan(folder: Path, tags: tuple[str, ...] = (), allow: Collection[str] = ()) 
     found: dict[str, list[str]] = {}
     abilities: dict[str, str] = {}
     for graph in choose_graphs(saved_model, tags):
-        for placed, danger in _dangers(graph):
-            if placed.node.op not in allow:
-                found.setdefault(placed.node.op, []).append(placed.place)
-                abilities[placed.node.op] = danger.ability
-        for name in outside_assets(folder, graph):
-            if _ASSET not in allow:
-                found.setdefault(_ASSET, []).append(repr(name))
-                abilities[_ASSET] = "names a file outside the model's folder assets"
+        for name, place, ability in _findings(folder, graph):
+            if name not in allow:
+                found.setdefault(name, []).append(place)
+                abilities[name] = ability
     if not found:
         return
     raise UnsafeModelError(
@@ -65,12 +73,30 @@ def scan(folder: Path, tags: tuple[str, ...] = (), allow: Collection[str] = ()) 
     )
 
 
+def _findings(folder: Path, meta_graph: Any) -> Iterator[tuple[str, str, str]]:
+    """Give what to refuse: the name by which a caller allows it, where it is, what it can do."""
+    for placed, danger in _dangers(meta_graph):
+        yield placed.node.op, placed.place, danger.ability
+    for name in outside_assets(folder, meta_graph):
+        yield _ASSET, repr(name), "names a file outside the model's folder assets"
+    for function in meta_graph.graph_def.library.function:
+        name = function.signature.name
+        if is_registered(name) or package_of(name) is not None:
+            # The loader calls it in the place of the operation, which the scan takes it for.
+            yield _FUNCTION, repr(name), "has the name of an operation, in whose place it may run"
+
+
 def _dangers(meta_graph: Any) -> Iterator[tuple[PlacedNode, Danger]]:
     runs = reach(meta_graph)
     restores = restoring(meta_graph)
-    names = FileNames(meta_graph)
+    names = FileNames(meta_graph, (runs, restores))
+    functions = {each.signature.name for each in meta_graph.graph_def.library.function}
+    dangers: dict[str, Danger | None] = {}
     for placed in nodes(meta_graph):
-        danger = danger_of(placed.node.op)
+        op = placed.node.op
+        if op not in dangers:
+            dangers[op] = _op_danger(op, functions)
+        danger = dangers[op]
         if danger is None:
             continue
         if danger.only_if_run and not runs.holds(placed):
@@ -84,21 +110,26 @@ def _dangers(meta_graph: Any) -> Iterator[tuple[PlacedNode, Danger]]:
             yield placed, danger
 
 
+def _op_danger(op: str, functions: Collection[str]) -> Danger | None:
+    if op in functions and not is_registered(op):
+        return None
+    danger = danger_of(op)
+    if danger is UNKNOWN and not is_registered(op) and package_of(op) is None:
+        return None  # it cannot run; `hubopt.models.op_packages` tells what is missing
+    return danger
+
+
 def _is_dangerous_here(placed: PlacedNode, names: FileNames) -> bool:
     node = placed.node
     if node.op in DANGEROUS_IF:
         return DANGEROUS_IF[node.op](node)
     if node.op in VOCABULARY_INPUT:
         return not names.is_asset(placed, VOCABULARY_INPUT[node.op])
+    if node.op in FOREST_INPUT:
+        return not names.is_assets_folder(placed, FOREST_INPUT[node.op])
     if node.op in FILE_INPUT:
         at = FILE_INPUT[node.op]
-        source = node.input[at].partition(":")[0] if at < len(node.input) else ""
-        return not _is_empty_string(placed.siblings.get(source))
+        source = node_name(node.input[at]) if at < len(node.input) else ""
+        texts = strings(placed.siblings.get(source))
+        return texts is None or any(texts)
     return True
-
-
-def _is_empty_string(node: Any) -> bool:
-    if node is None or node.op != "Const":
-        return False
-    values = node.attr["value"].tensor.string_val
-    return all(value == b"" for value in values) and not node.attr["value"].tensor.tensor_content

@@ -1,0 +1,65 @@
+"""What a program of StableHLO can do that ``XlaCallModule`` carries, as jax2tf writes it.
+
+Its operations compute, but ``custom_call`` calls native code by a name, which XLA looks up among
+all that this process registered, and a few exchange data with the host or another device.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from hubopt.scanning.attributes import literal
+from hubopt.tf_private import stablehlo_text
+
+_HARMLESS_CALLS = frozenset(
+    [
+        # Marks for partitioning and placement, which XLA removes.
+        "Sharding",
+        "SPMDFullToShardShape",
+        "SPMDShardToFullShape",
+        "annotate_device_placement",
+        "xla.sdy.FuncResultSharding",
+        "xla.sdy.GlobalToLocalShape",
+        "xla.sdy.LocalToGlobalShape",
+        # Lowered by TensorFlow before XLA sees them: a check and operations of dynamic shapes
+        # (tensorflow/compiler/tf2xla/kernels/xla_call_module_loader.cc), and calls of the
+        # functions in ``function_list``, which are the model's own.
+        "shape_assertion",
+        "stablehlo.dynamic_approx_top_k",
+        "stablehlo.dynamic_reduce_window",
+        "stablehlo.dynamic_rng_bit_generator",
+        "stablehlo.dynamic_top_k",
+        "tf.call_tf_function",
+        # Expanded by XLA's own compilers, on the CPU or on a TPU.
+        "ApproxTopK",
+        "Eigh",
+        "LuDecomposition",
+        "PartialReduce",
+        "ProductOfElementaryHouseholderReflectors",
+        "Qr",
+        "TopK",
+        "mhlo.erf",
+        "mhlo.topk",
+    ]
+)
+"""Targets that jax keeps stable (``_CUSTOM_CALL_TARGETS_GUARANTEED_STABLE`` in its
+``jax/_src/export/_export.py``) or XLA handles, less those that are functions of a library: LAPACK,
+cuSOLVER and the like take sizes and descriptors from the program as they are."""
+
+_CALL = re.compile(r'custom_call(?:\s*@(?:"(?P<quoted>[^"]*)"|(?P<plain>[\w.$-]+))\()?')
+_EXCHANGES = re.compile(r"stablehlo\.(?:send|recv|infeed|outfeed)\b")
+
+
+def calls_native_code(node: Any) -> bool:
+    """Whether an ``XlaCallModule`` may do more than compute.
+
+    It may if its program cannot be read, calls code by a name that is not known to be
+    harmless, or exchanges data with the host.
+    """
+    module = literal(node, "module", "s")
+    text = None if module is None else stablehlo_text(module)
+    if text is None or _EXCHANGES.search(text):
+        return True
+    targets = (found["plain"] or found["quoted"] for found in _CALL.finditer(text))
+    return any(target not in _HARMLESS_CALLS for target in targets)
