@@ -19,7 +19,7 @@ _CHILD = (
     "from hubopt.scanning.program_text import _answer; _answer({lifeline!r})"
 )
 _END = b"\0"  # native code may end the process at any place, and call that a success
-_TIMEOUT_S = 120  # it takes milliseconds, once TensorFlow is imported
+_TIMEOUT_S = 60  # it takes milliseconds, once TensorFlow is imported
 
 
 @lru_cache(maxsize=16)  # the functions of a model often carry the same program
