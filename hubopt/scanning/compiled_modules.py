@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from hubopt.scanning.attributes import literal
-from hubopt.tf_private import stablehlo_text
+from hubopt.scanning.program_text import program_text
 
 _HARMLESS_CALLS = frozenset(
     [
@@ -49,6 +49,10 @@ cuSOLVER and the like take sizes and descriptors from the program as they are.""
 
 _CALL = re.compile(r'custom_call(?:\s*@(?:"(?P<quoted>[^"]*)"|(?P<plain>[\w.$-]+))\()?')
 _EXCHANGES = re.compile(r"stablehlo\.(?:send|recv|infeed|outfeed)\b")
+_BYTECODE = b"ML\xefR"
+_NAMES = re.compile(rb"custom_call|send|recv|infeed|outfeed")
+"""Parts of the names of all these operations. Bytecode has the names of its operations as they
+are, so a program without them needs no closer look."""
 
 
 def calls_native_code(node: Any) -> bool:
@@ -58,7 +62,11 @@ def calls_native_code(node: Any) -> bool:
     harmless, or exchanges data with the host.
     """
     module = literal(node, "module", "s")
-    text = None if module is None else stablehlo_text(module)
+    if module is None or not module.startswith(_BYTECODE):
+        return True
+    if not _NAMES.search(module):
+        return False
+    text = program_text(module)
     if text is None or _EXCHANGES.search(text):
         return True
     targets = (found["plain"] or found["quoted"] for found in _CALL.finditer(text))

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from hubopt.scanning.compiled_modules import calls_native_code
+from hubopt.scanning.program_text import program_text
 from hubopt.scanning.scan import scan
 from hubopt.tf_private import stablehlo_text
 from tests.security.models import edit, members, refuse, save
@@ -65,6 +66,13 @@ def node(module: bytes) -> Any:
     return made
 
 
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read programs that are known to be whole in this process, which is faster."""
+    monkeypatch.setattr("hubopt.scanning.compiled_modules.program_text", stablehlo_text)
+
+
+@pytest.mark.usefixtures("here")
 @pytest.mark.parametrize(
     "target", ["evil", '"Sharding("', '"a b"', '"@Sharding"', '"x\\22y"', '"Shar\\64ing2"']
 )
@@ -72,11 +80,13 @@ def test_a_target_is_read_whatever_its_name(target: str) -> None:
     assert calls_native_code(node(program(call(target))))
 
 
+@pytest.mark.usefixtures("here")
 def test_a_target_without_a_name_is_dangerous() -> None:
     line = '%1 = "stablehlo.custom_call"(%0) {call_target_name = ""} : '
     assert calls_native_code(node(program(f"{line}(tensor<3xf32>) -> tensor<3xf32>")))
 
 
+@pytest.mark.usefixtures("here")
 def test_what_talks_to_the_host_is_dangerous() -> None:
     line = """
         %t = stablehlo.create_token : !stablehlo.token
@@ -86,13 +96,29 @@ def test_what_talks_to_the_host_is_dangerous() -> None:
     assert calls_native_code(node(program(line)))
 
 
-def test_what_cannot_be_read_is_dangerous(capfd: pytest.CaptureFixture[str]) -> None:
-    whole = program("")
-    assert stablehlo_text(whole) is not None
-    for broken in (whole[: len(whole) // 2], b"ML\xefR garbage", b"func.nothing"):
-        assert stablehlo_text(broken) is None
+def test_what_cannot_be_read_is_dangerous() -> None:
+    whole = program(call("Sharding"))
+    assert not calls_native_code(node(whole))
+    name = whole.index(b"custom_call") + len("custom_call")
+    for broken in (whole[:name], b"func.nothing", b""):
         assert calls_native_code(node(broken))
-    capfd.readouterr()  # MLIR writes its own complaints
+
+
+@pytest.mark.parametrize("ending", ["os._exit(0)", "os.abort()", "time.sleep(60)"])
+def test_a_program_that_ends_or_holds_its_reader_is_dangerous(
+    ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A damaged program does any of this to MLIR's reader, which is native code.
+    monkeypatch.setattr("hubopt.scanning.program_text._CHILD", f"import os, time; {ending}")
+    monkeypatch.setattr("hubopt.scanning.program_text._TIMEOUT_S", 1)
+    program_text.cache_clear()
+    assert calls_native_code(node(program(call("Sharding"))))
+    program_text.cache_clear()
+
+
+def test_a_program_without_such_operations_needs_no_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("hubopt.scanning.program_text.subprocess.run")
+    assert not calls_native_code(node(program("")))
 
 
 def test_a_program_that_the_caller_fills_in_is_refused(tmp_path: Path) -> None:

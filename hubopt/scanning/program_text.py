@@ -1,0 +1,59 @@
+"""`program_text`: a program of StableHLO as text, read by a child process.
+
+MLIR's reader is native code that a damaged program crashes or holds up, and a scan has to survive
+what it looks at.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from functools import lru_cache
+
+from hubopt.import_path import installed_path
+from hubopt.processes.lifeline import die_with_parent, lifeline
+from hubopt.tf_private import stablehlo_text
+
+_CHILD = (
+    "import sys; sys.path[:] = {path!r}; "
+    "from hubopt.scanning.program_text import _answer; _answer({lifeline!r})"
+)
+_END = b"\0"  # native code may end the process at any place, and call that a success
+_TIMEOUT_S = 60  # it takes milliseconds, once TensorFlow is imported
+
+
+@lru_cache(maxsize=16)  # the functions of a model often carry the same program
+def program_text(module: bytes) -> str | None:
+    """Return the program in a portable artifact of StableHLO as text.
+
+    Args:
+        module: What ``XlaCallModule`` carries.
+
+    Returns:
+        The text; None if the program cannot be read.
+    """
+    with lifeline() as descriptor:
+        code = _CHILD.format(path=installed_path(), lifeline=descriptor)
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", code],
+                input=module,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,  # MLIR's complaints quote the program
+                pass_fds=() if descriptor is None else (descriptor,),
+                timeout=_TIMEOUT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return None
+    if done.returncode or not done.stdout.endswith(_END):
+        return None
+    return done.stdout.removesuffix(_END).decode(errors="replace")
+
+
+def _answer(descriptor: int | None) -> None:
+    die_with_parent(descriptor)
+    text = stablehlo_text(sys.stdin.buffer.read())
+    if text is None:
+        sys.exit(1)
+    sys.stdout.buffer.write(text.encode(errors="replace") + _END)
