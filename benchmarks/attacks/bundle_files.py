@@ -84,7 +84,7 @@ def attack_manifest(draw: random.Random, clean: Clean, place: Place) -> Attempt:
             return wrong("the artifacts are of another model")
         if rejudge:
             return compared(_untold(ran))
-        return compared(_untold(ran) + _elsewhere(bundle, clean.bundle(name), ran))
+        return compared(_untold(ran) or _elsewhere(bundle, clean.bundle(name), ran))
 
     what = f"{name}{', rejudged' if rejudge else ''}: {detail}"
     return Attempt("manifest", what, arguments, worth, bundle)
@@ -146,7 +146,7 @@ def _edit_manifest(draw: random.Random, file: Path, raw: dict[str, Any], name: s
 
 
 def _untold(ran: Ran) -> list[str]:
-    """Return what a verification with exit code 0 does not say that it must."""
+    """Return what a verification with exit code 0 owes and does not tell."""
     try:
         targets = json.loads(ran.out)["targets"]
     except (ValueError, KeyError, TypeError) as error:
@@ -171,7 +171,9 @@ def _elsewhere(bundle: Path, clean: Path, ran: Ran) -> list[str]:
         path = (bundle / (result["path"] or "")).resolve()
         if not path.is_relative_to(bundle.resolve()):
             problems.append(f"{target} is verified, and is outside: {result['path']}")
-        elif not path.exists() or sha256(path) not in {each["sha256"] for each in expected.values()}:
+        elif not path.exists() or sha256(path) not in {
+            each["sha256"] for each in expected.values()
+        }:
             problems.append(f"{target} is verified, and {result['path']} is no artifact")
     return problems
 

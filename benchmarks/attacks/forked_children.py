@@ -32,8 +32,8 @@ def fork_children() -> None:
 
 
 def _start(arguments: Sequence[str], **options: Any) -> Any:
-    code = list(arguments)[-1]
-    if list(arguments)[0] == sys.executable and _CODE in code:
+    code = arguments[-1]
+    if arguments[0] == sys.executable and _CODE in code:
         return ForkedChild(code, **options)
     return subprocess.Popen(arguments, **options)
 

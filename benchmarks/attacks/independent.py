@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
+import os
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.attacks.outcome import Ran
-from benchmarks.attacks.place import Place
+from benchmarks.attacks.place import Place, source_path
 from benchmarks.attacks.running import fork
 
 Samples = Sequence[Mapping[str, Any]]
@@ -58,7 +62,9 @@ def problems_of(found: Samples, expected: Samples) -> list[str]:
     return problems
 
 
-def artifact_answers(bundle: Path, target: str, path: Path, inputs: Samples, place: Place) -> Samples:
+def artifact_answers(
+    bundle: Path, target: str, path: Path, inputs: Samples, place: Place
+) -> Samples:
     """Run the artifact at ``path`` in a fork, with the interface of the clean ``bundle``'s.
 
     Raises:
@@ -72,6 +78,39 @@ def artifact_answers(bundle: Path, target: str, path: Path, inputs: Samples, pla
         return answers(read_bundle(bundle).artifact(target), path, list(inputs))
 
     return _in_fork(run, place)
+
+
+def problems_of_artifact(bundle: Path, clean: Path, target: str, place: Place) -> list[str]:
+    """Return in what an artifact's answers leave those that the clean bundle holds."""
+    try:
+        inputs = read_npz(clean / "verification" / "inputs.npz")
+        path = bundle / target
+        path = path if target == "savedmodel" else next(path.iterdir())
+        found = artifact_answers(clean, target, path, inputs, place)
+    except ValueError as error:
+        return [f"{target} does not run: {error}"]
+    return problems_of(found, read_npz(clean / "verification" / "reference.npz"))
+
+
+def problems_elsewhere(bundle: Path, clean: Path, target: str) -> list[str]:
+    """Do the same in a process of its own, for one that has imported no runtime."""
+    script = f"""
+import json, sys, tempfile
+from pathlib import Path
+from benchmarks.attacks.independent import problems_of_artifact
+from benchmarks.attacks.place import Place
+with tempfile.TemporaryDirectory() as folder:
+    place = Place.make(Path(folder) / "place")
+    problems = problems_of_artifact(Path(sys.argv[1]), Path(sys.argv[2]), {target!r}, place)
+print(json.dumps(problems))
+"""
+    command = [sys.executable, "-c", script, str(bundle), str(clean)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(source_path())}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        return [f"{target} cannot be judged: {done.stderr[-300:]}"]
+    problems: list[str] = json.loads(done.stdout.splitlines()[-1])
+    return problems
 
 
 def layer_answers(model: Path, inputs: Samples, place: Place) -> Samples:
@@ -101,16 +140,16 @@ def _named(outputs: Any) -> Mapping[str, Any]:
 
 def without_name(samples: Samples) -> Samples:
     """Return answers whose only output has no name, as a model's own call has it."""
-    return [
-        {"": next(iter(sample.values()))} if len(sample) == 1 else sample for sample in samples
-    ]
+    return [{"": next(iter(sample.values()))} if len(sample) == 1 else sample for sample in samples]
 
 
 def _in_fork(run: Callable[[], Samples], place: Place) -> Samples:
     to = place.root / "answers.npz"
 
     def body() -> None:
-        arrays = {f"{at}/{name}": array for at, one in enumerate(run()) for name, array in one.items()}
+        arrays = {
+            f"{at}/{name}": array for at, one in enumerate(run()) for name, array in one.items()
+        }
         stream = io.BytesIO()
         np.savez(stream, **arrays)  # type: ignore[arg-type]
         to.write_bytes(stream.getvalue())

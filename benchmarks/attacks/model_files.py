@@ -6,6 +6,7 @@ import hashlib
 import json
 import random
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 from benchmarks.attacks.attempt import Attempt, Worth, compared, wrong
@@ -15,6 +16,7 @@ from benchmarks.attacks.independent import (
     artifact_answers,
     layer_answers,
     problems_of,
+    problems_of_artifact,
     read_npz,
     without_name,
 )
@@ -106,10 +108,12 @@ def attack_stages(draw: random.Random, clean: Clean, place: Place) -> Attempt:
     shutil.copytree(clean.stages, place.stages)
     entries = sorted(path.parent for path in place.stages.glob("*/entry.json"))
     entry = draw.choice(entries)
+    attacked = {entry.name}
     target = json.loads((entry / "entry.json").read_text())["entry"]["target"]
     way = draw.choices(("file", "sealed", "exchanged"), [7, 2, 1])[0]
     if way == "exchanged":
         other = draw.choice([each for each in entries if each != entry])
+        attacked.add(other.name)
         entry.rename(aside := place.root / "aside")
         other.rename(entry)
         aside.rename(other)
@@ -123,11 +127,16 @@ def attack_stages(draw: random.Random, clean: Clean, place: Place) -> Attempt:
     targets = ("savedmodel", "onnx", "tflite") if target == "savedmodel" else ("onnx", "tflite")
     arguments = export_arguments(clean.model("tiny"), place.output, targets)
 
+    def savedmodel() -> list[str]:
+        bundle = clean.bundle("tiny")
+        return problems_of_artifact(place.output, bundle, "savedmodel", place)
+
     def worth(ran: Ran) -> Worth:
-        broken = broken_promises(place.output) + damaged_entries(place)
+        # An entry that no stage needed stays as it was damaged.
+        broken = broken_promises(place.output) + damaged_entries(place, attacked)
         if broken:
             return None, {"damaged": "; ".join(broken)}
-        return compared(differences(place.output, clean.bundle("tiny")))
+        return compared(differences(place.output, clean.bundle("tiny"), savedmodel))
 
     return Attempt("stage entry", f"{way}: {detail}", arguments, worth)
 
@@ -146,14 +155,19 @@ def _edit_sealed(draw: random.Random, entry: Path) -> str:
     return told
 
 
-def damaged_entries(place: Place) -> list[str]:
-    """Return which entries of the cache are not whole; those are removed by looking."""
+def damaged_entries(place: Place, attacked: Collection[str] = ()) -> list[str]:
+    """Return which entries of the cache are not whole; those are removed by looking.
+
+    Args:
+        place: Where.
+        attacked: Entries that are left out.
+    """
     from hubopt.stages.stage_store import StageStore
 
     store = StageStore(place.stages, 10**12)
     found = []
     for path in sorted(place.stages.iterdir()) if place.stages.is_dir() else ():
-        if path.name.startswith(".") or not path.is_dir():
+        if path.name.startswith(".") or not path.is_dir() or path.name in attacked:
             continue
         looked = store.look_up(path.name)
         if looked is None:

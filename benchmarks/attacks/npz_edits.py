@@ -123,4 +123,3 @@ def _edit_header(draw: random.Random, name: str, data: bytes) -> Edit:
     size = len(header).to_bytes(2, "little")
     body = draw.choice((data[-32:], pickle.dumps(_Bomb())))
     return b"\x93NUMPY\x01\x00" + size + header + body, f"header {header[:60].decode()}"
-

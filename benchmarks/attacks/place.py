@@ -73,7 +73,7 @@ class Place:
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "KERAS_BACKEND": "tensorflow",
             # Ours first: an editable install may be of another checkout.
-            "PYTHONPATH": os.pathsep.join((str(_ROOT), str(_ROOT / "exporters"))),
+            "PYTHONPATH": os.pathsep.join(source_path()),
             MARKER: str(self.root),
         }
 
@@ -97,6 +97,11 @@ class Place:
     def remove(self) -> None:
         """Remove all of it, with what was made unreadable."""
         shutil.rmtree(self.root, ignore_errors=True)
+
+
+def source_path() -> tuple[str, ...]:
+    """Return where this checkout's packages are."""
+    return str(_ROOT), str(_ROOT / "exporters")
 
 
 def _describe(path: Path, root: Path) -> str:

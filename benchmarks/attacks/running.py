@@ -11,7 +11,6 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from benchmarks.attacks.forked_children import fork_children
 from benchmarks.attacks.outcome import Ran
@@ -179,8 +178,3 @@ _MODULES = (
     "hubopt.graphs.tracing", "hubopt.layers.layer", "hubopt_exporters.onnx",
     "hubopt_exporters.tflite", "hubopt_exporters.savedmodel", "benchmarks.mutations.run",
 )  # fmt: skip
-
-
-def is_ours(path: Path) -> bool:
-    """Whether ``path`` is inside this checkout, so that what is attacked is what is here."""
-    return path.resolve().is_relative_to(Path(__file__).parents[2])
