@@ -10,7 +10,7 @@ cache; `repeat` is the same export again and again over one cache; `verify` runs
 artifacts. Afterwards the output is whole, by its manifest's digests, or absent; no process, no
 staging folder and no temporary file is left, those of a command that SIGKILL ended until the next
 run; every entry of the cache is whole; and what ends with exit code 0 is the clean bundle, byte
-for byte.
+for byte (a SavedModel, by its answers: TensorFlow numbers its functions differently at times).
 
 Files: SavedModels, Keras files, artifacts, manifests, samples and cache entries with bits
 flipped, blocks exchanged, lengths and types changed, sealed with the right digests or not. The
@@ -24,7 +24,8 @@ which decides; one that it does not repeat is listed apart.
 
 An exit code 0 is not believed. Artifacts that were verified are run here on the clean samples and
 compared with the clean answers by NumPy alone; exports of damaged models that load are compared
-with the damaged model's own layer; exports over a damaged cache, with the clean bundle byte for byte.
+with the damaged model's own layer; exports over a damaged cache with the clean bundle, byte for
+byte.
 
 What no check can see: a manifest that lies consistently, with samples, reference, digests and
 artifact all of another model, and a sealed cache entry with other numbers.

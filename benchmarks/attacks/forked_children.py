@@ -28,7 +28,7 @@ def fork_children() -> None:
     from hubopt.processes import worker
 
     names = {name: getattr(subprocess, name) for name in dir(subprocess)}
-    worker.subprocess = SimpleNamespace(**{**names, "Popen": _start})  # type: ignore[assignment]
+    vars(worker)["subprocess"] = SimpleNamespace(**{**names, "Popen": _start})
 
 
 def _start(arguments: Sequence[str], **options: Any) -> Any:

@@ -75,7 +75,7 @@ def artifact_answers(
         from benchmarks.mutations.run import answers
         from hubopt.bundle import read_bundle
 
-        return answers(read_bundle(bundle).artifact(target), path, list(inputs))
+        return answers(read_bundle(bundle).artifact(target), path, [dict(each) for each in inputs])
 
     return _in_fork(run, place)
 
@@ -151,7 +151,7 @@ def _in_fork(run: Callable[[], Samples], place: Place) -> Samples:
             f"{at}/{name}": array for at, one in enumerate(run()) for name, array in one.items()
         }
         stream = io.BytesIO()
-        np.savez(stream, **arrays)  # type: ignore[arg-type]
+        np.savez(stream, **arrays)
         to.write_bytes(stream.getvalue())
 
     ran: Ran = fork(body, place, _TIMEOUT_S)

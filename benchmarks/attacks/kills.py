@@ -93,7 +93,8 @@ def try_case(
         case: What to do.
         clean: The models and the clean answers.
         work: A folder to work in, for this case alone.
-        durations: How long a run of each kind takes when it is left alone, in seconds.
+        durations: How long a run of each kind takes when it is left alone, in seconds; corrected
+            by what is seen.
         command: What to run.
     """
     place = Place.make(work / "place")
@@ -103,8 +104,11 @@ def try_case(
     owed = False  # whether something may be there of a run that was killed
     for at, kill in enumerate(case.kills):
         name = f"kill:{case.number}/{at}"
-        duration = durations[case.kind if case.quick else "defaults"]
-        struck = strike(kill, arguments, place, duration, command)
+        usual = case.kind if case.quick else "defaults"
+        struck = strike(kill, arguments, place, durations[usual], command)
+        if not struck.landed:
+            # It was faster than it usually is: the machine has become less busy.
+            durations[usual] = (durations[usual] + struck.seconds) / 2
         owed = owed or (kill.signal is signal.SIGKILL and struck.victim in ("parent", "group"))
         good, faults = _judge(case, struck.ran, kill.signal, struck.victim, clean, place, before)
         if owed:

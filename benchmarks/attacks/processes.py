@@ -39,6 +39,8 @@ def left_after(leader: int, patience_s: float, marker: str | None = None) -> tup
             for each in there:
                 with suppress(ProcessLookupError):
                     os.kill(each.pid, signal.SIGKILL)
+            while members(leader, marker):  # they hold files that are about to be removed
+                time.sleep(_WAIT_S)
             return told
         time.sleep(_WAIT_S)
     return ()

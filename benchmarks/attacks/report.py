@@ -40,12 +40,10 @@ def show(outcomes: Sequence[Outcome], console: Console) -> None:
     console.print(table)
     for each in outcomes:
         for fault, told in each.faults.items():
-            line = f"{fault.upper()}: {each.case}, {each.kind}, {each.detail}: {told}"
-            _print(console, " ".join(line.split())[:_SHOWN])
+            _tell(console, f"{fault.upper()}: {each.case}, {each.kind}, {each.detail}: {told}")
     flaky = [each for each in outcomes if each.note.startswith("only in a fork")]
     for each in flaky:
-        line = f"not repeated by the real command: {each.case}, {each.detail}: {each.note}"
-        _print(console, " ".join(line.split())[:_SHOWN])
+        _tell(console, f"not repeated by the real command: {each.case}, {each.detail}: {each.note}")
     _print(console, markdown(outcomes))
     faults = sum(bool(each.faults) for each in outcomes)
     attacks = sum(each.counts for each in outcomes)
@@ -61,6 +59,12 @@ def _row(kind: str, outcomes: Sequence[Outcome]) -> list[str]:
     good = [sum(each.good == name and each.counts for each in outcomes) for name in GOOD]
     faults = [sum(name in each.faults for each in outcomes) for name in FAULTS]
     return [kind, *map(str, (sum(each.counts for each in outcomes), *good, *faults))]
+
+
+def _tell(console: Console, text: str) -> None:
+    """Print one short line; what a model carries into it stays visible and does nothing."""
+    shown = " ".join(text.split())[:_SHOWN]
+    _print(console, "".join(letter if letter.isprintable() else repr(letter) for letter in shown))
 
 
 def _print(console: Console, text: str) -> None:

@@ -40,7 +40,9 @@ def run_command(
         code: int | None = started.wait(timeout_s)
     except subprocess.TimeoutExpired:
         code = None
-    return finish(started.pid, code, place)
+    ran = finish(started.pid, code, place)
+    started.wait()
+    return ran
 
 
 def start_command(
@@ -59,20 +61,17 @@ def start_command(
         )
 
 
-def finish(leader: int, code: int | None, place: Place, patience_s: float = PATIENCE_S) -> Ran:
+def finish(leader: int, code: int | None, place: Place) -> Ran:
     """Return what a command did, after its processes were given time to end.
 
     Args:
         leader: Its process.
         code: Its exit code; None if it hangs, and is ended now.
         place: Where it ran.
-        patience_s: How long its processes may outlive it.
     """
     marker = str(place.root)
-    left = left_after(leader, patience_s if code is not None else 0.0, marker)
+    left = left_after(leader, PATIENCE_S if code is not None else 0.0, marker)
     if code is None:
-        with suppress(ChildProcessError):
-            os.waitpid(leader, 0)
         left = ()  # they belong to what hangs
     out, err = (
         (place.root / name).read_text(errors="replace")[-200_000:] for name in ("out", "err")
@@ -120,7 +119,10 @@ def fork(body: Callable[[], None], place: Place, timeout_s: float) -> Ran:
         if time.monotonic() > until:
             break
         time.sleep(_STEP_S)
-    return finish(child, code, place)
+    ran = finish(child, code, place)
+    if code is None:
+        os.waitpid(child, 0)
+    return ran
 
 
 def _be_child(body: Callable[[], None], place: Place) -> None:

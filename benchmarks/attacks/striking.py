@@ -86,11 +86,12 @@ def strike(
     _wait(kill, process, place, start + kill.share * duration_s, start + 3 * duration_s)
     after = time.monotonic() - start
     landed = process.poll() is None
-    victim = _send(kill, process) if landed else "nobody"
-    if landed and kill.twice:
-        time.sleep(_TWICE_S)
+    victim, pid = _choose(kill, process.pid) if landed else ("nobody", 0)
+    for again in (False, True) if kill.twice else (False,):
+        if again:
+            time.sleep(_TWICE_S)
         if process.poll() is None:
-            _send(kill, process)
+            _send(kill.signal, victim, pid)
     alone = victim in ("child", "nobody")
     try:
         code: int | None = process.wait(_END_TIMEOUT_S if alone else _SIGNALLED_TIMEOUT_S)
@@ -99,7 +100,9 @@ def strike(
     seconds = time.monotonic() - start
     when = "at the rename" if kill.at_rename else f"after {after:.2f} of {duration_s:.1f} s"
     told = f"{kill.signal.name}{' twice' if kill.twice else ''} to {victim} {when}"
-    return Struck(finish(process.pid, code, place), victim, landed, told, seconds)
+    ran = finish(process.pid, code, place)
+    process.wait()
+    return Struck(ran, victim, landed, told, seconds)
 
 
 def _wait(
@@ -120,15 +123,18 @@ def _wait(
         time.sleep(_STEP_S)
 
 
-def _send(kill: Kill, process: subprocess.Popen[bytes]) -> str:
+def _choose(kill: Kill, parent: int) -> tuple[str, int]:
+    """Return whom the signal goes to; the command itself where it has no child."""
+    if kill.victim == "child":
+        children = sorted(each.pid for each in members(parent) if each.pid != parent)
+        if children:
+            return "child", children[int(kill.choice * len(children))]
+    return ("group" if kill.victim == "group" else "parent"), parent
+
+
+def _send(number: signal.Signals, victim: str, pid: int) -> None:
     with suppress(ProcessLookupError):
-        if kill.victim == "child":
-            children = [each.pid for each in members(process.pid) if each.pid != process.pid]
-            if children:
-                os.kill(sorted(children)[int(kill.choice * len(children))], kill.signal)
-                return "child"
-        if kill.victim == "group":
-            os.killpg(process.pid, kill.signal)
-            return "group"
-        os.kill(process.pid, kill.signal)
-    return "parent"
+        if victim == "group":
+            os.killpg(pid, number)
+        elif victim != "nobody":
+            os.kill(pid, number)
