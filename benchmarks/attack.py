@@ -18,14 +18,15 @@ command line runs in a fork of a process that has imported TensorFlow, and so do
 hubopt starts: the same code, processes, pipes and exit codes, without the import. What that does
 not cover: the start of Python and of TensorFlow themselves, variables that are read when
 TensorFlow is imported, signal handlers of a fresh process, and SIGKILL by the kernel when memory
-runs out, as each fork is held to 16 GB of addresses. So one case of fifty runs as the real
+runs out, as each process is held to 8 GB of addresses. So one case of fifty runs as the real
 command from the beginning, and every fault that a fork shows is tried again by the real command,
 which decides; one that it does not repeat is listed apart.
 
-An exit code 0 is not believed. Artifacts that were verified are run here on the clean samples and
-compared with the clean answers by NumPy alone; exports of damaged models that load are compared
-with the damaged model's own layer; exports over a damaged cache with the clean bundle, byte for
-byte.
+Before any, the same commands run on undamaged files and must give the clean answers: a hubopt
+that refuses everything would look safe. An exit code 0 is not believed. Artifacts that were
+verified are run here on the clean samples and compared with the clean answers by NumPy alone;
+exports of damaged models that load are compared with the damaged model's own layer; exports over
+a damaged cache with the clean bundle, byte for byte.
 
 What no check can see: a manifest that lies consistently, with samples, reference, digests and
 artifact all of another model, and a sealed cache entry with other numbers.

@@ -77,7 +77,7 @@ def _try(number: int, seed: int, clean: Clean, work: Path, real: bool) -> Outcom
     attempt = draw_attempt(number, seed, clean, place)
     before = tree(attempt.unchanged) if attempt.unchanged else {}
     if real:
-        ran = run_command(attempt.arguments, place, REAL_TIMEOUT_S)
+        ran = run_command(attempt.arguments, place, REAL_TIMEOUT_S, limited=True)
     else:
         ran = run_forked(attempt.arguments, place, FORK_TIMEOUT_S)
     good, faults = judge(attempt, ran, place, before)

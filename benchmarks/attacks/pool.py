@@ -17,6 +17,7 @@ from concurrent.futures import (
 from pathlib import Path
 
 from benchmarks.attacks.clean import Clean
+from benchmarks.attacks.controls import failed_controls
 from benchmarks.attacks.files import try_file
 from benchmarks.attacks.kills import draw_case, try_case
 from benchmarks.attacks.outcome import Outcome
@@ -40,10 +41,18 @@ def attack_files(
         jobs: How many at a time.
         told: Called with each case and its outcomes.
         until: The `time.monotonic` after which none is begun.
+
+    Raises:
+        SystemExit: The same commands do not give the clean answers on undamaged files.
     """
     # A pool's process has one thread, so that its forks are whole.
     context = multiprocessing.get_context("spawn")
     left = list(numbers)
+    if not left:
+        return
+    with ProcessPoolExecutor(1, context, initializer=preload) as pool:
+        if failed := pool.submit(failed_controls, clean, work).result():
+            raise SystemExit("undamaged files are not accepted:\n" + "\n".join(failed))
     while left and time.monotonic() < until:
         part, left = left[: _LIFE * jobs], left[_LIFE * jobs :]
         with ProcessPoolExecutor(jobs, context, initializer=preload) as pool:

@@ -19,13 +19,21 @@ from benchmarks.attacks.processes import left_after
 
 PATIENCE_S = 3.0
 """How long a command's processes may outlive it."""
-_CPU_S, _ADDRESS_BYTES = 90, 16 * 10**9
-"""What one command may take: more is a bomb."""
+_LIMITS = {
+    resource.RLIMIT_CPU: 90,
+    resource.RLIMIT_AS: 8 * 10**9,
+    resource.RLIMIT_CORE: 0,
+}
+"""What each process of a file attack may take, in seconds and bytes: more is a bomb."""
 _STEP_S = 0.004
 
 
 def run_command(
-    arguments: Sequence[str], place: Place, timeout_s: float, command: Sequence[str] = HUBOPT
+    arguments: Sequence[str],
+    place: Place,
+    timeout_s: float,
+    command: Sequence[str] = HUBOPT,
+    limited: bool = False,
 ) -> Ran:
     """Run the real command to its end.
 
@@ -34,8 +42,13 @@ def run_command(
         place: Where.
         timeout_s: After which it hangs, and is ended.
         command: What to run.
+        limited: Whether it and its children are held to the limits of a fork.
     """
     started = start_command(arguments, place, command)
+    if limited:
+        for kind, most in _LIMITS.items():
+            with suppress(ProcessLookupError):
+                resource.prlimit(started.pid, kind, (most, most))
     try:
         code: int | None = started.wait(timeout_s)
     except subprocess.TimeoutExpired:
@@ -136,9 +149,8 @@ def _be_child(body: Callable[[], None], place: Place) -> None:
         os.environ.update(place.environment())
         os.chdir(place.here)
         tempfile.tempdir = None  # it was asked for before, and kept
-        resource.setrlimit(resource.RLIMIT_CPU, (_CPU_S, _CPU_S))
-        resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_BYTES, _ADDRESS_BYTES))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        for kind, most in _LIMITS.items():
+            resource.setrlimit(kind, (most, most))
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
