@@ -12,7 +12,7 @@ import random
 import signal
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from benchmarks.attacks import striking
 from benchmarks.attacks.attempt import Attempt, wrong
 from benchmarks.attacks.byte_edits import EDITS, edit_bytes, edit_member
 from benchmarks.attacks.clean import Clean, broken_promises, read_manifest, seal
+from benchmarks.attacks.controls import failed_controls
 from benchmarks.attacks.file_edits import SPECIALS
 from benchmarks.attacks.files import ATTACKS, draw_attempt, judge
 from benchmarks.attacks.json_edits import edit_json
@@ -486,6 +487,22 @@ def test_the_command_tries_what_is_not_done(
     assert tried == [0, 1, "file 0", "file 1", "file 2"]
     assert "5 attacks, 0 with a fault" in capsys.readouterr().out
     assert os.environ.get("HUBOPT_ATTACK") is None
+
+
+def test_a_hubopt_that_refuses_everything_is_no_safe_one(tmp_path: Path) -> None:
+    clean = Clean(tmp_path / "clean")
+    clean.stages.mkdir(parents=True)
+    told: list[str] = []
+
+    def refuse(words: Sequence[str], place: Place, timeout_s: float) -> Ran:
+        told.append(words[0])
+        return Ran(2, "", "error: no")
+
+    failed = failed_controls(clean, tmp_path / "work", refuse)
+    assert {*told} == {"inspect", "verify", "export"}
+    assert sum("exit 2, not 0" in each for each in failed) == 11
+    assert any("exit 2, not 4" in each for each in failed)  # of artifacts that are another model's
+    assert any("trace does not come from the clean cache" in each for each in failed)
 
 
 def test_manifests_are_read_as_they_are(tmp_path: Path) -> None:
