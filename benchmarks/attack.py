@@ -1,7 +1,7 @@
 """Kills and damaged files: what hubopt does on a bad day and with a stranger's files.
 
     make attack     or      python -m benchmarks.attack [--kills N] [--files N] [--seed S]
-                            [--minutes M] [--state FILE] [--jobs N] [--case CASE]
+                            [--minutes M] [--state FILE] [--jobs N] [--kind KIND] [--case CASE]
 
 Kills: the real command, in a session of its own, gets SIGKILL, SIGTERM, SIGINT or SIGHUP at a
 random moment of its usual duration, or when its bundle is complete and about to be renamed; the
@@ -51,6 +51,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.attacks.clean import Clean, export_arguments, prepare
+from benchmarks.attacks.files import ATTACKS, kind_of, try_file
 from benchmarks.attacks.kills import draw_case, try_case
 from benchmarks.attacks.outcome import Outcome
 from benchmarks.attacks.place import Place
@@ -93,6 +94,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--state", type=Path, default=CACHE / "attack.jsonl", help="of finished cases"
     )
+    parser.add_argument("--kind", choices=ATTACKS, action="append", help="of files; all by default")
     parser.add_argument(
         "--case", action="append", help="only this one, such as file:12 or kill:7; repeatable"
     )
@@ -108,7 +110,12 @@ def _attack(
         numbers = _kill_numbers(state, asked.kills)
         durations = measure_durations(clean, work / "durations", asked.jobs)
         attack_by_kills(numbers, asked.seed, clean, work, asked.jobs, tell, until, durations)
-    left = [number for number in range(asked.files) if f"file:{number}" not in state.done]
+    left = [
+        number
+        for number in range(asked.files)
+        if f"file:{number}" not in state.done
+        and kind_of(number, asked.seed) in (asked.kind or ATTACKS)
+    ]
     attack_files(left, asked.seed, clean, work, asked.jobs, tell, until)
     left = [number for number in left if f"file:{number}" not in state.done]
     return not left and _kills_done(state) >= asked.kills
@@ -163,8 +170,6 @@ def _repeat(case: str, asked: argparse.Namespace, clean: Clean, work: Path) -> S
         # Of one case all kills count, as the later ones find what the earlier ones left.
         drawn = draw_case(int(number.partition("/")[0]), asked.seed)
         return try_case(drawn, clean, work / "case", durations)
-    from benchmarks.attacks.files import try_file
-
     preload()
     return [try_file(int(number), asked.seed, clean, work / "case")]
 

@@ -28,7 +28,7 @@ from benchmarks.attacks.byte_edits import EDITS, edit_bytes, edit_member
 from benchmarks.attacks.clean import Clean, broken_promises, read_manifest, seal
 from benchmarks.attacks.controls import failed_controls
 from benchmarks.attacks.file_edits import SPECIALS
-from benchmarks.attacks.files import ATTACKS, draw_attempt, judge
+from benchmarks.attacks.files import ATTACKS, draw_attempt, judge, kind_of
 from benchmarks.attacks.json_edits import edit_json
 from benchmarks.attacks.kills import KINDS, KillCase, draw_case, try_case
 from benchmarks.attacks.npz_edits import edit_npz
@@ -39,6 +39,7 @@ from benchmarks.attacks.report import exit_code, markdown, rows, show
 from benchmarks.attacks.running import preload, run_command
 from benchmarks.attacks.state import State
 from benchmarks.attacks.striking import Kill, strike
+from benchmarks.attacks.wire_edits import edit_message
 from hubopt.bundle import Bundle
 from hubopt.digest import sha256
 from hubopt.stages.stage_store import Label, StageStore
@@ -364,6 +365,28 @@ def test_npz_edits_are_of_every_kind() -> None:
         assert part in texts
 
 
+def test_edits_inside_a_message_leave_a_message(tiny: Path) -> None:
+    """What the parser refuses never reaches what stands behind it."""
+    from google.protobuf.message import DecodeError
+
+    from hubopt.tf_private import read_saved_model
+
+    data = (tiny / "saved_model.pb").read_bytes()
+    kind = type(read_saved_model(tiny))
+
+    def parsed(edit: Callable[[random.Random, bytes], tuple[bytes, str]]) -> int:
+        count = 0
+        for edited in {edit(random.Random(seed), data)[0] for seed in range(60)} - {data}:
+            try:
+                kind.FromString(edited)
+                count += 1
+            except DecodeError:
+                continue
+        return count
+
+    assert parsed(edit_message) > max(30, 1.5 * parsed(edit_bytes))
+
+
 def test_a_file_becomes_everything_that_is_no_regular_file(tmp_path: Path) -> None:
     for name, make in SPECIALS.items():
         path = tmp_path / name.replace("/", " ") / "file"
@@ -412,6 +435,7 @@ def test_attempts_are_the_same_each_time(tiny: Path, tiny_bundle: Bundle, tmp_pa
         except (FileNotFoundError, IndexError):  # what needs a Keras file or a cache
             continue
         assert (first.kind, first.detail) == (again.kind, again.detail)
+        assert first.kind == kind_of(number, 0)
         kinds.add(first.kind)
     assert kinds >= {"saved_model.pb", "variables", "onnx", "tflite", "manifest", "npz"}
     assert sum(weight for weight, _ in ATTACKS.values()) == 100

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 
 Edit = tuple[bytes, str]
-_EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**63 - 1, 2**64 - 1)
+EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**63 - 1, 2**64 - 1)
 
 
 def flip(draw: random.Random, data: bytes) -> Edit:
@@ -71,10 +71,10 @@ def splice(draw: random.Random, data: bytes) -> Edit:
 
 def length(draw: random.Random, data: bytes) -> Edit:
     """Write an extreme number where a length may be: a byte, 32 or 64 bits, a varint."""
-    at, number = draw.randrange(len(data)), draw.choice(_EXTREMES)
+    at, number = draw.randrange(len(data)), draw.choice(EXTREMES)
     size = draw.choice((1, 4, 8, 0))
     if size == 0:
-        written = _varint(number)
+        written = to_varint(number)
         size = 1
         while at + size < len(data) and data[at + size - 1] & 0x80:
             size += 1
@@ -125,7 +125,8 @@ def _range(draw: random.Random, data: bytes, most: int | None = None) -> tuple[i
     return draw.randrange(max(1, len(data) - size + 1)), size
 
 
-def _varint(number: int) -> bytes:
+def to_varint(number: int) -> bytes:
+    """Write a number as protocol buffers do."""
     written = bytearray()
     while number > 0x7F:
         written.append(number & 0x7F | 0x80)

@@ -12,9 +12,12 @@ from pathlib import Path
 from benchmarks.attacks.byte_edits import Edit, edit_bytes, edit_member
 from benchmarks.attacks.json_edits import edit_json
 from benchmarks.attacks.npz_edits import edit_npz
+from benchmarks.attacks.wire_edits import edit_message
 
 _SPECIAL_SHARE = 0.02
 """How often a file becomes something else than a regular file."""
+_MESSAGE_SHARE = 0.6
+"""How often a protocol buffer stays one."""
 
 
 def edit_file(draw: random.Random, path: Path, outside: Path) -> str:
@@ -88,6 +91,10 @@ def _json(draw: random.Random, data: bytes) -> Edit:
     return json.dumps(edited).encode(), told
 
 
+def _message(draw: random.Random, data: bytes) -> Edit:
+    return (edit_message if draw.random() < _MESSAGE_SHARE else edit_bytes)(draw, data)
+
+
 def _keras(draw: random.Random, data: bytes) -> Edit:
     """Half of the time the archive's own bytes; else a member's, with the checksum right."""
     if draw.random() < 0.4:
@@ -103,4 +110,6 @@ _BY_SUFFIX: Mapping[str, Callable[[random.Random, bytes], Edit]] = {
     ".json": _json,
     ".keras": _keras,
     ".npz": edit_npz,
+    ".onnx": _message,
+    ".pb": _message,
 }

@@ -66,9 +66,16 @@ def try_file(number: int, seed: int, clean: Clean, work: Path) -> Outcome:
 def draw_attempt(number: int, seed: int, clean: Clean, place: Place) -> Attempt:
     """Make what the case attacks; the same number and seed give the same attempt."""
     draw = random.Random(f"{seed}/{number}")
-    names = list(ATTACKS)
-    name = draw.choices(names, [ATTACKS[each][0] for each in names])[0]
-    return ATTACKS[name][1](draw, clean, place)
+    return ATTACKS[_draw_kind(draw)][1](draw, clean, place)
+
+
+def kind_of(number: int, seed: int) -> str:
+    """Return the kind of attack that a case is, of `ATTACKS`."""
+    return _draw_kind(random.Random(f"{seed}/{number}"))
+
+
+def _draw_kind(draw: random.Random) -> str:
+    return draw.choices(list(ATTACKS), [weight for weight, _ in ATTACKS.values()])[0]
 
 
 def _try(number: int, seed: int, clean: Clean, work: Path, real: bool) -> Outcome:
