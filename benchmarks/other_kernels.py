@@ -22,8 +22,9 @@ from rich.table import Table
 import hubopt
 from benchmarks.cost.models import MODELS
 from hubopt.arrays import read_samples
-from hubopt.bundle import INPUTS, REFERENCE, Bundle
+from hubopt.bundle import Bundle
 from hubopt.exporter import Tensors
+from hubopt.manifest import INPUTS, REFERENCE
 from hubopt.parity import TOLERANCES, judge
 from hubopt.parity.judging import largest_share
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from hubopt.pipeline import export, inspect
 from hubopt.recheck import bench, rejudge, verify_bundle
 from hubopt.results import TargetResult
 from hubopt.spec import Bounds, Dim, ModelSpec, TensorSpec
+from hubopt.trust import Trust
 from hubopt.version import __version__
 
 if TYPE_CHECKING:
@@ -60,6 +62,7 @@ __all__ = [
     "Program",
     "TargetResult",
     "TensorSpec",
+    "Trust",
     "__version__",
     "bench",
     "diagnose",
@@ -74,19 +77,22 @@ __all__ = [
 ]
 
 
-def load(bundle: Bundle | str | os.PathLike[str], target: str) -> Any:
+def load(
+    bundle: Bundle | str | os.PathLike[str], target: str, allow_ops: Collection[str] = ()
+) -> Any:
     """Load a target's artifact from a bundle; it is called as the layer is.
 
     Args:
         bundle: A bundle or its folder.
         target: Such as ``onnx``.
+        allow_ops: Operations that a SavedModel may have although they reach outside of it.
 
     Returns:
         A `hubopt.loaded.LoadedArtifact`.
     """
     from hubopt.loaded import load as _load
 
-    return _load(bundle, target)
+    return _load(bundle, target, allow_ops)
 
 
 def resolve(layer: Any, hints: Hints | None = None, data: Any = None) -> ModelSpec:

@@ -1,6 +1,12 @@
 """``python -m hubopt``."""
 
-from hubopt.cli import main
+import sys
+
+from hubopt.import_path import installed_path
+
+sys.path[:] = installed_path()  # python -m puts the current folder first
+
+from hubopt.cli import main  # noqa: E402
 
 if __name__ == "__main__":
     main()

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from hubopt.resources import resource_error
+
 _KERAS_HEADING = "Exception encountered when calling"
 _AUTOGRAPH_HEADING = "in user code:"
 _GRAPH_HEADINGS = ("Graph execution error:", "Detected at node ", "<stack traces unavailable>")
@@ -86,11 +88,6 @@ CAUSES = tuple(
             _SAVE_AGAIN,
         ),
         (
-            r"OOM when allocating tensor with shape(?P<shape>\[[\d,]*\])",
-            "memory ran out at a tensor of shape {shape}",
-            "use smaller shapes or a smaller batch, end other programs, or use a larger machine",
-        ),
-        (
             r"variables which have been deleted",
             "the function was kept, but the object with its variables was not",
             "keep the loaded model, not only its function, in a variable",
@@ -126,6 +123,9 @@ def explain(error: BaseException) -> tuple[str, str] | None:
     Returns:
         What was found and the way out; None for a failure that is not known here.
     """
+    shortage = resource_error(error)
+    if shortage is not None:
+        return shortage.found, shortage.way_out
     text = str(error).strip()
     for pattern in (_NO_KERNEL, _NO_DEVICE):
         match = pattern.search(text)

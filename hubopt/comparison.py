@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,7 @@ def verify(
         with progress("trace"):
             program = opened.trace(spec, log.with_name("program"), "auto", False)
         inputs, answered = log.with_name("inputs.npz"), log.with_name("reference.npz")
+        load = partial(_answer, artifact, target, names or {}, allowed.allow_ops)
         empty = Kit(spec, inputs, answered, overrides=overrides)
         meter = stack.enter_context(NoiseMeter(log))
         work = log.with_name("work")
@@ -103,7 +105,7 @@ def verify(
         answers = log.with_name("answers.npz")
 
         def run_and_judge(kit: Kit) -> Parity:
-            known = _answer(artifact, target, names or {}, kit, answers, log, progress)
+            known = load(kit, answers, log, progress)
             return judge_files(kit, answers, tolerance or known)
 
         return reference.settle(run_and_judge)
@@ -113,6 +115,7 @@ def _answer(
     artifact: AnyArtifact,
     target: str | None,
     names: Mapping[str, str],
+    allow_ops: tuple[str, ...],
     kit: Kit,
     answers: Path,
     log: Path,
@@ -125,7 +128,7 @@ def _answer(
         return "fp32"
     known = artifact if isinstance(artifact, Artifact) else _find(artifact, target, kit.spec)
     with progress(f"{known.target}: run"), Worker(log) as worker:
-        session = worker.create(ArtifactSession, known, dict(names))
+        session = worker.create(ArtifactSession, known, dict(names), allow_ops)
         session.answer(kit.spec, kit.inputs, answers)
     return known.tolerance
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from hubopt.escaping import printable, printable_lines
+
 EXIT_OK = 0
 EXIT_INTERNAL = 1
 EXIT_USAGE = 2
@@ -33,15 +35,21 @@ class HuboptError(Exception):
 
     def __init__(self, thing: str, found: str, expected: str, way_out: str) -> None:
         super().__init__(thing, found, expected, way_out)
-        self.thing = thing
-        self.found = found
-        self.expected = expected
-        self.way_out = way_out
+        # They name what stands in models, which may hold anything, and end on a terminal.
+        self.thing = printable(thing)
+        self.found = printable_lines(found)
+        self.expected = printable(expected)
+        self.way_out = printable(way_out)
 
     def __str__(self) -> str:
         return (
             f"{self.thing}: {self.found}\n  expected: {self.expected}\n  way out:  {self.way_out}"
         )
+
+
+def _listing(problems: tuple[str, ...]) -> str:
+    """Return one line a problem, whatever the names in it hold."""
+    return "".join(f"\n  - {printable(problem)}" for problem in problems)
 
 
 class UsageError(HuboptError):
@@ -79,7 +87,7 @@ class UnsafeModelError(LoadError):
     """
 
     def __init__(self, thing: str, problems: tuple[str, ...], expected: str, way_out: str) -> None:
-        listing = "".join(f"\n  - {problem}" for problem in problems)
+        listing = _listing(problems)
         super().__init__(thing, f"it can do more than compute{listing}", expected, way_out)
         self.args = (thing, problems, expected, way_out)
         self.problems = problems
@@ -93,7 +101,7 @@ class SpecError(HuboptError):
     """
 
     def __init__(self, thing: str, problems: tuple[str, ...], expected: str, way_out: str) -> None:
-        listing = "".join(f"\n  - {problem}" for problem in problems)
+        listing = _listing(problems)
         count = f"{len(problems)} problem" + ("s" if len(problems) != 1 else "")
         super().__init__(thing, f"{count}{listing}", expected, way_out)
         self.args = (thing, problems, expected, way_out)
@@ -155,6 +163,12 @@ class NotRunnableHereError(HuboptError):
     """An artifact that was built but that this machine has no means to run."""
 
     exit_code = EXIT_UNVERIFIED
+
+
+class ResourceError(HuboptError):
+    """A machine that ran out of disk, memory, files or processes, or does not let us write."""
+
+    exit_code = EXIT_EXPORT
 
 
 class WorkerCrashError(HuboptError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from hubopt import registry
 from hubopt.bundle import Bundle, read_bundle
 from hubopt.errors import UsageError
 from hubopt.exporter import Runner
+from hubopt.renaming import load_runner
+from hubopt.resources import telling_resources
 from hubopt.sampling.samples import numpy_dtype
 from hubopt.spec import ModelSpec, TensorSpec, format_shape
 from hubopt.structure import pack, unpack
@@ -58,13 +61,24 @@ def _as_array(value: Any, spec: TensorSpec) -> NDArray[Any]:
     return array.astype(dtype, copy=False)
 
 
-def load(bundle: Bundle | str | os.PathLike[str], target: str) -> LoadedArtifact:
+def load(
+    bundle: Bundle | str | os.PathLike[str], target: str, allow_ops: Collection[str] = ()
+) -> LoadedArtifact:
     """Load a target's artifact from a bundle in this process.
+
+    Args:
+        bundle: A bundle or its folder.
+        target: Such as ``onnx``.
+        allow_ops: Operations that a SavedModel may have although they reach outside of it.
 
     Raises:
         BundleError: The bundle has no such artifact, or it has changed.
+        UnsafeModelError: The artifact could do more than compute.
         NotRunnableHereError: This machine cannot run it.
+        ResourceError: The machine ran out of something.
     """
     opened = bundle if isinstance(bundle, Bundle) else read_bundle(Path(bundle))
     artifact = opened.artifact(target)
-    return LoadedArtifact(registry.get(target).runner(artifact), artifact.spec)
+    with telling_resources():
+        runner = load_runner(registry.get(target), artifact, allow_ops=allow_ops)
+    return LoadedArtifact(runner, artifact.spec)

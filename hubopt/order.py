@@ -16,6 +16,7 @@ from hubopt.parity import Overrides
 from hubopt.processes.on_demand import Model
 from hubopt.reference.asking import Question
 from hubopt.reference.noise_depth import Noise
+from hubopt.staging import check_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ class Order:
 
     def _check_apart(self, output: Path) -> None:
         """Check that the output is not in the model's folder: it would change its digest."""
+        check_name(output)
         if not isinstance(self.model, str | os.PathLike):
             return
         folder = local_path(os.fspath(self.model)).resolve()

@@ -15,22 +15,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from hubopt import registry
-from hubopt.bundle import (
-    INPUTS,
-    LOGS,
-    REFERENCE,
-    Bundle,
-    Manifest,
-    write_manifest,
-)
+from hubopt.bundle import Bundle, write_manifest
 from hubopt.digest import sha256
 from hubopt.errors import ExportError, NothingExportedError, SpecError
+from hubopt.escaping import escape_file
 from hubopt.exporter import Obstacle, Options, XlaMode
 from hubopt.hints import Hints
 from hubopt.inspection import Inspection
 from hubopt.latency.protocol import ROUNDS
+from hubopt.manifest import INPUTS, LOGS, REFERENCE, Manifest
 from hubopt.models.handles import Access, LayerOptions
 from hubopt.order import Order, find_exporters
+from hubopt.owned_folders import TEMPORARY, sweep
 from hubopt.parity import Overrides
 from hubopt.processes.on_demand import LayerOnDemand, Model, find_here, open_model
 from hubopt.processes.processes import Processes
@@ -42,6 +38,7 @@ from hubopt.reference.first_answers import FirstAnswers
 from hubopt.reference.kit import Kit
 from hubopt.reference.noise import MOST_COPIED_BYTES
 from hubopt.reference.noise_depth import Deepening, Noise
+from hubopt.resources import telling_resources
 from hubopt.results import TargetResult, exit_code
 from hubopt.sampling.samples import SEED
 from hubopt.sampling.user_data import Data
@@ -119,7 +116,8 @@ def export(
         keep_failed,
     )
     order.check(Path(output))
-    with staging(Path(output)) as folder:
+    sweep(Path(tempfile.gettempdir()), TEMPORARY)  # an export from the cache starts no process
+    with staging(Path(output)) as folder, telling_resources(folder):
         logs = folder / LOGS
         logs.mkdir()
         with (
@@ -127,6 +125,8 @@ def export(
             Processes(order, logs, progress) as processes,
         ):
             manifest = _run(order, folder, Path(work), processes, cache, progress)
+        for log in logs.iterdir():
+            escape_file(log)
         write_manifest(folder, manifest)
     return Bundle(Path(output), manifest)
 
@@ -183,6 +183,7 @@ def _run(
         progress,
         stages.target,
         order.keep_failed,
+        order.access.allow_ops,
     )
     if program.frozen_bytes > MOST_COPIED_BYTES:
         reference.kit()  # before the conversions, which need memory of their own

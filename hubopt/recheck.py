@@ -12,15 +12,16 @@ from hubopt import registry
 from hubopt.bundle import Bundle, read_bundle
 from hubopt.errors import BundleError, HuboptError, PinError, UsageError
 from hubopt.latency.protocol import ROUNDS
-from hubopt.models.handles import Access, is_python
+from hubopt.models.handles import is_python
 from hubopt.parity import Overrides, judge_outputs
 from hubopt.processes.examine import Baseline, examine
-from hubopt.processes.session import LayerSession, open_layer_session
+from hubopt.processes.session import LayerSession
 from hubopt.processes.worker import Worker, temporary_log
 from hubopt.progress import Progress, quiet
 from hubopt.reference.kit import Kit
 from hubopt.reference.reference import Reference
 from hubopt.results import TargetResult, Verdict, parity_verdict
+from hubopt.trust import NO_TRUST, Trust, open_bundled_layer
 
 
 def verify_bundle(
@@ -28,6 +29,7 @@ def verify_bundle(
     targets: Sequence[str] = (),
     overrides: Overrides | None = None,
     progress: Progress = quiet,
+    trust: Trust = NO_TRUST,
 ) -> tuple[TargetResult, ...]:
     """Run each artifact of a bundle here and judge it against the stored reference.
 
@@ -38,6 +40,7 @@ def verify_bundle(
         targets: Which targets; all by default.
         overrides: Other tolerances than the bundle's.
         progress: Told what begins.
+        trust: Operations that the user allows. That they were allowed at the export is not enough.
 
     Returns:
         The bundle's results with a fresh verdict for every target that has an artifact; one
@@ -48,7 +51,8 @@ def verify_bundle(
             such target.
     """
     bundle = _as_bundle(bundle)
-    return _recheck(bundle, targets, _kit(bundle, overrides), None, "verify", progress)
+    kit = _kit(bundle, overrides)
+    return _recheck(bundle, targets, kit, None, "verify", trust, progress)
 
 
 def rejudge(
@@ -98,6 +102,7 @@ def bench(
     targets: Sequence[str] = (),
     rounds: int = ROUNDS,
     progress: Progress = quiet,
+    trust: Trust = NO_TRUST,
 ) -> tuple[TargetResult, ...]:
     """Time each artifact of a bundle here, beside the eager layer where that can be had.
 
@@ -106,6 +111,8 @@ def bench(
         targets: Which targets; all by default.
         rounds: How many rounds, from 1.
         progress: Told what begins.
+        trust: What the bundle's manifest names and the user allows. A layer that takes more is
+            left out, and the results say so.
 
     Returns:
         The bundle's results with a fresh verdict and latency: what is timed is verified first.
@@ -118,28 +125,29 @@ def bench(
     bundle = _as_bundle(bundle)
     with ExitStack() as stack:
         with progress("load the layer"):
-            layer, problem = _open_baseline(bundle, stack)
+            layer, problem = _open_baseline(bundle, trust, stack)
         baseline = Baseline(layer, problem, rounds)
-        return _recheck(bundle, targets, _kit(bundle), baseline, "time", progress)
+        return _recheck(bundle, targets, _kit(bundle), baseline, "time", trust, progress)
 
 
-def _open_baseline(bundle: Bundle, stack: ExitStack) -> tuple[LayerSession | None, str | None]:
+def _open_baseline(
+    bundle: Bundle, trust: Trust, stack: ExitStack
+) -> tuple[LayerSession | None, str | None]:
     """Load the layer that the bundle was made from, or say why that cannot be."""
     manifest = bundle.manifest
     if manifest.digest is None and not is_python(manifest.handle):
         return None, f"the bundle was made from a callable, {manifest.handle}"
     if not registry.is_installed("tensorflow"):
         return None, "TensorFlow is not installed here"
-    access = Access(pin=manifest.digest, allow_ops=manifest.allow_ops)
     try:
         log = stack.enter_context(temporary_log())
         worker = stack.enter_context(Worker(log))
-        layer = worker.create(open_layer_session, manifest.handle, manifest.layer, access)
+        layer = open_bundled_layer(bundle.path, manifest, trust, worker)
         layer.answer(manifest.spec, bundle.inputs, log.with_name("answers.npz"))
     except PinError:
         return None, f"{manifest.handle} has changed since the export"
     except HuboptError as error:
-        return None, f"{error.thing}: {error.found}"
+        return None, f"{error.thing}: {error.found}; {error.way_out}"
     return layer, None
 
 
@@ -171,6 +179,7 @@ def _recheck(
     kit: Kit,
     baseline: Baseline | None,
     what: str,
+    trust: Trust,
     progress: Progress,
 ) -> tuple[TargetResult, ...]:
     _check_targets(bundle, targets)
@@ -181,20 +190,20 @@ def _recheck(
                 results.append(result)
                 continue
             with progress(f"{result.target}: {what}"):
-                verdict = _examine(bundle, result.target, kit, log, baseline)
+                verdict = _examine(bundle, result.target, kit, log, baseline, trust)
             results.append(result.judged(_with_depth(verdict, kit)))
     return tuple(results)
 
 
 def _examine(
-    bundle: Bundle, target: str, kit: Kit, log: Path, baseline: Baseline | None
+    bundle: Bundle, target: str, kit: Kit, log: Path, baseline: Baseline | None, trust: Trust
 ) -> Verdict:
     """Examine one artifact; one that is damaged fails and does not stop the others."""
     try:
         artifact = bundle.artifact(target, failed=True)
     except BundleError as error:
         return Verdict("failed", "load", f"{error.thing}: {error.found}; {error.way_out}")
-    return examine(artifact, Reference(lambda: kit), log, baseline)
+    return examine(artifact, Reference(lambda: kit), log, baseline, trust.allow_ops)
 
 
 def _with_depth(verdict: Verdict, kit: Kit) -> Verdict:

@@ -10,6 +10,7 @@ from importlib.metadata import EntryPoint, entry_points, packages_distributions,
 from hubopt.contract import exporter_problems
 from hubopt.errors import NotRunnableHereError, RuntimeMissingError, UsageError
 from hubopt.exporter import PROGRAM, Exporter, Requirement
+from hubopt.import_path import installed_only
 
 GROUP = "hubopt.exporters"
 _LAYER = tuple(
@@ -42,7 +43,8 @@ def _get(name: str, found: Mapping[str, EntryPoint]) -> Exporter:
         )
     point = found[name]
     try:
-        exporter = point.load()()
+        with installed_only():
+            exporter = point.load()()
     except Exception as error:  # a stranger's import can raise anything
         raise UsageError(
             f"target {name}",
@@ -167,4 +169,5 @@ def _require(needs: Mapping[str, Iterable[Requirement]]) -> None:
 
 
 def _entry_points() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=GROUP)}
+    with installed_only():
+        return {point.name: point for point in entry_points(group=GROUP)}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
 from hubopt.exporter import Artifact, Exporter, Runner, Tensors
+from hubopt.scanning.artifacts import scan_artifact
 from hubopt.spec import ModelSpec, TensorSpec
 from hubopt.structure import Structure, leaves, pack
 
@@ -27,8 +28,24 @@ class RenamedRunner:
         return {self._back.get(name, name): array for name, array in outputs.items()}
 
 
-def load_runner(exporter: Exporter, artifact: Artifact, names: Mapping[str, str]) -> Runner:
-    """Load ``artifact``, whose names for some of the layer's tensors are ``names``."""
+def load_runner(
+    exporter: Exporter,
+    artifact: Artifact,
+    names: Mapping[str, str] | None = None,
+    allow_ops: Collection[str] = (),
+) -> Runner:
+    """Scan ``artifact`` and load it.
+
+    Args:
+        exporter: What runs it.
+        artifact: What to load.
+        names: Its names for tensors that the layer names otherwise.
+        allow_ops: Operations that a SavedModel may have although they reach outside of it.
+
+    Raises:
+        UnsafeModelError: It could do more than compute.
+    """
+    scan_artifact(artifact.path, allow_ops)
     if not names:
         return exporter.runner(artifact)
     renamed = replace(artifact, spec=_renamed(artifact.spec, names))

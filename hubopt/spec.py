@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from hubopt.escaping import printable
 from hubopt.structure import Structure, leaves
 
 Origin = Literal["flag", "layer", "signature", "trace", "sample", "default"]
@@ -144,7 +145,7 @@ class TensorSpec:
         return math.prod(self.shape_at(sizes)) * _ITEM_BYTES.get(self.dtype, 4)
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.dtype} {format_shape(self.named_shape)}"
+        return f"{printable(self.name)}: {self.dtype} {format_shape(self.named_shape)}"
 
 
 @dataclass(frozen=True, slots=True)

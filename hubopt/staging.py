@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import errno
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from hubopt.errors import UsageError
+from hubopt.owned_folders import owned_folder
+from hubopt.plain_paths import plain_path
+from hubopt.resources import telling_resources
+
+_PREFIX = ".hubopt-"
+_INSIDE = "output"
+"""The folder's name until it is complete: no longer than its own, and without a pattern."""
 
 
 @contextmanager
 def staging(output: Path) -> Iterator[Path]:
     """Give a folder to fill; it becomes ``output`` in one step, or vanishes on an error.
 
+    What killed processes left beside it is removed first.
+
     Raises:
         UsageError: ``output`` exists, or its place cannot be written.
     """
+    check_name(output)
     if output.exists() or output.is_symlink():
         raise UsageError(
             f"output {output}",
@@ -26,9 +35,20 @@ def staging(output: Path) -> Iterator[Path]:
             "choose another --output, or remove it first",
         )
     new_parents = [each for each in output.parents if not each.exists()]
+    with ExitStack() as stack:
+        stack.callback(_remove_new, new_parents, output)
+        with telling_resources(output.parent):
+            folder = _make(output, stack)
+        yield folder
+        _move(folder, output)
+
+
+def _make(output: Path, stack: ExitStack) -> Path:
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        around = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+        parent = stack.enter_context(plain_path(output.parent))
+        folder = stack.enter_context(owned_folder(parent, _PREFIX)) / _INSIDE
+        folder.mkdir()  # the one around it is closed to everybody else
     except OSError as error:
         raise UsageError(
             f"output {output}",
@@ -36,17 +56,38 @@ def staging(output: Path) -> Iterator[Path]:
             "a folder that you may write",
             "choose another --output",
         ) from error
+    return folder
+
+
+def check_name(output: Path) -> None:
+    """Check that a file system can hold the name ``output``.
+
+    Raises:
+        UsageError: It cannot.
+    """
     try:
-        folder = around / output.name  # mkdtemp's own folder is closed to everybody else
-        folder.mkdir()
-        yield folder
-        _move(folder, output)
-    finally:
-        shutil.rmtree(around, ignore_errors=True)
-        if not output.exists():
-            for parent in new_parents:
-                with suppress(OSError):  # somebody else has put something there meanwhile
-                    parent.rmdir()
+        output.lstat()
+    except ValueError as error:
+        found = str(error)  # "embedded null byte"
+    except OSError as error:
+        if error.errno not in (errno.ENAMETOOLONG, errno.ELOOP):
+            return  # told where it is written
+        found = str(error.strerror)
+    else:
+        return
+    raise UsageError(
+        f"output {str(output)!r}",
+        f"no file can have this name: {found}",
+        "a path that the file system can hold",
+        "choose another --output",
+    )
+
+
+def _remove_new(parents: Sequence[Path], output: Path) -> None:
+    if not output.exists():
+        for parent in parents:
+            with suppress(OSError):  # somebody else has put something there meanwhile
+                parent.rmdir()
 
 
 def _move(folder: Path, output: Path) -> None:
@@ -54,10 +95,18 @@ def _move(folder: Path, output: Path) -> None:
         if output.exists():  # rename would replace an empty folder without a word
             raise FileExistsError
         folder.rename(output)
+    except FileExistsError as error:
+        raise _appeared(output) from error
     except OSError as error:
-        raise UsageError(
-            f"output {output}",
-            "something has appeared there meanwhile",
-            "a path where nothing is yet",
-            "choose another --output",
-        ) from error
+        if error.errno not in (errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR):
+            raise
+        raise _appeared(output) from error
+
+
+def _appeared(output: Path) -> UsageError:
+    return UsageError(
+        f"output {output}",
+        "something has appeared there meanwhile",
+        "a path where nothing is yet",
+        "choose another --output",
+    )

@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from hubopt.bundle import FAILED, LOGS
 from hubopt.digest import sha256, size_bytes
 from hubopt.errors import HuboptError
+from hubopt.escaping import printable
 from hubopt.exporter import (
     PROGRAM,
     Artifact,
@@ -24,6 +24,7 @@ from hubopt.exporter import (
     Program,
     Source,
 )
+from hubopt.manifest import FAILED, LOGS
 from hubopt.processes.converting import Converter
 from hubopt.processes.examine import Baseline, examine
 from hubopt.progress import Progress
@@ -53,6 +54,7 @@ class Line:
         stage: Given an exporter, its source and what makes the target, gives what an earlier
             export made of it, or calls that.
         keep_failed: Whether to keep an artifact that does not agree with the layer.
+        allow_ops: Operations that the user allowed although they reach outside of the model.
     """
 
     folder: Path
@@ -64,6 +66,7 @@ class Line:
     progress: Progress
     stage: Callable[[Exporter, Source, Callable[[], Outcome]], Outcome]
     keep_failed: bool = False
+    allow_ops: tuple[str, ...] = ()
 
 
 def run_targets(
@@ -149,7 +152,9 @@ def tell(obstacles: Sequence[Obstacle]) -> str:
     """Return obstacles as one sentence, grouped by reason."""
     by_reason: dict[str, list[str]] = {}
     for obstacle in obstacles:
-        by_reason.setdefault(obstacle.reason, []).append(f"{obstacle.op} (x{obstacle.count})")
+        by_reason.setdefault(obstacle.reason, []).append(
+            f"{printable(obstacle.op)} (x{obstacle.count})"
+        )
     return "; ".join(
         f"{reason}: {', '.join(ops[:_OPS_SHOWN])}"
         + (f" and {len(ops) - _OPS_SHOWN} more" if len(ops) > _OPS_SHOWN else "")
@@ -177,7 +182,7 @@ def _run_target(line: Line, exporter: Exporter, source: Source) -> Outcome:
     with ThreadPoolExecutor(1) as beside:
         identity = beside.submit(_identify, artifact) if baseline is None else None
         with line.progress(f"{name}: verify" + (" and time" if baseline else "")):
-            verdict = examine(artifact, line.reference, log, baseline)
+            verdict = examine(artifact, line.reference, log, baseline, line.allow_ops)
     result = TargetResult(
         name,
         verdict.status,
@@ -195,7 +200,7 @@ def _judge_again(
     """Judge a target that stands in the bundle on what is known of the layer by now."""
     log = line.folder / LOGS / f"{exporter.name}.log"
     with line.progress(f"{exporter.name}: verify again, by what is known of the layer now"):
-        verdict = examine(artifact, line.reference, log)
+        verdict = examine(artifact, line.reference, log, allow_ops=line.allow_ops)
     verdict = replace(verdict, latency=result.latency)
     known = _identify(artifact)
     return _settle(line, exporter, artifact, replace(result, cached=None), verdict, known)

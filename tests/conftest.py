@@ -21,6 +21,12 @@ os.environ["HUBOPT_CACHE_MAX_BYTES"] = "0"
 """No test lives on what another one made; those of the store itself ask for it, see `stages`."""
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _state(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep tracebacks of defects that tests plant out of the user's own folder of logs."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+
+
 @pytest.fixture
 def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A store of stage results of its own, for this test; return its folder."""

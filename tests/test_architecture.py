@@ -12,6 +12,7 @@ CONTRACT = {
     "hubopt.graphs.frozen_graph",
     "hubopt.graphs.serving",
     "hubopt.graphs.variables",
+    "hubopt.plain_paths",
     "hubopt.spec",
     "hubopt.structure",
 }

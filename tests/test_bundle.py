@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from hubopt.bundle import MANIFEST, Bundle, read_bundle, to_json, write_manifest
+from hubopt.bundle import Bundle, read_bundle, write_manifest
 from hubopt.digest import sha256
 from hubopt.errors import BundleError
+from hubopt.manifest import MANIFEST
+from hubopt.serialization import to_json
 
 
 @pytest.fixture

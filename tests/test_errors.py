@@ -47,6 +47,7 @@ def test_exit_codes_are_those_of_the_readme() -> None:
         "ExportError": 5,
         "RuntimeMissingError": 2,
         "NotRunnableHereError": 3,
+        "ResourceError": 5,
         "WorkerCrashError": 5,
         "BundleError": 2,
     }

@@ -22,6 +22,7 @@ from hubopt.exporter import (
     require_program,
 )
 from hubopt.graphs.serving import SIGNATURE, is_compiled
+from hubopt.plain_paths import plain_path
 
 _TENSORFLOW = Requirement(("tensorflow",), "pip install tensorflow")
 
@@ -110,7 +111,8 @@ class SavedModelRunner:
         self._constant = tf.constant
         self._spec = artifact.spec
         # The loaded object owns the variables: it must outlive the signature.
-        self._loaded = tf.saved_model.load(str(artifact.path))
+        with plain_path(artifact.path) as path:
+            self._loaded = tf.saved_model.load(str(path))
         self._function = self._loaded.signatures[SIGNATURE]
         if artifact.details.get("jit_compile") and not is_compiled(self._loaded):
             raise ExportError(

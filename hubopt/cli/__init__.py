@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from types import FrameType
 from typing import Annotated
 
 import typer
 
 from hubopt.cli import bench, cache, diagnose, export, inspect, targets, tolerances, verify
+from hubopt.cli.streams import Streams
+from hubopt.errors import EXIT_OK, EXIT_USAGE
+from hubopt.signals import unwind_on_signals
 from hubopt.version import __version__
 
 app = typer.Typer(
@@ -20,8 +21,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     epilog=(
         "Exit codes: 0 everything asked for is verified; 1 a defect of hubopt; 2 bad usage or "
-        "bad input; 3 an artifact is unverified; 4 parity failed; 5 an export failed; "
-        "6 parity proves nothing for an output."
+        "bad input; 3 an artifact is unverified; 4 parity failed; 5 an export failed, "
+        "or the machine ran out of something; 6 parity proves nothing for an output."
     ),
     help="TensorFlow Hub handles to SavedModel, TFLite, ONNX and TensorRT, each proved equal "
     "to the eager layer and timed against it.",
@@ -56,11 +57,13 @@ def _root(
 
 def main() -> None:
     """Run the command line."""
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):  # Windows has no SIGHUP
-            signal.signal(getattr(signal, name), _terminate)
-    app()
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    sys.exit(128 + number)  # unwinds, so that what is half-written goes
+    unwind_on_signals()
+    streams = Streams()
+    try:
+        app()
+        code = EXIT_OK
+    except SystemExit as end:
+        code = (
+            end.code if isinstance(end.code, int) else EXIT_OK if end.code is None else EXIT_USAGE
+        )
+    sys.exit(streams.finish(code))

@@ -8,6 +8,9 @@ import typer
 
 from hubopt.bundle import read_bundle
 from hubopt.cli.common import (
+    AllowCode,
+    AllowDownload,
+    AllowOp,
     AllowUnverified,
     AllowVacuous,
     Json,
@@ -23,6 +26,7 @@ from hubopt.recheck import bench as run_bench
 from hubopt.report.document import results_document
 from hubopt.report.terminal import results_table
 from hubopt.results import exit_code
+from hubopt.trust import Trust
 
 
 @tells_errors
@@ -30,13 +34,17 @@ def bench(
     bundle: Bundle,
     target: Targets = None,
     rounds: Annotated[int, typer.Option(help="Rounds of timing.")] = ROUNDS,
+    allow_code: AllowCode = None,
+    allow_download: AllowDownload = False,
+    allow_op: AllowOp = None,
     allow_unverified: AllowUnverified = False,
     allow_vacuous: AllowVacuous = False,
     json: Json = False,
 ) -> None:
     """Time a bundle's artifacts here, in turn with the eager layer; what is timed is verified."""
     opened = read_bundle(bundle)
-    results = run_bench(opened, split_names(target), rounds, progress)
+    trust = Trust(allow_code, allow_download, tuple(allow_op or ()))
+    results = run_bench(opened, split_names(target), rounds, progress, trust)
     good = accepted(allow_unverified, allow_vacuous)
     if json:
         print(results_document(results, opened, good))

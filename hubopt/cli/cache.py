@@ -10,10 +10,10 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from hubopt.bundle import to_json
 from hubopt.cli.common import Json, out, tells_errors
 from hubopt.errors import UsageError
 from hubopt.report.terminal import size_text
+from hubopt.serialization import to_json
 from hubopt.stages.stage_settings import FOLDER_VARIABLE, LIMIT_VARIABLE, open_store
 from hubopt.stages.stage_store import Entry
 

@@ -6,32 +6,51 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from typing import Annotated, ParamSpec, TypeVar
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
+from hubopt.defects import keep_traceback, traceback_tail
 from hubopt.errors import EXIT_INTERNAL, HuboptError
+from hubopt.escaping import printable_lines
 from hubopt.report.document import error_document
+from hubopt.resources import resource_error
 from hubopt.results import Status
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_EXIT_PIPE = 141
-"""128 + SIGPIPE, what a shell reports for a program that a closed pipe ended."""
 _PIPE_COLUMNS = 200
 """Away from a terminal there is no width to fit, and nothing may be cut off."""
+
+
+class _EscapingConsole(Console):
+    """A console on which no text can be more than text: control characters are escaped."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            if segment.control is None and not segment.text.isprintable():
+                segment = segment._replace(text=printable_lines(segment.text))
+            yield segment
+
+
+class _EscapingFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable_lines(super().format(record))
 
 
 def _console(stderr: bool) -> Console:
     """Return a console that prints texts as they are: no markup, no colours, no emoji codes."""
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else _PIPE_COLUMNS
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=width)
+    width = None if stream is not None and stream.isatty() else _PIPE_COLUMNS
+    return _EscapingConsole(stderr=stderr, highlight=False, markup=False, emoji=False, width=width)
 
 
 out = _console(stderr=False)
@@ -77,6 +96,10 @@ Top1 = Annotated[
         help="Least share of rows with the same class; or `off`.",
     ),
 ]
+Strict = Annotated[
+    bool,
+    typer.Option("--strict", help="Allow nothing for the layer's own noise."),
+]
 Signature = Annotated[str | None, typer.Option(help="Call this signature, not the model itself.")]
 OutputKey = Annotated[str | None, typer.Option(help="Keep this output of the signature only.")]
 Tag = Annotated[list[str] | None, typer.Option(help="Load the graph with this tag.")]
@@ -89,6 +112,15 @@ Offline = Annotated[
 AllowOp = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME", help="An operation to allow that is refused; repeatable."),
+]
+AllowCode = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODULE:OBJECT", help="The bundle's layer, if it is code that may run here."
+    ),
+]
+AllowDownload = Annotated[
+    bool, typer.Option("--allow-download", help="Fetch the bundle's model if it is elsewhere.")
 ]
 InputShape = Annotated[
     list[str] | None,
@@ -129,33 +161,36 @@ def tells_errors(verb: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(verb)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(_EscapingFormatter(logging.BASIC_FORMAT))
+        logging.basicConfig(handlers=[handler], level=logging.WARNING)
         try:
             return verb(*args, **kwargs)
-        except HuboptError as error:
-            if os.environ.get("HUBOPT_DEBUG"):
-                raise
-            if kwargs.get("json"):
-                print(error_document(error))
-            talk.print(f"error: {error}", style="red", soft_wrap=True)
-            raise typer.Exit(error.exit_code) from error
         except (typer.Exit, typer.Abort, KeyboardInterrupt):
             raise
-        except BrokenPipeError:  # whoever reads our output has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(_EXIT_PIPE) from None
         except Exception as error:  # the last stop: a defect must not look like a user's mistake
             if os.environ.get("HUBOPT_DEBUG"):
                 raise
-            talk.print(
-                f"error: this is a defect of hubopt: {type(error).__name__}: {error}\n"
-                "  way out:  run it again with HUBOPT_DEBUG=1 and report the traceback",
-                style="red",
-                soft_wrap=True,
-            )
-            raise typer.Exit(EXIT_INTERNAL) from error
+            known = error if isinstance(error, HuboptError) else resource_error(error)
+            if known is None:
+                _tell_defect(error)
+                raise typer.Exit(EXIT_INTERNAL) from error
+            if kwargs.get("json"):
+                print(error_document(known))
+            talk.print(f"error: {known}", style="red", soft_wrap=True)
+            raise typer.Exit(known.exit_code) from error
 
     return run
+
+
+def _tell_defect(error: Exception) -> None:
+    log = keep_traceback(error)
+    told = f"error: this is a defect of hubopt: {type(error).__name__}: {error}\n"
+    if log is None:
+        told += f"{traceback_tail(error)}\n  way out:  report these lines"
+    else:
+        told += f"  way out:  report it with the traceback, which is in {log}"
+    talk.print(told, style="red", soft_wrap=True)
 
 
 @contextmanager

@@ -7,8 +7,17 @@ from typing import Annotated
 
 import typer
 
-from hubopt.bundle import to_json
-from hubopt.cli.common import Json, out, progress, tells_errors
+from hubopt.cli.common import (
+    AllowCode,
+    AllowDownload,
+    AllowOp,
+    Json,
+    out,
+    progress,
+    tells_errors,
+)
+from hubopt.serialization import to_json
+from hubopt.trust import Trust
 
 Bundle = Annotated[
     Path, typer.Argument(metavar="BUNDLE", help="A folder that `hubopt export` wrote.")
@@ -23,13 +32,22 @@ Output = Annotated[
 
 
 @tells_errors
-def diagnose(bundle: Bundle, target: Target, output: Output = None, json: Json = False) -> None:
+def diagnose(
+    bundle: Bundle,
+    target: Target,
+    output: Output = None,
+    allow_code: AllowCode = None,
+    allow_download: AllowDownload = False,
+    allow_op: AllowOp = None,
+    json: Json = False,
+) -> None:
     """Find the first layer at which an artifact leaves the layer it was made from."""
     # Not for every verb: importing them takes a tenth of what the same export again may take.
     from hubopt.diagnosis import diagnose as run_diagnose
     from hubopt.report.diagnosis import diagnosis_report
 
-    found = run_diagnose(bundle, target, output=output, progress=progress)
+    trust = Trust(allow_code, allow_download, tuple(allow_op or ()))
+    found = run_diagnose(bundle, target, output=output, trust=trust, progress=progress)
     if json:
         print(to_json(found))
     else:

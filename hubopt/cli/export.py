@@ -27,6 +27,7 @@ from hubopt.cli.common import (
     Rtol,
     Signature,
     Sqnr,
+    Strict,
     Tag,
     Tolerance,
     Top1,
@@ -107,6 +108,7 @@ def export(
     sqnr: Sqnr = None,
     cosine: Cosine = None,
     top1: Top1 = None,
+    strict: Strict = False,
     keep_failed: Annotated[
         bool, typer.Option("--keep-failed", help="Keep what disagrees, for `hubopt diagnose`.")
     ] = False,
@@ -132,7 +134,7 @@ def export(
         seed=seed,
         noise=noise,
         overrides=Overrides.parse(
-            tolerance or (), rtol or (), atol or (), sqnr or (), cosine or (), top1 or ()
+            tolerance or (), rtol or (), atol or (), sqnr or (), cosine or (), top1 or (), strict
         ),
         rounds=rounds,
         keep_failed=keep_failed,

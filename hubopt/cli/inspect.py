@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from hubopt.bundle import to_json
 from hubopt.cli.common import (
     AllowOp,
     Batch,
@@ -25,6 +24,7 @@ from hubopt.hints import Hints
 from hubopt.models.handles import Access, LayerOptions
 from hubopt.pipeline import inspect as run_inspect
 from hubopt.report.terminal import inspection_report
+from hubopt.serialization import to_json
 
 
 @tells_errors

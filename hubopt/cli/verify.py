@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from hubopt.bundle import read_bundle
 from hubopt.cli.common import (
+    AllowOp,
     AllowUnverified,
     AllowVacuous,
     Atol,
@@ -16,12 +19,14 @@ from hubopt.cli.common import (
     Json,
     Rtol,
     Sqnr,
+    Strict,
     Tolerance,
     Top1,
     accepted,
     out,
     progress,
     split_names,
+    talk,
     tells_errors,
 )
 from hubopt.parity import Overrides
@@ -30,6 +35,7 @@ from hubopt.recheck import verify_bundle
 from hubopt.report.document import results_document
 from hubopt.report.terminal import results_table
 from hubopt.results import exit_code
+from hubopt.trust import Trust
 
 Bundle = Annotated[
     Path, typer.Argument(metavar="BUNDLE", help="A folder that `hubopt export` wrote.")
@@ -53,6 +59,8 @@ def verify(
     sqnr: Sqnr = None,
     cosine: Cosine = None,
     top1: Top1 = None,
+    strict: Strict = False,
+    allow_op: AllowOp = None,
     allow_unverified: AllowUnverified = False,
     allow_vacuous: AllowVacuous = False,
     json: Json = False,
@@ -62,15 +70,21 @@ def verify(
     Tolerances given here replace those of the export.
     """
     given = Overrides.parse(
-        tolerance or (), rtol or (), atol or (), sqnr or (), cosine or (), top1 or ()
+        tolerance or (), rtol or (), atol or (), sqnr or (), cosine or (), top1 or (), strict
     )
-    overrides = given if given.entries else None
     targets = split_names(target)
     opened = read_bundle(bundle)
+    overrides = given if given.entries else None
+    if overrides is None and opened.manifest.tolerances.entries:
+        talk.print(Text(f"tolerances set by the bundle: {opened.manifest.tolerances}"))
+    if strict and overrides is None:
+        overrides = replace(opened.manifest.tolerances, strict=True)
     results = (
         run_rejudge(opened, targets, overrides)
         if rejudge
-        else verify_bundle(opened, targets, overrides, progress)
+        else verify_bundle(
+            opened, targets, overrides, progress, Trust(allow_ops=tuple(allow_op or ()))
+        )
     )
     good = accepted(allow_unverified, allow_vacuous)
     if json:

@@ -22,12 +22,14 @@ from hubopt.diagnosis.probing import Probed
 from hubopt.diagnosis.reference import ENVIRONMENT, Reference
 from hubopt.diagnosis.reproduction import Part, layout, write_reproduction
 from hubopt.errors import UsageError
+from hubopt.escaping import printable
 from hubopt.exporter import Artifact, Program
-from hubopt.models.handles import Access, is_python
+from hubopt.models.handles import is_python
 from hubopt.parity import TOLERANCES
-from hubopt.processes.session import ArtifactSession, LayerSession, open_layer_session
+from hubopt.processes.session import ArtifactSession, LayerSession
 from hubopt.processes.worker import Worker, temporary_log
 from hubopt.progress import Progress, quiet
+from hubopt.trust import NO_TRUST, Trust, open_bundled_layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ class Diagnosis:
         if self.tensor is None:
             return f"{self.target}: nothing leaves the reference"
         place = f"layer {self.layer}" if self.layer else "no layer's scope"
-        return (
+        return printable(
             f"{self.target}: output {self.output} leaves the reference at {self.tf_op} "
             f"({place}): {self.tensor}"
         )
@@ -93,6 +95,7 @@ def diagnose(
     *,
     model: Callable[..., Any] | None = None,
     output: str | os.PathLike[str] | None = None,
+    trust: Trust = NO_TRUST,
     progress: Progress = quiet,
 ) -> Diagnosis:
     """Find the first tensor at which an artifact leaves the layer.
@@ -102,6 +105,7 @@ def diagnose(
         target: The artifact's target.
         model: The layer or callable that the bundle was made from, if it was not a handle.
         output: Where to write the reproduction, a folder that is not there yet; None for none.
+        trust: What the bundle's manifest names and the user allows.
         progress: Told what begins.
 
     Returns:
@@ -126,16 +130,20 @@ def diagnose(
     with ExitStack() as stack:
         log = stack.enter_context(temporary_log())
         with progress("trace the layer"):
-            program, reference = open_reference(bundle, model, log, stack)
+            program, reference = open_reference(bundle, model, log, stack, trust)
         with progress(f"{target}: load"):
             worker = stack.enter_context(Worker(log.with_name("artifact.log")))
-            probed = worker.create(Probed, artifact)
-        case = _Case(bundle, artifact, program, reference, probed, log.parent)
+            probed = worker.create(Probed, artifact, trust.allow_ops)
+        case = _Case(bundle, artifact, program, reference, probed, log.parent, trust)
         return case.diagnose(place, progress)
 
 
 def open_reference(
-    bundle: Bundle, model: Callable[..., Any] | None, log: Path, stack: ExitStack
+    bundle: Bundle,
+    model: Callable[..., Any] | None,
+    log: Path,
+    stack: ExitStack,
+    trust: Trust = NO_TRUST,
 ) -> tuple[Program, Reference]:
     """Load and trace the bundle's layer in a child process.
 
@@ -144,6 +152,7 @@ def open_reference(
         model: The layer or callable that it was made from, if it was not a handle.
         log: Gets what the child prints; the program's files stand next to it.
         stack: Ends the child.
+        trust: What the bundle's manifest names and the user allows.
 
     Returns:
         The program, and its tensors in the child.
@@ -167,8 +176,7 @@ def open_reference(
 
         program = LayerSession(as_layer(model)).trace(manifest.spec, folder, "off", False)
     else:
-        access = Access(pin=manifest.digest, allow_ops=manifest.allow_ops)
-        layer = worker.create(open_layer_session, manifest.handle, manifest.layer, access)
+        layer = open_bundled_layer(bundle.path, manifest, trust, worker)
         program = layer.trace(manifest.spec, folder, "off", False)
     return program, worker.create(Reference, program)
 
@@ -183,6 +191,7 @@ class _Case:
     reference: Reference
     probed: Probed
     folder: Path
+    trust: Trust
 
     def diagnose(self, place: Path | None, progress: Progress) -> Diagnosis:
         target, spec = self.artifact.target, self.program.spec
@@ -258,7 +267,7 @@ class _Case:
         """See whether the artifact is wrong only as its runtime runs it by default."""
         answers = self.folder / "answers.npz"
         with Worker(self.folder / "default.log") as worker:
-            session = worker.create(ArtifactSession, self.artifact)
+            session = worker.create(ArtifactSession, self.artifact, None, self.trust.allow_ops)
             session.answer(self.program.spec, self.bundle.inputs, answers)
         found = read_samples(answers, self.program.spec.outputs)
         fetches = [matched[name] for name in ends.values()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from hubopt.diagnosis.names import Shape, Tensor
 from hubopt.diagnosis.saved_graph import SAVED_MODEL, SavedModelProbe
 from hubopt.errors import NotRunnableHereError
 from hubopt.exporter import Artifact, Tensors
+from hubopt.scanning.artifacts import scan_artifact
 
 
 class Probe(Protocol):
@@ -48,12 +49,17 @@ class Probe(Protocol):
 class Probed:
     """An artifact with its probe; it lives in a child process.
 
+    Args:
+        artifact: What to look into.
+        allow_ops: Operations that a SavedModel may have although they reach outside of it.
+
     Raises:
         NotRunnableHereError: The target has no probe, or its runtime is not installed.
+        UnsafeModelError: The artifact could do more than compute.
         ExportError: The artifact does not load.
     """
 
-    def __init__(self, artifact: Artifact) -> None:
+    def __init__(self, artifact: Artifact, allow_ops: Collection[str] = ()) -> None:
         exporter = registry.get(artifact.target)
         probe = getattr(exporter, "probe", None)
         if probe is None and (artifact.path / SAVED_MODEL).is_file():
@@ -66,6 +72,7 @@ class Probed:
                 "diagnose another target of the bundle",
             )
         registry.require_runtime(exporter)
+        scan_artifact(artifact.path, allow_ops)
         self._spec = artifact.spec
         self._probe: Probe = probe(artifact)
 

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from hubopt.diagnosis.measure import measure
 from hubopt.diagnosis.names import Alignment
 from hubopt.diagnosis.probing import Probed
+from hubopt.escaping import printable
+from hubopt.processes.lifeline import lifeline, tethered
 from hubopt.staging import staging
 
 SCRIPT = "reproduce.py"
@@ -119,13 +121,15 @@ def write_reproduction(part: Part, artifact: Probed, suffix: str, output: Path) 
 
 def _run(script: Path) -> tuple[str, str | None]:
     try:
-        done = subprocess.run(
-            [sys.executable, str(script)],
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT_S,
-            check=False,
-        )
+        with lifeline() as descriptor:
+            done = subprocess.run(
+                tethered([sys.executable, str(script)], descriptor),
+                capture_output=True,
+                text=True,
+                timeout=_TIMEOUT_S,
+                check=False,
+                pass_fds=() if descriptor is None else (descriptor,),
+            )
     except subprocess.TimeoutExpired:
         return "", f"the reproduction did not end within {_TIMEOUT_S} s"
     told = done.stdout.strip()
@@ -137,10 +141,13 @@ def _run(script: Path) -> tuple[str, str | None]:
 
 
 def _readme(part: Part, model: str, told: str) -> str:
-    listing = "".join(f"- `{name}` {list(each.shape)}\n" for name, each in part.inputs.items())
+    listing = "".join(
+        f"- `{printable(name)}` {list(each.shape)}\n" for name, each in part.inputs.items()
+    )
     return (
         f"# {_one_line(part.title)}\n\n"
-        f"`{model}` is the part of the {part.target} artifact up to `{part.output}`, from\n\n"
+        f"`{model}` is the part of the {part.target} artifact up to "
+        f"`{printable(part.output)}`, from\n\n"
         f"{listing}\n"
         f"`python {SCRIPT}` needs numpy and the target's runtime, and said:\n\n"
         f"    {told.replace(chr(10), chr(10) + '    ')}\n"
@@ -153,7 +160,7 @@ def _save(path: Path, arrays: Mapping[str, Any]) -> None:
 
 
 def _one_line(text: str) -> str:
-    return re.sub(r'[\s"\\]+', " ", text).strip()
+    return re.sub(r'[\s"\\]+', " ", printable(text)).strip()
 
 
 def _last_line(text: str) -> str:

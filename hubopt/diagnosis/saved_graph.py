@@ -10,6 +10,7 @@ from hubopt.diagnosis.names import Shape
 from hubopt.exporter import Artifact, Tensors
 from hubopt.graphs.compiled_graph import CompiledGraph
 from hubopt.graphs.graph_runs import GraphRunner
+from hubopt.plain_paths import plain_path
 
 SAVED_MODEL = "saved_model.pb"
 """The file by which a SavedModel is known."""
@@ -33,7 +34,8 @@ class SavedModelProbe:
         from hubopt.graphs.freezing import freeze
         from hubopt.graphs.serving import SIGNATURE, is_compiled
 
-        self._loaded = tf.saved_model.load(str(artifact.path))  # owns the variables
+        with plain_path(artifact.path) as path:
+            self._loaded = tf.saved_model.load(str(path))  # owns the variables
         concrete = self._loaded.signatures[SIGNATURE]
         frozen = freeze(concrete)
         self._graph = frozen.graph

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import atexit
 import math
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,8 @@ from hubopt.graphs.operations import uncompilable, uses
 from hubopt.graphs.reach import unreached, weights
 from hubopt.graphs.serving import SIGNATURE, argument_specs, make_root
 from hubopt.models.call_weights import check_size
+from hubopt.owned_folders import TEMPORARY, owned_folder
+from hubopt.resources import resource_error
 from hubopt.sampling.domains import read_domains
 from hubopt.shaping.outputs import call_as_is
 from hubopt.spec import ModelSpec
@@ -56,7 +57,7 @@ def trace(
     """
     folder = folder or _temporary_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    with _telling_causes():
+    with _telling_causes(folder):
         return _trace(layer, spec, folder, xla, saved_model, most_bytes)
 
 
@@ -188,12 +189,15 @@ def survey(layer: Any, structure: Any, signature: Iterable[Any]) -> Survey:
 
 
 @contextmanager
-def _telling_causes() -> Iterator[None]:
+def _telling_causes(*places: Path) -> Iterator[None]:
     try:
         yield
     except (TraceError, ExportError):
         raise
     except Exception as error:  # TensorFlow raises nearly every type there is
+        shortage = resource_error(error, *places)
+        if shortage is not None:
+            raise shortage from error
         found, way_out = explain(error) or (
             f"TensorFlow cannot trace it: {type(error).__name__}: {first_line(error)}",
             "call it inside a tf.function with the shapes of `hubopt inspect` to see the cause",
@@ -203,9 +207,9 @@ def _telling_causes() -> Iterator[None]:
 
 
 def _temporary_folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="hubopt-program-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(owned_folder(Path(tempfile.gettempdir()), TEMPORARY)) / "program"
 
 
 def _flat_call(layer: Any, spec: ModelSpec) -> Any:

@@ -12,9 +12,7 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 import socket
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ from pathlib import Path
 from hubopt.digest import sha256
 from hubopt.errors import HandleError, RuntimeMissingError
 from hubopt.models.recognition import Found, models_in
+from hubopt.owned_folders import owned_folder, sweep
 
 CACHE_VARIABLE = "TFHUB_CACHE_DIR"
 
@@ -173,28 +172,25 @@ class Entry:
         Raises:
             HandleError: There is not exactly one model in it.
         """
-        for left in self._cache.glob(f"{self._key}.*{_UNFINISHED}"):
-            shutil.rmtree(left, ignore_errors=True)  # by a process that was killed
         if self.folder.exists():
             _LOG.warning(
                 "%s: its copy in the cache, %s, is damaged or no model and is replaced",
                 self._text,
                 self.folder,
             )
-        with tempfile.TemporaryDirectory(
-            prefix=f"{self._key}.", suffix=_UNFINISHED, dir=self._cache
-        ) as work:
-            made = Path(work) / "made"
+        sweep(self._cache, "", _UNFINISHED)
+        with owned_folder(self._cache, f"{self._key}.", _UNFINISHED) as work:
+            made = work / "made"
             make(made)
             model = self._only_model(made)
             digest = sha256(model.path)
             folder = model.path
             if model.kind == "keras":  # an entry is a folder, whatever is in it
-                folder = Path(work) / "entry"
+                folder = work / "entry"
                 folder.mkdir()
                 model.path.rename(folder / model.path.name)
             if self.folder.exists():
-                self.folder.rename(Path(work) / "old")
+                self.folder.rename(work / "old")
             self._record(digest)
             self._beside("descriptor.txt").write_text(_descriptor(self._text))
             folder.rename(self.folder)
@@ -222,10 +218,11 @@ class Entry:
     def _record(self, digest: str) -> None:
         text = json.dumps({"handle": self._text, "digest": digest}, indent=2) + "\n"
         target = self._beside("hubopt.json")
-        draft = target.with_name(f"{target.name}.{os.getpid()}")
         try:
-            draft.write_text(text)
-            draft.replace(target)
+            with owned_folder(self._cache, f"{self._key}.", _UNFINISHED) as work:
+                draft = work / target.name
+                draft.write_text(text)
+                draft.replace(target)
         except OSError as error:  # a read-only cache that an administrator has filled
             _LOG.info("%s: its digest cannot be recorded: %s", self._text, error)
 

@@ -21,6 +21,7 @@ from hubopt.models.recognition import (
     recognize,
 )
 from hubopt.models.recognition import TF1_MODULE_FILE as TF1_MODULE_FILE
+from hubopt.regular_files import irregular_files
 
 _FILE_SCHEME = "file://"
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -170,6 +171,7 @@ def _locate_here(text: str, path: Path) -> Handle:
             "package.module:attribute",
         )
     path = path.resolve()
+    _check_regular(text, path)
     found = recognize(path)
     if found is not None:
         return Handle(text, found.kind, path, sha256(path))
@@ -189,6 +191,19 @@ def _locate_here(text: str, path: Path) -> Handle:
         text=text,
     )
     return _handle(text, cached, path)
+
+
+def _check_regular(text: str, path: Path) -> None:
+    is_model = any((path / name).exists() for name in MODEL_FILES)
+    # A folder that is no model may be anything, and large: only what it holds is told.
+    problems = irregular_files(path) if is_model or not path.is_dir() else []
+    if problems:
+        raise HandleError(
+            f"handle {text}",
+            "it is no model of plain files" + "".join(f"\n  - {each}" for each in problems),
+            "regular files and folders, or links to such",
+            "copy the files of the model alone to another folder, and pass that",
+        )
 
 
 def _handle(text: str, cached: Cached, archive: Path | None = None) -> Handle:

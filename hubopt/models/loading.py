@@ -9,11 +9,12 @@ from contextlib import nullcontext
 from typing import Any
 
 from hubopt.causes import explain, first_line
-from hubopt.errors import LoadError
+from hubopt.errors import HuboptError, LoadError
 from hubopt.models.call_parts import call_parts
 from hubopt.models.handles import TF1_MODULE_FILE, Access, Handle
 from hubopt.models.keras_files import load_keras_file
 from hubopt.models.op_packages import provide_ops
+from hubopt.resources import resource_error
 from hubopt.scanning.scan import scan
 
 _PATTERN = re.compile(r"[*?\[\]]")
@@ -73,8 +74,11 @@ def _load_saved_model(
     return loaded
 
 
-def load_error(text: str, error: BaseException) -> LoadError:
+def load_error(text: str, error: BaseException) -> HuboptError:
     """Return the error for a model that TensorFlow refuses, with the cause in plain words."""
+    shortage = resource_error(error)
+    if shortage is not None:
+        return shortage
     known = explain(error)
     found, way_out = known or (
         f"TensorFlow cannot load it: {type(error).__name__}: {first_line(error)}",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hubopt.errors import LoadError
+from hubopt.import_path import installed_only
 from hubopt.scanning.saved_graphs import choose_graphs, nodes
 from hubopt.tf_private import is_registered, read_saved_model
 
@@ -158,10 +159,11 @@ def _import(package: OpPackage | None) -> str:
     """Import a package; return why its operations are missing, should they still be."""
     if package is None:
         return "of no package known here"
-    if importlib.util.find_spec(package.module) is None:
-        return f"of {package.distribution}, not installed"
     try:
-        importlib.import_module(package.module)
+        with installed_only():
+            if importlib.util.find_spec(package.module) is None:
+                return f"of {package.distribution}, not installed"
+            importlib.import_module(package.module)
     except Exception as error:  # built for another TensorFlow: whatever its native code says
         text = " ".join(str(error).split())
         return f"of {package.distribution}, which does not import: {type(error).__name__}: {text}"

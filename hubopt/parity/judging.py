@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from statistics import median
+from typing import NamedTuple
 
 from hubopt.parity.metrics import Difference
 from hubopt.parity.moves import STILL, Move
@@ -53,14 +54,17 @@ def complaint(
     """
     if difference.problem:
         return difference.problem
+    # What the user stated holds as stated; the allowances belong to the classes of the table.
+    elements, power = _allowed(noise, rounding, tolerance)
     if difference.exact:
-        if difference.unequal <= noise.largest:
+        if difference.unequal <= elements.noise.largest:
             return None
         at = difference.place(difference.front[0][2])
         return f"{difference.unequal} of {difference.elements} elements differ, the first at {at}"
-    worst, at = difference.worst(tolerance, NOISE_FACTOR * noise.largest + rounding)
+    slack = NOISE_FACTOR * elements.noise.largest + elements.rounding
+    worst, at = difference.worst(tolerance, slack)
     if worst > 1:
-        count = None if noise.largest else difference.mismatches(tolerance)
+        count = None if elements.noise.largest else difference.mismatches(tolerance)
         return (
             ("elements" if count is None else f"{count} of {difference.elements} elements")
             + f" differ by more than allowed, the worst at {at} by {worst:.3g} times the bound "
@@ -68,11 +72,28 @@ def complaint(
         )
     if tolerance.sqnr_db is not None:
         allowed = difference.rms * 10 ** (-tolerance.sqnr_db / 20)
-        if difference.rms_error > allowed + NOISE_FACTOR * noise.rms + rounding:
+        if difference.rms_error > allowed + NOISE_FACTOR * power.noise.rms + power.rounding:
             return f"SQNR is {difference.sqnr_db:.1f} dB, {tolerance.sqnr_db:g} dB wanted"
     if tolerance.cosine is not None and difference.cosine < tolerance.cosine:
         return f"cosine is {difference.cosine:.6f}, {tolerance.cosine:g} wanted"
     return None
+
+
+class _Allowance(NamedTuple):
+    """What one bound is widened by: the layer's own noise, and the rounding of float32."""
+
+    noise: Move
+    rounding: float
+
+
+def _allowed(noise: Move, rounding: float, tolerance: Tolerance) -> tuple[_Allowance, _Allowance]:
+    """Return what the bound of each element, and that of the signal-to-noise ratio, allow."""
+    usual = _Allowance(STILL if tolerance.strict else noise, rounding)
+    none = _Allowance(STILL, 0.0)
+    return (
+        none if tolerance.states_elements else usual,
+        none if tolerance.states_sqnr else usual,
+    )
 
 
 def complaints_of_all(differences: Sequence[Difference], tolerance: Tolerance) -> list[str]:
@@ -98,7 +119,7 @@ def usual_rounding(differences: Sequence[Difference], tolerance: Tolerance) -> f
 
 def largest_share(differences: Sequence[Difference], tolerance: Tolerance) -> float:
     """Return the largest share of the bound that any element uses; passes up to 1."""
-    rounding = usual_rounding(differences, tolerance)
+    rounding = 0.0 if tolerance.states_elements else usual_rounding(differences, tolerance)
     return max(
         (math.inf if each.problem else each.worst(tolerance, rounding)[0] for each in differences),
         default=0.0,

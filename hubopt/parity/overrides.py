@@ -42,10 +42,16 @@ class Overrides:
     """Everything the user said about tolerances; nothing by default.
 
     A class replaces what the artifact would be held to, a bound replaces one of the class's;
-    what is said of one output goes before what is said of all.
+    what is said of one output goes before what is said of all. A bound holds as stated, see
+    `Tolerance.stated`.
+
+    Attributes:
+        entries: What was said, in order.
+        strict: Whether the layer's own noise excuses nothing, for any output.
     """
 
     entries: tuple[Override, ...] = ()
+    strict: bool = False
 
     @classmethod
     def parse(
@@ -56,6 +62,7 @@ class Overrides:
         sqnr: Sequence[str] = (),
         cosine: Sequence[str] = (),
         top1: Sequence[str] = (),
+        strict: bool = False,
     ) -> Overrides:
         """Read ``[OUTPUT=]VALUE`` texts; a value is a class, a number, or ``off``.
 
@@ -85,7 +92,16 @@ class Overrides:
                 "[OUTPUT=]VALUE, the value a class, a number or `off`",
                 "see `hubopt tolerances` for the classes",
             )
-        return cls(tuple(entries))
+        return cls(tuple(entries), strict)
+
+    def __str__(self) -> str:
+        texts = [
+            f"{each.field.removesuffix('_db')} "
+            + (f"{each.value:g}" if isinstance(each.value, float) else f"{each.value or _OFF}")
+            + (f" for {each.output}" if each.output else "")
+            for each in self.entries
+        ]
+        return ", ".join([*texts, *(["strict"] if self.strict else [])])
 
     def check(self, outputs: Sequence[str]) -> None:
         """Check that everything is said about an output that there is.
@@ -127,7 +143,25 @@ class Overrides:
         bounds: Mapping[str, Any] = {
             each.field: each.value for each in relevant if each.field != CLASS
         }
-        return replace(found, **bounds)
+        stated = tuple(name for name, value in bounds.items() if value is not None)
+        return replace(found, **bounds, stated=stated, strict=self.strict)
+
+
+def override_problem(override: Override, outputs: Sequence[str]) -> str | None:
+    """Return why a tolerance that a file holds could not have been said; None if it could."""
+    what = f"tolerance {override.field!r} of {override.output or 'all outputs'!r}"
+    if override.output and override.output not in outputs:
+        return f"{what}: there is no such output"
+    if override.field == CLASS:
+        return None if override.value in TOLERANCES else f"{what}: no class {override.value!r}"
+    if override.field not in _BOUNDS:
+        return f"{what}: there is no such bound"
+    if override.value is None:
+        return None
+    if isinstance(override.value, str):
+        return f"{what}: {override.value!r} is no number"
+    low, high = _BOUNDS[override.field]
+    return None if low <= override.value <= high else f"{what}: {override.value} is no bound"
 
 
 def _read(field: str, text: str) -> tuple[str | None, str | float | None]:

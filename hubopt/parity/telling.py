@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from hubopt.escaping import printable, printable_lines
+
 if TYPE_CHECKING:
     from hubopt.parity.verify import OutputParity, Parity
 
@@ -42,7 +44,7 @@ def tell_parity(parity: Parity) -> str:
         *(f"- vacuous: {each}" for each in parity.vacuous),
         *([f"- {parity.note}"] if parity.note else ()),
     ]
-    return "\n".join(lines)
+    return printable_lines("\n".join(lines))
 
 
 def _row(output: OutputParity) -> tuple[str, ...]:
@@ -53,9 +55,13 @@ def _row(output: OutputParity) -> tuple[str, ...]:
     unequal = sum(each.unequal for each in differences)
     if any(each.exact for each in differences):
         elements = sum(each.elements for each in differences)
-        return (output.name, f"{unequal} of {elements} differ", *[""] * (len(_HEADINGS) - 2))
+        return (
+            printable(output.name),
+            f"{unequal} of {elements} differ",
+            *[""] * (len(_HEADINGS) - 2),
+        )
     return (
-        output.name,
+        printable(output.name),
         f"{output.max_abs:.1e}",
         f"{max(each.p999_abs for each in differences):.1e}",
         f"{max(each.max_rel for each in differences):.1e}",

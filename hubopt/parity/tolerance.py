@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hubopt.exporter import ToleranceClass
 
@@ -22,6 +22,10 @@ class Tolerance:
         cosine: The least cosine of the angle between artifact and reference.
         top1: The least share of rows with the same best class, over all samples; only where
             the output is class-like.
+        stated: The names of the bounds above that the user stated. They hold as stated: neither
+            the layer's own noise nor float32's rounding widens them. ``rtol`` and ``atol`` make
+            one bound together, so that stating either states both.
+        strict: Whether the layer's own noise widens no bound at all.
     """
 
     rtol: float | None = None
@@ -29,6 +33,29 @@ class Tolerance:
     sqnr_db: float | None = None
     cosine: float | None = None
     top1: float | None = None
+    stated: tuple[str, ...] = ()
+    strict: bool = False
+
+    @property
+    def states_elements(self) -> bool:
+        """Whether the user stated the bound of each element."""
+        return "rtol" in self.stated or "atol" in self.stated
+
+    @property
+    def states_sqnr(self) -> bool:
+        """Whether the user stated the signal-to-noise ratio."""
+        return "sqnr_db" in self.stated
+
+    def only_stated(self) -> Tolerance:
+        """Return this tolerance without the bounds that the user did not state."""
+        return replace(
+            self,
+            rtol=self.rtol if self.states_elements else None,
+            atol=self.atol if self.states_elements else None,
+            sqnr_db=self.sqnr_db if self.states_sqnr else None,
+            cosine=self.cosine if "cosine" in self.stated else None,
+            top1=self.top1 if "top1" in self.stated else None,
+        )
 
     def __str__(self) -> str:
         parts = (

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hubopt.escaping import printable
 from hubopt.exporter import Tensors
 from hubopt.parity.judging import (
     NOISE_FACTOR,
@@ -122,7 +123,7 @@ class OutputParity:
             way: max(each.largest for each in found) for way, found in self.moves.items() if found
         }
         way = REPEATED if largest.get(REPEATED) else max(largest, key=lambda each: largest[each])
-        return f"{self.name} by {largest[way]:.1e} {WAYS.get(way, way)}"
+        return f"{printable(self.name)} by {largest[way]:.1e} {WAYS.get(way, way)}"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -229,11 +230,15 @@ def judge_outputs(
     failing = [each for each in judged if each.problems]
     return Parity(
         passed=not failing,
-        problems=tuple(f"output {each.name}, {text}" for each in failing for text in each.problems),
+        problems=tuple(
+            f"output {printable(each.name)}, {text}" for each in failing for text in each.problems
+        ),
         outputs=judged,
         samples=samples,
         unsteady=bool(failing) and all(each.unsteady for each in failing),
-        vacuous=tuple(f"output {each.name}: {each.vacuous}" for each in judged if each.vacuous),
+        vacuous=tuple(
+            f"output {printable(each.name)}: {each.vacuous}" for each in judged if each.vacuous
+        ),
         note=_note(judged),
     )
 
@@ -264,18 +269,33 @@ def _judge_sample(output: OutputParity, at: int, tolerance: Tolerance) -> _Sampl
     if problem is None:
         return _SampleVerdict("layer")
     most = _most_noise(output, at)
+    noise = move_at(output.moves, at)
+    if tolerance.strict or (tolerance.stated and _leaves_stated(difference, tolerance)):
+        return _SampleVerdict(None, problem + _told_noise(noise))
     if (
         output.from_float64
         and output.moves[FLOAT64][at].largest <= most
         and complaint(output.from_float64[at], tolerance, STILL, rounding) is None
     ):
         return _SampleVerdict("float64")
-    noise = move_at(output.moves, at)
     if noise == STILL or complaint(difference, tolerance, noise, rounding):
         return _SampleVerdict(None, problem)
     if noise.largest <= most:
         return _SampleVerdict("noise")
     return _SampleVerdict(None, problem, unsteady=True)
+
+
+def _leaves_stated(difference: Difference, tolerance: Tolerance) -> bool:
+    """Whether a sample leaves a bound that the user stated; no other way to compute excuses it."""
+    if difference.exact:
+        return tolerance.states_elements
+    return complaint(difference, tolerance.only_stated(), STILL, 0.0) is not None
+
+
+def _told_noise(noise: Move) -> str:
+    if noise == STILL:
+        return ""
+    return f"; the layer itself moves by {noise.largest:.1e} there, which the bound does not allow"
 
 
 def _most_noise(output: OutputParity, sample: int) -> float:
@@ -295,7 +315,7 @@ def _differences(
 
 def _note(outputs: Sequence[OutputParity]) -> str | None:
     """Say what the layer itself moves, where an output needed that to pass."""
-    closer = [each.name for each in outputs if "float64" in each.bases]
+    closer = [printable(each.name) for each in outputs if "float64" in each.bases]
     excused = [each.move_told for each in outputs if "noise" in each.bases]
     notes = []
     if closer:
@@ -310,7 +330,7 @@ def _form_problems(spec: ModelSpec, outputs: Tensors, reference: Tensors, at: in
     if set(outputs) != set(names):
         return [f"sample {at}: outputs are {sorted(outputs)}, the layer's are {sorted(names)}"]
     return [
-        f"sample {at}: output {each.name} is {found}, the layer's is {wanted}"
+        f"sample {at}: output {printable(each.name)} is {found}, the layer's is {wanted}"
         for each in spec.outputs
         if (found := _form(np.asarray(outputs[each.name])))
         != (wanted := _spec_form(each, reference.get(each.name)))

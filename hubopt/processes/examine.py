@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,7 +35,11 @@ class Baseline:
 
 
 def examine(
-    artifact: Artifact, reference: Reference, log: Path, baseline: Baseline | None = None
+    artifact: Artifact,
+    reference: Reference,
+    log: Path,
+    baseline: Baseline | None = None,
+    allow_ops: Collection[str] = (),
 ) -> Verdict:
     """Load ``artifact`` in a child process, run every sample, judge it, and time it.
 
@@ -46,12 +51,13 @@ def examine(
         log: Gets what the child prints.
         baseline: What to time it against; None to leave timing out. Only an artifact that
             agrees with the layer is timed.
+        allow_ops: Operations that a SavedModel may have although they reach outside of it.
     """
     answers = log.with_name(f".{artifact.target}.npz")  # a bundle may be read-only
     try:
         with Worker(log) as worker:
             try:
-                session = worker.create(ArtifactSession, artifact)
+                session = worker.create(ArtifactSession, artifact, None, tuple(allow_ops))
             except NotRunnableHereError as error:
                 reference.exhaust()
                 return Verdict("unverified", None, f"{error.found}; {error.way_out}")

@@ -20,6 +20,7 @@ from hubopt.contract import artifact_problems
 from hubopt.errors import ExportError, NotRunnableHereError, TraceError, UsageError
 from hubopt.exporter import Artifact, Options, Program, Runner, Source, Tensors, XlaMode
 from hubopt.hints import Hints
+from hubopt.import_path import look_in_current_folder
 from hubopt.inspection import OpenModel, inspect_layer
 from hubopt.latency.protocol import time_calls
 from hubopt.latency.statistics import Timing
@@ -196,6 +197,8 @@ def open_layer_session(
         HuboptError: As `hubopt.models.opening.open_layer` does.
     """
     found = locate(handle, access)
+    if found.kind == "python":
+        look_in_current_folder()
     start = time.perf_counter()
     opening = importlib.import_module("hubopt.models.opening")
     import_ms = _since(start)
@@ -211,13 +214,20 @@ class ArtifactSession(Session):
     Args:
         artifact: What to load.
         names: The artifact's names for tensors that the layer names otherwise.
+        allow_ops: Operations that a SavedModel may have although they reach outside of it.
 
     Raises:
         NotRunnableHereError: The runtime is missing, or the machine cannot run it.
+        UnsafeModelError: The artifact could do more than compute; nothing of it was loaded.
         ExportError: The artifact does not load.
     """
 
-    def __init__(self, artifact: Artifact, names: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        artifact: Artifact,
+        names: Mapping[str, str] | None = None,
+        allow_ops: Collection[str] = (),
+    ) -> None:
         try:
             exporter = registry.get(artifact.target)
         except UsageError as error:  # a bundle may come from a machine with more exporters
@@ -228,7 +238,7 @@ class ArtifactSession(Session):
             importlib.import_module(next(filter(registry.is_installed, requirement.modules)))
         import_ms = _since(start)
         start = time.perf_counter()
-        runner = load_runner(exporter, artifact, names or {})
+        runner = load_runner(exporter, artifact, names, allow_ops)
         super().__init__(import_ms, _since(start))
         self._runner = runner
         self._answers: list[tuple[Tensors, Tensors]] = []
@@ -281,10 +291,14 @@ def convert(target: str, source: Source, path: Path, options: Options) -> tuple[
 @contextmanager
 def _telling_refusal(at: int) -> Iterator[None]:
     from hubopt.causes import explain, first_line
+    from hubopt.resources import resource_error
 
     try:
         yield
     except Exception as error:  # whatever the model's own code raises
+        shortage = resource_error(error)
+        if shortage is not None:
+            raise shortage from error
         found, way_out = explain(error) or (
             f"{type(error).__name__}: {first_line(error)}",
             "pass inputs of your own with --data, or wrap the model in a function that brings "

@@ -16,21 +16,29 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
 from typing import Any, BinaryIO, ParamSpec, TypeVar, cast
 
+from hubopt.defects import keep_traceback, traceback_tail
 from hubopt.errors import HuboptError, WorkerCrashError
+from hubopt.escaping import printable
+from hubopt.import_path import installed_path
+from hubopt.lossy_streams import LossyFile, lossy_text
+from hubopt.owned_folders import TEMPORARY, owned_folder
+from hubopt.processes.lifeline import die_with_parent, lifeline, tie
 from hubopt.processes.trimming import give_back
+from hubopt.resources import killed_for_memory, out_of_memory, resource_error, resource_in
+from hubopt.signals import deferred_signals
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _CHILD = (
     "import sys; sys.path[:] = {path!r}; "
-    "from hubopt.processes.worker import _serve; _serve({imports!r})"
+    "from hubopt.processes.worker import _serve; _serve({imports!r}, {lifeline!r})"
 )
 _LOG_TAIL_LINES = 8
 _ENVIRONMENT = {
@@ -43,14 +51,15 @@ _ENVIRONMENT = {
 @contextmanager
 def temporary_log() -> Iterator[Path]:
     """Give the path of a log file that goes when the context ends."""
-    with tempfile.TemporaryDirectory(prefix="hubopt-") as folder:
-        yield Path(folder) / "child.log"
+    with owned_folder(Path(tempfile.gettempdir()), TEMPORARY) as folder:
+        yield folder / "child.log"
 
 
 class Worker:
     """One child process; calls, from any thread, run in it in turn and share its memory.
 
-    Use it as a context manager: leaving kills the child.
+    Use it as a context manager: leaving kills the child, and the end of this process does too,
+    however it ends. The child's temporary files go with it.
 
     Args:
         log: The file that gets what the child prints.
@@ -66,18 +75,26 @@ class Worker:
     ) -> None:
         self._log = log
         self._asking = Lock()
-        with log.open("ab") as stream:
+        self._killed_before = killed_for_memory()
+        with ExitStack() as stack, log.open("ab") as stream:
+            temporary = stack.enter_context(owned_folder(Path(tempfile.gettempdir()), TEMPORARY))
+            descriptor = stack.enter_context(lifeline())
+            code = _CHILD.format(path=installed_path(), imports=tuple(imports), lifeline=descriptor)
             self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-c",
-                    _CHILD.format(path=_child_path(), imports=tuple(imports)),
-                ],
+                [sys.executable, "-c", code],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stream,
-                env={**_ENVIRONMENT, **os.environ, **(environment or {})},
+                pass_fds=() if descriptor is None else (descriptor,),
+                env={
+                    **_ENVIRONMENT,
+                    **os.environ,
+                    **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary)),
+                    **(environment or {}),
+                },
             )
+            self._belongings = stack.pop_all()
+        tie(descriptor, self._process.pid)
 
     def __enter__(self) -> Worker:
         return self
@@ -88,6 +105,10 @@ class Worker:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        with deferred_signals(), self._belongings:
+            self._end()
+
+    def _end(self) -> None:
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
@@ -153,8 +174,13 @@ class Worker:
             raise value
         return value
 
-    def _crash(self) -> WorkerCrashError:
+    def _crash(self) -> HuboptError:
         code = self._process.wait()
+        told = resource_in(self._log_tail()) if code else None
+        if told is not None:
+            return told
+        if code == -signal.SIGKILL and killed_for_memory() > self._killed_before:
+            return out_of_memory()
         if code < 0:
             name = signal.Signals(-code).name
             found = f"the process was ended by {name}"
@@ -171,13 +197,7 @@ class Worker:
 
     def _log_tail(self) -> str:
         lines = self._log.read_text(errors="replace").splitlines()
-        return "\n".join(f"    {line}" for line in lines[-_LOG_TAIL_LINES:])
-
-
-def _child_path() -> list[str]:
-    """Return our search path and, last, the current folder: a handle may name a module in it."""
-    here = str(Path.cwd())
-    return sys.path if here in sys.path or "" in sys.path else [*sys.path, here]
+        return "\n".join(f"    {printable(line)}" for line in lines[-_LOG_TAIL_LINES:])
 
 
 class _StandIn:
@@ -194,10 +214,14 @@ def _log_to(log: Path) -> None:
             os.dup2(stream.fileno(), descriptor)
 
 
-def _serve(imports: Sequence[str]) -> None:
+def _serve(imports: Sequence[str], lifeline: int | None) -> None:
     """Answer requests from standard input until it closes; the child's side of `Worker`."""
+    die_with_parent(lifeline)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever native code prints goes to the log, not among the answers
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):  # the log's disk may be full
+        log = LossyFile(descriptor, "w", closefd=False)
+        setattr(sys, name, lossy_text(log, getattr(sys, name), line_buffering=True))
     requests = os.fdopen(os.dup(0), "rb")
     for module in imports:
         # One that cannot be imported is told by whatever needs it.
@@ -229,9 +253,9 @@ def _answer_all(requests: BinaryIO, answers: BinaryIO) -> None:
             else:
                 answer = (True, target(*args, **kwargs))
         except HuboptError as error:
-            answer = (False, error)
+            answer = (False, resource_error(error, *_paths(args, kwargs)) or error)
         except Exception as error:  # everything must reach the parent, whatever its type
-            answer = (False, _unexpected(error))
+            answer = (False, _unexpected(error, _paths(args, kwargs)))
         try:
             data = pickle.dumps(answer)
         except Exception as error:  # what a stranger returns need not be picklable
@@ -240,13 +264,23 @@ def _answer_all(requests: BinaryIO, answers: BinaryIO) -> None:
         answers.flush()
 
 
-def _unexpected(error: Exception) -> WorkerCrashError:
+def _paths(args: Sequence[object], kwargs: Mapping[str, object]) -> list[Path]:
+    """Return the places that a call was given, one of which may be on a disk that is full."""
+    return [each for each in (*args, *kwargs.values()) if isinstance(each, Path)]
+
+
+def _unexpected(error: Exception, places: Sequence[Path] = ()) -> HuboptError:
     import traceback
 
     traceback.print_exc()
+    known = resource_error(error, *places)
+    if known is not None:
+        return known
+    log = keep_traceback(error)
     return WorkerCrashError(
         "child process",
         f"{type(error).__name__}: {error}",
         "a result",
-        "this is a defect of hubopt or of the exporter; please report it with the log",
+        "this is a defect of hubopt or of the exporter; please report it with the "
+        + (f"traceback, which is in {log}" if log else f"log:\n{traceback_tail(error)}"),
     )

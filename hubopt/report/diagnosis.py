@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hubopt.diagnosis import Diagnosis
+from hubopt.escaping import printable
 
 _NAME_WIDTH = 48
 _OPERATIONS_SHOWN = 12
@@ -19,7 +20,7 @@ def diagnosis_report(found: Diagnosis) -> RenderableType:
     ]
     if found.tensor is not None:
         facts = (
-            ("layers", ", ".join(found.layers) or "none is named"),
+            ("layers", ", ".join(map(printable, found.layers)) or "none is named"),
             ("TensorFlow", _listing([f"{each.op} ({each.node})" for each in found.operations])),
             (found.target, _listing(found.segment)),
             ("still right", _listing(found.before)),
@@ -48,7 +49,7 @@ def _growth(found: Diagnosis) -> RenderableType:
     for step in found.growth:
         table.add_row(
             _short(step.tensor),
-            step.layer or "-",
+            printable(step.layer or "-"),
             f"{step.share:.1e}",
             f"{step.sqnr_db:.0f} dB",
             f"{step.excess:.1f}",
@@ -58,11 +59,12 @@ def _growth(found: Diagnosis) -> RenderableType:
 
 
 def _short(name: str) -> str:
+    name = printable(name)
     return name if len(name) <= _NAME_WIDTH else f"...{name[3 - _NAME_WIDTH :]}"
 
 
 def _listing(texts: tuple[str, ...] | list[str]) -> str:
     more = len(texts) - _OPERATIONS_SHOWN
     return "\n            ".join(
-        (*texts[:_OPERATIONS_SHOWN], *([f"and {more} more"] if more > 0 else []))
+        (*map(printable, texts[:_OPERATIONS_SHOWN]), *([f"and {more} more"] if more > 0 else []))
     )

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from hubopt.bundle import Bundle, Manifest, to_json
+from hubopt.bundle import Bundle
 from hubopt.errors import HuboptError, NothingExportedError
+from hubopt.manifest import Manifest
 from hubopt.parity import TABLE
 from hubopt.results import Status, TargetResult, exit_code
+from hubopt.serialization import to_json
 
 
 def results_document(

@@ -8,9 +8,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hubopt.bundle import Manifest
+from hubopt.escaping import printable
 from hubopt.inspection import Inspection, OpenModel, Signature, Tensor
 from hubopt.latency.statistics import Latency
+from hubopt.manifest import Manifest
 from hubopt.parity import TABLE
 from hubopt.parity.moves import WAYS
 from hubopt.results import TargetResult
@@ -76,7 +77,7 @@ def reference_lines(manifest: Manifest) -> RenderableType:
         rows.append(("wrong signs", shown))
     for way, found in facts.moves.items():
         largest = {name: max(each.largest for each in moves) for name, moves in found.items()}
-        told = ", ".join(f"{name} {move:.1e}" for name, move in largest.items())
+        told = ", ".join(f"{printable(name)} {move:.1e}" for name, move in largest.items())
         rows.append(("layer moves", f"{WAYS.get(way, way)}: {told}"))
     if facts.depth not in ("off", "full"):
         rows.append(
@@ -126,7 +127,7 @@ def spec_table(spec: ModelSpec) -> RenderableType:
     for side, tensors in (("in", spec.inputs), ("out", spec.outputs)):
         for each in tensors:
             shape = format_shape(each.named_shape)
-            table.add_row(side, each.name, each.dtype, shape, _origins(each))
+            table.add_row(side, printable(each.name), each.dtype, shape, _origins(each))
     for name, bounds in spec.bounds.items():
         table.add_row("dim", name, "", str(bounds), "flag")
     return table
@@ -135,9 +136,9 @@ def spec_table(spec: ModelSpec) -> RenderableType:
 def inspection_report(inspection: Inspection) -> RenderableType:
     """Everything that `hubopt inspect` found."""
     model = inspection.model
-    called = model.signature or "the model's own call"
+    called = printable(model.signature or "the model's own call")
     parts: list[RenderableType] = [
-        Text(inspection.handle, style="bold"),
+        Text(printable(inspection.handle), style="bold"),
         Text(f"digest      {f'sha256:{inspection.digest}' if inspection.digest else '-'}"),
         Text(f"parameters  {_parameters(model)}"),
         Text(f"calls       {called}"),
@@ -147,7 +148,7 @@ def inspection_report(inspection: Inspection) -> RenderableType:
     ]
     if model.problems:
         parts.append(Text("\nopen", style="bold yellow"))
-        parts += [Text(f"  {problem}") for problem in model.problems]
+        parts += [Text(f"  {printable(problem)}") for problem in model.problems]
     parts.append(Text("\ntargets", style="bold"))
     for name, obstacles in inspection.obstacles.items():
         parts.append(
@@ -180,7 +181,7 @@ def _interface_table(model: OpenModel) -> RenderableType:
             found = settled.get(each.name)
             table.add_row(
                 side,
-                each.name,
+                printable(each.name),
                 found.dtype if found else each.dtype or "?",
                 _shape(each),
                 format_shape(found.named_shape) if found else "?",
@@ -197,11 +198,10 @@ def _origins(spec: TensorSpec) -> str:
 
 def _signature_line(signature: Signature) -> Text:
     def listing(tensors: tuple[Tensor, ...]) -> str:
-        return ", ".join(f"{each.name}: {each.dtype} {_shape(each)}" for each in tensors)
+        return ", ".join(f"{printable(each.name)}: {each.dtype} {_shape(each)}" for each in tensors)
 
-    return Text(
-        f"signature   {signature.name}: {listing(signature.inputs)} -> {listing(signature.outputs)}"
-    )
+    name = printable(signature.name)
+    return Text(f"signature   {name}: {listing(signature.inputs)} -> {listing(signature.outputs)}")
 
 
 def _shape(tensor: Tensor) -> str:
@@ -211,7 +211,10 @@ def _shape(tensor: Tensor) -> str:
 def _errors(result: TargetResult) -> str:
     if result.parity is None:
         return "-"
-    return "\n".join(f"{each.name} {each.max_abs:.1e}" for each in result.parity.outputs) or "-"
+    return (
+        "\n".join(f"{printable(each.name)} {each.max_abs:.1e}" for each in result.parity.outputs)
+        or "-"
+    )
 
 
 def _layer_row(latency: Latency) -> tuple[str | Text, ...]:

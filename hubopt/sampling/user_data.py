@@ -6,9 +6,7 @@ import importlib
 import itertools
 import os
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -17,6 +15,7 @@ import numpy as np
 
 from hubopt.arrays import read_samples
 from hubopt.errors import SpecError, UsageError
+from hubopt.import_path import current_folder_too
 
 Data: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any] | Iterable[Any] | Callable[[], Any]"
 """What `read_data` takes."""
@@ -152,7 +151,7 @@ def _reason(error: Exception) -> str:
 def _load_attribute(name: str) -> Any:
     module, _, attribute = name.partition(":")
     try:
-        with _current_folder():
+        with current_folder_too():
             found: Any = importlib.import_module(module)
         for part in attribute.split("."):
             found = getattr(found, part)
@@ -163,17 +162,6 @@ def _load_attribute(name: str) -> Any:
             "run it in the module's folder or put that on PYTHONPATH, and check the names",
         ) from error
     return found
-
-
-@contextmanager
-def _current_folder() -> Iterator[None]:
-    """Look in the current folder too, and last, as for a handle that names an attribute."""
-    before = list(sys.path)
-    sys.path.append(str(Path.cwd()))
-    try:
-        yield
-    finally:
-        sys.path[:] = before
 
 
 def _from_python(name: str, source: Any) -> Iterator[Item]:

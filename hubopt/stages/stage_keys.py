@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from hubopt.bundle import plain
 from hubopt.digest import sha256
 from hubopt.exporter import Exporter, Options
 from hubopt.hints import Hints
@@ -27,6 +26,7 @@ from hubopt.parity import Overrides
 from hubopt.parity.reference import Depth
 from hubopt.reference.kit import Kit
 from hubopt.sampling.user_data import Item
+from hubopt.serialization import plain
 
 FORMAT = 3
 """Of the values and files in the store; a new one leaves all entries behind."""

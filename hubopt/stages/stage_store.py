@@ -3,19 +3,18 @@
 <key>/entry.json    what it is, when and where it was made, and the digests of what is beside it
 <key>/value.json    the stage's value
 <key>/files/        the stage's files
-.<random>/          what is being written or removed
+.draft-<random>/    what is being written or removed
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
 import os
 import platform
 import shutil
-import tempfile
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -23,10 +22,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from hubopt.digest import sha256, size_bytes
+from hubopt.owned_folders import owned_folder, sweep
+from hubopt.resources import is_shortage
 
 _ENTRY, _VALUE, _FILES = "entry.json", "value.json", "files"
-_ABANDONED_S = 3600.0
-"""After which a folder that is being written was left by a process that was killed."""
+_DRAFT = ".draft-"
+_DAMAGE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+"""What a file raises that is not what was written."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -99,13 +101,17 @@ class StageStore:
         try:
             entry = self._read(key)
             value = (self.folder / key / _VALUE).read_text()
-        except FileNotFoundError:
+            if _sha256(value) != entry.digests[""]:
+                raise ValueError(f"{_VALUE} has changed")
+        except FileNotFoundError as error:
+            if (self.folder / key).is_dir():
+                self.discard(key, f"{error}")
             return None
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            self._remove_damaged(key, f"{error}")
+        except OSError as error:
+            self._pass_over(key, error)
             return None
-        if _sha256(value) != entry.digests[""]:
-            self._remove_damaged(key, f"{_VALUE} has changed")
+        except _DAMAGE as error:
+            self.discard(key, f"{error}")
             return None
         with suppress(OSError):  # a store that is read-only serves as well
             os.utime(self.folder / key / _ENTRY)
@@ -121,25 +127,32 @@ class StageStore:
         Returns:
             Whether all of them are there now. If not, none is, and an entry that is damaged has
             been removed and told.
+
+        Raises:
+            OSError: The copies cannot be written. The entry is left as it is.
         """
-        problem: str | None = None
         try:
             for name, place in places.items():
-                _copy(self.folder / entry.key / _FILES / name, place)
-                if sha256(place) != entry.digests[name]:
-                    problem = f"{name} has changed"
-                    break
-            else:
-                return True
-        except OSError as error:
-            # Another process may have removed it meanwhile, which is no damage.
-            if (self.folder / entry.key).exists():
-                problem = f"{error}"
-        for place in places.values():
-            _erase(place)
-        if problem is not None:
-            self._remove_damaged(entry.key, problem)
-        return False
+                if not self._copy_out(entry, name, place):
+                    for each in places.values():
+                        _erase(each)
+                    return False
+        except BaseException:
+            for each in places.values():
+                _erase(each)
+            raise
+        return True
+
+    def discard(self, key: str, problem: str) -> None:
+        """Remove an entry that is damaged, and tell it.
+
+        Args:
+            key: Which.
+            problem: What is wrong with it.
+        """
+        with suppress(OSError):  # a store that is read-only: it is passed over every time
+            self._remove(key)
+        _LOG.warning("an entry of the cache is damaged and is made anew: %s: %s", key, problem)
 
     def put(self, key: str, label: Label, value: str, files: Mapping[str, Path]) -> None:
         """Store a result that is complete, and make room for it.
@@ -159,8 +172,8 @@ class StageStore:
             if size > self.limit_bytes:
                 return
             self.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".", dir=self.folder) as work:
-                draft = Path(work) / key
+            with owned_folder(self.folder, _DRAFT) as work:
+                draft = work / key
                 self._write(draft, _entry(key, label, value, files, size), value, files)
                 self._place(draft, key)
             self._make_room()
@@ -179,9 +192,11 @@ class StageStore:
                 continue
             try:
                 found.append((self._read(path.name), (path / _ENTRY).stat().st_mtime))
-            except (OSError, ValueError, TypeError, KeyError) as error:
+            except OSError as error:
                 if path.exists():
-                    self._remove_damaged(path.name, f"{error}")
+                    self._pass_over(path.name, error)
+            except _DAMAGE as error:
+                self.discard(path.name, f"{error}")
         return sorted(found, key=lambda each: each[1])
 
     def clear(self) -> list[Entry]:
@@ -193,7 +208,7 @@ class StageStore:
         removed = [entry for entry, _ in self.entries()]
         for entry in removed:
             self._remove(entry.key)
-        self._sweep(older_than_s=0.0)
+        sweep(self.folder, _DRAFT)
         return removed
 
     def _read(self, key: str) -> Entry:
@@ -205,7 +220,12 @@ class StageStore:
         sealed = json.loads(path.read_text())
         if _sha256(json.dumps(sealed["entry"])) != sealed["sha256"]:
             raise ValueError(f"{_ENTRY} has changed")
-        return Entry(**sealed["entry"])
+        entry = Entry(**sealed["entry"])
+        if entry.key != key:
+            raise ValueError(f"it is the entry {entry.key}")
+        if type(entry.size_bytes) is not int or not isinstance(entry.digests, dict):
+            raise TypeError(f"{_ENTRY} is of another format")
+        return entry
 
     def _write(self, draft: Path, entry: Entry, value: str, files: Mapping[str, Path]) -> None:
         (draft / _FILES).mkdir(parents=True)
@@ -229,26 +249,46 @@ class StageStore:
                 break
             self._remove(entry.key)
             excess -= entry.size_bytes
-        self._sweep(_ABANDONED_S)
-
-    def _sweep(self, older_than_s: float) -> None:
-        for left in self.folder.glob(".*"):
-            with suppress(FileNotFoundError):  # it was not abandoned, and is finished
-                if time.time() - left.stat().st_mtime >= older_than_s:
-                    shutil.rmtree(left, ignore_errors=True)
 
     def _remove(self, key: str) -> None:
         """Let an entry vanish as it appears, in one step."""
         with (
             suppress(FileNotFoundError),  # another process has done it
-            tempfile.TemporaryDirectory(prefix=".", dir=self.folder) as work,
+            owned_folder(self.folder, _DRAFT) as work,
         ):
-            (self.folder / key).rename(Path(work) / key)
+            (self.folder / key).rename(work / key)
 
-    def _remove_damaged(self, key: str, problem: str) -> None:
-        with suppress(OSError):  # a store that is read-only: it is passed over every time
-            self._remove(key)
-        _LOG.warning("an entry of the cache is damaged and is made anew: %s: %s", key, problem)
+    def _copy_out(self, entry: Entry, name: str, place: Path) -> bool:
+        """Copy one file or folder; return whether the entry has it as it was stored."""
+        stored = self.folder / entry.key / _FILES / name
+        failure: OSError | None = None
+        try:
+            _copy(stored, place)
+            if sha256(place) == entry.digests.get(name):
+                return True
+        except OSError as error:
+            failure = error
+        # The copy failed; only if what is stored does too, or is not what it was, is it damaged.
+        try:
+            is_whole = sha256(stored) == entry.digests.get(name)
+            problem = f"{name} has changed"
+        except OSError as error:
+            if is_shortage(error):
+                raise
+            is_whole, problem = False, f"{error}"
+        if is_whole:
+            raise failure or OSError(errno.EIO, "the copy is not what was written", str(place))
+        # Another process may have removed it meanwhile, which is no damage.
+        if (self.folder / entry.key).exists():
+            self.discard(entry.key, problem)
+        return False
+
+    def _pass_over(self, key: str, error: OSError) -> None:
+        """Tell that an entry is there but cannot be read; it is damaged only if its device is."""
+        if not is_shortage(error):
+            self.discard(key, f"{error}")
+            return
+        _LOG.warning("an entry of the cache cannot be read and is made anew: %s: %s", key, error)
 
 
 def _entry(key: str, label: Label, value: str, files: Mapping[str, Path], size: int) -> Entry:

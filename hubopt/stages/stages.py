@@ -10,11 +10,11 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
-from typing import get_args
+from pathlib import Path, PurePosixPath
+from typing import TypeVar, get_args
 
-from hubopt.bundle import LOGS, from_json, plain
 from hubopt.exporter import PROGRAM, Artifact, Exporter, Program, Source
+from hubopt.manifest import LOGS
 from hubopt.parity import Overrides
 from hubopt.parity.reference import Depth
 from hubopt.processes.examine import Baseline
@@ -23,10 +23,13 @@ from hubopt.progress import Progress
 from hubopt.reference.kit import Kit
 from hubopt.reference.reference import Reference
 from hubopt.results import TargetResult
+from hubopt.serialization import from_json, plain
 from hubopt.stages.memory import Memory
 from hubopt.stages.stage_keys import kit_digest
-from hubopt.stages.stage_store import Label, StageStore
+from hubopt.stages.stage_store import Entry, Label, StageStore
 from hubopt.targets import Outcome
+
+T = TypeVar("T")
 
 _INPUTS, _REFERENCE, _FLOAT64 = "inputs.npz", "reference.npz", "float64.npz"
 _ARTIFACT, _LOG = "artifact", "log"
@@ -91,10 +94,11 @@ class Stages:
             memory.store.put(key, Label("trace", memory.handle), value, {PROGRAM: folder})
             return traced
 
-        found = next(filter(None, map(memory.store.look_up, fitting)), None)
+        looked_up = (_look_up(memory.store, key, "trace", Traced) for key in fitting)
+        found = next(filter(None, looked_up), None)
         if found is None:
             return make_and_keep()
-        entry, value = found
+        entry, stored = found
         self._tell(f"trace: from the cache (made {entry.told})")
         self.cached["trace"] = entry.made
 
@@ -104,7 +108,7 @@ class Stages:
                 make_and_keep()
 
         self._bring_program = cache(bring)
-        return _moved(from_json(value, Traced), folder)
+        return _moved(stored, folder)
 
     def reference(
         self,
@@ -189,7 +193,7 @@ class Stages:
         is_there = self._places(exporter.name)[_ARTIFACT].exists()  # and is only judged again
         outcome = None
         if self._kit_is_stored and not is_there:
-            outcome = self._take_target(memory.store, key(), source)
+            outcome = self._take_target(memory.store, key(), exporter.name, source)
         if outcome is None:
             if isinstance(source, Program):
                 self._bring_program()
@@ -208,11 +212,13 @@ class Stages:
         return self._digest_of[1]
 
     def _take_kit(self, store: StageStore, key: str, kit: Kit) -> Kit | None:
-        found = store.look_up(key)
+        found = _look_up(store, key, "reference", Kit)
         if found is None:
             return None
-        entry, value = found
-        stored = from_json(value, Kit)
+        entry, stored = found
+        if stored.spec != kit.spec:
+            store.discard(key, "it is of another program")
+            return None
         stored = replace(
             stored,
             inputs=kit.inputs,
@@ -226,14 +232,18 @@ class Stages:
         self.cached["reference"] = entry.made
         return stored
 
-    def _take_target(self, store: StageStore, key: str, source: Source) -> Outcome | None:
-        found = store.look_up(key)
+    def _take_target(
+        self, store: StageStore, key: str, name: str, source: Source
+    ) -> Outcome | None:
+        found = _look_up(store, key, "target", TargetResult)
         if found is None:
             return None
-        entry, value = found
-        result = from_json(value, TargetResult)
-        name = result.target
-        if result.path is None or not store.take(entry, self._places(name)):
+        entry, result = found
+        if result.target != name or not _belongs_to(result, name):
+            store.discard(key, f"it is no artifact of {name}")
+            return None
+        assert result.path is not None
+        if not store.take(entry, self._places(name)):
             return None
         self._tell(f"{name}: from the cache ({result.status} {entry.told})")
         path = self._folder / result.path
@@ -247,6 +257,32 @@ class Stages:
     def _tell(self, text: str) -> None:
         with self._progress(text):
             pass
+
+
+def _look_up(store: StageStore, key: str, kind: str, of: type[T]) -> tuple[Entry, T] | None:
+    """Return an entry and its value; one that holds something else is damaged, and removed."""
+    found = store.look_up(key)
+    if found is None:
+        return None
+    entry, value = found
+    if entry.kind != kind:
+        store.discard(key, f"it is a {entry.kind}, not a {kind}")
+        return None
+    try:
+        return entry, from_json(value, of)
+    except MemoryError:
+        raise
+    except Exception as error:  # cattrs raises groups of nearly every type there is
+        store.discard(key, f"its value cannot be read: {type(error).__name__}: {error}")
+        return None
+
+
+def _belongs_to(result: TargetResult, target: str) -> bool:
+    """Whether a stored result has an artifact where that of ``target`` stands in a bundle."""
+    path = PurePosixPath(result.path or "")
+    if any(PurePosixPath(each).parts != (each,) for each in result.companions):
+        return False
+    return path.parts[:1] == (target,) and ".." not in path.parts and result.status != "failed"
 
 
 def _to_json(value: object) -> str:

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from hubopt.digest import sha256, size_bytes
-from hubopt.errors import HandleError, PinError, UsageError
-from hubopt.models.handles import Access, Handle, is_python, locate
+from hubopt.errors import HandleError, PinError, UsageError, WorkerCrashError
+from hubopt.models.handles import Access, Handle, LayerOptions, is_python, locate
+from hubopt.processes.session import open_layer_session
 from hubopt.processes.worker import Worker
 from tests.web import Page, Web, serve
 
@@ -219,14 +220,16 @@ def test_a_path_with_a_colon_is_a_path(
     assert locate("net:model").kind == "saved_model"
 
 
-def test_a_module_in_the_current_folder_is_found_by_a_child(
+def test_a_child_finds_no_module_in_the_current_folder_unless_a_handle_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "only_here.py").write_text("VALUE = 1\n")
+    (tmp_path / "only_here.py").write_text("def call(x):\n    return x\n")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [each for each in sys.path if each])
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
     with Worker(tmp_path / "log") as child:
-        assert child.call(eval, "__import__('only_here').VALUE") == 1
+        with pytest.raises(WorkerCrashError, match="No module named 'only_here'"):
+            child.call(eval, "__import__('only_here')")
+        child.create(open_layer_session, "only_here:call", LayerOptions(), Access())
 
 
 def test_a_pin_that_fits(tiny: Path) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from hubopt.owned_folders import owned_folder
 from hubopt.stages.stage_store import Label, StageStore
+from tests.leftovers import left_by_a_killed_process
 
 TRACE = Label("trace", "a-model")
 PUT = (
@@ -209,20 +211,19 @@ def test_a_full_disk_leaves_nothing_behind(
     assert list(store.folder.iterdir()) == []
 
 
-def test_what_a_killed_process_left_goes_in_time(store: StageStore, tmp_path: Path) -> None:
+def test_what_a_killed_process_left_goes_and_what_a_running_one_has_stays(
+    store: StageStore, tmp_path: Path
+) -> None:
     fill(store, "a", 1, tmp_path)
-    for name, age in ((".old", 4000), (".young", 0)):
-        left = store.folder / name
-        left.mkdir()
-        made = left.stat().st_mtime - age
-        os.utime(left, (made, made))
-    fill(store, "b", 1, tmp_path)
-    assert [each.name for each in hidden(store)] == [".young"]
+    left_by_a_killed_process(store.folder, ".draft-")
+    with owned_folder(store.folder, ".draft-") as running:
+        fill(store, "b", 1, tmp_path)
+        assert hidden(store) == [running]
 
 
 def test_clearing_removes_everything(store: StageStore, files: dict[str, Path]) -> None:
     assert store.clear() == []
     store.put("key", TRACE, "", files)
-    (store.folder / ".left").mkdir()
+    left_by_a_killed_process(store.folder, ".draft-")
     assert [each.key for each in store.clear()] == ["key"]
     assert list(store.folder.iterdir()) == []

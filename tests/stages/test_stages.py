@@ -15,7 +15,8 @@ import pytest
 import tensorflow as tf
 
 import hubopt
-from hubopt.bundle import Manifest, read_bundle
+from hubopt.bundle import read_bundle
+from hubopt.manifest import Manifest
 from hubopt.processes.worker import Worker
 from hubopt.stages.stage_store import Entry, StageStore
 from tests import told

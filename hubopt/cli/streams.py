@@ -1,0 +1,55 @@
+"""The command's standard streams: what they could not write is told when it ends."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+
+from hubopt.errors import EXIT_EXPORT, EXIT_OK, ResourceError
+from hubopt.lossy_streams import LossyFile, lossy_text
+
+_EXIT_PIPE = 141
+"""128 + SIGPIPE, what a shell reports for a program that a closed pipe ended."""
+
+
+class Streams:
+    """Standard output and error of a command, from now to its end."""
+
+    def __init__(self) -> None:
+        # The descriptors must be taken, else a file that is opened would become one of them.
+        for descriptor in range(3):
+            try:
+                os.fstat(descriptor)
+            except OSError:
+                # Read only, so that a write fails as it does on a closed descriptor.
+                os.open(os.devnull, os.O_RDONLY)
+        self._out = LossyFile(1, "w", closefd=False)
+        # A program that runs the command in its own process may have redirected them.
+        if sys.stdout is sys.__stdout__:
+            sys.stdout = lossy_text(self._out, sys.stdout, self._out.isatty())
+        if sys.stderr is sys.__stderr__:
+            errors = LossyFile(2, "w", closefd=False)
+            sys.stderr = lossy_text(errors, sys.stderr, line_buffering=True)
+
+    def finish(self, code: int) -> int:
+        """Write what is left, tell what could not be written; return the exit code.
+
+        Args:
+            code: What the command itself ends with.
+        """
+        sys.stdout.flush()
+        problem = self._out.problem
+        if problem is not None and problem.errno == errno.EPIPE:
+            return code or _EXIT_PIPE
+        if problem is not None:
+            told = ResourceError(
+                "standard output",
+                f"it cannot be written: {problem.strerror}",
+                "a terminal, a pipe, or a file with room for the answer",
+                "send it elsewhere; what the command was to do is done",
+            )
+            print(f"error: {told}", file=sys.stderr)
+            code = code if code != EXIT_OK else EXIT_EXPORT
+        sys.stderr.flush()
+        return code

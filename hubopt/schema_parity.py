@@ -1,0 +1,110 @@
+"""What a manifest may say of measurements: parity, latency, the reference's own quality."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from hubopt.latency.statistics import Latency, Timing
+from hubopt.manifest import Manifest
+from hubopt.parity import OutputParity, Parity
+from hubopt.parity.metrics import Difference
+from hubopt.parity.moves import FLOAT64
+from hubopt.spec import TensorSpec, format_shape
+
+
+def parity_problems(parity: Parity, manifest: Manifest) -> Iterator[str]:
+    """Give what a comparison cannot say of this bundle's samples and outputs."""
+    samples, outputs = len(manifest.samples), manifest.spec.outputs
+    if parity.samples != samples:
+        yield f"it was compared on {parity.samples} samples, the bundle has {samples}"
+    found = [each.name for each in parity.outputs]
+    if not found and not parity.passed:
+        return  # the names or shapes differed, so that nothing was compared
+    if found != [each.name for each in outputs]:
+        yield f"it was compared in {found}, the outputs are {list(manifest.spec.output_names)}"
+        return
+    if parity.passed != (not any(each.problems for each in parity.outputs)):
+        yield "its comparison does not agree with itself"
+    for spec, output in zip(outputs, parity.outputs, strict=True):
+        yield from (
+            f"output {spec.name!r}: {each}" for each in _output_problems(output, spec, samples)
+        )
+
+
+def _output_problems(output: OutputParity, spec: TensorSpec, samples: int) -> Iterator[str]:
+    counts = {
+        "differences": len(output.differences),
+        "bases": len(output.bases),
+        "from_float64": len(output.from_float64) or samples,
+    }
+    for name, count in counts.items():
+        if count != samples:
+            yield f"{name}: {count}, not {samples}"
+    if output.from_float64 and len(output.moves.get(FLOAT64, ())) != samples:
+        yield "it was compared with float64, without what that moves"
+    for difference in (*output.differences, *output.from_float64):
+        yield from _difference_problems(difference, spec)
+
+
+def _difference_problems(difference: Difference, spec: TensorSpec) -> Iterator[str]:
+    if not spec.admits(difference.shape):
+        yield f"shape {format_shape(difference.shape)}, not {format_shape(spec.named_shape)}"
+        return
+    counts = (difference.unequal, difference.rows, difference.top1, difference.topk)
+    if not all(0 <= each <= max(difference.elements, 0) for each in counts):
+        yield "it counts more elements than there are"
+    sizes = (difference.max_abs, difference.rms, difference.rms_error, difference.largest)
+    if any(math.isnan(each) or each < 0 for each in sizes):
+        yield "it has a size that is none"
+    if any(not 0 <= index < difference.elements for _, _, index in difference.front):
+        yield "it names an element that is not there"
+    # The elements that decide hold the largest difference; without them nothing is judged.
+    if not difference.exact and _largest_gap(difference) != difference.max_abs:
+        yield f"its largest difference is {difference.max_abs:g}, and no element has it"
+    if difference.exact and bool(difference.unequal) != bool(difference.front):
+        yield f"{difference.unequal} elements differ, and none is named"
+
+
+def _largest_gap(difference: Difference) -> float:
+    return max((gap for _, gap, _ in difference.front), default=0.0)
+
+
+def latency_problems(latency: Latency) -> Iterator[str]:
+    """Give what a measurement of latency cannot say."""
+    yield from _timing_problems("artifact", latency.artifact)
+    if latency.layer is None:
+        return
+    yield from _timing_problems("layer", latency.layer)
+    rounds = len(latency.artifact.rounds_ms), len(latency.layer.rounds_ms)
+    if rounds[0] != rounds[1]:
+        yield f"latency: {rounds[0]} rounds of the artifact and {rounds[1]} of the layer"
+
+
+def _timing_problems(what: str, timing: Timing) -> Iterator[str]:
+    if not timing.rounds_ms or not all(timing.rounds_ms):
+        yield f"latency: a round of the {what} has no call"
+    calls = [call for calls in timing.rounds_ms for call in calls]
+    if not all(0 < call < math.inf for call in calls):
+        yield f"latency: a call of the {what} took no time that there is"
+
+
+def reference_problems(manifest: Manifest) -> Iterator[str]:
+    """Give what cannot be known of the reference."""
+    facts, names = manifest.reference, set(manifest.spec.output_names)
+    samples = len(manifest.samples)
+    named = {*facts.constant, *facts.weightless}
+    named |= {name for found in facts.probes.values() for name in found}
+    named |= {name for found in facts.moves.values() for name in found}
+    if named - names:
+        yield f"reference: it tells of {sorted(named - names)}, which are no outputs"
+    if not 0 <= facts.silent <= facts.units or not 0 <= facts.hidden <= facts.weights:
+        yield "reference: it counts more units or weights than there are"
+    for way, found in facts.moves.items():
+        for name, moves in found.items():
+            if not 1 <= len(moves) <= samples:
+                yield f"reference: {way} moves {name!r} on {len(moves)} of {samples} samples"
+            if any(
+                math.isnan(each) or each < 0 for one in moves for each in (one.largest, one.rms)
+            ):
+                yield f"reference: {way} moves {name!r} by what is no size"

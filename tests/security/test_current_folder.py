@@ -1,0 +1,114 @@
+"""Modules beside a model are the model's, and no reason to run them."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hubopt.import_path import current_folder_too, installed_only, installed_path
+from hubopt.models.op_packages import PACKAGES
+from hubopt.tf_private import read_saved_model
+from tests.conftest import Ran
+
+_PLANTED = "import pathlib\npathlib.Path({mark!r}).write_text(__name__)\n"
+ENTRY_POINT = "[hubopt.exporters]\nplanted = {module}:Exporter\n"
+# hubopt as a user has it: not imported from the folder that one stands in.
+HERE = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path[1:]))}
+
+
+def plant(folder: Path, mark: Path, *names: str) -> None:
+    for name in names:
+        (folder / f"{name}.py").write_text(_PLANTED.format(mark=str(mark)))
+
+
+def run(folder: Path, *arguments: str, start: str = "from hubopt.cli import main; main()") -> Ran:
+    """Run the command in ``folder``, which Python puts on its import path for ``-c``."""
+    done = subprocess.run(
+        [sys.executable, "-c", start, *arguments],
+        cwd=folder,
+        env=HERE,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def model(tiny: Path, tmp_path: Path) -> Path:
+    """A downloaded model that needs operations of packages, which lie beside it."""
+    folder = shutil.copytree(tiny, tmp_path / "model")
+    (folder / "fingerprint.pb").unlink(missing_ok=True)
+    saved_model = read_saved_model(folder)
+    graph = saved_model.meta_graphs[0].graph_def
+    for op in ("Addons>Foo", "SimpleMLFoo", "TfqFoo"):
+        graph.node.add(name=op.replace(">", "_"), op=op)
+    (folder / "saved_model.pb").write_bytes(saved_model.SerializeToString())
+    return folder
+
+
+def test_packages_of_operations_are_not_taken_from_the_models_folder(
+    model: Path, tmp_path: Path
+) -> None:
+    mark = tmp_path / "ran"
+    plant(model, mark, *(each.module for each in PACKAGES))
+    ran = run(model, "inspect", ".")
+    assert ran.code == 2
+    assert not mark.exists()
+
+
+def test_nothing_that_a_library_tries_to_import_is_taken_from_there(
+    tiny: Path, tmp_path: Path
+) -> None:
+    folder, mark = shutil.copytree(tiny, tmp_path / "model"), tmp_path / "ran"
+    # Some libraries look for these, whether they are installed or not.
+    plant(folder, mark, "jax", "torch", "pandas", "tensorflow_text", "sitecustomize", "pydot")
+    ran = subprocess.run(
+        [sys.executable, "-m", "hubopt", "inspect", "."],
+        cwd=folder,
+        env=HERE,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert not mark.exists()
+
+
+def test_an_exporter_is_not_taken_from_there(tiny: Path, tmp_path: Path) -> None:
+    folder, mark = shutil.copytree(tiny, tmp_path / "model"), tmp_path / "ran"
+    plant(folder, mark, "planted")
+    metadata = folder / "planted-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Name: planted\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(ENTRY_POINT.format(module="planted"))
+    assert run(folder, "targets").code == 0
+    assert not mark.exists()
+
+
+def test_a_handle_that_the_user_typed_is_looked_for_there(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import tensorflow as tf\n"
+        "@tf.function(input_signature=[tf.TensorSpec([2, 3])])\n"
+        "def double(x):\n    return x * 2\n"
+    )
+    ran = run(tmp_path, "inspect", "mine:double")
+    assert ran.code == 0, ran.err
+
+
+def test_the_import_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path)
+    elsewhere = str(tmp_path.parent)
+    planted = ["", str(tmp_path), str(tmp_path / "link"), elsewhere]
+    monkeypatch.setattr(sys, "path", [*planted, *sys.path])
+    before = list(sys.path)
+    assert installed_path() == [elsewhere, *(each for each in before[4:] if each)]
+    with installed_only():
+        assert sys.path == installed_path()
+        with current_folder_too():
+            assert sys.path[-1] == str(tmp_path)
+    assert sys.path == before

@@ -1,0 +1,154 @@
+"""Names in a model hold escape sequences and line breaks; none of them reaches a terminal."""
+
+import io
+import logging
+import pickle
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+import hubopt
+from hubopt.cli import common
+from hubopt.diagnosis import Diagnosis
+from hubopt.errors import HuboptError, SpecError, UnsafeModelError
+from hubopt.escaping import escape_file, printable, printable_lines
+from hubopt.spec import Dim, TensorSpec
+from hubopt.tf_private import read_saved_model
+from tests.conftest import run_hubopt
+
+EVIL = "x\x1b[2J\x1b]0;owned\x07\r\ny\u202ez\x9b31m"
+RAW = ("\x1b", "\x07", "\r", "\u202e", "\x9b")
+
+
+def assert_safe(text: str) -> None:
+    found = [each for each in RAW if each in text]
+    assert not found, f"{found} in {text!r}"
+
+
+@pytest.fixture(scope="module")
+def evil(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model whose output, and an operation's node, have such names; it prints such a text."""
+    root = tf.Module()
+    root.weight = tf.Variable(tf.random.stateless_normal([3, 3], seed=[1, 2]))
+
+    @tf.function(input_signature=[tf.TensorSpec([2, 3], name="x")])
+    def call(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        tf.print(EVIL)
+        return {EVIL: tf.tanh(x @ root.weight), "other": x @ root.weight}
+
+    root.call = call
+    folder = tmp_path_factory.mktemp("evil") / "model"
+    tf.saved_model.save(root, str(folder), signatures={"serving_default": call})
+    return folder
+
+
+def test_what_inspect_shows(evil: Path) -> None:
+    ran = run_hubopt("inspect", evil)
+    assert ran.code == 0, ran.err
+    assert_safe(ran.out + ran.err)
+    assert printable(EVIL)[:12] in ran.out
+    assert not any(line.startswith("y") for line in ran.out.splitlines())
+
+
+def test_what_an_export_shows_and_logs(evil: Path, tmp_path: Path) -> None:
+    ran = run_hubopt("export", evil, "-t", "savedmodel,onnx,tflite", "-o", tmp_path / "b",
+                     "--rounds", 0, "--xla", "off")  # fmt: skip
+    assert_safe(ran.out + ran.err)
+    told = ran.err
+    for log in (tmp_path / "b" / "logs").glob("*"):
+        text = log.read_bytes().decode()
+        assert_safe(text)
+        told += text
+    assert r"\x1b[2J" in told
+
+
+def test_what_a_refusal_shows(evil: Path, tmp_path: Path) -> None:
+    saved_model = read_saved_model(evil)
+    saved_model.meta_graphs[0].graph_def.node.add(name=EVIL, op="WriteFile")
+    (tmp_path / "saved_model.pb").write_bytes(saved_model.SerializeToString())
+    ran = run_hubopt("inspect", tmp_path)
+    assert ran.code == 2
+    assert_safe(ran.err)
+    assert "WriteFile" in ran.err
+    ran = run_hubopt("inspect", tmp_path, "--json")
+    assert_safe(ran.out)
+
+
+def test_an_operation_may_have_such_a_name_too(evil: Path, tmp_path: Path) -> None:
+    saved_model = read_saved_model(evil)
+    saved_model.meta_graphs[0].graph_def.node.add(name="a", op=EVIL)
+    (tmp_path / "saved_model.pb").write_bytes(saved_model.SerializeToString())
+    ran = run_hubopt("inspect", tmp_path)
+    assert ran.code == 2
+    assert_safe(ran.err)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        HuboptError(EVIL, EVIL, EVIL, EVIL),
+        SpecError("x", (EVIL, EVIL), EVIL, EVIL),
+        UnsafeModelError(EVIL, (EVIL,), EVIL, EVIL),
+    ],
+)
+def test_what_errors_say(error: HuboptError) -> None:
+    assert_safe(str(error))
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+def test_a_name_cannot_fake_another_line_of_a_list() -> None:
+    text = str(SpecError("x", ("input a\n  - input b: all is well",), "y", "z"))
+    assert text.count("\n  - ") == 1
+
+
+def test_what_values_say_of_themselves() -> None:
+    tensor = TensorSpec(EVIL, "float32", (Dim(1, "flag"),))
+    assert_safe(str(tensor))
+    assert "\n" not in str(tensor)
+    assert_safe(str(Diagnosis("onnx", output=EVIL, tensor=EVIL, tf_op="Mul", layer=EVIL)))
+
+
+def test_the_console_is_the_last_stop() -> None:
+    stream = io.StringIO()
+    console = common._EscapingConsole(file=stream, force_terminal=True, width=200)
+    table = Table()
+    table.add_column(EVIL)
+    table.add_row(Text(EVIL, style="red"))
+    console.print(Group(Text(EVIL), table))
+    with console.status(EVIL):
+        pass
+    told = stream.getvalue()
+    assert "\x1b[31m" in told  # its own colours do
+    assert not any(each in told for each in ("\x1b[2J", "\x1b]0;", "\x07", "\u202e", "\x9b"))
+
+
+def test_the_log_of_the_command() -> None:
+    record = logging.LogRecord("x", logging.WARNING, "", 0, "told %s", (EVIL,), None)
+    assert_safe(common._EscapingFormatter().format(record))
+
+
+def test_a_log_stays_as_it_is_where_there_is_nothing_to_escape(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes("plain\n\tténsor\n".encode())
+    before = log.stat().st_mtime_ns
+    escape_file(log)
+    assert log.stat().st_mtime_ns == before
+    log.write_bytes(b"a\xff\x1b[2J\n")
+    escape_file(log)
+    assert log.read_text() == "a\\xff\\x1b[2J\n"
+
+
+def test_lines_and_pieces() -> None:
+    assert printable_lines("a\n\tb\x1b") == "a\n\tb\\x1b"
+    assert printable("a\nb") == "a\\nb"
+    assert printable("ténsor 重み") == "ténsor 重み"
+
+
+def test_parity_in_a_notebook(evil: Path) -> None:
+    layer = hubopt.KerasLayer(str(evil), signature="serving_default", output_key=EVIL)
+    parity = hubopt.verify(layer, layer, hints=hubopt.Hints(), noise="off")
+    assert_safe(repr(parity))

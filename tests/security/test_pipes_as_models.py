@@ -1,0 +1,31 @@
+"""A named pipe or a device as a model, or in one, hangs nothing."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from hubopt.errors import HandleError
+from hubopt.models.handles import locate
+
+
+@pytest.mark.parametrize("name", ["model.h5", "model.keras", "model.tar.gz", "model"])
+def test_a_pipe_is_no_model(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(HandleError, match="a named pipe"):
+        locate(tmp_path / name)
+
+
+def test_a_device_is_no_model() -> None:
+    with pytest.raises(HandleError, match="a device"):
+        locate("/dev/zero")
+
+
+@pytest.mark.parametrize("file", ["variables/variables.data-00000-of-00001", "saved_model.pb"])
+def test_a_pipe_inside_a_model_is_not_opened(file: str, tiny: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny, tmp_path / "model")
+    (folder / file).unlink()
+    os.mkfifo(folder / file)
+    with pytest.raises(HandleError, match="a named pipe"):
+        locate(folder)

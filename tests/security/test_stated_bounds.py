@@ -1,0 +1,110 @@
+"""A bound that the user states holds as stated; the layer's own noise does not widen it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import hubopt
+from hubopt.bundle import Bundle
+from hubopt.parity import Overrides, Parity, ReferenceFacts, judge
+from hubopt.parity.moves import Move
+from hubopt.spec import Dim, ModelSpec, TensorSpec
+from tests.conftest import run_hubopt
+
+NAMES = ("a", "b")
+TINY = ("--rtol", "1e-12", "--atol", "1e-12", "--sqnr", "200")
+SPEC = ModelSpec(
+    (TensorSpec("x", "float32", (Dim(4, "flag"),)),),
+    tuple(TensorSpec(name, "float32", (Dim(4, "flag"),)) for name in NAMES),
+    "x",
+    {name: name for name in NAMES},
+)
+
+
+def judge_noisy(overrides: Overrides) -> Parity:
+    """Judge an artifact that is off by 1e-4, which the layer itself moves by as well."""
+    layer = np.array([1, 2, -1, 0.5], np.float32)
+    facts = ReferenceFacts({"onednn": {name: (Move(2e-4, 1e-4),) * 2 for name in NAMES}})
+    artifact = layer + np.float32(1.5e-4)
+    return judge(
+        SPEC,
+        [dict.fromkeys(NAMES, artifact)] * 2,
+        [dict.fromkeys(NAMES, layer)] * 2,
+        overrides.tolerances(NAMES, "fp32"),
+        facts,
+    )
+
+
+def test_the_classes_of_the_table_allow_for_the_layers_noise() -> None:
+    parity = judge_noisy(Overrides())
+    assert parity.status == "verified"
+    assert "within the layer's own noise" in (parity.note or "")
+
+
+@pytest.mark.parametrize("bound", ["rtol", "atol", "sqnr"])
+def test_a_stated_bound_fails_what_only_noise_would_excuse(bound: str) -> None:
+    value = {"rtol": "1e-6", "atol": "1e-6", "sqnr": "120"}[bound]
+    parity = judge_noisy(Overrides.parse(**{bound: [value]}))
+    assert parity.status == "failed"
+    assert "the layer itself moves by 2.0e-04 there" in parity.problems[0]
+
+
+def test_a_stated_bound_holds_for_the_output_that_it_names() -> None:
+    parity = judge_noisy(Overrides.parse(rtol=["b=1e-9"]))
+    assert [bool(each.problems) for each in parity.outputs] == [False, True]
+
+
+def test_a_stated_bound_that_is_kept_passes_and_leaves_the_others_their_allowance() -> None:
+    parity = judge_noisy(Overrides.parse(rtol=["1e-3"]))
+    assert parity.status == "verified"
+
+
+def test_strict_allows_nothing_for_noise() -> None:
+    assert judge_noisy(Overrides(strict=True)).status == "failed"
+
+
+def test_float64_does_not_stand_in_for_the_layer_under_a_stated_bound() -> None:
+    layer = np.array([1, 2, -1, 0.5], np.float32)
+    better = layer.astype(np.float64) + 1.5e-4
+    facts = ReferenceFacts({"float64": {name: (Move(1.5e-4, 1e-4),) for name in NAMES}})
+
+    def status(overrides: Overrides) -> str:
+        artifact = dict.fromkeys(NAMES, better.astype(np.float32))
+        return judge(
+            SPEC,
+            [artifact],
+            [dict.fromkeys(NAMES, layer)],
+            overrides.tolerances(NAMES, "fp32"),
+            facts,
+            [dict.fromkeys(NAMES, better)],
+        ).status
+
+    assert status(Overrides()) == "verified"
+    assert status(Overrides.parse(atol=["1e-6"])) == "failed"
+    assert status(Overrides(strict=True)) == "failed"
+
+
+def test_a_bound_of_integers_is_not_widened_by_those_that_the_layer_changes() -> None:
+    spec = replace(SPEC, outputs=(replace(SPEC.outputs[0], dtype="int32"),), output_structure="a")
+    facts = ReferenceFacts({"onednn": {"a": (Move(1.0, 0.0),)}})
+    layer, artifact = np.array([1, 2, 3, 4], np.int32), np.array([1, 2, 3, 5], np.int32)
+    # An integer that the layer itself changes is too much noise for any reference.
+    for overrides, expected in ((Overrides(), "unverified"), (Overrides(strict=True), "failed")):
+        tolerances = overrides.tolerances(["a"], "fp32")
+        assert judge(spec, [{"a": artifact}], [{"a": layer}], tolerances, facts).status == expected
+
+
+@pytest.mark.parametrize("how", [(), ("--rejudge",)])
+def test_on_the_command_line(how: tuple[str, ...], tiny_bundle: Bundle) -> None:
+    ran = run_hubopt("verify", tiny_bundle.path, "-t", "onnx", *how, *TINY, "--json")
+    assert ran.code == 4, ran.err
+    assert ran.json["targets"]["onnx"]["status"] == "failed"
+    ran = run_hubopt("verify", tiny_bundle.path, "-t", "onnx", *how, "--strict")
+    assert ran.code == 0, ran.err
+
+
+def test_in_python(tiny_bundle: Bundle) -> None:
+    overrides = Overrides.parse(rtol=["1e-12"], atol=["1e-12"])
+    (result,) = hubopt.rejudge(tiny_bundle, ["onnx"], overrides)
+    assert (result.status, result.stage) == ("failed", "parity")
