@@ -13,8 +13,8 @@ from typing import Any
 
 from benchmarks.attacks.place import Place
 from benchmarks.attacks.running import run_command
-from hubopt.bundle import LOGS, MANIFEST
 from hubopt.digest import sha256
+from hubopt.manifest import LOGS, MANIFEST
 
 TARGETS = ("savedmodel", "onnx", "tflite")
 QUICK = ("--rounds", "0", "--noise", "off")

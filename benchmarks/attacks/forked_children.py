@@ -20,6 +20,10 @@ from typing import IO, Any
 
 _CODE = "hubopt.processes.worker"
 """What the code of a child names."""
+_OPTIONS = {
+    "stdin", "stdout", "stderr", "env", "cwd", "pass_fds", "preexec_fn", "start_new_session",
+    "process_group", "close_fds",
+}  # fmt: skip
 _STEP_S = 0.002
 
 
@@ -33,7 +37,7 @@ def fork_children() -> None:
 
 def _start(arguments: Sequence[str], **options: Any) -> Any:
     code = arguments[-1]
-    if arguments[0] == sys.executable and _CODE in code:
+    if arguments[0] == sys.executable and _CODE in code and options.keys() <= _OPTIONS:
         return ForkedChild(code, **options)
     return subprocess.Popen(arguments, **options)
 

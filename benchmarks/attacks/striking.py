@@ -14,7 +14,7 @@ from benchmarks.attacks.outcome import Ran
 from benchmarks.attacks.place import HUBOPT, Place
 from benchmarks.attacks.processes import members
 from benchmarks.attacks.running import finish, start_command
-from hubopt.bundle import LOGS, MANIFEST
+from hubopt.manifest import LOGS, MANIFEST
 
 _END_TIMEOUT_S = 120.0
 """How long a command may take after a child of it was killed: it may begin anew."""
@@ -115,7 +115,7 @@ def _wait(
     # A staging folder stands beside the output, under a hidden name, and in it the bundle. From
     # the manifest to the rename it is a millisecond, so there is no sleeping once that is near.
     while time.monotonic() < latest and process.poll() is None:
-        for staged in place.outputs.glob(f".*/{place.output.name}"):
+        for staged in place.outputs.glob(".*/*"):
             manifest, near = str(staged / MANIFEST), staged / LOGS / _LAST_LOG
             while near.exists() and time.monotonic() < latest and staged.exists():
                 if os.path.exists(manifest):  # noqa: PTH110 - as often as can be
