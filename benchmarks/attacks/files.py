@@ -115,7 +115,7 @@ def judge(
     faults = dict(found)
     if (place.here / "ran").exists():
         faults["wrong verified"] = "code that a file carried has run"
-    if strays := place.strays():
+    if ran.code is not None and (strays := place.strays()):  # what hangs was ended by SIGKILL
         faults["folder left"] = "; ".join(strays)
     if attempt.unchanged and tree(attempt.unchanged) != before:
         faults["damaged"] = "the command has changed the bundle"

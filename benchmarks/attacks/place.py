@@ -70,6 +70,7 @@ class Place:
             "HUBOPT_CACHE_DIR": str(self.stages),
             "TFHUB_CACHE_DIR": str(self.models),
             "TMPDIR": str(self.temporary),
+            "XDG_STATE_HOME": str(self.root / "state"),  # tracebacks of defects
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "KERAS_BACKEND": "tensorflow",
             # Ours first: an editable install may be of another checkout.

@@ -6,15 +6,16 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from benchmarks.attacks.outcome import Ran
 from benchmarks.attacks.place import HUBOPT, Place
 from benchmarks.attacks.processes import members
 from benchmarks.attacks.running import finish, start_command
-from hubopt.manifest import LOGS, MANIFEST
+from hubopt.manifest import LOGS
 
 _END_TIMEOUT_S = 120.0
 """How long a command may take after a child of it was killed: it may begin anew."""
@@ -22,7 +23,9 @@ _SIGNALLED_TIMEOUT_S = 20.0
 _STEP_S = 0.001
 _TWICE_S = 0.05
 _LAST_LOG = "tflite.log"
-"""Of the target that comes last: once it is there, the manifest is near."""
+"""Of the target that comes last."""
+_RENAMING_S = 0.05
+"""About how long the last step takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +36,9 @@ class Kill:
         signal: Which.
         victim: ``parent``, ``child`` or ``group``, which is what a terminal's Ctrl-C reaches.
         share: When, as a share of the usual duration.
-        at_rename: Whether to wait for the manifest instead, which is written last.
+        at_rename: Whether to wait instead until the bundle is complete but for its manifest.
         twice: Whether to send it again, as an impatient user does.
-        choice: Which child, as a share of all.
+        choice: Which child, as a share of all; or when within the last step.
     """
 
     signal: signal.Signals
@@ -81,9 +84,14 @@ def strike(
         duration_s: How long the command usually takes.
         command: What to run.
     """
+    before = set(place.outputs.iterdir())  # what killed runs have left
     start = time.monotonic()
     process = start_command(arguments, place, command)
-    _wait(kill, process, place, start + kill.share * duration_s, start + 3 * duration_s)
+    if kill.at_rename:
+        _wait_for_renaming(kill, process, place, before, start + 3 * duration_s)
+    else:
+        while time.monotonic() < start + kill.share * duration_s and process.poll() is None:
+            time.sleep(_STEP_S)
     after = time.monotonic() - start
     landed = process.poll() is None
     victim, pid = _choose(kill, process.pid) if landed else ("nobody", 0)
@@ -105,20 +113,22 @@ def strike(
     return Struck(ran, victim, landed, told, seconds)
 
 
-def _wait(
-    kill: Kill, process: subprocess.Popen[bytes], place: Place, moment: float, latest: float
+def _wait_for_renaming(
+    kill: Kill,
+    process: subprocess.Popen[bytes],
+    place: Place,
+    before: Collection[Path],
+    latest: float,
 ) -> None:
-    if not kill.at_rename:
-        while time.monotonic() < moment and process.poll() is None:
-            time.sleep(_STEP_S)
-        return
-    # A staging folder stands beside the output, under a hidden name, and in it the bundle. From
-    # the manifest to the rename it is a millisecond, so there is no sleeping once that is near.
+    # A staging folder stands beside the output, under a hidden name, and in it the bundle with a
+    # hidden folder to work in. Once that is gone, the manifest is written and all is renamed.
     while time.monotonic() < latest and process.poll() is None:
         for staged in place.outputs.glob(".*/*"):
-            manifest, near = str(staged / MANIFEST), staged / LOGS / _LAST_LOG
-            while near.exists() and time.monotonic() < latest and staged.exists():
-                if os.path.exists(manifest):  # noqa: PTH110 - as often as can be
+            if staged.parent in before:
+                continue
+            while (staged / LOGS / _LAST_LOG).exists() and time.monotonic() < latest:
+                if not any(staged.glob(".*")):
+                    time.sleep(kill.choice * _RENAMING_S)
                     return
         time.sleep(_STEP_S)
 
