@@ -31,7 +31,8 @@ a damaged cache with the clean bundle, byte for byte.
 What no check can see: a manifest that lies consistently, with samples, reference, digests and
 artifact all of another model, and a sealed cache entry with other numbers.
 
-Finished cases are kept in the state file, and running again goes on; `--case file:12` or `kill:7`
+Finished cases are kept in the state file, and running again goes on, also where the code has
+changed meanwhile, which is told; remove the file to begin anew. `--case file:12` or `kill:7`
 repeats one. Exit code 0: no fault; 1: faults, which are listed; 3: not all cases were tried.
 Linux only: it reads /proc.
 """
@@ -60,6 +61,7 @@ from benchmarks.attacks.report import exit_code, show
 from benchmarks.attacks.running import preload, run_command
 from benchmarks.attacks.state import State
 from benchmarks.models import CACHE
+from hubopt.stages.stage_keys import code_digest
 
 _EXIT_UNFINISHED = 3
 _TIMEOUT_S = 300.0
@@ -77,7 +79,9 @@ def main(arguments: Sequence[str]) -> int:
             outcomes = [each for case in asked.case for each in _repeat(case, asked, clean, work)]
             finished = True
         else:
-            state = State(asked.state, asked.seed)
+            state = State(asked.state, asked.seed, code_digest("hubopt"))
+            if state.stale:
+                _tell(f"{state.stale} cases in {asked.state} were tried on other code")
             finished = _attack(state, asked, clean, work, until)
             outcomes = state.outcomes
     show(outcomes, Console(width=max(Console().width, 200)))

@@ -484,6 +484,8 @@ def test_a_run_that_was_stopped_goes_on(tmp_path: Path) -> None:
     with path.open("a") as stream:
         stream.write('{"seed": 3, "case": "file:2", "outc')  # as a kill leaves it
     state = State(path, 3)
+    assert state.stale == 0
+    assert State(path, 3, "other code").stale == 1
     assert state.done == {"file:1"}
     assert state.outcomes == list(OUTCOMES[:1])
     with pytest.raises(SystemExit, match="of seed 3, not 4"):

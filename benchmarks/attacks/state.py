@@ -16,14 +16,22 @@ class State:
     Args:
         path: The file; made by the first case that is added.
         seed: The run's seed; a file of another seed is refused.
+        code: The digest of the code that is attacked.
+
+    Attributes:
+        outcomes: Of all cases, in the order in which they were finished.
+        done: The cases.
+        stale: How many of them were tried on other code.
 
     Raises:
         SystemExit: The file belongs to a run with another seed.
     """
 
-    def __init__(self, path: Path, seed: int) -> None:
+    def __init__(self, path: Path, seed: int, code: str = "") -> None:
         self._path = path
         self._seed = seed
+        self._code = code
+        self.stale = 0
         self.outcomes: list[Outcome] = []
         self.done: set[str] = set()
         for line in path.read_text().splitlines() if path.exists() else ():
@@ -33,12 +41,14 @@ class State:
                 continue
             if raw["seed"] != seed:
                 raise SystemExit(f"{path}: of seed {raw['seed']}, not {seed}; pass another --state")
+            self.stale += raw["code"] != code
             self._keep(raw["case"], [Outcome(**each) for each in raw["outcomes"]])
 
     def add(self, case: str, outcomes: Sequence[Outcome]) -> None:
         """Keep a finished case."""
         line = {
             "seed": self._seed,
+            "code": self._code,
             "case": case,
             "outcomes": [asdict(each) for each in outcomes],
         }
