@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := demo-bundle
 
-.PHONY: help demo test test-gpu lint format bench cost mutants docs clean
+.PHONY: help demo test test-gpu lint format bench cost mutants attack docs clean
 
 help:
 	@echo "make demo      export a published model to all four targets and print the table"
@@ -12,6 +12,7 @@ help:
 	@echo "make bench     time real models against their eager layers"
 	@echo "make cost      time and memory of exports beside the plain converters' (hours)"
 	@echo "make mutants   plant faults in real exports and count those that are caught"
+	@echo "make attack    kill exports and damage files, and count what is left and what is wrong (an hour)"
 	@echo "make docs      API reference into build/docs"
 
 demo: .venv/.installed
@@ -43,6 +44,9 @@ cost: .venv/.installed
 
 mutants: .venv/.dev
 	$(BIN)/python -m benchmarks.mutation_suite
+
+attack: .venv/.installed
+	$(BIN)/python -m benchmarks.attack
 
 docs: .venv/.dev
 	$(BIN)/pip install --quiet --group docs

@@ -1,0 +1,204 @@
+"""Kills and damaged files: what hubopt does on a bad day and with a stranger's files.
+
+    make attack     or      python -m benchmarks.attack [--kills N] [--files N] [--seed S]
+                            [--minutes M] [--state FILE] [--jobs N] [--kind KIND] [--case CASE]
+
+Kills: the real command, in a session of its own, gets SIGKILL, SIGTERM, SIGINT or SIGHUP at a
+random moment of its usual duration, or when its bundle is complete and about to be renamed; the
+command itself, one of its children, or all of them, and some twice. `export` begins with an empty
+cache; `repeat` is the same export again and again over one cache; `verify` runs a bundle's
+artifacts. Afterwards the output is whole, by its manifest's digests, or absent; no process, no
+staging folder and no temporary file is left, those of a command that SIGKILL ended until the next
+run; every entry of the cache is whole; and what ends with exit code 0 is the clean bundle, byte
+for byte (a SavedModel, by its answers: TensorFlow numbers its functions differently at times).
+
+Files: SavedModels, Keras files, artifacts, manifests, samples and cache entries with bits
+flipped, blocks exchanged, lengths and types changed, sealed with the right digests or not. The
+command line runs in a fork of a process that has imported TensorFlow, and so do the children that
+hubopt starts: the same code, processes, pipes and exit codes, without the import. What that does
+not cover: the start of Python and of TensorFlow themselves, variables that are read when
+TensorFlow is imported, signal handlers of a fresh process, and SIGKILL by the kernel when memory
+runs out, as each process is held to 8 GB of addresses. So one case of fifty runs as the real
+command from the beginning, and every fault that a fork shows is tried again by the real command,
+which decides; one that it does not repeat is listed apart.
+
+Before any, the same commands run on undamaged files and must give the clean answers: a hubopt
+that refuses everything would look safe. An exit code 0 is not believed. Artifacts that were
+verified are run here on the clean samples and compared with the clean answers by NumPy alone;
+exports of damaged models that load are compared with the damaged model's own layer; exports over
+a damaged cache with the clean bundle, byte for byte.
+
+What no check can see: a manifest that lies consistently, with samples, reference, digests and
+artifact all of another model, and a sealed cache entry with other numbers.
+
+Finished cases are kept in the state file, and running again goes on, also where the code has
+changed meanwhile, which is told; remove the file to begin anew. `--case file:12` or `kill:7`
+repeats one. Exit code 0: no fault; 1: faults, which are listed; 3: not all cases were tried.
+Linux only: it reads /proc.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks.attacks.clean import Clean, export_arguments, prepare
+from benchmarks.attacks.files import ATTACKS, kind_of, try_file
+from benchmarks.attacks.kills import draw_case, try_case
+from benchmarks.attacks.outcome import Outcome
+from benchmarks.attacks.place import Place
+from benchmarks.attacks.pool import attack_by_kills, attack_files
+from benchmarks.attacks.report import exit_code, show
+from benchmarks.attacks.running import preload, run_command
+from benchmarks.attacks.state import State
+from benchmarks.models import CACHE
+from hubopt.stages.stage_keys import code_digest
+
+_EXIT_UNFINISHED = 3
+_TIMEOUT_S = 300.0
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run what the arguments ask for; return the exit code."""
+    asked = _parse(arguments)
+    until = time.monotonic() + (asked.minutes * 60 if asked.minutes else float("inf"))
+    with tempfile.TemporaryDirectory(prefix="attack-") as folder:
+        work = Path(folder)
+        _tell("make the models and their bundles")
+        clean = prepare(work / "clean")
+        if asked.case:
+            outcomes = [each for case in asked.case for each in _repeat(case, asked, clean, work)]
+            finished = True
+        else:
+            state = State(asked.state, asked.seed, code_digest("hubopt"))
+            if state.stale:
+                _tell(f"{state.stale} cases in {asked.state} were tried on other code")
+            finished = _attack(state, asked, clean, work, until)
+            outcomes = state.outcomes
+    show(outcomes, Console(width=max(Console().width, 200)))
+    return exit_code(outcomes) or (0 if finished else _EXIT_UNFINISHED)
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.attack")
+    parser.add_argument("--kills", type=int, default=300, help="300 by default")
+    parser.add_argument("--files", type=int, default=10_000, help="10000 by default")
+    parser.add_argument("--seed", type=int, default=0, help="of all that is drawn")
+    parser.add_argument("--minutes", type=float, help="begin no case after that; no limit")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at a time; cores")
+    parser.add_argument(
+        "--state", type=Path, default=CACHE / "attack.jsonl", help="of finished cases"
+    )
+    parser.add_argument("--kind", choices=ATTACKS, action="append", help="of files; all by default")
+    parser.add_argument(
+        "--case", action="append", help="only this one, such as file:12 or kill:7; repeatable"
+    )
+    return parser.parse_args(arguments)
+
+
+def _attack(
+    state: State, asked: argparse.Namespace, clean: Clean, work: Path, until: float
+) -> bool:
+    """Try what is not done yet; return whether all is."""
+    tell = _Teller(state)
+    if _kills_done(state) < asked.kills:
+        numbers = _kill_numbers(state, asked.kills)
+        durations = measure_durations(clean, work / "durations", asked.jobs)
+        attack_by_kills(numbers, asked.seed, clean, work, asked.jobs, tell, until, durations)
+    left = [
+        number
+        for number in range(asked.files)
+        if f"file:{number}" not in state.done
+        and kind_of(number, asked.seed) in (asked.kind or ATTACKS)
+    ]
+    attack_files(left, asked.seed, clean, work, asked.jobs, tell, until)
+    left = [number for number in left if f"file:{number}" not in state.done]
+    return not left and _kills_done(state) >= asked.kills
+
+
+def _kill_numbers(state: State, wanted: int) -> Iterator[int]:
+    """Give cases until enough kills have landed."""
+    for number in itertools.count():
+        if _kills_done(state) >= wanted:
+            return
+        if f"kill:{number}" not in state.done:
+            yield number
+
+
+def _kills_done(state: State) -> int:
+    return sum(each.counts for each in state.outcomes if each.case.startswith("kill:"))
+
+
+def measure_durations(clean: Clean, work: Path, jobs: int) -> dict[str, float]:
+    """Time each kind of run that is left alone, as busy as the machine will be.
+
+    Args:
+        clean: The models.
+        work: A folder to work in.
+        jobs: How many runs there will be at a time; they take each other's cores.
+    """
+    place = Place.make(work)
+    model, found = clean.model("tiny"), {}
+    for name, words, keep in (
+        ("export", export_arguments(model, place.output), True),
+        ("verify", ["verify", str(place.output)], False),
+        ("repeat", export_arguments(model, place.output), False),
+        ("defaults", export_arguments(model, place.output, quick=False), False),
+    ):
+        if name == "defaults":
+            shutil.rmtree(place.stages)  # it begins with an empty cache
+        start = time.monotonic()
+        ran = run_command(words, place, _TIMEOUT_S)
+        if ran.code not in (0, 3):
+            raise SystemExit(f"{' '.join(words)} exits {ran.code}: {ran.err}")
+        found[name] = (time.monotonic() - start) * (1.0 if jobs == 1 else 1.3)
+        if not keep:
+            shutil.rmtree(place.output)
+    place.remove()
+    return found
+
+
+def _repeat(case: str, asked: argparse.Namespace, clean: Clean, work: Path) -> Sequence[Outcome]:
+    part, _, number = case.partition(":")
+    if part == "kill":
+        durations = measure_durations(clean, work / "durations", 1)
+        # Of one case all kills count, as the later ones find what the earlier ones left.
+        drawn = draw_case(int(number.partition("/")[0]), asked.seed)
+        return try_case(drawn, clean, work / "case", durations)
+    preload()
+    return [try_file(int(number), asked.seed, clean, work / "case")]
+
+
+class _Teller:
+    """Keeps finished cases, and says how far it is."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._start = time.monotonic()
+        self._count = 0
+
+    def __call__(self, case: str, outcomes: Sequence[Outcome]) -> None:
+        self._state.add(case, outcomes)
+        self._count += 1
+        for each in outcomes:
+            for fault, told in each.faults.items():
+                _tell(f"{fault}: {each.case} {each.kind}: {each.detail}: {told[:200]}")
+        if self._count % 100 == 0:
+            _tell(f"{self._count} cases in {time.monotonic() - self._start:.0f} s")
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Attacks on hubopt: kills at random moments and files with random damage."""

@@ -1,0 +1,110 @@
+"""Where one attack takes place: folders of its own, and what is left in them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+HUBOPT = (sys.executable, "-m", "hubopt")
+MARKER = "HUBOPT_ATTACK"
+"""The environment variable by which a run's processes are known."""
+_ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Folders of one attack.
+
+    Attributes:
+        root: The folder that holds all of them.
+    """
+
+    root: Path
+
+    @classmethod
+    def make(cls, root: Path) -> Place:
+        """Make the folders; nothing of an earlier attack may be there."""
+        shutil.rmtree(root, ignore_errors=True)
+        place = cls(root)
+        for folder in (place.stages, place.models, place.temporary, place.outputs, place.here):
+            folder.mkdir(parents=True)
+        return place
+
+    @property
+    def stages(self) -> Path:
+        """The cache of stages."""
+        return self.root / "stages"
+
+    @property
+    def models(self) -> Path:
+        """The cache of fetched models."""
+        return self.root / "models"
+
+    @property
+    def temporary(self) -> Path:
+        """The folder for temporary files."""
+        return self.root / "temporary"
+
+    @property
+    def outputs(self) -> Path:
+        """The folder that the output stands in."""
+        return self.root / "outputs"
+
+    @property
+    def output(self) -> Path:
+        """The output."""
+        return self.outputs / "bundle"
+
+    @property
+    def here(self) -> Path:
+        """The current folder of the command."""
+        return self.root / "here"
+
+    def environment(self) -> Mapping[str, str]:
+        """Return the variables that a command is given."""
+        return {
+            "HUBOPT_CACHE_DIR": str(self.stages),
+            "TFHUB_CACHE_DIR": str(self.models),
+            "TMPDIR": str(self.temporary),
+            "XDG_STATE_HOME": str(self.root / "state"),  # tracebacks of defects
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            "KERAS_BACKEND": "tensorflow",
+            # Ours first: an editable install may be of another checkout.
+            "PYTHONPATH": os.pathsep.join(source_path()),
+            MARKER: str(self.root),
+        }
+
+    def strays(self, expected: Collection[Path] = ()) -> list[str]:
+        """Return what a command left that is neither its output nor a cache's entry.
+
+        Args:
+            expected: What may be there beside `output`.
+        """
+        known = {self.output, *expected}
+        found = [
+            path
+            for folder in (self.outputs, self.temporary, self.here)
+            for path in folder.iterdir()
+            if path not in known
+        ]
+        # Entries of the cache have no leading dot; drafts do, and locks are files.
+        found += [path for path in self.stages.glob(".*") if path.is_dir()]
+        return sorted(_describe(path, self.root) for path in found)
+
+    def remove(self) -> None:
+        """Remove all of it, with what was made unreadable."""
+        shutil.rmtree(self.root, ignore_errors=True)
+
+
+def source_path() -> tuple[str, ...]:
+    """Return where this checkout's packages are."""
+    return str(_ROOT), str(_ROOT / "exporters")
+
+
+def _describe(path: Path, root: Path) -> str:
+    inside = sorted(each.name for each in path.iterdir())[:4] if path.is_dir() else []
+    return f"{path.relative_to(root)}" + (f" ({', '.join(inside)})" if inside else "")

@@ -1,0 +1,137 @@
+"""File attacks over several processes, and kills over several threads, until time is up."""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
+from pathlib import Path
+
+from benchmarks.attacks.clean import Clean
+from benchmarks.attacks.controls import failed_controls
+from benchmarks.attacks.files import try_file
+from benchmarks.attacks.kills import draw_case, try_case
+from benchmarks.attacks.outcome import Outcome
+from benchmarks.attacks.running import preload
+
+Told = Callable[[str, Sequence[Outcome]], None]
+_LIFE = 400
+"""How many cases one process tries: what it leaks goes with it."""
+
+
+def attack_files(
+    numbers: Sequence[int], seed: int, clean: Clean, work: Path, jobs: int, told: Told, until: float
+) -> None:
+    """Try file cases, each in a fork of one of ``jobs`` processes.
+
+    Args:
+        numbers: The cases.
+        seed: Of the run.
+        clean: What is attacked.
+        work: A folder to work in.
+        jobs: How many at a time.
+        told: Called with each case and its outcomes.
+        until: The `time.monotonic` after which none is begun.
+
+    Raises:
+        SystemExit: The same commands do not give the clean answers on undamaged files.
+    """
+    # A pool's process has one thread, so that its forks are whole.
+    context = multiprocessing.get_context("spawn")
+    left = list(numbers)
+    if not left:
+        return
+    with ProcessPoolExecutor(1, context, initializer=preload) as pool:
+        if failed := pool.submit(failed_controls, clean, work).result():
+            raise SystemExit("undamaged files are not accepted:\n" + "\n".join(failed))
+    while left and time.monotonic() < until:
+        part, left = left[: _LIFE * jobs], left[_LIFE * jobs :]
+        with ProcessPoolExecutor(jobs, context, initializer=preload) as pool:
+            calls = (
+                (f"file:{n}", lambda n=n: _submit_file(pool, n, seed, clean, work)) for n in part
+            )
+            _run_all(calls, jobs, told, until)
+
+
+def attack_by_kills(
+    numbers: Iterator[int],
+    seed: int,
+    clean: Clean,
+    work: Path,
+    jobs: int,
+    told: Told,
+    until: float,
+    durations: dict[str, float],
+) -> None:
+    """Try kill cases, ``jobs`` at a time; see `attack_files`.
+
+    Args:
+        numbers: The cases; it ends when there were enough kills.
+        seed: Of the run.
+        clean: What is attacked.
+        work: A folder to work in.
+        jobs: How many at a time.
+        told: Called with each case and its outcomes.
+        until: The `time.monotonic` after which none is begun.
+        durations: How long a run of each kind takes when it is left alone.
+    """
+    with ThreadPoolExecutor(jobs) as pool:
+
+        def begin(number: int) -> Future[list[Outcome]]:
+            return pool.submit(_kill, number, seed, clean, work, durations)
+
+        calls = ((f"kill:{n}", lambda n=n: begin(n)) for n in numbers)
+        _run_all(calls, jobs, told, until)
+
+
+def _run_all(
+    calls: Iterator[tuple[str, Callable[[], Future[list[Outcome]]]]],
+    jobs: int,
+    told: Told,
+    until: float,
+) -> None:
+    """Keep ``jobs`` calls under way."""
+    under_way: dict[Future[list[Outcome]], str] = {}
+    while True:
+        while len(under_way) < jobs and time.monotonic() < until:
+            following = next(calls, None)
+            if following is None:
+                break
+            under_way[following[1]()] = following[0]
+        if not under_way:
+            return
+        for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+            told(under_way.pop(future), future.result())
+
+
+def _submit_file(
+    pool: Executor, number: int, seed: int, clean: Clean, work: Path
+) -> Future[list[Outcome]]:
+    return pool.submit(_file, number, seed, clean, work)
+
+
+def _file(number: int, seed: int, clean: Clean, work: Path) -> list[Outcome]:
+    folder = work / f"file-{number}"
+    try:
+        return [try_file(number, seed, clean, folder)]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _kill(
+    number: int, seed: int, clean: Clean, work: Path, durations: dict[str, float]
+) -> list[Outcome]:
+    folder = work / f"kill-{number}"
+    try:
+        return try_case(draw_case(number, seed), clean, folder, durations)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,95 @@
+"""What `tests.test_attack` runs in a process of its own, which forks as the benchmark does."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.attacks import running
+from benchmarks.attacks.attempt import Attempt
+from benchmarks.attacks.bundle_files import _artifact_is_right, _untold
+from benchmarks.attacks.clean import read_manifest, seal
+from benchmarks.attacks.files import judge
+from benchmarks.attacks.outcome import Ran
+from benchmarks.attacks.place import Place
+from benchmarks.attacks.running import fork, run_forked
+
+
+def planted_answers(bundle: Path, folder: Path) -> dict[str, str]:
+    """Return what each planted lie is judged to be."""
+    place = Place.make(folder / "place")
+    copy = Path(shutil.copytree(bundle, place.output))
+    arguments = ("verify", str(copy), "-t", "onnx", "--json")
+    path = copy / "onnx" / "model.onnx"
+
+    def told(ran: Ran) -> str:
+        def worth(ran: Ran):  # type: ignore[no-untyped-def]
+            return _artifact_is_right(ran, bundle, "onnx", path, place)
+
+        place.strays()  # onnxruntime leaves files of its own there
+        good, faults = judge(Attempt("onnx", "", arguments, worth), ran, place, {})
+        for stray in place.temporary.iterdir():
+            shutil.rmtree(stray) if stray.is_dir() else stray.unlink()
+        return good or next(each for each in faults if each != "folder left")
+
+    clean = run_forked(arguments, place, 60)
+    for stray in place.temporary.iterdir():
+        stray.unlink()
+    found = {"clean": told(clean)}
+    _double_weights(path)
+    found["wrong artifact"] = told(Ran(0, clean.out, ""))
+    lie = json.loads(clean.out)
+    lie["targets"]["onnx"]["max_abs_error"] = None
+    found["nothing run"] = "wrong verified" if _untold(Ran(0, json.dumps(lie), "")) else "missed"
+    found["no target"] = "wrong verified" if _untold(Ran(0, '{"targets": {}}', "")) else "missed"
+    seal(copy)
+    assert read_manifest(copy)["targets"]["onnx"]["sha256"]
+    found["the real refusal"] = told(run_forked(arguments, place, 60))
+    found["a crash of a child"] = told(fork(_crash_in_a_child, place, 60))
+    found["a hang"] = told(fork(lambda: time.sleep(60), place, 0.3))
+    found["an exit 1"] = told(fork(_exit(1), place, 60))
+    running.PATIENCE_S = 0.3
+    found["an orphan"] = told(fork(_leave_a_process, place, 60))
+    return found
+
+
+def _double_weights(path: Path) -> None:
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load(path)
+    for tensor in model.graph.initializer:
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * 2, tensor.name))
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                array = numpy_helper.to_array(attribute.t)
+                attribute.t.CopyFrom(numpy_helper.from_array(array * 2, attribute.t.name))
+    onnx.save(model, path)
+
+
+def _crash_in_a_child() -> None:
+    from benchmarks.attacks.forked_children import fork_children
+    from hubopt.errors import WorkerCrashError
+    from hubopt.processes.worker import Worker
+
+    fork_children()
+    try:
+        with Worker(Path("log")) as worker:
+            worker.call(os.abort)
+    except WorkerCrashError as error:
+        Path("log").unlink()
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+def _leave_a_process() -> None:
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(30)"])
+
+
+def _exit(code: int) -> Callable[[], None]:
+    return lambda: sys.exit(code)
