@@ -310,6 +310,10 @@ def test_faults_of_a_file_attack_are_counted(place: Place) -> None:
     (place.temporary / "left.npz").unlink()
     (place.output / "onnx" / "model.onnx").write_bytes(b"other")
     assert "damaged" in judge(tried, Ran(5, "", ""), place, before)[1]
+    (place.root / "state").mkdir()
+    (place.root / "state" / "defect.log").write_text("in read_samples\nTokenError")
+    told = judge(tried, Ran(1, "", "a defect"), place, before)[1]["exit 1"]
+    assert told == "exit 1: a defect: in read_samples TokenError"
     assert "hang" in judge(tried, Ran(None, "", ""), place, before)[1]
     (place.here / "ran").touch()
     found = judge(tried, Ran(5, "", ""), place, before)

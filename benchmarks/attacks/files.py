@@ -113,6 +113,8 @@ def judge(
     """
     good, found = judge_command(ran)
     faults = dict(found)
+    if "exit 1" in faults and (told := place.last_traceback()):
+        faults["exit 1"] = f"{faults['exit 1'][:200]}: {told}"
     if (place.here / "ran").exists():
         faults["wrong verified"] = "code that a file carried has run"
     if ran.code is not None and (strays := place.strays()):  # what hangs was ended by SIGKILL

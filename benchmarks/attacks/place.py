@@ -95,6 +95,11 @@ class Place:
         found += [path for path in self.stages.glob(".*") if path.is_dir()]
         return sorted(_describe(path, self.root) for path in found)
 
+    def last_traceback(self) -> str:
+        """Return the end of the traceback that a defect left; it goes with the place."""
+        logs = sorted((self.root / "state").rglob("*.log"))
+        return " ".join(logs[-1].read_text(errors="replace").split())[-400:] if logs else ""
+
     def remove(self) -> None:
         """Remove all of it, with what was made unreadable."""
         shutil.rmtree(self.root, ignore_errors=True)

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from benchmarks.attacks.outcome import FAULTS, GOOD, Outcome
 
-_SHOWN = 300
+_SHOWN = 700
 
 
 def rows(outcomes: Sequence[Outcome]) -> list[list[str]]:
