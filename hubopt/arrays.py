@@ -18,6 +18,7 @@ from hubopt.spec import TensorSpec, format_shape
 _WIDE = ("float64", "complex128")
 """What an output of floats may be where it was computed in float64."""
 _MOST_HEADER_BYTES = 10_000
+_CHUNK_BYTES = 1 << 20
 
 
 def write_samples(path: Path, samples: Sequence[Tensors]) -> None:
@@ -88,6 +89,8 @@ def _array_problems(
         with archive.open(info) as stream:
             shape, dtype = _read_header(stream)
             header_bytes = stream.tell()
+            while stream.read(_CHUNK_BYTES):  # to the end, where the checksum is compared
+                continue
     except ValueError as error:
         yield f"its header cannot be read: {error}"
         return
@@ -116,7 +119,12 @@ def _read_header(stream: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
     }.get(version)
     if read is None:
         raise ValueError(f"format {version}")
-    shape, _, dtype = read(stream, max_header_size=_MOST_HEADER_BYTES)
+    try:
+        shape, _, dtype = read(stream, max_header_size=_MOST_HEADER_BYTES)
+    except zipfile.BadZipFile:
+        raise
+    except Exception as error:  # NumPy evaluates a Python literal, which fails in many ways
+        raise ValueError(f"{type(error).__name__}: {error}") from error
     if any(size < 0 for size in shape):
         raise ValueError(f"shape {shape}")
     return shape, dtype

@@ -2,6 +2,9 @@
 
 The config is read before Keras reads it, for Keras builds whatever it names. Keras 2 imports
 any module for it, and both generations run functions that `Lambda` layers bring as bytecode.
+
+A child process reads it, within a time limit: HDF5's library crashes on some damaged files and
+never ends on others.
 """
 
 from __future__ import annotations
@@ -13,13 +16,15 @@ import zipfile
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 from hubopt.causes import first_line
-from hubopt.errors import LimitError, LoadError, UnsafeModelError
+from hubopt.errors import LimitError, LoadError, UnsafeModelError, WorkerCrashError
 from hubopt.models.bounded import copy_bounded, not_bounded, open_zip
 from hubopt.models.limits import DEFAULT_LIMITS, Limits
 from hubopt.models.recognition import KERAS_SUFFIXES
+from hubopt.processes.worker import Worker, temporary_log
 from hubopt.scanning.hdf5_files import outside_storage
 from hubopt.scanning.hdf5_sizes import MOST_CONFIG_BYTES, check_hdf5
 from hubopt.scanning.keras_scan import is_registered, scan_config, serialized_objects
@@ -27,6 +32,10 @@ from hubopt.scanning.keras_scan import is_registered, scan_config, serialized_ob
 _CONFIG = "config.json"
 _METADATA = "metadata.json"
 _CHUNK_BYTES = 1 << 20
+_LONGEST_READ_S = 30.0
+"""What a small file may take, on a busy machine; the usual time is a tenth of a second."""
+_SLOWEST_DISK = 10e6
+"""In bytes a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +78,7 @@ def load_keras_file(
             not registered.
         LimitError: It unpacks to more than ``limits`` allow.
     """
-    file = read_keras_file(path, limits)
+    file = _read_in_child(path, limits)
     keras = _import(path, file)
     _refuse(path, file, keras, allow)
     arguments = {} if "Lambda" not in allow else {"safe_mode": False}
@@ -86,6 +95,26 @@ def load_keras_file(
             f"a whole file, as Keras {file.version} wrote it",
             "fetch the file again, or save the model again with the versions that are here",
         ) from error
+
+
+def _read_in_child(path: Path, limits: Limits) -> KerasFile:
+    size_bytes = path.stat().st_size if path.is_file() else 0
+    most_s = _LONGEST_READ_S + size_bytes / _SLOWEST_DISK
+    with temporary_log() as log, Worker(log) as worker:
+        timer = Timer(most_s, worker.kill)
+        timer.start()
+        try:
+            return worker.call(read_keras_file, path, limits)
+        except WorkerCrashError as error:
+            raise LoadError(
+                f"model {path}",
+                "it is damaged: the library that reads such files "
+                + ("crashes on it" if timer.is_alive() else f"does not end within {most_s:.0f} s"),
+                f"what model.save() writes: a {', '.join(KERAS_SUFFIXES)} file",
+                "fetch or save the model again",
+            ) from error
+        finally:
+            timer.cancel()
 
 
 def read_keras_file(path: Path, limits: Limits = DEFAULT_LIMITS) -> KerasFile:

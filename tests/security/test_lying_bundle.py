@@ -206,6 +206,10 @@ def header(shape: tuple[int, ...], data: bytes = b"") -> bytes:
     return stream.getvalue() + data
 
 
+def with_header(text: bytes) -> bytes:
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
 class Spy:
     """Leaves a mark where it is unpickled."""
 
@@ -233,6 +237,9 @@ def first_name(spec: ModelSpec, name: str) -> str:
         (header((10**15,)), "promises 4,000,000,000,000,000"),
         (b"\x93NUMPY\x01\x00" + b"\xff\xff" + b"{" * 60_000, "its header cannot be read"),
         (b"no array", "its header cannot be read"),
+        (with_header(b"{'descr': '<f4', 'shape': (1, 8"), "its header cannot be read"),
+        (with_header(b"{'descr': '''"), "its header cannot be read"),
+        (with_header(b"[]"), "its header cannot be read"),
         (None, "is missing"),
     ],
 )
@@ -282,6 +289,16 @@ def test_an_archive_that_is_packed_is_no_bomb(bundle: Path) -> None:
             archive.writestr(member, content)
     edit(bundle, set_at("inputs_sha256", value=sha256(path)))
     with pytest.raises(BundleError, match="compressed or encrypted"):
+        hubopt.verify_bundle(bundle, ["onnx"])
+
+
+def test_an_array_with_a_wrong_checksum_is_refused(bundle: Path) -> None:
+    path = bundle / REFERENCE
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") - 5] ^= 1  # the last byte of the last array, or near
+    path.write_bytes(content)
+    edit(bundle, set_at("reference_sha256", value=sha256(path)))
+    with pytest.raises(BundleError, match="Bad CRC-32"):
         hubopt.verify_bundle(bundle, ["onnx"])
 
 
