@@ -12,6 +12,7 @@ import tensorflow as tf
 import hubopt
 from hubopt.arrays import read_samples
 from hubopt.errors import UsageError
+from hubopt.parity import TOLERANCES, Tolerance
 from hubopt.progress import Beside, quiet
 from hubopt.reference.noise import Answers, NoiseMeter
 from hubopt.reference.noise_depth import Deepening, Noise
@@ -190,12 +191,14 @@ def test_an_export_of_a_steady_layer(noise: Noise, depth: str, tmp_path: Path) -
     assert hubopt.verify_bundle(bundle)[0].status == "verified"
 
 
-def test_an_export_that_leaves_its_tolerance_is_judged_by_the_layers_noise(tmp_path: Path) -> None:
+def test_an_export_that_leaves_its_tolerance_is_judged_by_the_layers_noise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Without the noise it fails; the deeper look is taken for it, and nothing else is asked."""
-    strict = hubopt.Overrides.parse(rtol=["1e-7"], atol=["1e-7"])
-    blamed = hubopt.verify(shaky, shaky_otherwise, noise="off", overrides=strict)
+    monkeypatch.setitem(TOLERANCES, "fp32", Tolerance(rtol=1e-7, atol=1e-7, sqnr_db=80.0))
+    blamed = hubopt.verify(shaky, shaky_otherwise, noise="off")
     assert blamed.status == "failed"
-    fair = hubopt.verify(shaky, shaky_otherwise, overrides=strict)
+    fair = hubopt.verify(shaky, shaky_otherwise)
     assert fair.status == "verified"
     assert {basis for each in fair.outputs for basis in each.bases} >= {"float64"} or fair.note
 
