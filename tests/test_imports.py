@@ -60,7 +60,7 @@ def test_the_public_names_are_these() -> None:
         [
             "Access", "Bounds", "Bundle", "Diagnosis", "Dim", "Hints", "HuboptError", "KerasLayer",
             "LayerOptions", "Limits", "ModelSpec", "Options", "Overrides", "Parity", "Program",
-            "TargetResult", "TensorSpec", "__version__", "bench", "diagnose", "export", "inspect",
+            "TargetResult", "TensorSpec", "Trust", "__version__", "bench", "diagnose", "export", "inspect",
             "load", "rejudge", "resolve", "trace", "verify", "verify_bundle",
         ]
     )  # fmt: skip
@@ -71,7 +71,7 @@ def test_the_public_names_are_these() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "most"),
-    [(["--help"], 500), (["export", "--help"], 560), (["targets"], 570)],
+    [(["--help"], 550), (["export", "--help"], 590), (["targets"], 600)],
     ids=["help", "export", "targets"],
 )
 def test_starting_up_takes_a_known_number_of_modules(arguments: list[str], most: int) -> None:
