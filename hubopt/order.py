@@ -16,6 +16,7 @@ from hubopt.parity import Overrides
 from hubopt.processes.on_demand import Model
 from hubopt.reference.asking import Question
 from hubopt.reference.noise_depth import Noise
+from hubopt.regular_files import real_path
 from hubopt.staging import check_name
 
 
@@ -95,8 +96,9 @@ class Order:
         check_name(output)
         if not isinstance(self.model, str | os.PathLike):
             return
-        folder = local_path(os.fspath(self.model)).resolve()
-        if folder.is_dir() and output.resolve().is_relative_to(folder) and os.fspath(self.model):
+        folder = real_path(local_path(os.fspath(self.model)))
+        is_inside = real_path(output).is_relative_to(folder)
+        if is_inside and folder.is_dir() and os.fspath(self.model):
             raise UsageError(
                 f"output {output}",
                 "it is inside the model's folder",

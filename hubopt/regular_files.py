@@ -16,6 +16,17 @@ _KINDS = (
 )
 
 
+def real_path(path: Path) -> Path:
+    """Return a path without links, as far as they lead somewhere.
+
+    `Path.resolve` raises where a link leads to itself, and for names that no file can have.
+    """
+    try:
+        return Path(os.path.realpath(path))
+    except ValueError:  # a null character
+        return path.absolute()
+
+
 def irregular_files(path: Path, inside: Path | None = None) -> list[str]:
     """Return what is no regular file or folder, in words; empty if all may be opened.
 
@@ -38,7 +49,8 @@ def _irregular(paths: Iterable[Path], links: bool) -> Iterator[str]:
         try:
             mode = (path.stat() if links else path.lstat()).st_mode
         except FileNotFoundError:
-            yield f"{path}: missing"
+            if not (links and path.is_symlink()):  # what leads nowhere cannot be opened
+                yield f"{path}: missing"
             continue
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
             kind = next((name for test, name in _KINDS if test(mode)), "no regular file")

@@ -60,8 +60,8 @@ def test_the_public_names_are_these() -> None:
         [
             "Access", "Bounds", "Bundle", "Diagnosis", "Dim", "Hints", "HuboptError", "KerasLayer",
             "LayerOptions", "Limits", "ModelSpec", "Options", "Overrides", "Parity", "Program",
-            "TargetResult", "TensorSpec", "Trust", "__version__", "bench", "diagnose", "export", "inspect",
-            "load", "rejudge", "resolve", "trace", "verify", "verify_bundle",
+            "TargetResult", "TensorSpec", "Trust", "__version__", "bench", "diagnose", "export",
+            "inspect", "load", "rejudge", "resolve", "trace", "verify", "verify_bundle",
         ]
     )  # fmt: skip
     assert all(hasattr(hubopt, name) for name in hubopt.__all__)

@@ -17,6 +17,9 @@ def test_what_may_be_opened(tmp_path: Path) -> None:
     assert irregular_files(folder) == [f"{folder / 'pipe'}: a named pipe"]
     (folder / "pipe").unlink()
     (folder / "link").unlink()
+    (folder / "link").symlink_to(tmp_path / "nowhere")
+    assert irregular_files(folder) == []
+    (folder / "link").unlink()
     (folder / "link").symlink_to("/dev/null")
     assert irregular_files(folder) == [f"{folder / 'link'}: a device"]
 

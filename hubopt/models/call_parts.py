@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hubopt.regular_files import real_path
 from hubopt.scanning.saved_graphs import choose_graphs, reach
 from hubopt.tf_private import read_saved_model
 
@@ -45,7 +46,7 @@ def call_parts(folder: Path, tags: tuple[str, ...] = ()) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="hubopt-") as smaller:
         place = Path(smaller)
-        (place / "variables").symlink_to(folder.resolve() / "variables")
+        (place / "variables").symlink_to(real_path(folder) / "variables")
         (place / "saved_model.pb").write_bytes(saved_model.SerializeToString())
         yield place
 

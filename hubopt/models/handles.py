@@ -22,7 +22,7 @@ from hubopt.models.recognition import (
     recognize,
 )
 from hubopt.models.recognition import TF1_MODULE_FILE as TF1_MODULE_FILE
-from hubopt.regular_files import irregular_files
+from hubopt.regular_files import irregular_files, real_path
 
 _FILE_SCHEME = "file://"
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -174,7 +174,7 @@ def _locate_here(text: str, path: Path, limits: Limits) -> Handle:
             "check the path; URLs start with https://, http:// or gs://, and a Python object is "
             "package.module:attribute",
         )
-    path = path.resolve()
+    path = real_path(path)
     _check_regular(text, path)
     found = recognize(path)
     if found is not None:
@@ -211,7 +211,7 @@ def _check_regular(text: str, path: Path) -> None:
 
 
 def _handle(text: str, cached: Cached, archive: Path | None = None) -> Handle:
-    path = cached.found.path.resolve()
+    path = real_path(cached.found.path)
     return Handle(text, cached.found.kind, path, cached.digest, archive)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from hubopt.regular_files import real_path
 from hubopt.scanning.saved_messages import parse_asset
 
 _COLLECTION = "saved_model_assets"  # where TensorFlow 1 kept them at first
@@ -40,9 +41,10 @@ def _leaves(folder: Path, name: str) -> bool:
         return True
     # Caches that keep each content once link to all of a model's files alike.
     stores = {
-        file.resolve().parent
+        real_path(file).parent
         for file in (folder / "saved_model.pb", folder / "saved_model.pbtxt")
         if file.is_symlink()
     }
-    target = (folder / "assets" / name).resolve()
-    return not target.is_relative_to(folder.resolve() / "assets") and target.parent not in stores
+    target = real_path(folder / "assets" / name)
+    inside = real_path(folder) / "assets"
+    return not target.is_relative_to(inside) and target.parent not in stores
