@@ -29,17 +29,17 @@ def manifest_problems(manifest: Manifest) -> list[str]:
     """Return everything that no manifest of hubopt's says, one sentence each; empty if nothing."""
     return [
         *_header_problems(manifest),
-        *_spec_problems(manifest.spec),
+        *spec_problems(manifest.spec),
         *(
             problem
             for override in manifest.tolerances.entries
             if (problem := override_problem(override, manifest.spec.output_names))
         ),
-        *reference_problems(manifest),
+        *reference_problems(manifest.reference, manifest.spec, len(manifest.samples)),
         *(
             f"target {name!r}: {problem}"
             for name, result in manifest.targets.items()
-            for problem in _target_problems(manifest, name, result)
+            for problem in target_problems(name, result, manifest.spec, len(manifest.samples))
         ),
     ]
 
@@ -77,7 +77,8 @@ def _time(text: str) -> bool:
     return True
 
 
-def _spec_problems(spec: ModelSpec) -> Iterator[str]:
+def spec_problems(spec: ModelSpec) -> Iterator[str]:
+    """Give what no spec can say."""
     for side, tensors in (("input", spec.inputs), ("output", spec.outputs)):
         for tensor in tensors:
             yield from (f"{side} {tensor.name!r}: {each}" for each in _tensor_problems(tensor))
@@ -98,7 +99,10 @@ def _tensor_problems(tensor: TensorSpec) -> Iterator[str]:
             yield f"{dim.size} is no size"
 
 
-def _target_problems(manifest: Manifest, name: str, result: TargetResult) -> Iterator[str]:
+def target_problems(
+    name: str, result: TargetResult, spec: ModelSpec, samples: int
+) -> Iterator[str]:
+    """Give what the result of target ``name`` cannot say, with this spec and so many samples."""
     if not _TARGET.fullmatch(name) or result.target != name:
         yield f"it calls itself {result.target!r}"
     yield from _file_problems(name, result)
@@ -111,7 +115,7 @@ def _target_problems(manifest: Manifest, name: str, result: TargetResult) -> Ite
     if result.parity is not None:
         if result.status != result.parity.status:
             yield f"it is {result.status}, and its comparison {result.parity.status}"
-        yield from parity_problems(result.parity, manifest)
+        yield from parity_problems(result.parity, spec, samples)
     if result.latency is not None:
         yield from latency_problems(result.latency)
 

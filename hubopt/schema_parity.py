@@ -6,29 +6,28 @@ import math
 from collections.abc import Iterator
 
 from hubopt.latency.statistics import Latency, Timing
-from hubopt.manifest import Manifest
-from hubopt.parity import OutputParity, Parity
+from hubopt.parity import OutputParity, Parity, ReferenceFacts
 from hubopt.parity.metrics import Difference
 from hubopt.parity.moves import FLOAT64
-from hubopt.spec import TensorSpec, format_shape
+from hubopt.spec import ModelSpec, TensorSpec, format_shape
 
 
-def parity_problems(parity: Parity, manifest: Manifest) -> Iterator[str]:
-    """Give what a comparison cannot say of this bundle's samples and outputs."""
-    samples, outputs = len(manifest.samples), manifest.spec.outputs
+def parity_problems(parity: Parity, spec: ModelSpec, samples: int) -> Iterator[str]:
+    """Give what a comparison cannot say of these outputs and of so many samples."""
+    outputs = spec.outputs
     if parity.samples != samples:
         yield f"it was compared on {parity.samples} samples, the bundle has {samples}"
     found = [each.name for each in parity.outputs]
     if not found and not parity.passed:
         return  # the names or shapes differed, so that nothing was compared
     if found != [each.name for each in outputs]:
-        yield f"it was compared in {found}, the outputs are {list(manifest.spec.output_names)}"
+        yield f"it was compared in {found}, the outputs are {list(spec.output_names)}"
         return
     if parity.passed != (not any(each.problems for each in parity.outputs)):
         yield "its comparison does not agree with itself"
-    for spec, output in zip(outputs, parity.outputs, strict=True):
+    for tensor, output in zip(outputs, parity.outputs, strict=True):
         yield from (
-            f"output {spec.name!r}: {each}" for each in _output_problems(output, spec, samples)
+            f"output {tensor.name!r}: {each}" for each in _output_problems(output, tensor, samples)
         )
 
 
@@ -89,10 +88,9 @@ def _timing_problems(what: str, timing: Timing) -> Iterator[str]:
         yield f"latency: a call of the {what} took no time that there is"
 
 
-def reference_problems(manifest: Manifest) -> Iterator[str]:
-    """Give what cannot be known of the reference."""
-    facts, names = manifest.reference, set(manifest.spec.output_names)
-    samples = len(manifest.samples)
+def reference_problems(facts: ReferenceFacts, spec: ModelSpec, samples: int) -> Iterator[str]:
+    """Give what cannot be known of the reference of these outputs on so many samples."""
+    names = set(spec.output_names)
     named = {*facts.constant, *facts.weightless}
     named |= {name for found in facts.probes.values() for name in found}
     named |= {name for found in facts.moves.values() for name in found}

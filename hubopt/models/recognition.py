@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from hubopt.errors import HuboptError
 from hubopt.models.bounded import open_zip
 from hubopt.models.limits import UNLIMITED
 
@@ -55,7 +56,9 @@ def keras_suffix(file: Path) -> str | None:
     try:
         with open_zip(file, f"file {file}", UNLIMITED) as archive:
             names = set(archive.namelist())
-    except zipfile.BadZipFile:
+    except HuboptError:
+        raise
+    except (zipfile.BadZipFile, ValueError, LookupError, NotImplementedError, EOFError):
         return None
     return ".keras" if names >= _KERAS_MEMBERS and names.isdisjoint(MODEL_FILES) else None
 

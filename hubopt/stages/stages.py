@@ -23,6 +23,8 @@ from hubopt.progress import Progress
 from hubopt.reference.kit import Kit
 from hubopt.reference.reference import Reference
 from hubopt.results import TargetResult
+from hubopt.schema import spec_problems, target_problems
+from hubopt.schema_parity import reference_problems
 from hubopt.serialization import from_json, plain
 from hubopt.stages.memory import Memory
 from hubopt.stages.stage_keys import kit_digest
@@ -99,6 +101,9 @@ class Stages:
         if found is None:
             return make_and_keep()
         entry, stored = found
+        if problem := next(spec_problems(stored.program.spec), None):
+            memory.store.discard(entry.key, problem)
+            return make_and_keep()
         self._tell(f"trace: from the cache (made {entry.told})")
         self.cached["trace"] = entry.made
 
@@ -219,6 +224,10 @@ class Stages:
         if stored.spec != kit.spec:
             store.discard(key, "it is of another program")
             return None
+        facts, samples = stored.facts, len(stored.kinds)
+        if problem := next(reference_problems(facts, stored.spec, samples), None):
+            store.discard(key, problem)
+            return None
         stored = replace(
             stored,
             inputs=kit.inputs,
@@ -241,6 +250,10 @@ class Stages:
         entry, result = found
         if result.target != name or not _belongs_to(result, name):
             store.discard(key, f"it is no artifact of {name}")
+            return None
+        samples = len(self._reference.kit().kinds)
+        if problem := next(target_problems(name, result, source.spec, samples), None):
+            store.discard(key, problem)
             return None
         assert result.path is not None
         if not store.take(entry, self._places(name)):

@@ -315,3 +315,15 @@ def test_tolerances_that_came_with_the_bundle_are_told(bundle: Path) -> None:
     ran = run_hubopt("verify", bundle, "-t", "onnx", "--json")
     assert "set by the bundle" in ran.err
     assert "rtol 1e+06" in ran.err
+
+
+def test_an_archive_whose_names_are_no_text_is_refused(bundle: Path) -> None:
+    path = bundle / INPUTS
+    content = path.read_bytes()
+    at = content.index(b"PK\x01\x02")
+    # In the list at the archive's end: names in UTF-8, of bytes that are none.
+    flagged = content[at : at + 8] + b"\x00\x08" + content[at + 10 : at + 46] + b"\xff"
+    path.write_bytes(content[:at] + flagged + content[at + 47 :])
+    edit(bundle, set_at("inputs_sha256", value=sha256(path)))
+    with pytest.raises(BundleError, match="no NumPy archive can be read"):
+        hubopt.verify_bundle(bundle, ["onnx"])
