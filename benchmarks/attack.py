@@ -43,6 +43,7 @@ import argparse
 import itertools
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -70,6 +71,7 @@ _TIMEOUT_S = 300.0
 def main(arguments: Sequence[str]) -> int:
     """Run what the arguments ask for; return the exit code."""
     asked = _parse(arguments)
+    _let_commands_be_interrupted()
     until = time.monotonic() + (asked.minutes * 60 if asked.minutes else float("inf"))
     with tempfile.TemporaryDirectory(prefix="attack-") as folder:
         work = Path(folder)
@@ -86,6 +88,16 @@ def main(arguments: Sequence[str]) -> int:
             outcomes = state.outcomes
     show(outcomes, Console(width=max(Console().width, 200)))
     return exit_code(outcomes) or (0 if finished else _EXIT_UNFINISHED)
+
+
+def _let_commands_be_interrupted() -> None:
+    """Let commands have signals that this process ignores, as one in the background does.
+
+    A command inherits what is ignored, and would then not notice it; a handler it does not.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda number, frame: None)
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
