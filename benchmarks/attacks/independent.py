@@ -116,15 +116,30 @@ print(json.dumps(problems))
 def layer_answers(model: Path, inputs: Samples, place: Place) -> Samples:
     """Run the model at ``model`` eagerly in a fork.
 
+    An export loads a SavedModel without what only the calls of its inner layers take. Where the
+    damage lies in those, TensorFlow refuses the whole model: then the rest of it answers here too.
+
     Raises:
         ValueError: It does not load or run.
     """
 
-    def run() -> Samples:
+    def answers_of(path: Path) -> Samples:
         import hubopt
 
-        layer = hubopt.KerasLayer(model)
+        layer = hubopt.KerasLayer(path)
         return [_named(layer(_given(sample))) for sample in inputs]
+
+    def run() -> Samples:
+        from hubopt.errors import LoadError
+        from hubopt.models.call_parts import call_parts
+
+        try:
+            return answers_of(model)
+        except LoadError:
+            if not model.is_dir():
+                raise
+            with call_parts(model) as folder:
+                return answers_of(folder)
 
     return _in_fork(run, place)
 
