@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hubopt.dtypes import numpy_dtype
 from hubopt.exporter import Tensors
-from hubopt.sampling.samples import numpy_dtype
 from hubopt.spec import TensorSpec, format_shape
 
 _WIDE = ("float64", "complex128")

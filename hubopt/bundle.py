@@ -18,7 +18,6 @@ from hubopt.errors import BundleError
 from hubopt.escaping import printable
 from hubopt.exporter import Artifact
 from hubopt.manifest import FLOAT64, FORMAT, INPUTS, MANIFEST, REFERENCE, Manifest
-from hubopt.reference.kit import Kit
 from hubopt.regular_files import irregular_files
 from hubopt.results import TargetResult
 from hubopt.schema import manifest_problems
@@ -56,8 +55,13 @@ class Bundle:
         """What the eager layer gave for them."""
         return self.path / REFERENCE
 
-    def kit(self) -> Kit:
-        """Return what its artifacts are judged on.
+    @property
+    def float64(self) -> Path | None:
+        """What the layer computed in float64 gives for them; None if that is not there."""
+        return self.path / FLOAT64 if self.manifest.float64_sha256 else None
+
+    def check_samples(self) -> None:
+        """Check the samples, and what the layer gave for them.
 
         Raises:
             BundleError: Samples or reference are not those that were written, or are no arrays
@@ -65,21 +69,10 @@ class Bundle:
         """
         manifest = self.manifest
         spec = manifest.spec
-        float64 = self.path / FLOAT64 if manifest.float64_sha256 else None
         self._check_samples(self.inputs, manifest.inputs_sha256, spec.inputs)
         self._check_samples(self.reference, manifest.reference_sha256, spec.outputs)
-        if float64:
-            self._check_samples(float64, manifest.float64_sha256, spec.outputs, wide=True)
-        return Kit(
-            spec,
-            self.inputs,
-            self.reference,
-            float64,
-            manifest.reference,
-            manifest.tolerances,
-            manifest.samples,
-            left_out=manifest.left_out,
-        )
+        if self.float64:
+            self._check_samples(self.float64, manifest.float64_sha256, spec.outputs, wide=True)
 
     def artifact(self, target: str, failed: bool = False) -> Artifact:
         """Return a target's artifact.

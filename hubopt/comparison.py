@@ -17,9 +17,9 @@ from hubopt.hints import Hints
 from hubopt.loaded import LoadedArtifact
 from hubopt.models.handles import Access, LayerOptions
 from hubopt.parity import Overrides, Parity
+from hubopt.processes.artifact_session import ArtifactSession
 from hubopt.processes.examine import judge_files
 from hubopt.processes.on_demand import Model, open_model
-from hubopt.processes.session import ArtifactSession
 from hubopt.processes.worker import Worker, temporary_log
 from hubopt.progress import Progress, quiet
 from hubopt.reference.asking import Question, ask

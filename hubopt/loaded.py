@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from hubopt import registry
 from hubopt.bundle import Bundle, read_bundle
+from hubopt.dtypes import numpy_dtype
 from hubopt.errors import UsageError
 from hubopt.exporter import Runner
 from hubopt.renaming import load_runner
 from hubopt.resources import telling_resources
-from hubopt.sampling.samples import numpy_dtype
 from hubopt.spec import ModelSpec, TensorSpec, format_shape
 from hubopt.structure import pack, unpack
 

@@ -25,12 +25,13 @@ from hubopt.inspection import Inspection
 from hubopt.latency.protocol import ROUNDS
 from hubopt.manifest import INPUTS, LOGS, REFERENCE, Manifest
 from hubopt.models.handles import Access, LayerOptions
+from hubopt.obstacles import find_obstacles, tell
 from hubopt.order import Order, find_exporters
 from hubopt.owned_folders import TEMPORARY, sweep
 from hubopt.parity import Overrides
+from hubopt.processes.layer_session import LayerSession
 from hubopt.processes.on_demand import LayerOnDemand, Model, find_here, open_model
 from hubopt.processes.processes import Processes
-from hubopt.processes.session import LayerSession
 from hubopt.processes.worker import temporary_log
 from hubopt.progress import Progress, quiet
 from hubopt.reference.asking import Question
@@ -46,7 +47,7 @@ from hubopt.spec import ModelSpec
 from hubopt.stages.memory import remember
 from hubopt.stages.stages import Stages, Traced
 from hubopt.staging import staging
-from hubopt.targets import Line, find_obstacles, run_targets, tell
+from hubopt.targets import Line, run_targets
 
 
 def export(

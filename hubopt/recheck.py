@@ -15,9 +15,10 @@ from hubopt.latency.protocol import ROUNDS
 from hubopt.models.handles import is_python
 from hubopt.parity import Overrides, judge_outputs
 from hubopt.processes.examine import Baseline, examine
-from hubopt.processes.session import LayerSession
+from hubopt.processes.layer_session import LayerSession
 from hubopt.processes.worker import Worker, temporary_log
 from hubopt.progress import Progress, quiet
+from hubopt.reference.bundled import bundled_kit
 from hubopt.reference.kit import Kit
 from hubopt.reference.reference import Reference
 from hubopt.results import TargetResult, Verdict, parity_verdict
@@ -152,7 +153,7 @@ def _open_baseline(
 
 
 def _kit(bundle: Bundle, overrides: Overrides | None = None) -> Kit:
-    kit = bundle.kit()
+    kit = bundled_kit(bundle)
     return kit if overrides is None else replace(kit, overrides=overrides)
 
 

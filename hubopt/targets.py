@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,18 +12,17 @@ from typing import NamedTuple, TypeAlias
 
 from hubopt.digest import sha256, size_bytes
 from hubopt.errors import HuboptError
-from hubopt.escaping import printable
 from hubopt.exporter import (
     PROGRAM,
     Artifact,
     Exporter,
     Obstacle,
     Options,
-    OpUse,
     Program,
     Source,
 )
 from hubopt.manifest import FAILED, LOGS
+from hubopt.obstacles import tell
 from hubopt.processes.converting import Converter
 from hubopt.processes.examine import Baseline, examine
 from hubopt.progress import Progress
@@ -34,9 +32,6 @@ from hubopt.results import TargetResult, Verdict
 
 Outcome: TypeAlias = "tuple[TargetResult, Artifact | None]"
 """What became of a target, and its artifact if others may start from it."""
-
-_log = logging.getLogger(__name__)
-_OPS_SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,55 +106,6 @@ def _source(line: Line, exporter: Exporter, artifacts: Mapping[str, Artifact]) -
 
 def _is_late(line: Line, judged_on: Mapping[str, Kit], name: str) -> bool:
     return name in judged_on and judged_on[name] is not line.reference.kit()
-
-
-def find_obstacles(
-    exporters: Sequence[Exporter],
-    ops: Sequence[OpUse],
-    options: Options,
-    dynamic: Sequence[str] = (),
-    weights_bytes: int = 0,
-) -> dict[str, list[Obstacle]]:
-    """Return what is in each target's way, its source's way included; sources come first.
-
-    Args:
-        exporters: The targets.
-        ops: The operations of the program; none if they are not known yet.
-        options: What the exporters may be asked.
-        dynamic: The names of the inputs' dynamic dimensions.
-        weights_bytes: How large the weights are.
-    """
-    found: dict[str, list[Obstacle]] = {}
-    for exporter in exporters:
-        try:
-            own = list(exporter.obstacles(ops, options))
-        except Exception as error:  # a stranger's code can raise anything
-            _log.warning("obstacles of target %s", exporter.name, exc_info=True)
-            own = [Obstacle("?", 0, f"its obstacles() fails: {type(error).__name__}: {error}")]
-        if not exporter.dynamic:
-            own += [
-                Obstacle(f"dimension {name}", 1, f"{exporter.name} holds static shapes only")
-                for name in dynamic
-            ]
-        if exporter.largest_bytes is not None and weights_bytes > exporter.largest_bytes:
-            reason = f"{exporter.name} holds {exporter.largest_bytes / 1e9:.1f} GB at most"
-            own.append(Obstacle(f"weights of {weights_bytes / 1e9:.1f} GB", 1, reason))
-        found[exporter.name] = [*found.get(exporter.source, []), *own]
-    return found
-
-
-def tell(obstacles: Sequence[Obstacle]) -> str:
-    """Return obstacles as one sentence, grouped by reason."""
-    by_reason: dict[str, list[str]] = {}
-    for obstacle in obstacles:
-        by_reason.setdefault(obstacle.reason, []).append(
-            f"{printable(obstacle.op)} (x{obstacle.count})"
-        )
-    return "; ".join(
-        f"{reason}: {', '.join(ops[:_OPS_SHOWN])}"
-        + (f" and {len(ops) - _OPS_SHOWN} more" if len(ops) > _OPS_SHOWN else "")
-        for reason, ops in by_reason.items()
-    )
 
 
 def _run_target(line: Line, exporter: Exporter, source: Source) -> Outcome:

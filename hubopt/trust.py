@@ -9,7 +9,7 @@ from hubopt.errors import BundleError, HandleError, PinError
 from hubopt.manifest import Manifest
 from hubopt.models.handles import Access, is_python, is_remote
 from hubopt.models.limits import DEFAULT_LIMITS, Limits
-from hubopt.processes.session import LayerSession, open_layer_session
+from hubopt.processes.layer_session import LayerSession, open_layer_session
 from hubopt.processes.worker import Worker
 
 

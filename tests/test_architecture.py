@@ -37,8 +37,8 @@ def test_exporters_see_the_contract_only(path: Path) -> None:
 
 
 def test_this_check_sees_imports_inside_functions() -> None:
-    assert imported("def f():\n    from hubopt.processes.session import x") == {
-        "hubopt.processes.session"
+    assert imported("def f():\n    from hubopt.processes.layer_session import x") == {
+        "hubopt.processes.layer_session"
     }
 
 

@@ -97,7 +97,7 @@ def test_a_changed_reference_is_refused(copy: Path) -> None:
     reference = copy / "verification" / "reference.npz"
     reference.write_bytes(reference.read_bytes()[:-1])
     with pytest.raises(BundleError, match="reference.npz"):
-        read_bundle(copy).kit()
+        read_bundle(copy).check_samples()
 
 
 def test_files_beside_an_artifact_are_part_of_it(copy: Path) -> None:

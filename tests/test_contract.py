@@ -11,8 +11,8 @@ import hubopt
 from hubopt import registry
 from hubopt.errors import ExportError
 from hubopt.exporter import Artifact, Options, Program
+from hubopt.obstacles import find_obstacles
 from hubopt.processes import session
-from hubopt.targets import find_obstacles
 from hubopt_exporters.onnx import OnnxExporter
 
 

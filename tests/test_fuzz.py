@@ -18,7 +18,7 @@ from hubopt import Hints, ModelSpec
 from hubopt.arrays import read_samples, write_samples
 from hubopt.errors import HuboptError, WorkerCrashError
 from hubopt.models.handles import Access, LayerOptions
-from hubopt.processes.session import open_layer_session
+from hubopt.processes.layer_session import open_layer_session
 from hubopt.processes.worker import Worker
 from hubopt.sampling.samples import draw
 from hubopt.testing import write_tiny_model

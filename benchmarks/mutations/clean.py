@@ -13,7 +13,7 @@ from hubopt.arrays import read_samples
 from hubopt.bundle import Bundle
 from hubopt.models.handles import Access
 from hubopt.parity import judge
-from hubopt.processes.session import open_layer_session
+from hubopt.processes.layer_session import open_layer_session
 from hubopt.progress import quiet
 from hubopt.reference.asking import Question, ask
 from hubopt.reference.kit import Kit

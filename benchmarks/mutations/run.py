@@ -21,6 +21,7 @@ from hubopt.arrays import read_samples
 from hubopt.bundle import Bundle
 from hubopt.exporter import Artifact
 from hubopt.parity import Parity, ReferenceFacts, Tolerance, judge
+from hubopt.reference.bundled import bundled_kit
 from hubopt.sampling.samples import draw
 from hubopt.spec import Domain, ModelSpec
 
@@ -83,7 +84,7 @@ class Judged:
 
 def open_case(bundle: Bundle, target: str) -> Case:
     """Read what a bundle's artifact is judged on; run it on the further samples."""
-    artifact, kit = bundle.artifact(target), bundle.kit()
+    artifact, kit = bundle.artifact(target), bundled_kit(bundle)
     inputs = read_samples(kit.inputs, kit.spec.inputs)
     further = further_samples(kit.spec, inputs)
     return Case(

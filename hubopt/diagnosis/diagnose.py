@@ -26,7 +26,8 @@ from hubopt.escaping import printable
 from hubopt.exporter import Artifact, Program
 from hubopt.models.handles import is_python
 from hubopt.parity import TOLERANCES
-from hubopt.processes.session import ArtifactSession, LayerSession
+from hubopt.processes.artifact_session import ArtifactSession
+from hubopt.processes.layer_session import LayerSession
 from hubopt.processes.worker import Worker, temporary_log
 from hubopt.progress import Progress, quiet
 from hubopt.trust import NO_TRUST, Trust, open_bundled_layer
@@ -116,7 +117,7 @@ def diagnose(
             exporter does not read intermediate tensors.
     """
     bundle = bundle if isinstance(bundle, Bundle) else read_bundle(Path(bundle))
-    bundle.kit()  # checks that samples and reference are those that were written
+    bundle.check_samples()
     place = None if output is None else Path(output)
     if place is not None and (place.exists() or place.is_symlink()):
         raise UsageError(

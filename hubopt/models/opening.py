@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from hubopt.errors import HuboptError, LoadError
-from hubopt.graphs.serving import SIGNATURE
 from hubopt.layers.layer import KerasLayer, as_layer
 from hubopt.models.call_weights import call_weights_bytes, check_size
 from hubopt.models.handles import TF1_MODULE_FILE, Access, Handle, LayerOptions
 from hubopt.models.loading import load_error, load_model
 from hubopt.tf_private import MetaGraph, read_meta_graphs
+
+_SERVING = "serving_default"
+"""The signature that TensorFlow Serving calls."""
 
 
 def open_layer(
@@ -128,14 +130,14 @@ def _choose_signature_name(handle: Handle, options: LayerOptions, graph: MetaGra
         return None
     if len(graph.signatures) == 1:
         return next(iter(graph.signatures))
-    if SIGNATURE not in graph.signatures:
+    if _SERVING not in graph.signatures:
         raise LoadError(
             f"model {handle.text}",
-            f"it cannot be called and has no signature {SIGNATURE}",
+            f"it cannot be called and has no signature {_SERVING}",
             f"--signature, one of: {there}",
             "name the signature to export",
         )
-    return SIGNATURE
+    return _SERVING
 
 
 def _folder(handle: Handle) -> Path:

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hubopt.dtypes import numpy_dtype
 from hubopt.escaping import printable
 from hubopt.exporter import Tensors
 from hubopt.parity.judging import (
@@ -24,7 +25,6 @@ from hubopt.parity.moves import FLOAT64, MOST_NOISE, REPEATED, STILL, WAYS, Move
 from hubopt.parity.reference import ReferenceFacts
 from hubopt.parity.tolerance import Tolerance
 from hubopt.parity.vacuity import vacuous_outputs
-from hubopt.sampling.samples import numpy_dtype
 from hubopt.spec import ModelSpec, TensorSpec, format_shape
 
 _CLEAR = 0.75

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hubopt import registry
+from hubopt.contract import artifact_problems
+from hubopt.errors import ExportError
 from hubopt.exporter import Artifact, Exporter, Options, Source
-from hubopt.processes.session import convert
+from hubopt.processes.collecting import few_collections
 from hubopt.processes.shared import SharedWorker
 
 
@@ -30,7 +33,7 @@ class Converter:
     def convert(
         self, target: str, source: Source, path: Path, options: Options, log: Path
     ) -> tuple[Artifact, float]:
-        """Export ``source`` as `hubopt.processes.session.convert` does.
+        """Export ``source`` as `hubopt.processes.converting.convert` does.
 
         Args:
             target: The exporter's name.
@@ -64,3 +67,30 @@ def needs(exporters: Sequence[Exporter]) -> tuple[str, ...]:
         if registry.is_installed(module)
     ]
     return tuple(dict.fromkeys(modules))
+
+
+def convert(target: str, source: Source, path: Path, options: Options) -> tuple[Artifact, float]:
+    """Export ``source``; return the artifact and the seconds it took.
+
+    Raises:
+        ExportError: The conversion failed, or did not give what the contract asks for.
+    """
+    exporter = registry.get(target)
+    before = set(path.parent.iterdir())
+    start = time.perf_counter()
+    with few_collections():
+        artifact = exporter.export(source, path, options)
+    seconds = time.perf_counter() - start
+    problems = artifact_problems(artifact, target, path, source.spec)
+    known = before | {path} | {path.with_name(name) for name in artifact.companions}
+    strays = sorted(each.name for each in {*path.parent.iterdir()} - known)
+    if strays:
+        problems.append(f"it also wrote {', '.join(strays)}")
+    if problems:
+        raise ExportError(
+            f"{target} artifact",
+            f"the exporter does not conform: {'; '.join(problems)}",
+            f"one artifact at {path.name}",
+            "check the exporter with hubopt.testing.assert_conforms",
+        )
+    return artifact, seconds

@@ -12,7 +12,8 @@ from hubopt.exporter import Artifact, ToleranceClass
 from hubopt.latency.protocol import interleave
 from hubopt.latency.statistics import Latency
 from hubopt.parity import Parity, judge
-from hubopt.processes.session import ArtifactSession, LayerSession
+from hubopt.processes.artifact_session import ArtifactSession
+from hubopt.processes.layer_session import LayerSession
 from hubopt.processes.worker import Worker
 from hubopt.reference.kit import Kit
 from hubopt.reference.reference import Reference

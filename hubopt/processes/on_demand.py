@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from hubopt import registry
 from hubopt.errors import HandleError, UsageError
 from hubopt.models.handles import Access, Handle, LayerOptions, locate
-from hubopt.processes.session import LayerSession, open_layer_session
+from hubopt.processes.layer_session import LayerSession, open_layer_session
 from hubopt.processes.worker import Worker
 from hubopt.progress import Progress
 

@@ -10,7 +10,7 @@ from hubopt.arrays import write_samples
 from hubopt.errors import UsageError
 from hubopt.exporter import Program, Tensors
 from hubopt.parity.reference import ReferenceFacts
-from hubopt.processes.session import LayerSession
+from hubopt.processes.layer_session import LayerSession
 from hubopt.progress import Progress
 from hubopt.reference.kit import Kit, make_kit
 from hubopt.reference.noise_depth import Noise, check_noise

@@ -29,7 +29,7 @@ from hubopt.parity.reference import (
     redrawn,
 )
 from hubopt.parity.tolerance import TOLERANCES
-from hubopt.processes.session import LayerSession
+from hubopt.processes.layer_session import LayerSession
 from hubopt.sampling.samples import Sample, draw
 from hubopt.spec import ModelSpec
 

@@ -12,11 +12,11 @@ from hubopt.escaping import printable
 from hubopt.inspection import Inspection, OpenModel, Signature, Tensor
 from hubopt.latency.statistics import Latency
 from hubopt.manifest import Manifest
+from hubopt.obstacles import tell
 from hubopt.parity import TABLE
 from hubopt.parity.moves import WAYS
 from hubopt.results import TargetResult
 from hubopt.spec import ModelSpec, TensorSpec, format_shape
-from hubopt.targets import tell
 
 _STYLES = {"verified": "green", "vacuous": "yellow", "unverified": "yellow", "failed": "red"}
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hubopt.sampling.samples import numpy_dtype
+from hubopt.dtypes import numpy_dtype
 from hubopt.spec import Domain, TensorSpec
 
 _KINDS = {"i": "integers", "u": "integers", "f": "floats", "c": "complex numbers", "b": "booleans",

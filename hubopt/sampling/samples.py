@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hubopt.dtypes import numpy_dtype
 from hubopt.sampling.distributions import Distribution, distributions, edge_case, edge_cases
 from hubopt.spec import Bounds, Domain, TensorSpec
 
@@ -105,13 +106,3 @@ def _draw_one(
             break
         array = distribution.draw(shape, rng).astype(dtype)
     return array
-
-
-def numpy_dtype(name: str) -> np.dtype[Any]:
-    """Return NumPy's dtype for TensorFlow's name of one."""
-    if name == "bfloat16":
-        import ml_dtypes
-
-        dtype: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
-        return dtype
-    return np.dtype("object" if name == "string" else name)

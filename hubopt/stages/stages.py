@@ -18,7 +18,7 @@ from hubopt.manifest import LOGS
 from hubopt.parity import Overrides
 from hubopt.parity.reference import Depth
 from hubopt.processes.examine import Baseline
-from hubopt.processes.session import LayerSession
+from hubopt.processes.layer_session import LayerSession
 from hubopt.progress import Progress
 from hubopt.reference.kit import Kit
 from hubopt.reference.reference import Reference

@@ -20,7 +20,7 @@ from hubopt.graphs.frozen_graph import read_frozen_graph
 from hubopt.graphs.graph_runs import GraphRunner
 from hubopt.hints import Hints
 from hubopt.models.handles import Access, LayerOptions
-from hubopt.processes.session import open_layer_session
+from hubopt.processes.layer_session import open_layer_session
 from hubopt.sampling.samples import draw as draw_samples
 
 GENERATOR = np.random.default_rng(0)

@@ -13,7 +13,7 @@ import tf_keras
 from hubopt.hints import Hints
 from hubopt.models.call_parts import call_parts
 from hubopt.models.handles import Access, LayerOptions
-from hubopt.processes.session import open_layer_session
+from hubopt.processes.layer_session import open_layer_session
 from hubopt.tf_private import read_saved_model
 
 X = np.linspace(-1, 1, 12, dtype="float32").reshape(2, 6)

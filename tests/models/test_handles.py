@@ -13,7 +13,7 @@ import pytest
 from hubopt.digest import sha256, size_bytes
 from hubopt.errors import HandleError, PinError, UsageError, WorkerCrashError
 from hubopt.models.handles import Access, Handle, LayerOptions, is_python, locate
-from hubopt.processes.session import open_layer_session
+from hubopt.processes.layer_session import open_layer_session
 from hubopt.processes.worker import Worker
 from tests.web import Page, Web, serve
 

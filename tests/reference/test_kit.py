@@ -17,7 +17,7 @@ from hubopt.exporter import Program
 from hubopt.layers.layer import as_layer
 from hubopt.parity import TOLERANCES
 from hubopt.parity.moves import Move
-from hubopt.processes.session import LayerSession
+from hubopt.processes.layer_session import LayerSession
 from hubopt.progress import quiet
 from hubopt.reference.asking import Question, ask
 from hubopt.reference.kit import Kit, leaves_bounds, permuted

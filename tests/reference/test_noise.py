@@ -24,7 +24,7 @@ from hubopt.graphs.frozen_graph import write_frozen_graph
 from hubopt.hints import Hints
 from hubopt.models.handles import Access, LayerOptions
 from hubopt.parity.reference import measure_moves
-from hubopt.processes.session import open_layer_session
+from hubopt.processes.layer_session import open_layer_session
 from hubopt.processes.shared import SharedWorker
 from hubopt.processes.worker import Worker
 from hubopt.reference import noise

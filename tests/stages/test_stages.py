@@ -89,7 +89,7 @@ def export(model: Path, output: Path, *targets: str, **options: Any) -> tuple[Ma
     told = Told()
     bundle = hubopt.export(model, targets or ["onnx"], output, progress=told, **(QUICK | options))
     assert read_bundle(output) == bundle
-    bundle.kit()
+    bundle.check_samples()
     for result in bundle.results:
         if result.path and result.status != "failed":
             bundle.artifact(result.target)

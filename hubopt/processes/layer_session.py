@@ -1,66 +1,32 @@
-"""A layer or an artifact, loaded: it answers samples and is timed.
+"""The eager layer, loaded: it is traced, answers samples and is timed.
 
-Sessions live in a child process (`hubopt.processes.worker`), except that of a layer which the
-caller already has in memory.
+It lives in a child process (`hubopt.processes.worker`), except for a layer that the caller already
+has in memory.
 """
 
 from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hubopt import registry
 from hubopt.arrays import read_samples, write_samples
-from hubopt.contract import artifact_problems
-from hubopt.errors import ExportError, NotRunnableHereError, TraceError, UsageError
-from hubopt.exporter import Artifact, Options, Program, Runner, Source, Tensors, XlaMode
+from hubopt.errors import TraceError
+from hubopt.exporter import Program, XlaMode
 from hubopt.hints import Hints
 from hubopt.import_path import look_in_current_folder
 from hubopt.inspection import OpenModel, inspect_layer
-from hubopt.latency.protocol import time_calls
-from hubopt.latency.statistics import Timing
+from hubopt.latency.session import Session, since
 from hubopt.models.handles import Access, Handle, LayerOptions, locate
-from hubopt.parity.reference import same_tensors
 from hubopt.processes.collecting import few_collections
 from hubopt.processes.trimming import give_back
-from hubopt.renaming import load_runner
 from hubopt.sampling.coverage import Coverage
 from hubopt.sampling.user_data import Item
 from hubopt.spec import ModelSpec
-
-
-class Session:
-    """What sessions of layers and artifacts have in common."""
-
-    def __init__(self, import_ms: float | None, load_ms: float | None) -> None:
-        self._import_ms = import_ms
-        self._load_ms = load_ms
-        self._first_ms = 0.0
-        self._samples: list[dict[str, Any]] = []
-        self._runner: Runner
-
-    def _run(self, sample: dict[str, Any]) -> dict[str, Any]:
-        start = time.perf_counter()
-        result = self._runner.run(sample)
-        self._first_ms = self._first_ms or _since(start)
-        return result
-
-    def time_calls(self, count: int) -> tuple[float, ...]:
-        """Time ``count`` calls on the first sample, in milliseconds."""
-        return time_calls(self._runner, self._samples[0], count)
-
-    def timing(self) -> Timing:
-        """Return how long importing, loading and the first call took."""
-        return Timing(self._import_ms, self._load_ms, self._first_ms, ())
-
-    def device(self) -> str:
-        """Return what it computes on."""
-        return self._runner.device
 
 
 class LayerSession(Session):
@@ -201,91 +167,11 @@ def open_layer_session(
         look_in_current_folder()
     start = time.perf_counter()
     opening = importlib.import_module("hubopt.models.opening")
-    import_ms = _since(start)
+    import_ms = since(start)
     start = time.perf_counter()
     with few_collections():
         layer = opening.open_layer(replace(found, only_calls=True), options, access, most_bytes)
-    return LayerSession(layer, found, import_ms, _since(start))
-
-
-class ArtifactSession(Session):
-    """An artifact in its own runtime.
-
-    Args:
-        artifact: What to load.
-        names: The artifact's names for tensors that the layer names otherwise.
-        allow_ops: Operations that a SavedModel may have although they reach outside of it.
-
-    Raises:
-        NotRunnableHereError: The runtime is missing, or the machine cannot run it.
-        UnsafeModelError: The artifact could do more than compute; nothing of it was loaded.
-        ExportError: The artifact does not load.
-    """
-
-    def __init__(
-        self,
-        artifact: Artifact,
-        names: Mapping[str, str] | None = None,
-        allow_ops: Collection[str] = (),
-    ) -> None:
-        try:
-            exporter = registry.get(artifact.target)
-        except UsageError as error:  # a bundle may come from a machine with more exporters
-            raise NotRunnableHereError(*error.args) from error
-        registry.require_runtime(exporter)
-        start = time.perf_counter()
-        for requirement in exporter.runs_with:
-            importlib.import_module(next(filter(registry.is_installed, requirement.modules)))
-        import_ms = _since(start)
-        start = time.perf_counter()
-        runner = load_runner(exporter, artifact, names, allow_ops)
-        super().__init__(import_ms, _since(start))
-        self._runner = runner
-        self._answers: list[tuple[Tensors, Tensors]] = []
-
-    def answer(self, spec: ModelSpec, inputs: Path, outputs: Path) -> None:
-        """Write to ``outputs`` what it gives for every sample of the file ``inputs``.
-
-        Those that were asked before are not run again: a kit comes with fewer samples where more
-        is known of the layer.
-        """
-        known = list(self._answers)
-        self._samples = read_samples(inputs, spec.inputs)
-        self._answers = [(each, self._find(each, known)) for each in self._samples]
-        write_samples(outputs, [answer for _, answer in self._answers])
-
-    def _find(self, sample: Tensors, known: Sequence[tuple[Tensors, Tensors]]) -> Tensors:
-        for asked, answer in known:
-            if same_tensors(asked, sample):
-                return answer
-        return self._run(dict(sample))
-
-
-def convert(target: str, source: Source, path: Path, options: Options) -> tuple[Artifact, float]:
-    """Export ``source``; return the artifact and the seconds it took.
-
-    Raises:
-        ExportError: The conversion failed, or did not give what the contract asks for.
-    """
-    exporter = registry.get(target)
-    before = set(path.parent.iterdir())
-    start = time.perf_counter()
-    with few_collections():
-        artifact = exporter.export(source, path, options)
-    seconds = time.perf_counter() - start
-    problems = artifact_problems(artifact, target, path, source.spec)
-    known = before | {path} | {path.with_name(name) for name in artifact.companions}
-    strays = sorted(each.name for each in {*path.parent.iterdir()} - known)
-    if strays:
-        problems.append(f"it also wrote {', '.join(strays)}")
-    if problems:
-        raise ExportError(
-            f"{target} artifact",
-            f"the exporter does not conform: {'; '.join(problems)}",
-            f"one artifact at {path.name}",
-            "check the exporter with hubopt.testing.assert_conforms",
-        )
-    return artifact, seconds
+    return LayerSession(layer, found, import_ms, since(start))
 
 
 @contextmanager
@@ -324,7 +210,3 @@ def _not_a_number(at: int) -> TraceError:
 
 def _has_nan(array: Any) -> bool:
     return array.dtype.kind in "fcV" and bool((array != array).any())
-
-
-def _since(start: float) -> float:
-    return (time.perf_counter() - start) * 1e3
