@@ -62,7 +62,7 @@ from benchmarks.attacks.report import exit_code, show
 from benchmarks.attacks.running import preload, run_command
 from benchmarks.attacks.state import State
 from benchmarks.models import CACHE
-from hubopt.stages.stage_keys import code_digest
+from hubopt.exporting.stage_keys import code_digest
 
 _EXIT_UNFINISHED = 3
 _TIMEOUT_S = 300.0

@@ -36,7 +36,7 @@ from benchmarks.mutations.mutant import Mutant
 from benchmarks.mutations.pool import TARGETS
 from benchmarks.mutations.run import mutants, open_case
 from benchmarks.mutations.trained import TRAINED
-from hubopt.bundle import read_bundle
+from hubopt.bundles.bundle import read_bundle
 
 MODELS: dict[str, Callable[[], Path]] = {
     "basic-pitch": basic_pitch,

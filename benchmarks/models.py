@@ -15,7 +15,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from hubopt.staging import staging
+from hubopt._platform.staging import staging
 
 CACHE = Path(
     os.environ.get("HUBOPT_MODEL_CACHE")

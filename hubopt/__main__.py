@@ -2,7 +2,7 @@
 
 import sys
 
-from hubopt.import_path import installed_path
+from hubopt._util.import_path import installed_path
 
 sys.path[:] = installed_path()  # python -m puts the current folder first
 

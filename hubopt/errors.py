@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from hubopt.escaping import printable, printable_lines
+from hubopt._util.escaping import printable, printable_lines
 
 EXIT_OK = 0
 EXIT_INTERNAL = 1
@@ -141,7 +141,7 @@ class NothingExportedError(HuboptError):
     """An export of which no target gave an artifact that may be kept.
 
     Attributes:
-        results: What became of each target: `hubopt.results.TargetResult` values.
+        results: What became of each target: `hubopt.bundles.results.TargetResult` values.
     """
 
     def __init__(

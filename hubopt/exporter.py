@@ -102,8 +102,8 @@ class Program:
     def frozen_graph(self) -> Path:
         """A serialized ``GraphDef`` in which a placeholder stands for each large weight.
 
-        It is there unless an operation in ``ops`` reads a resource. `hubopt.graphs.frozen_graph`
-        reads it together with `weights`.
+        It is there unless an operation in ``ops`` reads a resource.
+        `hubopt.programs.graphs.frozen_graph` reads it together with `weights`.
         """
         return self.folder / "frozen.pb"
 

@@ -17,13 +17,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from hubopt._platform.tf_private import keras_mask, keras_nodes
 from hubopt.layers.calling import declared_inputs
-from hubopt.layers.hub_arguments import open_hub
 from hubopt.layers.hub_layer import HubLayer
+from hubopt.layers.hub_loading import open_hub
 from hubopt.layers.shape_hint import from_shapes
 from hubopt.models.handles import Access
 from hubopt.models.limits import DEFAULT_LIMITS, Limits
-from hubopt.tf_private import keras_mask, keras_nodes
 
 if keras.backend.backend() != "tensorflow":
     raise ImportError(

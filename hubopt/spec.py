@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from hubopt.escaping import printable
-from hubopt.structure import Structure, leaves
+from hubopt._util.escaping import printable
+from hubopt._util.structure import Structure, leaves
 
 Origin = Literal["flag", "layer", "signature", "trace", "sample", "default"]
 """Where a fact came from, strongest first.

@@ -25,17 +25,17 @@ from typing import Any
 import numpy as np
 
 from hubopt import registry
-from hubopt.comparison import AnyArtifact, verify
-from hubopt.contract import artifact_problems, exporter_problems
 from hubopt.errors import NotRunnableHereError
 from hubopt.exporter import PROGRAM, Artifact, Exporter, Options, Program, Source, ToleranceClass
 from hubopt.hints import Hints
 from hubopt.models.handles import Access, LayerOptions
 from hubopt.parity import TOLERANCES, Overrides, Parity, judge
-from hubopt.processes.on_demand import Model
 from hubopt.reference.noise_depth import Noise
+from hubopt.reference.on_demand import Model
+from hubopt.registry.contract import artifact_problems, exporter_problems
 from hubopt.sampling.samples import SEED, draw
 from hubopt.sampling.user_data import Data
+from hubopt.verification.comparison import AnyArtifact, verify
 
 _FEATURES = 8
 
@@ -78,9 +78,9 @@ def write_tiny_model(folder: Path, seed: int = 0) -> Path:
 
 def trace_tiny_model(folder: Path, batch: int = 2) -> tuple[Any, Program]:
     """Write the tiny model below ``folder`` and return its layer and program."""
-    from hubopt.graphs.tracing import trace
     from hubopt.layers.layer import KerasLayer
-    from hubopt.shaping.shapes import resolve
+    from hubopt.programs.shaping.shapes import resolve
+    from hubopt.programs.tracing import trace
 
     layer = KerasLayer(write_tiny_model(folder / "tiny"))
     return layer, trace(layer, resolve(layer, Hints(batch=batch)), folder / "program")

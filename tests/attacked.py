@@ -75,7 +75,7 @@ def _double_weights(path: Path) -> None:
 def _crash_in_a_child() -> None:
     from benchmarks.attacks.forked_children import fork_children
     from hubopt.errors import WorkerCrashError
-    from hubopt.processes.worker import Worker
+    from hubopt.workers.worker import Worker
 
     fork_children()
     try:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from benchmarks import models
-from hubopt.bundle import Bundle, read_bundle
+from hubopt.bundles.bundle import Bundle, read_bundle
 from hubopt.testing import trace_tiny_model, write_tiny_model
 
 os.environ["HUBOPT_CACHE_MAX_BYTES"] = "0"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 _CODE = (
     "import os, signal, sys; from pathlib import Path; "
-    "from hubopt.owned_folders import owned_folder\n"
+    "from hubopt._util.owned_folders import owned_folder\n"
     "with owned_folder(Path(sys.argv[1]), *sys.argv[2:]) as folder:\n"
     "    (folder / 'half').mkdir(); (folder / 'half' / 'file').touch()\n"
     "    print(folder, flush=True)\n"

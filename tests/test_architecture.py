@@ -1,22 +1,25 @@
 """Who may import whom, where import-linter's lists could silently fall behind."""
 
 import ast
+import re
+import sys
+from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 
 import pytest
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    tomllib = pytest.importorskip("tomli")
+
 ROOT = Path(__file__).resolve().parents[1]
-CONTRACT = {
-    "hubopt.errors",
-    "hubopt.exporter",
-    "hubopt.graphs.frozen_graph",
-    "hubopt.graphs.serving",
-    "hubopt.graphs.variables",
-    "hubopt.plain_paths",
-    "hubopt.spec",
-    "hubopt.structure",
-}
 EXPORTERS = sorted((ROOT / "exporters" / "hubopt_exporters").rglob("*.py"))
+MODULES = sorted((ROOT / "hubopt").rglob("*.py"))
+CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+MOST_LINES = 330
+MOST_ROWS = 15
 
 
 def imported(source: str) -> set[str]:
@@ -27,43 +30,98 @@ def imported(source: str) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             found.add(node.module)
+            # ``from hubopt.runs import converting`` imports a module too.
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
     return found
 
 
-@pytest.mark.parametrize("path", EXPORTERS, ids=lambda path: path.stem)
-def test_exporters_see_the_contract_only(path: Path) -> None:
-    seen = {each for each in imported(path.read_text()) if each.split(".")[0] == "hubopt"}
-    assert seen <= CONTRACT
+def folder_of(module: str) -> str | None:
+    """Return the folder of a module of hubopt's own; None for anything else."""
+    place = ROOT / module.replace(".", "/")
+    if place.is_dir():
+        return module
+    return module.rpartition(".")[0] if place.with_suffix(".py").is_file() else None
+
+
+def folder_imports() -> Iterator[tuple[str, str]]:
+    """Give which folder imports which, `hubopt` itself left out: it gathers what is public."""
+    for path in MODULES:
+        own = ".".join(path.parent.relative_to(ROOT).parts)
+        for module in imported(path.read_text()):
+            other = folder_of(module) if module.startswith("hubopt.") else None
+            if other and "hubopt" not in (own, other) and own != other:
+                yield own, other
+
+
+def contract(start: str) -> dict[str, list[str]]:
+    (found,) = (each for each in CONTRACTS["contracts"] if each["name"].startswith(start))
+    return dict(found)
+
+
+def test_no_two_folders_import_each_other() -> None:
+    pairs = set(folder_imports())
+    assert ("hubopt.exporting", "hubopt.runs") in pairs  # or the check sees nothing
+    both = {pair for pair in pairs if pair[::-1] in pairs}
+    assert not both
+
+
+def test_folders_of_folders_import_each_other_one_way_too() -> None:
+    def room(folder: str) -> str:
+        return ".".join(folder.split(".")[:2])
+
+    pairs = {(room(one), room(other)) for one, other in folder_imports()}
+    rooms = {name for pair in pairs for name in pair}
+    assert not {
+        (one, other)
+        for one, other in combinations(rooms, 2)
+        if {(one, other), (other, one)} <= pairs
+    }
+
+
+def test_the_layers_are_few_and_name_every_folder() -> None:
+    layers = contract("Folders depend one way")["layers"]
+    assert len(layers) <= MOST_ROWS
+    named = {name.strip() for layer in layers for name in layer.split("|")}
+    there = {
+        path.stem
+        for path in (ROOT / "hubopt").iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").is_file()
+    }
+    assert named == there - {"__init__", "__main__"}
+
+
+def test_what_exporters_may_import_is_one_list() -> None:
+    allowed = {
+        each.partition(" -> ")[2]
+        for each in contract("What exporters may import")["ignore_imports"]
+    }
+    page = (ROOT / "docs" / "write-an-exporter.md").read_text()
+    listed = re.search(r"What an exporter may import.*?\n\n(.*?)\n\n", page, re.DOTALL)
+    assert listed is not None
+    assert set(re.findall(r"^- `(hubopt[\w.]*)`", listed[1], re.MULTILINE)) == allowed
+    seen = {
+        module
+        for path in EXPORTERS
+        for module in imported(path.read_text())
+        if module.startswith("hubopt.") and (ROOT / f"{module.replace('.', '/')}.py").is_file()
+    }
+    assert seen == allowed
 
 
 def test_this_check_sees_imports_inside_functions() -> None:
-    assert imported("def f():\n    from hubopt.processes.layer_session import x") == {
-        "hubopt.processes.layer_session"
+    assert imported("def f():\n    from hubopt.runs.converting import x") == {
+        "hubopt.runs.converting",
+        "hubopt.runs.converting.x",
     }
 
 
 def test_no_private_module_of_another_library_outside_its_own_room() -> None:
     rooms = {"tf_private.py", "tf_freezing.py", "tf_lite_private.py"}
-    for path in [*EXPORTERS, *(ROOT / "hubopt").rglob("*.py")]:
+    for path in [*EXPORTERS, *MODULES]:
         private = {each for each in imported(path.read_text()) if ".python." in f"{each}."}
         assert not private or path.name in rooms, f"{path.name}: {private}"
 
 
-def test_every_module_stands_in_the_layers_of_import_linter() -> None:
-    tomllib = pytest.importorskip("tomllib")  # from Python 3.11 on
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    (layers,) = (
-        each["layers"]
-        for each in settings["tool"]["importlinter"]["contracts"]
-        if each["type"] == "layers"
-    )
-    listed = {name.strip() for layer in layers for name in layer.split("|")}
-    # A room stands there as a whole, or each of its modules does.
-    whole = {name for name in listed if (ROOT / name.replace(".", "/")).is_dir()}
-    modules = {
-        ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        for path in (ROOT / "hubopt").rglob("*.py")
-        if path.stem[0] != "_"
-    }
-    modules = {each for each in modules if each.rpartition(".")[0] not in whole}
-    assert listed - whole == modules
+@pytest.mark.parametrize("path", [*EXPORTERS, *MODULES], ids=lambda path: path.stem)
+def test_a_file_can_be_read_in_one_sitting(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= MOST_LINES

@@ -40,9 +40,9 @@ from benchmarks.attacks.running import preload, run_command
 from benchmarks.attacks.state import State
 from benchmarks.attacks.striking import Kill, strike
 from benchmarks.attacks.wire_edits import edit_message
-from hubopt.bundle import Bundle
-from hubopt.digest import sha256
-from hubopt.stages.stage_store import Label, StageStore
+from hubopt._util.digest import sha256
+from hubopt.bundles.bundle import Bundle
+from hubopt.bundles.stage_store import Label, StageStore
 from tests.attacked import planted_answers
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -378,7 +378,7 @@ def test_edits_inside_a_message_leave_a_message(tiny: Path) -> None:
     """What the parser refuses never reaches what stands behind it."""
     from google.protobuf.message import DecodeError
 
-    from hubopt.tf_private import read_saved_model
+    from hubopt._platform.tf_private import read_saved_model
 
     data = (tiny / "saved_model.pb").read_bytes()
     kind = type(read_saved_model(tiny))

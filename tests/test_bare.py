@@ -75,8 +75,8 @@ def test_what_needs_tensorflow_says_so(bare: Run, moved: Path) -> None:
 def test_a_fault_is_caught(bare: Run, moved: Path) -> None:
     from dataclasses import replace
 
-    from hubopt.bundle import read_bundle, write_manifest
-    from hubopt.digest import sha256
+    from hubopt._util.digest import sha256
+    from hubopt.bundles.bundle import read_bundle, write_manifest
 
     model = moved / "onnx" / "model.onnx"
     swap_outputs(model, "sum", "difference")

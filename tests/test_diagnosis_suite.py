@@ -12,7 +12,7 @@ from benchmarks.mutations.locating import Layer, Located, locate_mutants, opened
 from benchmarks.mutations.mutant import Mutant
 from benchmarks.mutations.pool import TARGETS
 from benchmarks.mutations.run import Case, mutants, open_case
-from hubopt.bundle import Bundle, read_bundle
+from hubopt.bundles.bundle import Bundle, read_bundle
 from tests.conftest import Ran
 
 pytestmark = pytest.mark.real

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 import hubopt
-from hubopt.bundle import read_bundle
+from hubopt.bundles.bundle import read_bundle
 from hubopt.errors import UsageError
 from tests.layers.models import save
 

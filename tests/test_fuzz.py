@@ -15,13 +15,13 @@ import pytest
 import tensorflow as tf
 
 from hubopt import Hints, ModelSpec
-from hubopt.arrays import read_samples, write_samples
 from hubopt.errors import HuboptError, WorkerCrashError
 from hubopt.models.handles import Access, LayerOptions
-from hubopt.processes.layer_session import open_layer_session
-from hubopt.processes.worker import Worker
+from hubopt.reference.layer_session import open_layer_session
+from hubopt.sampling.arrays import read_samples, write_samples
 from hubopt.sampling.samples import draw
 from hubopt.testing import write_tiny_model
+from hubopt.workers.worker import Worker
 from tests.conftest import run_hubopt
 
 INTERNAL = "defect of hubopt"

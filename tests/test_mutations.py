@@ -11,7 +11,7 @@ from benchmarks.mutations.mutant import KINDS, Fault, Mutant
 from benchmarks.mutations.pool import TARGETS, judge_bundles
 from benchmarks.mutations.run import Case, judge_mutants, mutants, open_case, verdict
 from benchmarks.mutations.trained import TRAINED
-from hubopt.bundle import Bundle, read_bundle
+from hubopt.bundles.bundle import Bundle, read_bundle
 from hubopt.parity import ReferenceFacts
 from tests.conftest import Ran
 

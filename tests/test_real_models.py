@@ -10,10 +10,10 @@ import pytest
 
 import hubopt
 from benchmarks import models
-from hubopt.arrays import read_samples
-from hubopt.bundle import read_bundle, write_manifest
-from hubopt.digest import sha256
+from hubopt._util.digest import sha256
+from hubopt.bundles.bundle import read_bundle, write_manifest
 from hubopt.parity import TOLERANCES, judge
+from hubopt.sampling.arrays import read_samples
 from hubopt_exporters.gpu import gpu_problem
 from tests.conftest import Ran, run_hubopt
 from tests.faults import swap_outputs

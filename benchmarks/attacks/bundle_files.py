@@ -17,8 +17,8 @@ from benchmarks.attacks.independent import artifact_answers, problems_of, read_n
 from benchmarks.attacks.json_edits import edit_json, put
 from benchmarks.attacks.outcome import Ran
 from benchmarks.attacks.place import Place
-from hubopt.digest import sha256
-from hubopt.manifest import MANIFEST
+from hubopt._util.digest import sha256
+from hubopt.bundles.manifest import MANIFEST
 
 _OUTPUTS = {"sum", "difference"}
 """Of the tiny model."""

@@ -13,8 +13,8 @@ from typing import Any
 
 from benchmarks.attacks.place import Place
 from benchmarks.attacks.running import run_command
-from hubopt.digest import sha256
-from hubopt.manifest import LOGS, MANIFEST
+from hubopt._util.digest import sha256
+from hubopt.bundles.manifest import LOGS, MANIFEST
 
 TARGETS = ("savedmodel", "onnx", "tflite")
 QUICK = ("--rounds", "0", "--noise", "off")

@@ -1,6 +1,6 @@
 """Children of hubopt that are forks of a process that has imported TensorFlow already.
 
-`hubopt.processes.worker` starts ``python -c CODE``, which takes seconds to import TensorFlow. In
+`hubopt.workers.worker` starts ``python -c CODE``, which takes seconds to import TensorFlow. In
 a process that has it imported and has run nothing with it, a fork that runs the same code over
 the same pipes is the same child, at once. Other commands are started as they are.
 """
@@ -18,7 +18,7 @@ from contextlib import suppress
 from types import SimpleNamespace
 from typing import IO, Any
 
-_CODE = "hubopt.processes.worker"
+_CODE = "hubopt.workers.worker"
 """What the code of a child names."""
 _OPTIONS = {
     "stdin", "stdout", "stderr", "env", "cwd", "pass_fds", "preexec_fn", "start_new_session",
@@ -28,8 +28,8 @@ _STEP_S = 0.002
 
 
 def fork_children() -> None:
-    """From now on, let `hubopt.processes.worker` fork its children in this process."""
-    from hubopt.processes import worker
+    """From now on, let `hubopt.workers.worker` fork its children in this process."""
+    from hubopt.workers import worker
 
     names = {name: getattr(subprocess, name) for name in dir(subprocess)}
     vars(worker)["subprocess"] = SimpleNamespace(**{**names, "Popen": _start})

@@ -73,7 +73,7 @@ def artifact_answers(
 
     def run() -> Samples:
         from benchmarks.mutations.run import answers
-        from hubopt.bundle import read_bundle
+        from hubopt.bundles.bundle import read_bundle
 
         return answers(read_bundle(bundle).artifact(target), path, [dict(each) for each in inputs])
 
@@ -131,7 +131,7 @@ def layer_answers(model: Path, inputs: Samples, place: Place) -> Samples:
 
     def run() -> Samples:
         from hubopt.errors import LoadError
-        from hubopt.models.call_parts import call_parts
+        from hubopt.models.prune_saved_model import call_parts
 
         try:
             return answers_of(model)

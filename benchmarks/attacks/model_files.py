@@ -162,7 +162,7 @@ def damaged_entries(place: Place, attacked: Collection[str] = ()) -> list[str]:
         place: Where.
         attacked: Entries that are left out.
     """
-    from hubopt.stages.stage_store import StageStore
+    from hubopt.bundles.stage_store import StageStore
 
     store = StageStore(place.stages, 10**12)
     found = []

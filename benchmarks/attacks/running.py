@@ -188,7 +188,7 @@ def preload() -> None:
 
 _MODULES = (
     "tensorflow", "tf_keras", "tensorflow_hub", "keras", "h5py", "onnx", "onnxruntime", "tf2onnx",
-    "ai_edge_litert.interpreter", "hubopt.cli", "hubopt.keras3", "hubopt.models.opening",
-    "hubopt.graphs.tracing", "hubopt.layers.layer", "hubopt_exporters.onnx",
+    "ai_edge_litert.interpreter", "hubopt.cli", "hubopt.keras3", "hubopt.layers.opening",
+    "hubopt.programs.tracing", "hubopt.layers.layer", "hubopt_exporters.onnx",
     "hubopt_exporters.tflite", "hubopt_exporters.savedmodel", "benchmarks.mutations.run",
 )  # fmt: skip

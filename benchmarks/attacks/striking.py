@@ -15,7 +15,7 @@ from benchmarks.attacks.outcome import Ran
 from benchmarks.attacks.place import HUBOPT, Place
 from benchmarks.attacks.processes import members
 from benchmarks.attacks.running import finish, start_command
-from hubopt.manifest import LOGS
+from hubopt.bundles.manifest import LOGS
 
 _END_TIMEOUT_S = 120.0
 """How long a command may take after a child of it was killed: it may begin anew."""

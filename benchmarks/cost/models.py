@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.models import CACHE, basic_pitch, face_mask_detector
-from hubopt.staging import staging
+from hubopt._platform.staging import staging
 
 TARGETS = ("savedmodel", "tflite", "onnx", "trt")
 LARGEST_MESSAGE_BYTES = 2 * 10**9

@@ -9,16 +9,16 @@ from pathlib import Path
 
 from benchmarks.mutations.pool import TARGETS
 from hubopt import registry
-from hubopt.arrays import read_samples
-from hubopt.bundle import Bundle
+from hubopt.bundles.bundle import Bundle
 from hubopt.models.handles import Access
 from hubopt.parity import judge
-from hubopt.processes.layer_session import open_layer_session
 from hubopt.progress import quiet
 from hubopt.reference.asking import Question, ask
 from hubopt.reference.kit import Kit
+from hubopt.reference.layer_session import open_layer_session
 from hubopt.reference.noise import NoiseMeter
 from hubopt.reference.noise_depth import Deepening
+from hubopt.sampling.arrays import read_samples
 
 
 @dataclass(frozen=True, slots=True)

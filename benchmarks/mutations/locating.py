@@ -19,7 +19,7 @@ from typing import Any, Literal
 from benchmarks.mutations.mutant import Mutant
 from benchmarks.mutations.run import Case, verdict
 from benchmarks.mutations.write import write
-from hubopt.bundle import Bundle
+from hubopt.bundles.bundle import Bundle
 from hubopt.diagnosis.diagnose import open_reference
 from hubopt.diagnosis.evaluate import Arrays, Evaluator, read_arrays, worst_output
 from hubopt.diagnosis.locate import locate_fault
@@ -27,7 +27,7 @@ from hubopt.diagnosis.names import Tensor, given_tensors, match
 from hubopt.diagnosis.probing import Probed
 from hubopt.diagnosis.reference import Reference
 from hubopt.exporter import Program
-from hubopt.processes.worker import temporary_log
+from hubopt.workers.worker import temporary_log
 
 Outcome = Literal["pointed at", "elsewhere", "not caught", "refused"]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.mutations.run import Judged, judge_mutants, mutants, open_case
-from hubopt.bundle import read_bundle
+from hubopt.bundles.bundle import read_bundle
 
 TARGETS = ("onnx", "tflite")
 

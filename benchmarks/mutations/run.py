@@ -17,11 +17,11 @@ from benchmarks.mutations.onnx_mutants import onnx_mutants
 from benchmarks.mutations.tflite_mutants import tflite_mutants
 from benchmarks.mutations.write import write
 from hubopt import registry
-from hubopt.arrays import read_samples
-from hubopt.bundle import Bundle
+from hubopt.bundles.bundle import Bundle
 from hubopt.exporter import Artifact
 from hubopt.parity import Parity, ReferenceFacts, Tolerance, judge
 from hubopt.reference.bundled import bundled_kit
+from hubopt.sampling.arrays import read_samples
 from hubopt.sampling.samples import draw
 from hubopt.spec import Domain, ModelSpec
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.models import CACHE
-from hubopt.staging import staging
+from hubopt._platform.staging import staging
 
 ROWS, LENGTH, SIDE = 500, 24, 32
 """Rows of the lookup table, tokens in a text, pixels along an image's side."""

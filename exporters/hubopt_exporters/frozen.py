@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from hubopt._util.structure import pack, unpack
 from hubopt.errors import ExportError
 from hubopt.exporter import Program
-from hubopt.graphs.frozen_graph import import_function, read_frozen_graph
-from hubopt.graphs.serving import make_root
-from hubopt.structure import pack, unpack
+from hubopt.programs.graphs.frozen_graph import import_function, read_frozen_graph
+from hubopt.programs.serving import make_root
 
 _MOST_BYTES = 2**31 - 1
 

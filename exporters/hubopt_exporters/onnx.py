@@ -23,7 +23,7 @@ from hubopt.exporter import (
     host_obstacles,
     require_program,
 )
-from hubopt.graphs.frozen_graph import read_frozen_graph
+from hubopt.programs.graphs.frozen_graph import read_frozen_graph
 from hubopt.spec import ModelSpec
 from hubopt_exporters.onnx_weights import put_weights, too_large
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hubopt._util.plain_paths import plain_path
 from hubopt.errors import ExportError
 from hubopt.exporter import (
     PROGRAM,
@@ -21,8 +22,7 @@ from hubopt.exporter import (
     culprits,
     require_program,
 )
-from hubopt.graphs.serving import SIGNATURE, is_compiled
-from hubopt.plain_paths import plain_path
+from hubopt.programs.serving import SIGNATURE, is_compiled
 
 _TENSORFLOW = Requirement(("tensorflow",), "pip install tensorflow")
 

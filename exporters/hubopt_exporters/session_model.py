@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from hubopt.exporter import Program
-from hubopt.graphs.frozen_graph import FrozenGraph, read_frozen_graph
-from hubopt.graphs.serving import SIGNATURE
-from hubopt.graphs.variables import read_variable
+from hubopt.programs.graphs.frozen_graph import FrozenGraph, read_frozen_graph
+from hubopt.programs.graphs.variables import read_variable
+from hubopt.programs.serving import SIGNATURE
 from hubopt.spec import TensorSpec
 
 _RESTORE = "hubopt/restore"

@@ -23,7 +23,7 @@ from hubopt.exporter import (
     not_runnable,
     require_program,
 )
-from hubopt.graphs.serving import SIGNATURE
+from hubopt.programs.serving import SIGNATURE
 
 if TYPE_CHECKING:
     from hubopt_exporters.probes.tflite import TFLiteProbe

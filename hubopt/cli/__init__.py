@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
+from hubopt._util.signals import unwind_on_signals
+from hubopt._util.version import __version__
 from hubopt.cli import bench, cache, diagnose, export, inspect, targets, tolerances, verify
 from hubopt.cli.streams import Streams
 from hubopt.errors import EXIT_OK, EXIT_USAGE
-from hubopt.signals import unwind_on_signals
-from hubopt.version import __version__
 
 app = typer.Typer(
     name="hubopt",

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from hubopt.bundle import read_bundle
+from hubopt.bundles.bundle import read_bundle
+from hubopt.bundles.results import exit_code
 from hubopt.cli.common import (
     AllowCode,
     AllowDownload,
@@ -27,11 +28,10 @@ from hubopt.cli.common import (
 from hubopt.cli.verify import Bundle, Targets
 from hubopt.latency.protocol import ROUNDS
 from hubopt.models.limits import Limits
-from hubopt.recheck import bench as run_bench
 from hubopt.report.document import results_document
 from hubopt.report.terminal import results_table
-from hubopt.results import exit_code
-from hubopt.trust import Trust
+from hubopt.runs.trust import Trust
+from hubopt.verification.recheck import bench as run_bench
 
 
 @tells_errors

@@ -10,12 +10,12 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from hubopt._util.serialization import to_json
+from hubopt.bundles.stage_settings import FOLDER_VARIABLE, LIMIT_VARIABLE, open_store
+from hubopt.bundles.stage_store import Entry
 from hubopt.cli.common import Json, out, tells_errors
 from hubopt.errors import UsageError
 from hubopt.report.terminal import size_text
-from hubopt.serialization import to_json
-from hubopt.stages.stage_settings import FOLDER_VARIABLE, LIMIT_VARIABLE, open_store
-from hubopt.stages.stage_store import Entry
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 

@@ -15,12 +15,12 @@ import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from hubopt.defects import keep_traceback, traceback_tail
+from hubopt._platform.resources import resource_error
+from hubopt._util.defects import keep_traceback, traceback_tail
+from hubopt._util.escaping import printable_lines
+from hubopt.bundles.results import Status
 from hubopt.errors import EXIT_INTERNAL, HuboptError
-from hubopt.escaping import printable_lines
 from hubopt.report.document import error_document
-from hubopt.resources import resource_error
-from hubopt.results import Status
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from hubopt._util.serialization import to_json
 from hubopt.cli.common import (
     AllowCode,
     AllowDownload,
@@ -21,8 +22,7 @@ from hubopt.cli.common import (
     tells_errors,
 )
 from hubopt.models.limits import Limits
-from hubopt.serialization import to_json
-from hubopt.trust import Trust
+from hubopt.runs.trust import Trust
 
 Bundle = Annotated[
     Path, typer.Argument(metavar="BUNDLE", help="A folder that `hubopt export` wrote.")

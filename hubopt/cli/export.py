@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from hubopt.bundles.results import exit_code
 from hubopt.cli.common import (
     AllowOp,
     AllowUnverified,
@@ -43,16 +44,15 @@ from hubopt.cli.common import (
     tells_errors,
 )
 from hubopt.exporter import Options, XlaMode
+from hubopt.exporting.pipeline import export as run_export
 from hubopt.hints import Hints
 from hubopt.latency.protocol import ROUNDS
 from hubopt.models.handles import Access, LayerOptions
 from hubopt.models.limits import Limits
 from hubopt.parity import Overrides
-from hubopt.pipeline import export as run_export
 from hubopt.reference.noise_depth import Noise
 from hubopt.report.document import results_document
 from hubopt.report.terminal import reference_lines, results_table, spec_table
-from hubopt.results import exit_code
 from hubopt.sampling.samples import SEED
 
 _DEFAULTS = Options()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hubopt._util.serialization import to_json
 from hubopt.cli.common import (
     AllowOp,
     Batch,
@@ -24,12 +25,11 @@ from hubopt.cli.common import (
     progress,
     tells_errors,
 )
+from hubopt.exporting.pipeline import inspect as run_inspect
 from hubopt.hints import Hints
 from hubopt.models.handles import Access, LayerOptions
 from hubopt.models.limits import Limits
-from hubopt.pipeline import inspect as run_inspect
 from hubopt.report.terminal import inspection_report
-from hubopt.serialization import to_json
 
 
 @tells_errors

@@ -6,8 +6,8 @@ import errno
 import os
 import sys
 
+from hubopt._util.lossy_streams import LossyFile, lossy_text
 from hubopt.errors import EXIT_EXPORT, EXIT_OK, ResourceError
-from hubopt.lossy_streams import LossyFile, lossy_text
 
 _EXIT_PIPE = 141
 """128 + SIGPIPE, what a shell reports for a program that a closed pipe ended."""

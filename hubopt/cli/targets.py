@@ -7,9 +7,9 @@ from typing import Any
 from rich.table import Table
 
 from hubopt import registry
+from hubopt._util.serialization import to_json
 from hubopt.cli.common import Json, out, tells_errors
 from hubopt.errors import UsageError
-from hubopt.serialization import to_json
 
 
 @tells_errors

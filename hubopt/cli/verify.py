@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from hubopt.bundle import read_bundle
+from hubopt.bundles.bundle import read_bundle
+from hubopt.bundles.results import exit_code
 from hubopt.cli.common import (
     AllowOp,
     AllowUnverified,
@@ -30,12 +31,11 @@ from hubopt.cli.common import (
     tells_errors,
 )
 from hubopt.parity import Overrides
-from hubopt.recheck import rejudge as run_rejudge
-from hubopt.recheck import verify_bundle
 from hubopt.report.document import results_document
 from hubopt.report.terminal import results_table
-from hubopt.results import exit_code
-from hubopt.trust import Trust
+from hubopt.runs.trust import Trust
+from hubopt.verification.recheck import rejudge as run_rejudge
+from hubopt.verification.recheck import verify_bundle
 
 Bundle = Annotated[
     Path, typer.Argument(metavar="BUNDLE", help="A folder that `hubopt export` wrote.")

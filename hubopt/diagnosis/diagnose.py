@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from hubopt import registry
-from hubopt.arrays import read_samples
-from hubopt.bundle import Bundle, read_bundle
+from hubopt._util.escaping import printable
+from hubopt.bundles.bundle import Bundle, read_bundle
 from hubopt.diagnosis.evaluate import Evaluator, Sides, worst_output
 from hubopt.diagnosis.locate import Fault, Operation, Step, locate_fault
 from hubopt.diagnosis.measure import Measure, measure
@@ -22,15 +22,15 @@ from hubopt.diagnosis.probing import Probed
 from hubopt.diagnosis.reference import ENVIRONMENT, Reference
 from hubopt.diagnosis.reproduction import Part, layout, write_reproduction
 from hubopt.errors import UsageError
-from hubopt.escaping import printable
 from hubopt.exporter import Artifact, Program
 from hubopt.models.handles import is_python
 from hubopt.parity import TOLERANCES
-from hubopt.processes.artifact_session import ArtifactSession
-from hubopt.processes.layer_session import LayerSession
-from hubopt.processes.worker import Worker, temporary_log
 from hubopt.progress import Progress, quiet
-from hubopt.trust import NO_TRUST, Trust, open_bundled_layer
+from hubopt.reference.layer_session import LayerSession
+from hubopt.runs.artifact_session import ArtifactSession
+from hubopt.runs.trust import NO_TRUST, Trust, open_bundled_layer
+from hubopt.sampling.arrays import read_samples
+from hubopt.workers.worker import Worker, temporary_log
 
 
 @dataclass(frozen=True, slots=True)

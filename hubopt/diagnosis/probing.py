@@ -9,11 +9,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from hubopt import registry
-from hubopt.arrays import read_samples, write_samples
 from hubopt.diagnosis.names import Shape, Tensor
 from hubopt.diagnosis.saved_graph import SAVED_MODEL, SavedModelProbe
 from hubopt.errors import NotRunnableHereError
 from hubopt.exporter import Artifact, Tensors
+from hubopt.sampling.arrays import read_samples, write_samples
 from hubopt.scanning.artifacts import scan_artifact
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from hubopt.arrays import read_samples, write_samples
 from hubopt.diagnosis.names import Tensor
 from hubopt.errors import HuboptError, TraceError
 from hubopt.exporter import Program
-from hubopt.graphs.frozen_graph import read_frozen_graph
-from hubopt.graphs.graph_runs import GraphRunner
+from hubopt.programs.graphs.frozen_graph import read_frozen_graph
+from hubopt.programs.graphs.graph_runs import GraphRunner
+from hubopt.sampling.arrays import read_samples, write_samples
 
 ENVIRONMENT = {"TF_ENABLE_ONEDNN_OPTS": "0"}
 """For the child: oneDNN's kernels are off by far more than float32's own rounding."""
@@ -108,7 +108,7 @@ class Reference:
 def _widened(
     graph_def: Any, inputs: Mapping[str, str], weights: Mapping[str, Any]
 ) -> tuple[GraphRunner | None, str | None]:
-    from hubopt.graphs.float64 import widen
+    from hubopt.programs.graphs.float64 import widen
 
     try:
         return GraphRunner(widen(graph_def).graph_def, inputs, weights, on_cpu=True), None

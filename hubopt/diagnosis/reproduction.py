@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hubopt._platform.staging import staging
+from hubopt._util.escaping import printable
 from hubopt.diagnosis.measure import measure
 from hubopt.diagnosis.names import Alignment
 from hubopt.diagnosis.probing import Probed
-from hubopt.escaping import printable
-from hubopt.processes.lifeline import lifeline, tethered
-from hubopt.staging import staging
+from hubopt.workers.lifeline import lifeline, tethered
 
 SCRIPT = "reproduce.py"
 _TIMEOUT_S = 300

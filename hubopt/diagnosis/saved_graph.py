@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hubopt._util.plain_paths import plain_path
 from hubopt.diagnosis.names import Shape
 from hubopt.exporter import Artifact, Tensors
-from hubopt.graphs.compiled_graph import CompiledGraph
-from hubopt.graphs.graph_runs import GraphRunner
-from hubopt.plain_paths import plain_path
+from hubopt.programs.graphs.compiled_graph import CompiledGraph
+from hubopt.programs.graphs.graph_runs import GraphRunner
 
 SAVED_MODEL = "saved_model.pb"
 """The file by which a SavedModel is known."""
@@ -31,8 +31,8 @@ class SavedModelProbe:
     def __init__(self, artifact: Artifact) -> None:
         import tensorflow as tf
 
-        from hubopt.graphs.freezing import freeze
-        from hubopt.graphs.serving import SIGNATURE, is_compiled
+        from hubopt.programs.graphs.freezing import freeze
+        from hubopt.programs.serving import SIGNATURE, is_compiled
 
         with plain_path(artifact.path) as path:
             self._loaded = tf.saved_model.load(str(path))  # owns the variables

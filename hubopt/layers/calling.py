@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from hubopt.tf_private import restored_signatures
+from hubopt._platform.tf_private import restored_signatures
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -25,7 +25,7 @@ import tensorflow as tf
 
 from hubopt.errors import LoadError
 from hubopt.layers.calling import declared_inputs, fit_inputs, plain_python, takes_training
-from hubopt.layers.hub_arguments import HubArguments, Opened, dtype_name
+from hubopt.layers.hub_loading import HubArguments, Opened, dtype_name
 from hubopt.layers.shape_hint import check, from_shapes, hold, to_shapes, with_batch
 
 _log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class HubLayer:
         """Take what the constructor's arguments lead to.
 
         Args:
-            opened: See `hubopt.layers.hub_arguments.open_hub`.
+            opened: See `hubopt.layers.hub_loading.open_hub`.
             dtype: As given; Keras gives every layer one, so whether it was a hint is known here.
             casts_undeclared: Whether a callable that declares no dtypes gets the layer's floats.
         """

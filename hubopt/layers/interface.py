@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hubopt.errors import LoadError
-from hubopt.spec import MaybeShape
-from hubopt.structure import Structure, leaves, name_leaves, unpack
-from hubopt.tf_private import (
+from hubopt._platform.tf_private import (
     layer_arguments,
     layer_callable,
     layer_signature,
     restored_signatures,
 )
+from hubopt._util.structure import Structure, leaves, name_leaves, unpack
+from hubopt.errors import LoadError
+from hubopt.spec import MaybeShape
 
 
 @dataclass(frozen=True, slots=True)

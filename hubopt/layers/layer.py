@@ -11,11 +11,11 @@ from typing import Any
 import tensorflow_hub as hub
 import tf_keras
 
-from hubopt.layers.hub_arguments import open_hub
+from hubopt._platform.tf_private import is_unconditional
 from hubopt.layers.hub_layer import HubLayer
+from hubopt.layers.hub_loading import open_hub
 from hubopt.models.handles import Access
 from hubopt.models.limits import DEFAULT_LIMITS, Limits
-from hubopt.tf_private import is_unconditional
 
 
 @tf_keras.saving.register_keras_serializable("hubopt")

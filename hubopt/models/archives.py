@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from hubopt._platform.staging import staging
 from hubopt.errors import HandleError, HuboptError
 from hubopt.models.bounded import open_tar, open_unpacked, open_zip
 from hubopt.models.limits import DEFAULT_LIMITS, Limits
-from hubopt.staging import staging
 
 _DAMAGE = (
     tarfile.TarError,

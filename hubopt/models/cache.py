@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from hubopt.digest import sha256
+from hubopt._util.digest import sha256
+from hubopt._util.owned_folders import owned_folder, sweep
 from hubopt.errors import HandleError, RuntimeMissingError
-from hubopt.models.recognition import Found, models_in
-from hubopt.owned_folders import owned_folder, sweep
+from hubopt.models.formats import Found, models_in
 
 CACHE_VARIABLE = "TFHUB_CACHE_DIR"
 

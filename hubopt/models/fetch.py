@@ -10,14 +10,14 @@ import tempfile
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from hubopt.digest import size_bytes
+from hubopt._util.digest import size_bytes
 from hubopt.errors import HandleError, LimitError
 from hubopt.models.archives import is_archive, unpack
 from hubopt.models.bounded import check_sizes
 from hubopt.models.cache import Cached, obtain
 from hubopt.models.download import Patience, download, storage_location, with_format
+from hubopt.models.formats import KERAS_SUFFIXES, keras_suffix
 from hubopt.models.limits import DEFAULT_LIMITS, Limits
-from hubopt.models.recognition import KERAS_SUFFIXES, keras_suffix
 from hubopt.models.remote_files import copy_files
 from hubopt.models.watch import Watch
 

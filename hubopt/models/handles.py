@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-from hubopt.digest import sha256
+from hubopt._util.digest import sha256
+from hubopt._util.regular_files import irregular_files, real_path
 from hubopt.errors import HandleError, NoSuchHandleError, PinError, UsageError
 from hubopt.models.archives import is_archive, unpack
 from hubopt.models.cache import Cached, obtain
 from hubopt.models.fetch import fetch
-from hubopt.models.limits import DEFAULT_LIMITS, Limits
-from hubopt.models.recognition import (
+from hubopt.models.formats import (
     KERAS_SUFFIXES,
     MODEL_FILES,
     Kind,
     models_in,
     recognize,
 )
-from hubopt.models.recognition import TF1_MODULE_FILE as TF1_MODULE_FILE
-from hubopt.regular_files import irregular_files, real_path
+from hubopt.models.formats import TF1_MODULE_FILE as TF1_MODULE_FILE
+from hubopt.models.limits import DEFAULT_LIMITS, Limits
 
 _FILE_SCHEME = "file://"
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -39,10 +39,10 @@ class Handle:
         kind: ``saved_model``, a folder (TF2, TF1, TF1 Hub module); ``keras``, a Keras file;
             ``python``, an attribute of a module.
         path: The local folder or file; None for ``python``.
-        digest: SHA-256 of ``path``, see `hubopt.digest.sha256`; None for ``python``.
+        digest: SHA-256 of ``path``, see `hubopt._util.digest.sha256`; None for ``python``.
         archive: The local archive that ``path`` was unpacked from, if any.
         only_calls: Whether no more of a SavedModel is wanted than what it takes to call it, see
-            `hubopt.models.call_parts`.
+            `hubopt.models.prune_saved_model`.
     """
 
     text: str

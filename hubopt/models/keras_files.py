@@ -19,15 +19,15 @@ from pathlib import Path
 from threading import Timer
 from typing import Any
 
-from hubopt.causes import first_line
+from hubopt._platform.causes import first_line
 from hubopt.errors import LimitError, LoadError, UnsafeModelError, WorkerCrashError
 from hubopt.models.bounded import copy_bounded, not_bounded, open_zip
+from hubopt.models.formats import KERAS_SUFFIXES
+from hubopt.models.hdf5_sizes import MOST_CONFIG_BYTES, check_hdf5
 from hubopt.models.limits import DEFAULT_LIMITS, Limits
-from hubopt.models.recognition import KERAS_SUFFIXES
-from hubopt.processes.worker import Worker, temporary_log
 from hubopt.scanning.hdf5_files import outside_storage
-from hubopt.scanning.hdf5_sizes import MOST_CONFIG_BYTES, check_hdf5
 from hubopt.scanning.keras_scan import is_registered, scan_config, serialized_objects
+from hubopt.workers.worker import Worker, temporary_log
 
 _CONFIG = "config.json"
 _METADATA = "metadata.json"

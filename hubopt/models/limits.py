@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
+from hubopt._util.sizes import DURATIONS, SIZES, parse_duration, parse_size
 from hubopt.errors import LimitError, UsageError
-from hubopt.sizes import DURATIONS, SIZES, parse_duration, parse_size
 
 RATE_WINDOW_S = 30.0
 

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
-from hubopt.causes import explain, first_line
+from hubopt._platform.causes import explain, first_line
+from hubopt._platform.resources import resource_error
 from hubopt.errors import HuboptError, LoadError
-from hubopt.models.call_parts import call_parts
 from hubopt.models.handles import TF1_MODULE_FILE, Access, Handle
 from hubopt.models.keras_files import load_keras_file
-from hubopt.models.op_packages import provide_ops
-from hubopt.resources import resource_error
+from hubopt.models.prune_saved_model import call_parts
+from hubopt.scanning.op_packages import provide_ops
 from hubopt.scanning.scan import scan
 
 _PATTERN = re.compile(r"[*?\[\]]")

@@ -40,9 +40,9 @@ class ReferenceFacts:
             ``weights``: the answer of a model with other weights.
         constant: Outputs that no input reaches: what they are is all they should be.
         weightless: Outputs that no weights reach.
-        units: How many rectified units the graph has, see `hubopt.sampling.units`.
+        units: How many rectified units the graph has, see `hubopt.reference.units`.
         silent: How many of them no sample reaches: no comparison sees what is behind them.
-        weights: How many weights were looked at, see `hubopt.sampling.sensitivity`.
+        weights: How many weights were looked at, see `hubopt.reference.sensitivity`.
         hidden: How many of them could change sign without its showing on any sample.
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from hubopt.escaping import printable, printable_lines
+from hubopt._util.escaping import printable, printable_lines
 
 if TYPE_CHECKING:
     from hubopt.parity.verify import OutputParity, Parity

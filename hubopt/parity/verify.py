@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hubopt.dtypes import numpy_dtype
-from hubopt.escaping import printable
+from hubopt._util.escaping import printable
 from hubopt.exporter import Tensors
+from hubopt.parity.form import form_problems
 from hubopt.parity.judging import (
     NOISE_FACTOR,
     complaint,
@@ -25,7 +24,7 @@ from hubopt.parity.moves import FLOAT64, MOST_NOISE, REPEATED, STILL, WAYS, Move
 from hubopt.parity.reference import ReferenceFacts
 from hubopt.parity.tolerance import Tolerance
 from hubopt.parity.vacuity import vacuous_outputs
-from hubopt.spec import ModelSpec, TensorSpec, format_shape
+from hubopt.spec import ModelSpec
 
 _CLEAR = 0.75
 """Of the tolerance: where less is used, the machine that verifies next may round otherwise. With
@@ -197,7 +196,7 @@ def judge(
         problems.append(f"{len(actual)} samples were run, {len(reference)} have a reference")
     for at, given in enumerate(actual):
         expected = reference[at] if at < len(reference) else {}
-        problems += _form_problems(spec, given, expected, at)
+        problems += form_problems(spec, given, expected, at)
     if problems:
         return Parity(False, tuple(problems), (), len(reference))
     names = [each.name for each in spec.outputs]
@@ -323,28 +322,3 @@ def _note(outputs: Sequence[OutputParity]) -> str | None:
     if excused:
         notes.append(f"within the layer's own noise: it moves {', '.join(excused)}")
     return "; ".join(notes) or None
-
-
-def _form_problems(spec: ModelSpec, outputs: Tensors, reference: Tensors, at: int) -> list[str]:
-    names = [each.name for each in spec.outputs]
-    if set(outputs) != set(names):
-        return [f"sample {at}: outputs are {sorted(outputs)}, the layer's are {sorted(names)}"]
-    return [
-        f"sample {at}: output {printable(each.name)} is {found}, the layer's is {wanted}"
-        for each in spec.outputs
-        if (found := _form(np.asarray(outputs[each.name])))
-        != (wanted := _spec_form(each, reference.get(each.name)))
-    ]
-
-
-def _form(array: NDArray[Any]) -> str:
-    dtype = "string" if array.dtype.kind in "OSU" else array.dtype.name
-    return f"{dtype} {format_shape(array.shape)}"
-
-
-def _spec_form(spec: TensorSpec, reference: Any) -> str:
-    """Write what the spec asks for; dynamic dimensions are as the layer gave them."""
-    dtype = "string" if spec.dtype == "string" else numpy_dtype(spec.dtype).name
-    given = None if reference is None else np.shape(reference)
-    shape = given if given is not None and spec.admits(given) else spec.shape
-    return f"{dtype} {format_shape(shape)}"

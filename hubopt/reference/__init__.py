@@ -1,1 +1,1 @@
-"""What the layer answers, and how far it moves itself."""
+"""What the eager layer answers: samples, answers, and how noisy the layer itself is."""

@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hubopt.arrays import write_samples
 from hubopt.errors import UsageError
 from hubopt.exporter import Program, Tensors
 from hubopt.parity.reference import ReferenceFacts
-from hubopt.processes.layer_session import LayerSession
+from hubopt.programs.data_fit import fit_data
 from hubopt.progress import Progress
+from hubopt.reference.coverage import Coverage, can_cover, pool_size
 from hubopt.reference.kit import Kit, make_kit
+from hubopt.reference.layer_session import LayerSession
 from hubopt.reference.noise_depth import Noise, check_noise
-from hubopt.sampling.coverage import Coverage, can_cover, pool_size
-from hubopt.sampling.data_fit import fit_data
+from hubopt.sampling.arrays import write_samples
 from hubopt.sampling.samples import SAMPLE_COUNT, SEED, Sample, draw
 from hubopt.sampling.user_data import Data, Item, describe_data, read_data
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hubopt.bundle import Bundle
+from hubopt.bundles.bundle import Bundle
 from hubopt.reference.kit import Kit
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from hubopt._util.structure import pack, unpack
 from hubopt.exporter import Tensors
 from hubopt.spec import ModelSpec
-from hubopt.structure import pack, unpack
 
 
 def infer(layer: Callable[..., Any], spec: ModelSpec, tensors: Tensors) -> dict[str, Any]:

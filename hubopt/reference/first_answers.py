@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hubopt.exporter import Program, Tensors
-from hubopt.processes.layer_session import LayerSession
 from hubopt.progress import Beside
 from hubopt.reference.asking import Question, ask
 from hubopt.reference.kit import Kit
+from hubopt.reference.layer_session import LayerSession
 from hubopt.reference.noise_depth import Deepening
 
 

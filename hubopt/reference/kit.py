@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hubopt.arrays import read_samples, write_samples
 from hubopt.exporter import Program, Tensors
 from hubopt.parity.metrics import Difference, compare
 from hubopt.parity.moves import FLOAT64, MOST_NOISE, REPEATED
@@ -29,7 +28,8 @@ from hubopt.parity.reference import (
     redrawn,
 )
 from hubopt.parity.tolerance import TOLERANCES
-from hubopt.processes.layer_session import LayerSession
+from hubopt.reference.layer_session import LayerSession
+from hubopt.sampling.arrays import read_samples, write_samples
 from hubopt.sampling.samples import Sample, draw
 from hubopt.spec import ModelSpec
 

@@ -15,20 +15,20 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from hubopt.arrays import read_samples, write_samples
-from hubopt.causes import first_line
+from hubopt._platform.causes import first_line
+from hubopt._util.trimming import give_back
 from hubopt.errors import HuboptError
 from hubopt.exporter import OpUse, Program, Tensors, culprits
-from hubopt.graphs.compiled_graph import CompiledGraph
-from hubopt.graphs.float64 import widen
-from hubopt.graphs.frozen_graph import read_frozen_graph
-from hubopt.graphs.graph_runs import GraphRunner
-from hubopt.graphs.perturbing import ROUNDING, lift, perturb
-from hubopt.graphs.serving import SIGNATURE
 from hubopt.parity.reference import same_tensors
-from hubopt.processes.shared import SharedWorker
-from hubopt.processes.trimming import give_back
-from hubopt.processes.worker import Worker
+from hubopt.programs.graphs.compiled_graph import CompiledGraph
+from hubopt.programs.graphs.float64 import widen
+from hubopt.programs.graphs.frozen_graph import read_frozen_graph
+from hubopt.programs.graphs.graph_runs import GraphRunner
+from hubopt.programs.graphs.perturbing import ROUNDING, lift, perturb
+from hubopt.programs.serving import SIGNATURE
+from hubopt.sampling.arrays import read_samples, write_samples
+from hubopt.workers.shared import SharedWorker
+from hubopt.workers.worker import Worker
 
 ROUNDED = ("rounded1", "rounded2", "rounded3")
 WAYS = ("onednn", "float64", "weights", *ROUNDED, "xla")
@@ -52,7 +52,7 @@ class Answers:
     """What the layer answers to the samples in other ways.
 
     Attributes:
-        answers: The file of `hubopt.arrays` with all outputs, for each of `WAYS` that was
+        answers: The file of `hubopt.sampling.arrays` with all outputs, for each of `WAYS` that was
             taken. Those in float64 are stored as such.
         problems: Why a way was not taken.
     """
@@ -105,7 +105,7 @@ class NoiseMeter:
             inputs: The samples.
             folder: Where ``onednn.npz`` and so on are written.
             onednn_on: Whether the reference is computed with oneDNN's kernels, see
-                `hubopt.tf_private.onednn_is_on`.
+                `hubopt._platform.tf_private.onednn_is_on`.
             ways: Of `WAYS`.
             count: How many samples, from the first; by default all.
 
@@ -170,7 +170,7 @@ class OtherWays:
     def __init__(self, program: Program, onednn_on: bool) -> None:
         import tensorflow as tf
 
-        from hubopt.tf_private import onednn_is_on
+        from hubopt._platform.tf_private import onednn_is_on
 
         tf.config.experimental.enable_tensor_float_32_execution(False)
         self._program = program

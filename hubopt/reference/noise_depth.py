@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
-from hubopt.arrays import read_samples, write_samples
 from hubopt.errors import UsageError
 from hubopt.exporter import Program, Tensors
 from hubopt.parity.moves import FLOAT64
@@ -20,6 +19,7 @@ from hubopt.parity.reference import WEIGHTS, Depth, same_tensors
 from hubopt.progress import Beside, Progress
 from hubopt.reference.kit import Kit, add_noise, leaves_bounds
 from hubopt.reference.noise import MOST_COPIED_BYTES, ROUNDED, WAYS, Answers, NoiseMeter
+from hubopt.sampling.arrays import read_samples, write_samples
 
 Noise: TypeAlias = Literal["off", "auto", "full"]
 """How much is measured: nothing, what a verdict hangs on, everything."""

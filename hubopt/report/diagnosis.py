@@ -6,8 +6,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from hubopt._util.escaping import printable
 from hubopt.diagnosis import Diagnosis
-from hubopt.escaping import printable
 
 _NAME_WIDTH = 48
 _OPERATIONS_SHOWN = 12

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from hubopt.bundle import Bundle
+from hubopt._util.serialization import to_json
+from hubopt.bundles.bundle import Bundle
+from hubopt.bundles.manifest import Manifest
+from hubopt.bundles.results import Status, TargetResult, exit_code
 from hubopt.errors import HuboptError, NothingExportedError
-from hubopt.manifest import Manifest
 from hubopt.parity import TABLE
-from hubopt.results import Status, TargetResult, exit_code
-from hubopt.serialization import to_json
 
 
 def results_document(

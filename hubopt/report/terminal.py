@@ -8,14 +8,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hubopt.escaping import printable
-from hubopt.inspection import Inspection, OpenModel, Signature, Tensor
+from hubopt._util.escaping import printable
+from hubopt.bundles.manifest import Manifest
+from hubopt.bundles.results import TargetResult
 from hubopt.latency.statistics import Latency
-from hubopt.manifest import Manifest
-from hubopt.obstacles import tell
 from hubopt.parity import TABLE
 from hubopt.parity.moves import WAYS
-from hubopt.results import TargetResult
+from hubopt.programs.inspection import Inspection, OpenModel, Signature, Tensor
+from hubopt.runs.obstacles import tell
 from hubopt.spec import ModelSpec, TensorSpec, format_shape
 
 _STYLES = {"verified": "green", "vacuous": "yellow", "unverified": "yellow", "failed": "red"}

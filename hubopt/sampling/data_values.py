@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hubopt.dtypes import numpy_dtype
+from hubopt._util.dtypes import numpy_dtype
 from hubopt.spec import Domain, TensorSpec
 
 _KINDS = {"i": "integers", "u": "integers", "f": "floats", "c": "complex numbers", "b": "booleans",
@@ -38,7 +38,7 @@ def _kind(array: NDArray[Any]) -> str:
 
 
 def _is_stored_bfloat16(array: NDArray[Any], spec: TensorSpec) -> bool:
-    """Whether these are the bits of bfloat16, as `hubopt.arrays.write_samples` keeps them."""
+    """Whether these are bits of bfloat16, as `hubopt.sampling.arrays.write_samples` has them."""
     return spec.dtype == "bfloat16" and array.dtype == np.uint16
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hubopt.dtypes import numpy_dtype
+from hubopt._util.dtypes import numpy_dtype
 from hubopt.sampling.distributions import Distribution, distributions, edge_case, edge_cases
 from hubopt.spec import Bounds, Domain, TensorSpec
 

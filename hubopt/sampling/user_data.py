@@ -13,16 +13,16 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from hubopt.arrays import read_samples
+from hubopt._util.import_path import current_folder_too
 from hubopt.errors import SpecError, UsageError
-from hubopt.import_path import current_folder_too
+from hubopt.sampling.arrays import read_samples
 
 Data: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any] | Iterable[Any] | Callable[[], Any]"
 """What `read_data` takes."""
 
 _ATTRIBUTE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _SAMPLE_KEY = re.compile(r"\d+/.+", re.DOTALL)
-"""How `hubopt.arrays.write_samples` calls an array."""
+"""How `hubopt.sampling.arrays.write_samples` calls an array."""
 _SUFFIXES = (".npz", ".npy", ".txt")
 _EXPECTED = (
     "a .npz, .npy or .txt file, a folder of them, module:attribute, or from Python an iterable, "
@@ -53,7 +53,7 @@ class Item:
 def read_data(source: Data, limit: int) -> list[Item]:
     """Read at most ``limit`` items of data.
 
-    Nothing is unpickled. Nothing is known to fit the model before `hubopt.sampling.data_fit`.
+    Nothing is unpickled. Nothing is known to fit the model before `hubopt.programs.data_fit`.
 
     Args:
         source: A path of a ``.npz`` (arrays by input name), a ``.npy`` (one array) or a ``.txt``

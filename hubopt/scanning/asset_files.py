@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from hubopt.regular_files import real_path
+from hubopt._util.regular_files import real_path
 from hubopt.scanning.saved_messages import parse_asset
 
 _COLLECTION = "saved_model_assets"  # where TensorFlow 1 kept them at first

@@ -3,7 +3,7 @@
 Sources: the operations that the model scanner ``modelscan`` 0.8.8 refuses (``ReadFile``,
 ``WriteFile``); TensorFlow's notes on its security, which name files, the network and Python
 code; TensorFlow 2.21's own registry, read from end to end; the libraries in the wheels of the
-packages that `hubopt.models.op_packages` knows. A few operations are registered by other builds
+packages that `hubopt.scanning.op_packages` knows. A few operations are registered by other builds
 of TensorFlow only: those that run TensorRT's engines, and those of its server.
 """
 

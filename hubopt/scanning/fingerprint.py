@@ -18,8 +18,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from hubopt._platform.tf_private import fingerprint_of
 from hubopt.errors import LoadError
-from hubopt.tf_private import fingerprint_of
 
 FINGERPRINT_FILE = "fingerprint.pb"
 _GRAPH_FILE = "saved_model.pb"

@@ -10,9 +10,9 @@ import subprocess
 import sys
 from functools import lru_cache
 
-from hubopt.import_path import installed_path
-from hubopt.processes.lifeline import die_with_parent, lifeline
-from hubopt.tf_private import stablehlo_text
+from hubopt._platform.tf_private import stablehlo_text
+from hubopt._util.import_path import installed_path
+from hubopt.workers.lifeline import die_with_parent, lifeline
 
 _CHILD = (
     "import sys; sys.path[:] = {path!r}; "

@@ -6,9 +6,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+from hubopt._platform.tf_private import is_registered, read_saved_model
 from hubopt.errors import UnsafeModelError
-from hubopt.models.file_names import FileNames
-from hubopt.models.op_packages import package_of
 from hubopt.scanning.asset_files import outside_assets
 from hubopt.scanning.attributes import strings
 from hubopt.scanning.dangers import (
@@ -20,7 +19,9 @@ from hubopt.scanning.dangers import (
     VOCABULARY_INPUT,
     danger_of,
 )
+from hubopt.scanning.file_names import FileNames
 from hubopt.scanning.fingerprint import check_fingerprint
+from hubopt.scanning.op_packages import package_of
 from hubopt.scanning.operation_groups import Danger
 from hubopt.scanning.saved_graphs import (
     PlacedNode,
@@ -30,7 +31,6 @@ from hubopt.scanning.saved_graphs import (
     reach,
     restoring,
 )
-from hubopt.tf_private import is_registered, read_saved_model
 
 _ASSET = "AssetFileDef"
 _FUNCTION = "FunctionDef"
@@ -115,7 +115,7 @@ def _op_danger(op: str, functions: Collection[str]) -> Danger | None:
         return None
     danger = danger_of(op)
     if danger is UNKNOWN and not is_registered(op) and package_of(op) is None:
-        return None  # it cannot run; `hubopt.models.op_packages` tells what is missing
+        return None  # it cannot run; `hubopt.scanning.op_packages` tells what is missing
     return danger
 
 

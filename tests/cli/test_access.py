@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import hubopt
-from hubopt.bundle import read_bundle
-from hubopt.digest import sha256
+from hubopt._util.digest import sha256
+from hubopt.bundles.bundle import read_bundle
 from tests.conftest import Ran, run_hubopt
 
 OTHER = f"sha256:{'0' * 64}"

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from hubopt.stages.stage_store import Label, StageStore
+from hubopt.bundles.stage_store import Label, StageStore
 from tests.conftest import Ran
 
 

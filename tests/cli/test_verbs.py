@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hubopt.bundle import Bundle
+from hubopt.bundles.bundle import Bundle
 from hubopt_exporters.gpu import gpu_problem
 from tests.conftest import Ran
 

@@ -1,7 +1,7 @@
 import pytest
 
-from hubopt.bundle import Bundle
-from hubopt.pipeline import export
+from hubopt.bundles.bundle import Bundle
+from hubopt.exporting.pipeline import export
 from tests.diagnosis.planting import write_residual_model
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from hubopt.bundle import Bundle, read_bundle
-from hubopt.digest import sha256
+from hubopt._util.digest import sha256
+from hubopt.bundles.bundle import Bundle, read_bundle
 
 
 def write_residual_model(folder: Path) -> Path:

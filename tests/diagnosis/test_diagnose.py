@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from hubopt.bundle import Bundle, read_bundle
+from hubopt.bundles.bundle import Bundle, read_bundle
 from hubopt.cli import app
 from hubopt.diagnosis import Diagnosis, diagnose
 from hubopt.errors import BundleError, UsageError
-from hubopt.pipeline import export
+from hubopt.exporting.pipeline import export
 from tests.diagnosis.planting import (
     onnx_bias_dropped,
     onnx_weight_sign,

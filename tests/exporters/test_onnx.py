@@ -10,7 +10,7 @@ import tensorflow as tf
 import hubopt
 from hubopt.errors import ExportError
 from hubopt.exporter import Artifact, Options, Program
-from hubopt.graphs.tracing import trace
+from hubopt.programs.tracing import trace
 from hubopt_exporters.onnx import OnnxExporter, _check, nodes, rename_tensors
 
 

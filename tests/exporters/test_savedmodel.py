@@ -9,8 +9,8 @@ import tensorflow as tf
 import hubopt
 from hubopt.errors import ExportError
 from hubopt.exporter import Options, OpUse, Program
-from hubopt.graphs.serving import is_compiled
-from hubopt.graphs.tracing import trace
+from hubopt.programs.serving import is_compiled
+from hubopt.programs.tracing import trace
 from hubopt_exporters.savedmodel import SavedModelExporter
 
 

@@ -11,8 +11,8 @@ import tensorflow as tf
 
 import hubopt
 from hubopt.exporter import Program
-from hubopt.graphs.frozen_graph import LARGE_BYTES, read_frozen_graph
-from hubopt.graphs.tracing import trace
+from hubopt.programs.graphs.frozen_graph import LARGE_BYTES, read_frozen_graph
+from hubopt.programs.tracing import trace
 from hubopt_exporters.session_model import write_session_model
 
 ROWS = LARGE_BYTES // 16

@@ -12,7 +12,7 @@ from ai_edge_litert.interpreter import Interpreter
 from tensorflow.lite.python import lite
 
 from hubopt_exporters import tf_lite_private
-from tests.test_tf_private import ADVICE as MOVED
+from tests.platform.test_tf_private import ADVICE as MOVED
 
 ADVICE = MOVED.replace("tf_private", "tf_lite_private")
 

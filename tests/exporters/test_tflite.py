@@ -11,7 +11,7 @@ from ai_edge_litert.interpreter import Interpreter
 import hubopt
 from hubopt.errors import ExportError, NotRunnableHereError
 from hubopt.exporter import Artifact, Options, Program
-from hubopt.graphs.tracing import trace
+from hubopt.programs.tracing import trace
 from hubopt_exporters.tflite import TFLiteExporter
 
 
@@ -90,7 +90,7 @@ from pathlib import Path
 import tensorflow as tf
 import hubopt
 from hubopt.exporter import Options
-from hubopt.graphs.tracing import trace
+from hubopt.programs.tracing import trace
 from hubopt_exporters.tflite import TFLiteExporter
 
 folder = Path(sys.argv[1])

@@ -6,11 +6,11 @@ import tensorflow as tf
 import tensorflow_hub as hub
 
 import hubopt
+from hubopt._platform.tf_private import layer_signature
 from hubopt.errors import LoadError
+from hubopt.layers.opening import open_layer
 from hubopt.models.handles import LayerOptions, locate
-from hubopt.models.opening import open_layer
 from hubopt.reference.eager import LayerRunner, full_float32, infer
-from hubopt.tf_private import layer_signature
 
 
 def test_the_layer_is_a_hub_layer_and_takes_a_path(tiny: Path) -> None:

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from hubopt.digest import sha256
+from hubopt._util.digest import sha256
 from hubopt.errors import HandleError, RuntimeMissingError
 from hubopt.models.download import Patience, with_format
 from hubopt.models.fetch import fetch, kaggle_name
-from hubopt.models.recognition import Found
+from hubopt.models.formats import Found
 from tests.web import Page, Web, serve
 
 QUICK = Patience(attempts=3, first_wait_s=0.01, timeout_s=5.0)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from hubopt.digest import sha256, size_bytes
+from hubopt._util.digest import sha256, size_bytes
 from hubopt.errors import HandleError, PinError, UsageError, WorkerCrashError
 from hubopt.models.handles import Access, Handle, LayerOptions, is_python, locate
-from hubopt.processes.layer_session import open_layer_session
-from hubopt.processes.worker import Worker
+from hubopt.reference.layer_session import open_layer_session
+from hubopt.workers.worker import Worker
 from tests.web import Page, Web, serve
 
 HDF5 = b"\x89HDF\r\n\x1a\n and so on"

@@ -11,19 +11,19 @@ import pytest
 import tensorflow as tf
 
 import hubopt
-from hubopt.arrays import read_samples
 from hubopt.errors import TraceError
 from hubopt.exporter import Program
 from hubopt.layers.layer import as_layer
 from hubopt.parity import TOLERANCES
 from hubopt.parity.moves import Move
-from hubopt.processes.layer_session import LayerSession
 from hubopt.progress import quiet
 from hubopt.reference.asking import Question, ask
 from hubopt.reference.kit import Kit, leaves_bounds, permuted
+from hubopt.reference.layer_session import LayerSession
 from hubopt.reference.noise import NoiseMeter
 from hubopt.reference.noise_depth import Deepening, Noise
 from hubopt.reference.reference import Reference
+from hubopt.sampling.arrays import read_samples
 
 
 def asked_kit(function: Any, folder: Path, question: Question | None = None) -> tuple[Program, Kit]:

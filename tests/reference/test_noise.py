@@ -15,22 +15,22 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hubopt import tf_private
-from hubopt.arrays import read_samples, write_samples
+from hubopt._platform import tf_private
 from hubopt.errors import WorkerCrashError
 from hubopt.exporter import Program
-from hubopt.graphs.freezing import freeze
-from hubopt.graphs.frozen_graph import write_frozen_graph
 from hubopt.hints import Hints
 from hubopt.models.handles import Access, LayerOptions
 from hubopt.parity.reference import measure_moves
-from hubopt.processes.layer_session import open_layer_session
-from hubopt.processes.shared import SharedWorker
-from hubopt.processes.worker import Worker
+from hubopt.programs.graphs.freezing import freeze
+from hubopt.programs.graphs.frozen_graph import write_frozen_graph
 from hubopt.reference import noise
+from hubopt.reference.layer_session import open_layer_session
 from hubopt.reference.noise import WAYS, Answers, NoiseMeter, OtherWays
+from hubopt.sampling.arrays import read_samples, write_samples
 from hubopt.sampling.samples import draw
 from hubopt.spec import ModelSpec
+from hubopt.workers.shared import SharedWorker
+from hubopt.workers.worker import Worker
 from tests.layers.models import save
 
 WEIGHTS = np.random.default_rng(0).standard_normal((4, 4)).astype("float32")

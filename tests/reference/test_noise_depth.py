@@ -10,15 +10,15 @@ import pytest
 import tensorflow as tf
 
 import hubopt
-from hubopt.arrays import read_samples
 from hubopt.errors import UsageError
 from hubopt.parity import TOLERANCES, Tolerance
 from hubopt.progress import Beside, quiet
 from hubopt.reference.noise import Answers, NoiseMeter
 from hubopt.reference.noise_depth import Deepening, Noise
+from hubopt.sampling.arrays import read_samples
 from hubopt_exporters.onnx import OnnxExporter
+from tests.exporting.test_pipeline import convert_wrong
 from tests.reference.test_kit import asked_kit
-from tests.test_pipeline import convert_wrong
 from tests.told import Told
 
 WEIGHTS = np.random.default_rng(0).standard_normal((6, 6)).astype("float32")
@@ -216,7 +216,7 @@ def test_targets_are_judged_on_one_kit(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second needs a deeper look: the first is judged again on that."""
-    monkeypatch.setattr("hubopt.processes.converting.convert", convert_wrong)
+    monkeypatch.setattr("hubopt.runs.converting.convert", convert_wrong)
     told = Told()
     bundle = hubopt.export(
         tiny, ["tflite", "onnx"], tmp_path / "out", rounds=1, progress=told, cache=False

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hubopt.graphs.freezing import freeze
-from hubopt.graphs.tracing import trace
 from hubopt.hints import Hints
 from hubopt.layers.layer import KerasLayer
+from hubopt.programs.graphs.freezing import freeze
+from hubopt.programs.shaping.shapes import resolve
+from hubopt.programs.tracing import trace
 from hubopt.sampling.domains import read_domains
 from hubopt.sampling.samples import draw
-from hubopt.shaping.shapes import resolve
 from hubopt.spec import Domain, ModelSpec
 
 

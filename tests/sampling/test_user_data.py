@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hubopt.arrays import write_samples
 from hubopt.errors import UsageError
 from hubopt.hints import Hints
 from hubopt.layers.interface import Declared, Interface
-from hubopt.sampling.data_fit import first_sample, fit_data
+from hubopt.programs.data_fit import first_sample, fit_data
+from hubopt.sampling.arrays import write_samples
 from hubopt.sampling.samples import draw
 from hubopt.sampling.user_data import DataError, describe_data, read_data
 from hubopt.spec import DTYPES, Bounds, Dim, Domain, ModelSpec, TensorSpec

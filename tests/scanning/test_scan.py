@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from hubopt._platform.tf_private import read_saved_model
 from hubopt.errors import LoadError, UnsafeModelError
 from hubopt.scanning.saved_graphs import nodes
 from hubopt.scanning.scan import scan
-from hubopt.tf_private import read_saved_model
 
 FLOATS = tf.TensorSpec([None], tf.float32)
 STRING = tf.TensorSpec([], tf.string)

@@ -11,9 +11,9 @@ import tensorflow as tf
 from tensorflow.core.protobuf.meta_graph_pb2 import AssetFileDef
 
 import hubopt
+from hubopt._platform.tf_private import read_saved_model
 from hubopt.errors import UnsafeModelError
 from hubopt.scanning.scan import scan
-from hubopt.tf_private import read_saved_model
 from tests.layers.models import tf1_module
 
 v1 = tf.compat.v1

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
+from hubopt._platform.tf_private import read_saved_model
 from hubopt.errors import UnsafeModelError
 from hubopt.scanning.scan import scan
-from hubopt.tf_private import read_saved_model
 
 FLOATS = tf.TensorSpec([None], tf.float32)
 STRING = tf.TensorSpec([], tf.string)

@@ -15,9 +15,9 @@ import pytest
 
 from hubopt.errors import HandleError, LimitError
 from hubopt.models.archives import is_archive, unpack
+from hubopt.models.formats import keras_suffix
 from hubopt.models.handles import Access, locate
 from hubopt.models.limits import Limits
-from hubopt.models.recognition import keras_suffix
 from tests.security.bombs import Packed, write_zip
 
 MB = 1 << 20

@@ -10,10 +10,10 @@ import pytest
 import tensorflow as tf
 
 import hubopt
-from hubopt.bundle import Bundle, read_bundle, write_manifest
-from hubopt.digest import sha256, size_bytes
+from hubopt._util.digest import sha256, size_bytes
+from hubopt.bundles.bundle import Bundle, read_bundle, write_manifest
+from hubopt.bundles.manifest import MANIFEST
 from hubopt.errors import BundleError, UnsafeModelError
-from hubopt.manifest import MANIFEST
 from tests.conftest import run_hubopt
 from tests.web import serve
 

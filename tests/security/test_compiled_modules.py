@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from hubopt._platform.tf_private import stablehlo_text
 from hubopt.scanning.compiled_modules import calls_native_code
 from hubopt.scanning.program_text import program_text
 from hubopt.scanning.scan import scan
-from hubopt.tf_private import stablehlo_text
 from tests.security.models import edit, members, refuse, save
 
 THREE = tf.TensorSpec([3], tf.float32)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from hubopt.import_path import current_folder_too, installed_only, installed_path
-from hubopt.models.op_packages import PACKAGES
-from hubopt.tf_private import read_saved_model
+from hubopt._platform.tf_private import read_saved_model
+from hubopt._util.import_path import current_folder_too, installed_only, installed_path
+from hubopt.scanning.op_packages import PACKAGES
 from tests.conftest import Ran
 
 _PLANTED = "import pathlib\npathlib.Path({mark!r}).write_text(__name__)\n"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hubopt.digest import sha256
+from hubopt._util.digest import sha256
 from hubopt.errors import HandleError, LimitError, UsageError
 from hubopt.models.download import Patience
 from hubopt.models.fetch import fetch

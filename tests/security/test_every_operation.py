@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
+from hubopt._platform.tf_private import is_registered, operation_arguments, stateful_operations
 from hubopt.errors import LoadError
-from hubopt.models.op_packages import PACKAGES, missing_ops, package_of, provide_ops
 from hubopt.scanning.computing_operations import COMPUTING
 from hubopt.scanning.dangerous_operations import DANGERS
 from hubopt.scanning.dangers import (
@@ -22,9 +22,9 @@ from hubopt.scanning.dangers import (
     danger_of,
 )
 from hubopt.scanning.harmless_operations import HARMLESS
+from hubopt.scanning.op_packages import PACKAGES, missing_ops, package_of, provide_ops
 from hubopt.scanning.package_operations import PACKAGED
 from hubopt.scanning.scan import scan
-from hubopt.tf_private import is_registered, operation_arguments, stateful_operations
 from tests.security.models import FLOATS, STRING, edit, members, refuse, save
 
 REGISTERED = operation_arguments()
@@ -226,7 +226,7 @@ def test_an_operation_of_no_package_stays_missing_whatever_is_imported(
     folder = with_op(tmp_path, "Mine", "Addons>Resampler")
     scan(folder)  # it cannot run, which is told next
     calls = iter([{None: ("Mine",), package_of("Addons>Resampler"): ("Addons>Resampler",)}, {}])
-    monkeypatch.setattr("hubopt.models.op_packages.missing_ops", lambda graphs: next(calls))
+    monkeypatch.setattr("hubopt.scanning.op_packages.missing_ops", lambda graphs: next(calls))
     with pytest.raises(LoadError, match=r"Mine \(of no package known here\)"):
         provide_ops(folder)
 

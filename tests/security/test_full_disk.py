@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from hubopt._platform.resources import telling_resources
+from hubopt._platform.staging import staging
+from hubopt.bundles.stage_store import Entry, Label, StageStore
 from hubopt.errors import ResourceError
-from hubopt.processes.worker import Worker
-from hubopt.resources import telling_resources
-from hubopt.stages.stage_store import Entry, Label, StageStore
-from hubopt.staging import staging
+from hubopt.workers.worker import Worker
 from tests.conftest import Ran
 from tests.security.disks import needs_mounts, small_disk
 
@@ -218,7 +218,7 @@ def test_a_sealed_entry_that_holds_something_else_is_made_anew(
 
 def forge(path: Path, damage: str) -> None:
     """Give an entry another content, with a seal that is valid."""
-    from hubopt.stages.stage_store import _sealed, _sha256
+    from hubopt.bundles.stage_store import _sealed, _sha256
 
     sealed = json.loads((path / "entry.json").read_text())["entry"]
     if damage == "value":

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 import hubopt
-from hubopt.bundle import Bundle, read_bundle
-from hubopt.digest import sha256
+from hubopt._util.digest import sha256
+from hubopt.bundles.bundle import Bundle, read_bundle
+from hubopt.bundles.manifest import INPUTS, MANIFEST, REFERENCE
 from hubopt.errors import BundleError
-from hubopt.manifest import INPUTS, MANIFEST, REFERENCE
 from hubopt.spec import ModelSpec
 from tests.conftest import run_hubopt
 

@@ -12,12 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 import hubopt
+from hubopt._platform.tf_private import read_saved_model
+from hubopt._util.escaping import escape_file, printable, printable_lines
 from hubopt.cli import common
 from hubopt.diagnosis import Diagnosis
 from hubopt.errors import HuboptError, SpecError, UnsafeModelError
-from hubopt.escaping import escape_file, printable, printable_lines
 from hubopt.spec import Dim, TensorSpec
-from hubopt.tf_private import read_saved_model
 from tests.conftest import run_hubopt
 
 EVIL = "x\x1b[2J\x1b]0;owned\x07\r\ny\u202ez\x9b31m"

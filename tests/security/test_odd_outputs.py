@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 import hubopt as package
-from hubopt.bundle import read_bundle
+from hubopt._platform.staging import staging
+from hubopt._util.plain_paths import plain_path
+from hubopt.bundles.bundle import read_bundle
 from hubopt.errors import UsageError
-from hubopt.pipeline import export
-from hubopt.plain_paths import plain_path
-from hubopt.staging import staging
+from hubopt.exporting.pipeline import export
 from tests.conftest import Ran
 
 LONGEST = 255

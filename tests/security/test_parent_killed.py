@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from hubopt._platform.staging import staging
+from hubopt._util.owned_folders import TEMPORARY, owned_folder, sweep
 from hubopt.models.cache import Entry
-from hubopt.owned_folders import TEMPORARY, owned_folder, sweep
-from hubopt.processes.lifeline import lifeline, tethered
-from hubopt.processes.worker import Worker, temporary_log
-from hubopt.staging import staging
+from hubopt.workers.lifeline import lifeline, tethered
+from hubopt.workers.worker import Worker, temporary_log
 from tests.leftovers import left_by_a_killed_process
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,7 +25,7 @@ DEADLINE_S = 10.0
 PARENT = """
 import os, sys, threading, time
 from pathlib import Path
-from hubopt.processes.worker import Worker
+from hubopt.workers.worker import Worker
 from tests.security.test_parent_killed import {function} as busy
 
 def start():
@@ -111,7 +111,7 @@ def test_a_child_in_native_code_ends_with_its_parent(
 def test_a_child_that_is_starting_ends_too(tmp_path: Path) -> None:
     """Before it has imported what could watch over it."""
     code = (
-        "import os, signal, sys; from pathlib import Path; import hubopt.processes.worker as ours\n"
+        "import os, signal, sys; from pathlib import Path; import hubopt.workers.worker as ours\n"
         "ours._CHILD = 'import time; time.sleep(1000)'\n"
         "print(ours.Worker(Path(sys.argv[1]))._process.pid, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -141,7 +141,7 @@ def test_a_grandchild_ends_too(
 
 def test_a_child_whose_parent_died_before_it_asked_ends_at_once() -> None:
     code = (
-        "import os, sys, time; from hubopt.processes.lifeline import die_with_parent; "
+        "import os, sys, time; from hubopt.workers.lifeline import die_with_parent; "
         "read, write = os.pipe(); os.close(write); die_with_parent(read); time.sleep(1000)"
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, timeout=DEADLINE_S)
@@ -198,7 +198,8 @@ def test_the_next_worker_sweeps_the_temporary_folder(
 
 def test_the_next_export_sweeps_beside_its_output(tmp_path: Path) -> None:
     code = (
-        "import os, signal, sys; from pathlib import Path; from hubopt.staging import staging\n"
+        "import os, signal, sys; from pathlib import Path\n"
+        "from hubopt._platform.staging import staging\n"
         "with staging(Path(sys.argv[1])) as folder:\n"
         "    (folder / 'half').touch()\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -258,7 +259,8 @@ def test_a_process_killed_before_it_had_a_lock_leaves_nothing(tmp_path: Path) ->
 
 def test_processes_that_sweep_do_not_take_what_another_one_makes(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from hubopt.owned_folders import owned_folder\n"
+        "import sys; from pathlib import Path\n"
+        "from hubopt._util.owned_folders import owned_folder\n"
         "for at in range(300):\n"
         "    with owned_folder(Path(sys.argv[1]), 'x-') as folder:\n"
         "        (folder / 'file').touch(); assert (folder / 'file').exists()\n"

@@ -17,13 +17,13 @@ import pytest
 import tensorflow as tf
 
 import hubopt as package
-from hubopt import defects
+from hubopt._platform.resources import resource_error, resource_in
+from hubopt._util import defects
 from hubopt.cli import common
 from hubopt.errors import ExportError, HuboptError, ResourceError, WorkerCrashError
-from hubopt.graphs.tracing import trace
 from hubopt.models.loading import load_error
-from hubopt.processes.worker import Worker
-from hubopt.resources import resource_error, resource_in
+from hubopt.programs.tracing import trace
+from hubopt.workers.worker import Worker
 from tests.conftest import Ran
 
 resource = pytest.importorskip("resource")  # no Windows
@@ -195,7 +195,7 @@ def test_a_child_that_dies_of_it_is_told(tmp_path: Path, monkeypatch: pytest.Mon
     ):
         worker.call(die_of_memory)
     counts = iter([3, 4])
-    monkeypatch.setattr("hubopt.processes.worker.killed_for_memory", lambda: next(counts))
+    monkeypatch.setattr("hubopt.workers.worker.killed_for_memory", lambda: next(counts))
     with (
         Worker(tmp_path / "log2") as worker,
         pytest.raises(ResourceError, match="memory ran out"),

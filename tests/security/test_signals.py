@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from hubopt.signals import deferred_signals
+from hubopt._util.signals import deferred_signals
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
 FILLING = """
 import shutil, sys, time
 from pathlib import Path
-from hubopt import owned_folders
-from hubopt.signals import unwind_on_signals
-from hubopt.staging import staging
+from hubopt._util import owned_folders
+from hubopt._util.signals import unwind_on_signals
+from hubopt._platform.staging import staging
 
 rmtree = shutil.rmtree
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import hubopt
-from hubopt.bundle import Bundle
+from hubopt.bundles.bundle import Bundle
 from hubopt.parity import Overrides, Parity, ReferenceFacts, judge
 from hubopt.parity.moves import Move
 from hubopt.spec import Dim, ModelSpec, TensorSpec

@@ -3,7 +3,7 @@
 import json
 
 from hubopt.exporter import PROGRAM, Artifact, Requirement, host_obstacles, require_program
-from hubopt.graphs.frozen_graph import read_frozen_graph
+from hubopt.programs.graphs.frozen_graph import read_frozen_graph
 
 _TENSORFLOW = (Requirement(("tensorflow",), "pip install tensorflow"),)
 

@@ -1,0 +1,112 @@
+"""Folders that appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from hubopt._platform.resources import telling_resources
+from hubopt._util.owned_folders import owned_folder
+from hubopt._util.plain_paths import plain_path
+from hubopt.errors import UsageError
+
+_PREFIX = ".hubopt-"
+_INSIDE = "output"
+"""The folder's name until it is complete: no longer than its own, and without a pattern."""
+
+
+@contextmanager
+def staging(output: Path) -> Iterator[Path]:
+    """Give a folder to fill; it becomes ``output`` in one step, or vanishes on an error.
+
+    What killed processes left beside it is removed first.
+
+    Raises:
+        UsageError: ``output`` exists, or its place cannot be written.
+    """
+    check_name(output)
+    if output.exists() or output.is_symlink():
+        raise UsageError(
+            f"output {output}",
+            "it exists already",
+            "a path where nothing is yet",
+            "choose another --output, or remove it first",
+        )
+    new_parents = [each for each in output.parents if not each.exists()]
+    with ExitStack() as stack:
+        stack.callback(_remove_new, new_parents, output)
+        with telling_resources(output.parent):
+            folder = _make(output, stack)
+        yield folder
+        _move(folder, output)
+
+
+def _make(output: Path, stack: ExitStack) -> Path:
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        parent = stack.enter_context(plain_path(output.parent))
+        folder = stack.enter_context(owned_folder(parent, _PREFIX)) / _INSIDE
+        folder.mkdir()  # the one around it is closed to everybody else
+    except OSError as error:
+        raise UsageError(
+            f"output {output}",
+            f"{error.filename or output.parent} cannot be written: {error.strerror}",
+            "a folder that you may write",
+            "choose another --output",
+        ) from error
+    return folder
+
+
+def check_name(output: Path) -> None:
+    """Check that a file system can hold the name ``output``.
+
+    Raises:
+        UsageError: It cannot.
+    """
+    try:
+        output.lstat()
+    except ValueError as error:
+        found = str(error)  # "embedded null byte"
+    except OSError as error:
+        if error.errno not in (errno.ENAMETOOLONG, errno.ELOOP):
+            return  # told where it is written
+        found = str(error.strerror)
+    else:
+        return
+    raise UsageError(
+        f"output {str(output)!r}",
+        f"no file can have this name: {found}",
+        "a path that the file system can hold",
+        "choose another --output",
+    )
+
+
+def _remove_new(parents: Sequence[Path], output: Path) -> None:
+    if not output.exists():
+        for parent in parents:
+            with suppress(OSError):  # somebody else has put something there meanwhile
+                parent.rmdir()
+
+
+def _move(folder: Path, output: Path) -> None:
+    try:
+        if output.exists():  # rename would replace an empty folder without a word
+            raise FileExistsError
+        folder.rename(output)
+    except FileExistsError as error:
+        raise _appeared(output) from error
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR):
+            raise
+        raise _appeared(output) from error
+
+
+def _appeared(output: Path) -> UsageError:
+    return UsageError(
+        f"output {output}",
+        "something has appeared there meanwhile",
+        "a path where nothing is yet",
+        "choose another --output",
+    )

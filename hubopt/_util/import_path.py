@@ -1,0 +1,70 @@
+"""Where modules are imported from: the installed environment, not the current folder.
+
+`hubopt inspect .` is run inside a downloaded model's folder. A module that lies there belongs to
+the model, whatever its name. So the current folder is looked in only for ``module:attribute``,
+which the user typed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_HOME = Path(__file__).resolve().parents[2]
+"""The folder from which hubopt itself was imported; in a checkout that may be the current one."""
+
+
+def installed_path() -> list[str]:
+    """Return Python's import path without the current folder."""
+    here = _current_folder()
+    return [
+        entry
+        for entry in sys.path
+        if entry and (_same(entry, _HOME) or here is None or not _same(entry, here))
+    ]
+
+
+@contextmanager
+def installed_only() -> Iterator[None]:
+    """Import from the installed environment alone, in this context."""
+    with _import_path(installed_path()):
+        yield
+
+
+@contextmanager
+def current_folder_too() -> Iterator[None]:
+    """Look in the current folder as well, and last, in this context."""
+    here = _current_folder()
+    with _import_path([*sys.path, *([] if here is None else [str(here)])]):
+        yield
+
+
+def look_in_current_folder() -> None:
+    """Look in the current folder too, and last, from now on: the user named a module in it."""
+    here = _current_folder()
+    if here is not None and not any(_same(entry, here) for entry in sys.path):
+        sys.path.append(str(here))
+
+
+@contextmanager
+def _import_path(entries: list[str]) -> Iterator[None]:
+    before = list(sys.path)
+    sys.path[:] = entries
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+
+
+def _current_folder() -> Path | None:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:  # it was removed
+        return None
+
+
+def _same(entry: str, folder: Path) -> bool:
+    return os.path.realpath(entry or ".") == os.path.realpath(folder)

@@ -1,0 +1,131 @@
+"""`Order`: what an export was asked for, checked before any work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hubopt import registry
+from hubopt._platform.staging import check_name
+from hubopt._util.regular_files import real_path
+from hubopt.errors import UsageError
+from hubopt.exporter import Exporter, Options
+from hubopt.hints import Hints
+from hubopt.models.handles import Access, LayerOptions, local_path
+from hubopt.parity import Overrides
+from hubopt.reference.asking import Question
+from hubopt.reference.noise_depth import Noise
+from hubopt.reference.on_demand import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The arguments of `hubopt.export`, but for where the bundle goes.
+
+    Attributes:
+        model: A handle, a layer or a callable.
+        exporters: The targets, sources first.
+        question: What the layer and the artifacts are asked.
+        hints: Shapes and dtypes that the model leaves open.
+        layer: Signature, output and tags, for a handle.
+        access: What is allowed, for a handle.
+        options: What the exporters may be asked.
+        overrides: Tolerances other than a target's own.
+        rounds: How many rounds latency is measured for.
+        keep_failed: Whether to keep artifacts that do not agree with the layer.
+    """
+
+    model: Model
+    exporters: tuple[Exporter, ...]
+    question: Question
+    hints: Hints
+    layer: LayerOptions
+    access: Access
+    options: Options
+    overrides: Overrides
+    rounds: int
+    keep_failed: bool
+
+    def check(self, output: Path) -> None:
+        """Check what can be known to be wrong without the model.
+
+        Args:
+            output: Where the bundle goes.
+
+        Raises:
+            UsageError: A count or the output cannot be meant, or a target holds no dynamic
+                dimension.
+            RuntimeMissingError: A target's package is not installed.
+        """
+        if self.rounds < 0:
+            raise UsageError(
+                "rounds",
+                str(self.rounds),
+                "0 for no timing, or more",
+                "see `hubopt export --help`",
+            )
+        self._check_apart(output)
+        registry.require(self.exporters)
+        self._check_dynamic()
+
+    @property
+    def reads_saved_model(self) -> bool:
+        """Whether any target starts from the program's SavedModel."""
+        return any(each.reads_saved_model for each in self.exporters)
+
+    @property
+    def depth(self) -> Noise:
+        """How much of the layer's noise is measured."""
+        # A verdict that is made elsewhere takes all that can be known of the layer.
+        elsewhere = any(
+            registry.missing(each.runs_with) or each.machine_problem() for each in self.exporters
+        )
+        noise = self.question.noise
+        return "full" if noise == "auto" and elsewhere else noise
+
+    @property
+    def most_bytes(self) -> int | None:
+        """How many bytes of weights any of the targets holds; None for any number."""
+        limits = [each.largest_bytes for each in self.exporters]
+        return None if None in limits else max(each for each in limits if each is not None)
+
+    def _check_apart(self, output: Path) -> None:
+        """Check that the output is not in the model's folder: it would change its digest."""
+        check_name(output)
+        if not isinstance(self.model, str | os.PathLike):
+            return
+        folder = real_path(local_path(os.fspath(self.model)))
+        is_inside = real_path(output).is_relative_to(folder)
+        if is_inside and folder.is_dir() and os.fspath(self.model):
+            raise UsageError(
+                f"output {output}",
+                "it is inside the model's folder",
+                "a path outside of it",
+                "choose another --output",
+            )
+
+    def _check_dynamic(self) -> None:
+        """Refuse dynamic dimensions for targets that hold none."""
+        static = [each.name for each in self.exporters if not each.dynamic]
+        if static and self.hints.bounds:
+            names = ", ".join(name for name, _ in self.hints.bounds)
+            raise UsageError(
+                f"target {', '.join(static)}",
+                f"holds static shapes only, and {names} of --dim would be dynamic",
+                "targets that hold dynamic dimensions (`hubopt targets`), or sizes",
+                "leave the target out, or export it on its own with sizes in --input-shape",
+            )
+
+
+def find_exporters(targets: Sequence[str]) -> tuple[Exporter, ...]:
+    """Return the exporters of ``targets`` and what those start from, sources first.
+
+    Raises:
+        UsageError: There is no such target, or none is asked for.
+    """
+    targets = [targets] if isinstance(targets, str) else targets
+    if not targets:
+        raise UsageError("targets", "none", "one or more", "see `hubopt export --help`")
+    return tuple(registry.with_sources(targets))

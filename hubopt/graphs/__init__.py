@@ -1,1 +1,0 @@
-"""Programs: a layer traced, frozen, on disk, and run as a graph."""

@@ -1,0 +1,163 @@
+"""`open_layer`: a located handle becomes a `KerasLayer`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hubopt.errors import HuboptError, LoadError
+from hubopt.layers.layer import KerasLayer, as_layer
+from hubopt.models.handles import TF1_MODULE_FILE, Access, Handle, LayerOptions
+from hubopt.models.loading import load_error, load_model
+from hubopt.models.meta_graphs import MetaGraph, read_meta_graphs
+from hubopt.models.weight_size import call_weights_bytes, check_size
+
+_SERVING = "serving_default"
+"""The signature that TensorFlow Serving calls."""
+
+
+def open_layer(
+    handle: Handle,
+    options: LayerOptions,
+    access: Access | None = None,
+    most_bytes: int | None = None,
+) -> Any:
+    """Load the model behind ``handle`` as a `KerasLayer`.
+
+    A SavedModel that is not callable is called through its only signature, or through
+    ``serving_default``, as TensorFlow Serving does.
+
+    Args:
+        handle: What `hubopt.models.handles.locate` found.
+        options: Signature, output and tags.
+        access: Which operations are allowed beside the harmless ones, and how much a file may
+            unpack to.
+        most_bytes: How many bytes of weights are wanted at most; None for any number.
+
+    Raises:
+        LoadError: It cannot be loaded, or it lacks the tags, signature or output.
+        ExportError: Its file shows that it has more weights; nothing was loaded.
+    """
+    access = access or Access()
+    if handle.kind == "python":
+        _refuse_parts(handle, options)
+        return _as_layer(load_model(handle), options.output_key)
+    if handle.kind == "keras":
+        _refuse_parts(handle, options)
+        return KerasLayer(
+            handle,
+            output_key=options.output_key,
+            autocast=False,
+            allow_ops=access.allow_ops,
+            limits=access.limits,
+        )
+    signature = _choose_signature(handle, options)
+    if most_bytes is not None:
+        check_size(call_weights_bytes(_folder(handle), options.tags, signature), most_bytes)
+    try:
+        return KerasLayer(
+            handle,
+            tags=list(options.tags) or None,
+            signature=signature,
+            output_key=options.output_key,
+            signature_outputs_as_dict=bool(signature and options.output_key is None) or None,
+            autocast=False,
+            allow_ops=access.allow_ops,
+            limits=access.limits,
+        )
+    except HuboptError:
+        raise
+    except Exception as error:  # a damaged object graph fails in the most various places
+        raise load_error(handle.text, error) from error
+
+
+def _as_layer(loaded: Any, output_key: str | None) -> Any:
+    """Return a layer as it is, with its own signature, hints and key; wrap any other callable."""
+    layer = as_layer(loaded)
+    if output_key is None:
+        return layer
+    if layer is loaded:
+        raise LoadError(
+            f"output {output_key}",
+            "--output-key given, but the attribute is a KerasLayer already",
+            "a layer that was made with its own output_key",
+            "make it with output_key, or leave the flag out",
+        )
+    return KerasLayer(loaded, output_key=output_key, autocast=False)
+
+
+def _refuse_parts(handle: Handle, options: LayerOptions) -> None:
+    given = [
+        flag
+        for flag, value in (("--signature", options.signature), ("--tag", options.tags))
+        if value
+    ]
+    if given:
+        raise LoadError(
+            f"handle {handle.text}",
+            f"{' and '.join(given)} given, but it is no SavedModel",
+            "a SavedModel, which has signatures and tags",
+            "leave the flag out",
+        )
+
+
+def _choose_signature(handle: Handle, options: LayerOptions) -> str | None:
+    graph = _choose_graph(handle, options.tags)
+    name = _choose_signature_name(handle, options, graph)
+    outputs = graph.signatures.get(name or "", ())
+    if outputs and options.output_key is not None and options.output_key not in outputs:
+        raise LoadError(
+            f"output {options.output_key}",
+            f"signature {name} does not have it",
+            f"one of: {', '.join(outputs)}",
+            "pass one of these to --output-key, or leave the flag out",
+        )
+    return name
+
+
+def _choose_signature_name(handle: Handle, options: LayerOptions, graph: MetaGraph) -> str | None:
+    there = ", ".join(graph.signatures) or "none; the model has none"
+    if options.signature is not None:
+        if options.signature not in graph.signatures:
+            raise LoadError(
+                f"signature {options.signature}",
+                f"not in {handle.text}",
+                f"one of: {there}",
+                "pass one of these to --signature, or leave the flag out",
+            )
+        return options.signature
+    if graph.can_be_called or (_folder(handle) / TF1_MODULE_FILE).is_file():
+        return None
+    if len(graph.signatures) == 1:
+        return next(iter(graph.signatures))
+    if _SERVING not in graph.signatures:
+        raise LoadError(
+            f"model {handle.text}",
+            f"it cannot be called and has no signature {_SERVING}",
+            f"--signature, one of: {there}",
+            "name the signature to export",
+        )
+    return _SERVING
+
+
+def _folder(handle: Handle) -> Path:
+    assert handle.path is not None
+    return handle.path
+
+
+def _choose_graph(handle: Handle, tags: tuple[str, ...]) -> MetaGraph:
+    graphs = read_meta_graphs(_folder(handle))
+    if not tags and len(graphs) == 1:
+        return graphs[0]
+    is_tf1_module = (_folder(handle) / TF1_MODULE_FILE).is_file()
+    wanted = frozenset(tags)
+    for graph in graphs:
+        if graph.tags == wanted and (tags or is_tf1_module):
+            return graph
+    raise LoadError(
+        f"model {handle.text}",
+        f"no graph with tags {', '.join(tags)}" if tags else f"{len(graphs)} graphs and no --tag",
+        "--tag with one of: "
+        + "; ".join(",".join(sorted(graph.tags)) or "(none)" for graph in graphs),
+        "repeat --tag for each tag of the graph you want",
+    )

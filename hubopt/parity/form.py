@@ -1,0 +1,46 @@
+"""Whether outputs have the names, dtypes and shapes of the layer's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hubopt._util.dtypes import numpy_dtype
+from hubopt._util.escaping import printable
+from hubopt.exporter import Tensors
+from hubopt.spec import ModelSpec, TensorSpec, format_shape
+
+
+def form_problems(spec: ModelSpec, outputs: Tensors, reference: Tensors, at: int) -> list[str]:
+    """Return where names, dtypes and shapes of one sample's outputs are not the layer's.
+
+    Args:
+        spec: The layer's outputs.
+        outputs: The artifact's, for sample ``at``.
+        reference: The layer's, for the same sample.
+        at: The number of the sample.
+    """
+    names = [each.name for each in spec.outputs]
+    if set(outputs) != set(names):
+        return [f"sample {at}: outputs are {sorted(outputs)}, the layer's are {sorted(names)}"]
+    return [
+        f"sample {at}: output {printable(each.name)} is {found}, the layer's is {wanted}"
+        for each in spec.outputs
+        if (found := _form(np.asarray(outputs[each.name])))
+        != (wanted := _spec_form(each, reference.get(each.name)))
+    ]
+
+
+def _form(array: NDArray[Any]) -> str:
+    dtype = "string" if array.dtype.kind in "OSU" else array.dtype.name
+    return f"{dtype} {format_shape(array.shape)}"
+
+
+def _spec_form(spec: TensorSpec, reference: Any) -> str:
+    """Write what the spec asks for; dynamic dimensions are as the layer gave them."""
+    dtype = "string" if spec.dtype == "string" else numpy_dtype(spec.dtype).name
+    given = None if reference is None else np.shape(reference)
+    shape = given if given is not None and spec.admits(given) else spec.shape
+    return f"{dtype} {format_shape(shape)}"

@@ -1,1 +1,0 @@
-"""Child processes, and what runs in them."""

@@ -1,0 +1,1 @@
+"""From a layer and its shapes to a traced program, and what can be done with its graph."""

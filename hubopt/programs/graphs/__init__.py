@@ -1,0 +1,1 @@
+"""Tools for one ``GraphDef``: freeze it, run it, widen it, look at its operations."""

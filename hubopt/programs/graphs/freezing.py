@@ -1,0 +1,137 @@
+"""`freeze`: a traced function with its variables as constants or apart, everything inlined."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hubopt._platform import tf_private
+from hubopt.errors import TraceError
+from hubopt.programs.graphs import tf_freezing
+from hubopt.programs.graphs.frozen_graph import LARGE_BYTES, NUMBERS, import_function
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """A graph of constants, the large ones apart.
+
+    Attributes:
+        graph: The ``tf.Graph``, with a placeholder for each weight.
+        inputs: The tensors that are fed, in order.
+        outputs: The tensors that are given, in order.
+        weights: The variables and tensors that are kept apart, by the placeholder's name.
+    """
+
+    graph: Any
+    inputs: tuple[Any, ...]
+    outputs: tuple[Any, ...]
+    weights: Mapping[str, Any]
+
+    def function(self) -> Any:
+        """Return a function from the inputs to the outputs."""
+        graph_def = self.graph.as_graph_def()
+        rename_functions(graph_def, "_frozen")
+        fed = [each.name for each in self.inputs] + [f"{name}:0" for name in self.weights]
+        whole = import_function(graph_def, fed, [each.name for each in self.outputs])
+        return lambda *inputs: whole(*inputs, *self.weights.values())
+
+
+def freeze(concrete: Any) -> Frozen:
+    """Freeze a concrete function; TensorFlow 1's reference variables as well.
+
+    Raises:
+        TraceError: It changes its variables.
+    """
+    try:
+        parts = tf_freezing.freeze(_without_references(concrete), is_large)
+    except Exception as error:
+        ops = {node.op for node in nodes(concrete.graph.as_graph_def())}
+        writes = sorted(filter(_writes, ops))
+        if writes:
+            raise TraceError(
+                "layer",
+                f"it changes its own variables when it is called ({', '.join(writes)})",
+                "a layer that keeps no state between calls in inference mode",
+                "export a function of the model that takes the state and returns it",
+            ) from error
+        raise
+    inputs, outputs = (
+        tuple(parts.graph.get_tensor_by_name(name) for name in names)
+        for names in (parts.inputs, parts.outputs)
+    )
+    return Frozen(parts.graph, inputs, outputs, parts.apart)
+
+
+def is_large(value: Any) -> bool:
+    """Whether a variable or tensor is a weight that is kept apart from the graph."""
+    count = value.shape.num_elements()
+    dtype = value.dtype.base_dtype
+    return dtype.name in NUMBERS and count is not None and count * dtype.size >= LARGE_BYTES
+
+
+def _writes(op: str) -> bool:
+    return (op.startswith("Assign") and op.endswith("VariableOp")) or op.startswith(
+        ("ResourceScatter", "ResourceApply")
+    )
+
+
+def _without_references(concrete: Any) -> Any:
+    """Put TensorFlow 1's reference variables, which cannot be frozen, into the graph."""
+    graph_def = concrete.graph.as_graph_def()
+    variables = reference_nodes(graph_def)
+    if not variables:
+        return concrete
+    values = tf_private.reference_values(variables)
+    for node in variables:
+        node.CopyFrom(tf_private.constant_node(node.name, values[node.name]))
+    for function in graph_def.library.function:  # where the output of a node goes by its own name
+        for node in function.node_def:
+            node.input[:] = [_constant_output(name, values) for name in node.input]
+        for result, name in function.ret.items():
+            function.ret[result] = _constant_output(name, values)
+    return _rebuild(graph_def, concrete)
+
+
+def _constant_output(name: str, constants: Collection[str]) -> str:
+    node, _, output = name.partition(":")
+    return f"{node}:output:0" if output == "ref:0" and node in constants else name
+
+
+def reference_nodes(graph_def: Any) -> list[Any]:
+    """Return the nodes of TensorFlow 1's reference variables in ``graph_def``."""
+    return [node for node in nodes(graph_def) if node.op in tf_private.REFERENCE_VARIABLES]
+
+
+def _rebuild(graph_def: Any, original: Any) -> Any:
+    """Make a function of ``graph_def``, which was ``original``'s and has changed."""
+    import tensorflow as tf
+
+    rename_functions(graph_def, "_inlinable")
+    inputs = [tensor.name for tensor in original.inputs]
+    outputs = [tensor.name for tensor in original.outputs]
+    wrapped = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
+    return wrapped.prune(inputs, outputs)
+
+
+def rename_functions(graph_def: Any, suffix: str) -> None:
+    """Give every function a new name, in place: TensorFlow holds the old ones for this process."""
+    new_names = {
+        function.signature.name: f"{function.signature.name}{suffix}"
+        for function in graph_def.library.function
+    }
+    for function in graph_def.library.function:
+        function.signature.name = new_names[function.signature.name]
+    for node in nodes(graph_def):
+        node.op = new_names.get(node.op, node.op)
+        for value in node.attr.values():
+            for reference in (value.func, *value.list.func):
+                if reference.name in new_names:
+                    reference.name = new_names[reference.name]
+
+
+def nodes(graph_def: Any) -> Iterator[Any]:
+    """Yield every node of a graph and of its functions."""
+    yield from graph_def.node
+    for function in graph_def.library.function:
+        yield from function.node_def

@@ -1,0 +1,181 @@
+"""Freezing, by TensorFlow's own private means: weights as constants or apart, calls inlined.
+
+``tests/programs/graphs/test_tf_freezing.py`` fails in plain words when an upgrade moves one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from hubopt._platform.tf_private import clear_must_compile
+
+
+class FrozenParts(NamedTuple):
+    """A function as a graph.
+
+    Attributes:
+        graph: The ``tf.Graph``.
+        inputs: The names of the tensors that are fed, in order.
+        outputs: The names of those that are given, in order.
+        apart: The values that are kept apart, by the name of the placeholder for each.
+    """
+
+    graph: Any
+    inputs: list[str]
+    outputs: list[str]
+    apart: dict[str, Any]
+
+
+def freeze(concrete: Any, is_apart: Callable[[Any], bool]) -> FrozenParts:
+    """Return ``concrete`` with what it captures as constants and calls inlined.
+
+    Calls that XLA must compile are inlined, too. Control flow stays functional (``While``,
+    ``If``), as the TFLite and ONNX converters want it. TensorFlow has no public function for
+    this, and its own copies every weight into the graph, which cannot hold more than 2 GB: this
+    one leaves those that ``is_apart`` names out of it.
+
+    Args:
+        concrete: A concrete function.
+        is_apart: Asked of each captured variable and tensor.
+    """
+    from tensorflow.python.framework import convert_to_constants as tf_freezing
+
+    data = _captured(tf_freezing, concrete, is_apart)
+    graph = tf_freezing._GraphDef(data.graph_def)
+    for name, value in data.tensor_data.items():
+        node = graph.nodes[name]
+        if name not in data.apart:
+            node.convert_variable_to_constant(None, value)
+            continue
+        placeholder = node.converted_self().node
+        placeholder.Clear()
+        placeholder.name, placeholder.op = name, "Placeholder"
+        placeholder.attr["dtype"].CopyFrom(value.dtype_attr)
+        for size in value.numpy.shape:
+            placeholder.attr["shape"].shape.dim.add().size = size
+        for edge in node.outgoing_edges:
+            edge.destination.convertible.convert_variable_to_constant(edge, value)
+    captured = {each.name for each in concrete.graph.internal_captures}
+    taken = {f"{name}:0" for name in data.tensor_data}
+    inputs = [each for each in concrete.inputs if each.name not in captured & taken]
+    names = [each.name for each in inputs]
+    outputs = [each.name for each in concrete.outputs]
+    kept = _tidied(
+        _needed(graph.converted_self().graph_def, [*names, *outputs]), [*names, *outputs]
+    )
+    frozen = _imported(kept)
+    for each in inputs:  # a graph on its way loses the shape of scalars
+        frozen.get_tensor_by_name(each.name).set_shape(each.shape)
+    needed = {node.name for node in kept.node}
+    apart = {name: value for name, value in data.apart.items() if name in needed}
+    return FrozenParts(frozen, names, outputs, apart)
+
+
+def _needed(graph_def: Any, tensors: list[str]) -> Any:
+    """Return the part of a graph that leads to ``tensors``."""
+    import tensorflow as tf
+
+    nodes = [name.partition(":")[0] for name in tensors]
+    return tf.compat.v1.graph_util.extract_sub_graph(graph_def, nodes)
+
+
+def _imported(graph_def: Any) -> Any:
+    import tensorflow as tf
+
+    graph = tf.Graph()
+    with graph.as_default():
+        tf.import_graph_def(graph_def, name="")
+    return graph
+
+
+def _captured(tf_freezing: Any, concrete: Any, is_apart: Callable[[Any], bool]) -> Any:
+    """Return what the freezing of ``concrete`` goes by, with what is kept apart in ``apart``."""
+    import numpy as np
+    import tensorflow as tf
+
+    class Captured(tf_freezing._FunctionConverterDataInEager):  # type: ignore[misc]
+        def __init__(self, function: Any) -> None:
+            self._func = function
+            self.apart: dict[str, Any] = {}
+            tf_freezing._ConverterData.__init__(self, _inlined(tf_freezing, function))
+            self._build_tensor_data()
+
+        def _build_tensor_data(self) -> None:
+            graph = self._func.graph
+            variables = {id(each.handle): each for each in graph.variables}
+            for index, (value, placeholder) in enumerate(graph.captures):
+                source, name = variables.get(id(value), value), placeholder.op.name
+                if source.dtype == tf.resource:  # a table
+                    continue
+                if is_apart(source):
+                    self.apart[name] = source
+                    # Only its shape and dtype are looked at: one element stands for all.
+                    array = np.broadcast_to(
+                        np.zeros((), source.dtype.as_numpy_dtype), source.shape.as_list()
+                    )
+                else:
+                    array = np.asarray(source.numpy())
+                dtype = source.dtype.base_dtype.as_datatype_enum
+                self._tensor_data[name] = tf_freezing._TensorData(array, dtype, index)
+
+    return Captured(concrete)
+
+
+def _inlined(tf_freezing: Any, concrete: Any) -> Any:
+    """Return the ``GraphDef`` of ``concrete`` with its calls inlined by Grappler.
+
+    Calls that XLA must compile are never inlined, nor those with another implementation, such
+    as cuDNN's of a recurrent cell: both marks are taken off.
+    """
+    import tensorflow as tf
+
+    graph_def = tf_freezing.disable_lower_using_switch_merge(concrete.graph.as_graph_def())
+    clear_must_compile(graph_def)
+    for function in graph_def.library.function:
+        function.attr.pop("api_implements", None)
+    meta_graph = tf.compat.v1.train.export_meta_graph(graph_def=graph_def, graph=concrete.graph)
+    meta_graph.collection_def.clear()
+    return _rewritten(
+        meta_graph, "function", [each.name for each in (*concrete.inputs, *concrete.outputs)]
+    )
+
+
+def _tidied(graph_def: Any, tensors: list[str]) -> Any:
+    """Return a graph without what inlining leaves of each call: identities that wait for nothing.
+
+    Those are three quarters of the nodes of a network of Keras' layers.
+    """
+    from tensorflow.core.protobuf import meta_graph_pb2
+
+    meta_graph = meta_graph_pb2.MetaGraphDef(graph_def=graph_def)
+    shapes = {
+        node.name: node.attr["shape"].shape for node in graph_def.node if node.op == "Placeholder"
+    }
+    for node in meta_graph.graph_def.node:
+        if node.name in shapes:  # Grappler makes a tensor of zeros for each
+            node.attr["shape"].shape.Clear()
+    tidied = _rewritten(meta_graph, "dependency", tensors)
+    for node in tidied.node:
+        if node.name in shapes:
+            node.attr["shape"].shape.CopyFrom(shapes[node.name])
+    # The process knows these functions already, and takes no others of the same names.
+    tidied.library.CopyFrom(graph_def.library)
+    return tidied
+
+
+def _rewritten(meta_graph: Any, optimizer: str, tensors: list[str]) -> Any:
+    """Return a graph as one of Grappler's optimizers leaves it; ``tensors`` stay what they are."""
+    from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, rewriter_config_pb2
+    from tensorflow.python.grappler import tf_optimizer
+
+    # By this collection the optimizer knows what to keep.
+    kept = meta_graph_pb2.CollectionDef()
+    kept.node_list.value.extend(tensors)
+    meta_graph.collection_def["train_op"].CopyFrom(kept)
+    config = config_pb2.ConfigProto()
+    rewriting = config.graph_options.rewrite_options
+    rewriting.min_graph_nodes = -1  # small graphs as well
+    rewriting.optimizers.append(optimizer)
+    rewriting.function_optimization = rewriter_config_pb2.RewriterConfig.AGGRESSIVE
+    return tf_optimizer.OptimizeGraph(config, meta_graph)

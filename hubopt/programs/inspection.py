@@ -1,0 +1,150 @@
+"""What `hubopt inspect` tells about a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hubopt.errors import SpecError, TraceError
+from hubopt.exporter import Obstacle, OpUse
+from hubopt.hints import Hints
+from hubopt.spec import MaybeShape, ModelSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One tensor as the model declares it.
+
+    Attributes:
+        name: Its name.
+        dtype: TensorFlow's name of the dtype; None if undeclared.
+        shape: None for unknown rank, None for each unknown dimension.
+    """
+
+    name: str
+    dtype: str | None
+    shape: MaybeShape | None
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """One signature of a SavedModel."""
+
+    name: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenModel:
+    """A loaded layer, described without anything being guessed.
+
+    Attributes:
+        signature: The signature that is called; None for the model's own call.
+        signatures: Every signature of the model.
+        declared: The inputs of what is called, as declared.
+        outputs: What it gives for inputs as declared, if it can be traced with these; else
+            for inputs as resolved.
+        spec: Inputs and outputs with the origin of each dimension; None while some are open.
+        problems: What keeps ``spec`` open, with the flag that would settle it.
+        parameters: How many numbers the variables that it reads hold; None if it could not
+            be traced.
+        parameters_bytes: Their bytes.
+        ops: Every operation of the graph.
+    """
+
+    signature: str | None
+    signatures: tuple[Signature, ...]
+    declared: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    spec: ModelSpec | None
+    problems: tuple[str, ...]
+    parameters: int | None
+    parameters_bytes: int | None
+    ops: tuple[OpUse, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """A model and what each target makes of it.
+
+    Attributes:
+        handle: The URL, the folder's absolute path, or the name of a callable.
+        digest: SHA-256 of the model; None for a callable.
+        model: The model.
+        obstacles: By target, the operations it cannot hold; empty if none is known.
+    """
+
+    handle: str
+    digest: str | None
+    model: OpenModel
+    obstacles: Mapping[str, Sequence[Obstacle]]
+
+
+def inspect_layer(layer: Any, hints: Hints) -> OpenModel:
+    """Describe ``layer``, a `hubopt.KerasLayer`; imports TensorFlow."""
+    import tensorflow as tf
+
+    from hubopt._platform.tf_private import layer_signature
+    from hubopt.layers.interface import read_interface
+    from hubopt.programs.shaping.outputs import trace_outputs
+    from hubopt.programs.shaping.shapes import resolve
+    from hubopt.programs.tracing import survey
+
+    interface = read_interface(layer)
+    spec: ModelSpec | None = None
+    problems: tuple[str, ...] = ()
+    try:
+        spec = resolve(layer, hints)
+    except SpecError as error:
+        problems = error.problems
+    declared = [(each.name, each.shape, each.dtype) for each in interface.inputs]
+    settled = [(each.name, each.open_shape, each.dtype) for each in spec.inputs] if spec else []
+    outputs: dict[str, Any] = {}
+    graph = None
+    for inputs in (declared, settled):
+        if not inputs or any(dtype is None for *_, dtype in inputs):
+            continue
+        signature = [tf.TensorSpec(shape, dtype, name) for name, shape, dtype in inputs]
+        try:
+            if not outputs:
+                _, outputs = trace_outputs(layer, interface, signature)
+            graph = survey(layer, interface.structure, signature)
+        except TraceError:
+            if inputs is settled:
+                raise
+            # With dimensions open the model need not be traceable; the problems are told.
+    return OpenModel(
+        signature=layer_signature(layer),
+        signatures=_signatures(layer.resolved_object),
+        declared=tuple(Tensor(each.name, each.dtype, each.shape) for each in interface.inputs),
+        outputs=_tensors(outputs),
+        spec=spec,
+        problems=problems,
+        parameters=graph.parameters if graph else None,
+        parameters_bytes=graph.parameters_bytes if graph else None,
+        ops=graph.ops if graph else (),
+    )
+
+
+def _signatures(loaded: Any) -> tuple[Signature, ...]:
+    return tuple(
+        Signature(
+            name,
+            _tensors(function.structured_input_signature[1]),
+            _tensors(function.structured_outputs),
+        )
+        for name, function in sorted(getattr(loaded, "signatures", {}).items())
+    )
+
+
+def _tensors(specs: Mapping[str, Any]) -> tuple[Tensor, ...]:
+    return tuple(
+        Tensor(
+            name,
+            spec.dtype.name,
+            None if spec.shape.rank is None else tuple(spec.shape.as_list()),
+        )
+        for name, spec in sorted(specs.items())
+    )

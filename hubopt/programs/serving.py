@@ -1,0 +1,92 @@
+"""A model as a SavedModel that is called like the layer and by ``serving_default``.
+
+Exporters may use this module: it builds TensorFlow objects from a spec and knows no stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from hubopt._platform.tf_private import MUST_COMPILE
+from hubopt._util.structure import pack, unpack
+from hubopt.spec import ModelSpec
+
+SIGNATURE = "serving_default"
+_CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+_PASSIVE = frozenset({"Placeholder", "Identity", "EnsureShape", "NoOp"})
+"""What TensorFlow puts around a call when it wraps one function in another."""
+
+
+def argument_specs(spec: ModelSpec) -> list[Any]:
+    """Return a ``tf.TensorSpec`` for each input, in order."""
+    import tensorflow as tf
+
+    return [tf.TensorSpec(each.open_shape, each.dtype, name=each.argument) for each in spec.inputs]
+
+
+def make_root(
+    spec: ModelSpec,
+    call: Callable[[Any], Any],
+    *,
+    jit_compile: bool,
+    variables: Iterable[Any] = (),
+) -> tuple[Any, Any]:
+    """Return a trackable to save, and its ``serving_default`` function.
+
+    Args:
+        spec: The inputs and outputs.
+        call: Takes inputs packed as the layer takes them, gives outputs packed as its own.
+        jit_compile: Whether XLA must compile the call.
+        variables: The variables that ``call`` reads.
+    """
+    import tensorflow as tf
+
+    specs = argument_specs(spec)
+    names = [each.name for each in spec.inputs]
+
+    def structured(inputs: Any) -> Any:
+        outputs = unpack(spec.output_structure, call(inputs))
+        static = {each.name: tf.identity(outputs[each.name]) for each in spec.outputs}
+        for each in spec.outputs:
+            known = static[each.name].shape
+            if known.rank is None or known.as_list() != list(each.open_shape):
+                static[each.name] = tf.ensure_shape(static[each.name], each.open_shape)
+        return pack(spec.output_structure, static)
+
+    nest = pack(spec.input_structure, dict(zip(names, specs, strict=True)))
+    compiled = tf.function(
+        structured, input_signature=[nest], autograph=False, jit_compile=jit_compile or None
+    )
+
+    def serve(*tensors: Any) -> dict[str, Any]:
+        packed = pack(spec.input_structure, dict(zip(names, tensors, strict=True)))
+        return unpack(spec.output_structure, compiled(packed))
+
+    root = tf.train.Checkpoint()
+    root.__call__ = compiled
+    # What hub.KerasLayer reads from a reusable SavedModel.
+    root.variables = list(variables)
+    root.trainable_variables = []
+    root.regularization_losses = []
+    serving = tf.function(serve, input_signature=specs, autograph=False)
+    return root, serving.get_concrete_function()
+
+
+def is_compiled(loaded: Any) -> bool:
+    """Return whether ``serving_default`` of a loaded SavedModel runs as one XLA program.
+
+    The signature's wrappers are followed down to the function that does the work; a compiled
+    function further inside does not count.
+    """
+    graph_def = loaded.signatures[SIGNATURE].graph.as_graph_def()
+    library = {function.signature.name: function for function in graph_def.library.function}
+    return _only_calls_compiled(graph_def.node, library)
+
+
+def _only_calls_compiled(nodes: Sequence[Any], library: dict[str, Any]) -> bool:
+    calls = [node for node in nodes if node.op in _CALLS]
+    if len(calls) != 1 or any(node.op not in _PASSIVE for node in nodes if node not in calls):
+        return False
+    function = library[calls[0].attr["f"].func.name]
+    return function.attr[MUST_COMPILE].b or _only_calls_compiled(function.node_def, library)

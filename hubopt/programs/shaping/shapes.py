@@ -1,0 +1,58 @@
+"""`resolve`: every dimension of every input and output, with its origin.
+
+A dimension that nothing settles is an error that names the tensor, the dimension and the
+flag; it is never guessed. All problems are collected and raised at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hubopt.errors import SpecError
+from hubopt.hints import Hints
+from hubopt.layers.interface import read_interface
+from hubopt.programs.shaping.input_shapes import settle_inputs
+from hubopt.programs.shaping.output_shapes import add_conflicts, settle_outputs
+from hubopt.spec import ModelSpec, TensorSpec
+
+
+def resolve(layer: Any, hints: Hints | None = None, data: Any = None) -> ModelSpec:
+    """Settle the shape and dtype of every input and output of ``layer``.
+
+    The strongest source first: ``hints``; the layer's own ``input_shape``, ``output_shape`` and
+    ``dtype``; what the model declares; the trace; ``data``; a batch of 1 where the first
+    dimension of an input is open. Outputs are checked against a real call as well.
+
+    Args:
+        layer: A `hubopt.KerasLayer`.
+        hints: What the user said. Shapes include the batch dimension.
+        data: Inputs of the user's own, packed as the layer takes them: arrays whose shapes and
+            dtypes settle what is still open.
+
+    Raises:
+        SpecError: Conflicts and unresolved dimensions, all of them.
+        TraceError: TensorFlow cannot trace the layer with these inputs.
+    """
+    hints = hints or Hints()
+    interface = read_interface(layer)
+    problems: list[str] = []
+    settled = settle_inputs(layer, interface, hints, data, problems)
+    inputs = tuple(each for each in settled if isinstance(each, TensorSpec))
+    if problems:
+        add_conflicts(layer, interface, settled, hints, problems)
+        raise _spec_error(problems)
+    structure, outputs = settle_outputs(layer, interface, inputs, hints, data, problems)
+    if problems:
+        raise _spec_error(problems)
+    return ModelSpec(inputs, outputs, interface.structure, structure, dict(hints.bounds))
+
+
+def _spec_error(problems: Sequence[str]) -> SpecError:
+    """Return the error that lists ``problems``."""
+    return SpecError(
+        "shapes",
+        tuple(problems),
+        "one size, or a name with bounds, for every dimension of every input and output",
+        "see `hubopt inspect HANDLE` for what the model declares",
+    )

@@ -1,0 +1,262 @@
+"""`trace`: a layer and its spec become a program on disk."""
+
+from __future__ import annotations
+
+import atexit
+import math
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hubopt._platform.causes import explain, first_line
+from hubopt._platform.resources import resource_error
+from hubopt._util.owned_folders import TEMPORARY, owned_folder
+from hubopt._util.structure import pack, unpack
+from hubopt.errors import ExportError, TraceError
+from hubopt.exporter import OpUse, Program, XlaMode
+from hubopt.models.weight_size import check_size
+from hubopt.programs.graphs.checkpoints import StoredTensor, saved_variables
+from hubopt.programs.graphs.freezing import Frozen, freeze, reference_nodes
+from hubopt.programs.graphs.frozen_graph import write_frozen_graph
+from hubopt.programs.graphs.reach import unreached, weights
+from hubopt.programs.operations import uncompilable, uses
+from hubopt.programs.serving import SIGNATURE, argument_specs, make_root
+from hubopt.programs.shaping.outputs import call_as_is
+from hubopt.sampling.domains import read_domains
+from hubopt.spec import ModelSpec
+
+
+def trace(
+    layer: Any,
+    spec: ModelSpec,
+    folder: Path | None = None,
+    xla: XlaMode = "require",
+    *,
+    saved_model: bool = True,
+    most_bytes: int | None = None,
+) -> Program:
+    """Trace ``layer`` in inference mode with the static shapes of ``spec``.
+
+    Args:
+        layer: A `hubopt.KerasLayer`.
+        spec: What `hubopt.resolve` returned for it.
+        folder: Where to write; by default a temporary folder that goes with the process.
+        xla: ``require`` raises on an operation that XLA cannot compile, before XLA is
+            asked; ``auto`` then writes the program uncompiled; ``off`` never compiles.
+        saved_model: Whether to write the SavedModel, too, which takes longer than the rest. A
+            program with lookup tables always has one, as it has no frozen graph.
+        most_bytes: How many bytes of weights are wanted at most; None for any number.
+
+    Raises:
+        UncompilableError: ``xla`` is ``require`` and XLA lacks a kernel.
+        TraceError: TensorFlow cannot trace or save the layer.
+        ExportError: It has more weights than ``most_bytes``. They were not written.
+    """
+    folder = folder or _temporary_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    with _telling_causes(folder):
+        return _trace(layer, spec, folder, xla, saved_model, most_bytes)
+
+
+def _trace(
+    layer: Any,
+    spec: ModelSpec,
+    folder: Path,
+    xla: XlaMode,
+    saved_model: bool,
+    most_bytes: int | None,
+) -> Program:
+    import tensorflow as tf
+
+    concrete = tf.function(
+        _flat_call(layer, spec), input_signature=argument_specs(spec), autograph=False
+    ).get_concrete_function()
+    frozen = freeze(concrete)
+    graph_def = frozen.graph.as_graph_def()
+    ops = tuple(uses(graph_def))
+    compilable = all(use.xla for use in ops)
+    if xla == "require" and not compilable:
+        raise uncompilable(ops)
+    apart = sum(each.shape.num_elements() * each.dtype.size for each in frozen.weights.values())
+    check_size(apart + graph_def.ByteSize(), most_bytes)
+    input_tensors = tuple(tensor.name for tensor in frozen.inputs[: len(spec.inputs)])
+    names = [each.name for each in spec.inputs]
+    output_tensors = tuple(tensor.name for tensor in frozen.outputs)
+    outputs = dict(zip(spec.output_names, output_tensors, strict=True))
+    program = Program(
+        folder=folder,
+        spec=spec,
+        input_tensors=input_tensors,
+        output_tensors=output_tensors,
+        ops=ops,
+        compiled=compilable and xla != "off",
+        domains=read_domains(frozen.graph, dict(zip(names, input_tensors, strict=True))),
+        constant=unreached(graph_def, outputs, [name.split(":")[0] for name in input_tensors]),
+        weightless=unreached(graph_def, outputs, [*weights(graph_def), *frozen.weights]),
+    )
+    references = reference_nodes(concrete.graph.as_graph_def())
+    if references and any(use.resource for use in ops):
+        raise TraceError(
+            "layer",
+            f"it has lookup tables beside TensorFlow 1 reference variables ({len(references)} of "
+            "them), and what initializes the tables is not part of what was loaded",
+            "tables, or reference variables, but not both",
+            "save the model again after tf.compat.v1.enable_resource_variables()",
+        )
+    has_tables = any(use.resource for use in ops)
+    variables: Sequence[Any] = () if references else concrete.graph.variables
+    if saved_model or has_tables:
+        if references:
+            _save(program, _nested_call(frozen, spec))
+        else:
+            owner = layer.resolved_object if has_tables else None
+            _save(program, lambda inputs: call_as_is(layer, inputs), variables, owner)
+    if has_tables:
+        return program
+    apart = ((name, _tensor(value)) for name, value in frozen.weights.items())
+    saved = _saved(frozen, variables, program) if saved_model else None
+    return write_frozen_graph(program, graph_def, apart, saved)
+
+
+def _tensor(value: Any) -> Any:
+    """Return the memory of a variable, or a tensor, as it is; ``numpy()`` makes a copy."""
+    import tensorflow as tf
+
+    return value.read_value() if isinstance(value, tf.Variable) else value
+
+
+def _saved(frozen: Frozen, variables: Sequence[Any], program: Program) -> dict[str, StoredTensor]:
+    """Return where the SavedModel, made of ``variables``, holds those that are kept apart."""
+    if not variables:
+        return {}
+    stored = saved_variables(program.saved_model)
+    places = {id(each): place for each, place in zip(variables, stored, strict=True)}
+    known = {name: places.get(id(value)) for name, value in frozen.weights.items()}
+    return {name: place for name, place in known.items() if place is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a graph is made of.
+
+    Attributes:
+        ops: Every operation, functions included.
+        parameters: How many numbers the variables that it reads hold.
+        parameters_bytes: Their bytes.
+    """
+
+    ops: tuple[OpUse, ...]
+    parameters: int
+    parameters_bytes: int
+
+
+def survey(layer: Any, structure: Any, signature: Iterable[Any]) -> Survey:
+    """Trace ``layer`` with ``signature``, open dimensions allowed, and look at the graph.
+
+    Args:
+        layer: A `hubopt.KerasLayer`.
+        structure: The nest of input names it takes.
+        signature: A ``tf.TensorSpec`` for each of them.
+
+    Raises:
+        TraceError: TensorFlow cannot trace it.
+    """
+    import tensorflow as tf
+
+    specs = list(signature)
+
+    def call(*tensors: Any) -> Any:
+        by_name = dict(zip([spec.name for spec in specs], tensors, strict=True))
+        return tf.nest.flatten(call_as_is(layer, pack(structure, by_name)))
+
+    function = tf.function(call, input_signature=specs, autograph=False)
+    with _telling_causes():
+        concrete = function.get_concrete_function()
+        sizes = [
+            (math.prod(each.shape), each.dtype.base_dtype.size) for each in concrete.graph.variables
+        ]
+        for node in reference_nodes(concrete.graph.as_graph_def()):
+            shape = [dim.size for dim in node.attr["shape"].shape.dim]
+            sizes.append((math.prod(shape), tf.as_dtype(node.attr["dtype"].type).size))
+        return Survey(
+            tuple(uses(freeze(concrete).graph.as_graph_def())),
+            sum(count for count, _ in sizes),
+            sum(count * size for count, size in sizes),
+        )
+
+
+@contextmanager
+def _telling_causes(*places: Path) -> Iterator[None]:
+    try:
+        yield
+    except (TraceError, ExportError):
+        raise
+    except Exception as error:  # TensorFlow raises nearly every type there is
+        shortage = resource_error(error, *places)
+        if shortage is not None:
+            raise shortage from error
+        found, way_out = explain(error) or (
+            f"TensorFlow cannot trace it: {type(error).__name__}: {first_line(error)}",
+            "call it inside a tf.function with the shapes of `hubopt inspect` to see the cause",
+        )
+        expected = "a layer that can be traced, frozen and saved"
+        raise TraceError("layer", found, expected, way_out) from error
+
+
+def _temporary_folder() -> Path:
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(owned_folder(Path(tempfile.gettempdir()), TEMPORARY)) / "program"
+
+
+def _flat_call(layer: Any, spec: ModelSpec) -> Any:
+    """Return a function from the inputs, in order, to the list of outputs, in order."""
+    import tensorflow as tf
+
+    def call(*arguments: Any) -> list[Any]:
+        named = {each.name: tensor for each, tensor in zip(spec.inputs, arguments, strict=True)}
+        outputs = unpack(
+            spec.output_structure, call_as_is(layer, pack(spec.input_structure, named))
+        )
+        # An identity for each output: one tensor returned twice stays two outputs.
+        tensors = [tf.identity(outputs[each.name]) for each in spec.outputs]
+        for tensor, each in zip(tensors, spec.outputs, strict=True):
+            tensor.set_shape(each.open_shape)  # no EnsureShape: TFLite has no such operation
+        return tensors
+
+    return call
+
+
+def _nested_call(frozen: Frozen, spec: ModelSpec) -> Callable[[Any], Any]:
+    """Return a function that calls the frozen one packed as the layer is called."""
+    flat = frozen.function()
+
+    def call(inputs: Any) -> Any:
+        tensors = unpack(spec.input_structure, inputs)
+        outputs = flat(*(tensors[each.name] for each in spec.inputs))
+        names = [each.name for each in spec.outputs]
+        return pack(spec.output_structure, dict(zip(names, outputs, strict=True)))
+
+    return call
+
+
+def _save(
+    program: Program, call: Callable[[Any], Any], variables: Iterable[Any] = (), owner: Any = None
+) -> None:
+    """Write the SavedModel: callable like the layer, and by ``serving_default``.
+
+    Args:
+        program: What to write, and where.
+        call: What it calls.
+        variables: What ``call`` reads.
+        owner: What has the tables and assets that ``call`` reads, if it reads any.
+    """
+    import tensorflow as tf
+
+    root, serving = make_root(program.spec, call, jit_compile=program.compiled, variables=variables)
+    if owner is not None:
+        root.source = owner
+    tf.saved_model.save(root, str(program.saved_model), signatures={SIGNATURE: serving})

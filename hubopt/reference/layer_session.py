@@ -1,0 +1,212 @@
+"""The eager layer, loaded: it is traced, answers samples and is timed.
+
+It lives in a child process (`hubopt.workers.worker`), except for a layer that the caller already
+has in memory.
+"""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hubopt._util.collecting import few_collections
+from hubopt._util.import_path import look_in_current_folder
+from hubopt._util.trimming import give_back
+from hubopt.errors import TraceError
+from hubopt.exporter import Program, XlaMode
+from hubopt.hints import Hints
+from hubopt.latency.session import Session, since
+from hubopt.models.handles import Access, Handle, LayerOptions, locate
+from hubopt.programs.inspection import OpenModel, inspect_layer
+from hubopt.reference.coverage import Coverage
+from hubopt.sampling.arrays import read_samples, write_samples
+from hubopt.sampling.user_data import Item
+from hubopt.spec import ModelSpec
+
+
+class LayerSession(Session):
+    """The eager layer: the reference for parity and the baseline for latency.
+
+    Args:
+        layer: A `hubopt.KerasLayer`.
+        handle: What it was loaded from; None for a layer that the caller made.
+        import_ms: How long importing TensorFlow took.
+        load_ms: How long loading took.
+    """
+
+    def __init__(
+        self,
+        layer: Any,
+        handle: Handle | None = None,
+        import_ms: float | None = None,
+        load_ms: float | None = None,
+    ) -> None:
+        super().__init__(import_ms, load_ms)
+        self._layer = layer
+        self._handle = handle
+
+    def handle(self) -> Handle | None:
+        """Return what the layer was loaded from."""
+        return self._handle
+
+    def resolve(self, hints: Hints, items: Sequence[Item] = ()) -> ModelSpec:
+        """Settle every shape and dtype, by the user's own ``items`` where nothing else does."""
+        from hubopt.layers.interface import read_interface
+        from hubopt.programs.data_fit import first_sample
+        from hubopt.programs.shaping.shapes import resolve
+
+        data = first_sample(items, read_interface(self._layer), hints) if items else None
+        return resolve(self._layer, hints, data)
+
+    def signature(self) -> str | None:
+        """Return the signature that the layer calls, or None for the model's own call."""
+        from hubopt._platform.tf_private import layer_signature
+
+        return layer_signature(self._layer)
+
+    def answer(
+        self, spec: ModelSpec, inputs: Path, outputs: Path, edges: Collection[int] = ()
+    ) -> dict[int, str]:
+        """Run every sample eagerly with the inputs and outputs of ``spec``.
+
+        Args:
+            spec: The inputs and outputs.
+            inputs: The samples.
+            outputs: Gets the answers to those that are not left out.
+            edges: Samples to leave out if the layer refuses them or answers with NaN.
+
+        Returns:
+            Why a sample was left out.
+
+        Raises:
+            TraceError: The layer refuses another sample, or answers it with NaN.
+        """
+        from hubopt.reference.eager import LayerRunner, full_float32
+
+        self._runner = LayerRunner(self._layer, spec)
+        self._samples = read_samples(inputs, spec.inputs)
+        results, left_out = [], {}
+        for at, sample in enumerate(self._samples):
+            try:
+                with full_float32(), _telling_refusal(at):
+                    result = self._run(sample)
+            except TraceError as error:
+                if at not in edges:
+                    raise
+                left_out[at] = error.found
+                continue
+            if any(_has_nan(array) for array in result.values()):
+                if at not in edges:
+                    raise _not_a_number(at)
+                left_out[at] = "the layer gives NaN"
+                continue
+            results.append(result)
+        write_samples(outputs, results)
+        return left_out
+
+    def cover(self, program: Program, pool: Path, count: int, make: bool) -> Coverage:
+        """Choose the samples of ``pool`` that reach most of the network's units."""
+        from hubopt.reference.coverage import cover
+
+        with few_collections():
+            covered = cover(program, pool, count, make)
+        give_back()
+        return covered
+
+    def onednn_is_on(self) -> bool:
+        """Whether TensorFlow computes with oneDNN here."""
+        from hubopt._platform.tf_private import onednn_is_on
+
+        return onednn_is_on()
+
+    def time_calls(self, count: int) -> tuple[float, ...]:
+        """Time ``count`` calls on the first sample, in milliseconds."""
+        from hubopt.reference.eager import full_float32
+
+        with full_float32():
+            return super().time_calls(count)
+
+    def trace(
+        self,
+        spec: ModelSpec,
+        folder: Path,
+        xla: XlaMode,
+        saved_model: bool = True,
+        most_bytes: int | None = None,
+    ) -> Program:
+        """Write the program, by `hubopt.trace`."""
+        from hubopt.programs.tracing import trace
+
+        with few_collections():
+            program = trace(
+                self._layer, spec, folder, xla, saved_model=saved_model, most_bytes=most_bytes
+            )
+        give_back()
+        return program
+
+    def inspect(self, hints: Hints) -> OpenModel:
+        """Describe the layer and what is not settled yet."""
+        return inspect_layer(self._layer, hints)
+
+
+def open_layer_session(
+    handle: str, options: LayerOptions, access: Access, most_bytes: int | None = None
+) -> LayerSession:
+    """Find the model behind ``handle`` and load it, timing TensorFlow's import apart.
+
+    Raises:
+        HuboptError: As `hubopt.layers.opening.open_layer` does.
+    """
+    found = locate(handle, access)
+    if found.kind == "python":
+        look_in_current_folder()
+    start = time.perf_counter()
+    opening = importlib.import_module("hubopt.layers.opening")
+    import_ms = since(start)
+    start = time.perf_counter()
+    with few_collections():
+        layer = opening.open_layer(replace(found, only_calls=True), options, access, most_bytes)
+    return LayerSession(layer, found, import_ms, since(start))
+
+
+@contextmanager
+def _telling_refusal(at: int) -> Iterator[None]:
+    from hubopt._platform.causes import explain, first_line
+    from hubopt._platform.resources import resource_error
+
+    try:
+        yield
+    except Exception as error:  # whatever the model's own code raises
+        shortage = resource_error(error)
+        if shortage is not None:
+            raise shortage from error
+        found, way_out = explain(error) or (
+            f"{type(error).__name__}: {first_line(error)}",
+            "pass inputs of your own with --data, or wrap the model in a function that brings "
+            "such inputs into its range",
+        )
+        raise TraceError(
+            "layer",
+            f"it refuses sample {at}: {found}",
+            "a model that takes its inputs; hubopt draws floats from several distributions, "
+            "integers inside the tables that they index, and texts",
+            way_out,
+        ) from error
+
+
+def _not_a_number(at: int) -> TraceError:
+    return TraceError(
+        "layer",
+        f"it gives NaN on sample {at}",
+        "numbers: nothing agrees with NaN, so nothing could be verified",
+        "pass inputs of your own with --data, which the layer answers with numbers",
+    )
+
+
+def _has_nan(array: Any) -> bool:
+    return array.dtype.kind in "fcV" and bool((array != array).any())

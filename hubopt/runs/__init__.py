@@ -1,0 +1,1 @@
+"""One target: convert it, load it, run it, time it; each in a child process."""

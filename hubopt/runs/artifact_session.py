@@ -1,0 +1,70 @@
+"""An artifact, loaded in its own runtime: it answers samples and is timed."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from hubopt import registry
+from hubopt.errors import NotRunnableHereError, UsageError
+from hubopt.exporter import Artifact, Tensors
+from hubopt.latency.session import Session, since
+from hubopt.parity.reference import same_tensors
+from hubopt.runs.renaming import load_runner
+from hubopt.sampling.arrays import read_samples, write_samples
+from hubopt.spec import ModelSpec
+
+
+class ArtifactSession(Session):
+    """An artifact in its own runtime.
+
+    Args:
+        artifact: What to load.
+        names: The artifact's names for tensors that the layer names otherwise.
+        allow_ops: Operations that a SavedModel may have although they reach outside of it.
+
+    Raises:
+        NotRunnableHereError: The runtime is missing, or the machine cannot run it.
+        UnsafeModelError: The artifact could do more than compute; nothing of it was loaded.
+        ExportError: The artifact does not load.
+    """
+
+    def __init__(
+        self,
+        artifact: Artifact,
+        names: Mapping[str, str] | None = None,
+        allow_ops: Collection[str] = (),
+    ) -> None:
+        try:
+            exporter = registry.get(artifact.target)
+        except UsageError as error:  # a bundle may come from a machine with more exporters
+            raise NotRunnableHereError(*error.args) from error
+        registry.require_runtime(exporter)
+        start = time.perf_counter()
+        for requirement in exporter.runs_with:
+            importlib.import_module(next(filter(registry.is_installed, requirement.modules)))
+        import_ms = since(start)
+        start = time.perf_counter()
+        runner = load_runner(exporter, artifact, names, allow_ops)
+        super().__init__(import_ms, since(start))
+        self._runner = runner
+        self._answers: list[tuple[Tensors, Tensors]] = []
+
+    def answer(self, spec: ModelSpec, inputs: Path, outputs: Path) -> None:
+        """Write to ``outputs`` what it gives for every sample of the file ``inputs``.
+
+        Those that were asked before are not run again: a kit comes with fewer samples where more
+        is known of the layer.
+        """
+        known = list(self._answers)
+        self._samples = read_samples(inputs, spec.inputs)
+        self._answers = [(each, self._find(each, known)) for each in self._samples]
+        write_samples(outputs, [answer for _, answer in self._answers])
+
+    def _find(self, sample: Tensors, known: Sequence[tuple[Tensors, Tensors]]) -> Tensors:
+        for asked, answer in known:
+            if same_tensors(asked, sample):
+                return answer
+        return self._run(dict(sample))

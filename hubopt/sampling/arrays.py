@@ -1,0 +1,163 @@
+"""Samples on disk: a list of tensors by name in one ``.npz`` that needs no pickle."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hubopt._util.dtypes import numpy_dtype
+from hubopt.exporter import Tensors
+from hubopt.spec import TensorSpec, format_shape
+
+_WIDE = ("float64", "complex128")
+"""What an output of floats may be where it was computed in float64."""
+_MOST_HEADER_BYTES = 10_000
+_CHUNK_BYTES = 1 << 20
+
+
+def write_samples(path: Path, samples: Sequence[Tensors]) -> None:
+    """Write ``samples``; the array of tensor ``x`` in sample 0 is called ``0/x``.
+
+    Strings become fixed-width bytes, bfloat16 its bits.
+    """
+    arrays = {
+        f"{at}/{name}": _plain(np.asarray(array))
+        for at, sample in enumerate(samples)
+        for name, array in sample.items()
+    }
+    with path.open("wb") as stream:
+        np.savez(stream, **arrays)  # type: ignore[arg-type]  # numpy's stub wants a bool here
+
+
+def read_samples(path: Path, specs: Sequence[TensorSpec]) -> list[dict[str, NDArray[Any]]]:
+    """Read what `write_samples` wrote; ``specs`` give the dtypes that NumPy cannot store."""
+    by_name = {spec.name: spec for spec in specs}
+    samples: dict[int, dict[str, NDArray[Any]]] = {}
+    with np.load(path, allow_pickle=False) as archive:
+        for key in archive.files:
+            at, _, name = key.partition("/")
+            array = _restore(archive[key], by_name.get(name))
+            samples.setdefault(int(at), {})[name] = array
+    return [samples[at] for at in sorted(samples)]
+
+
+def sample_problems(
+    path: Path, specs: Sequence[TensorSpec], count: int, wide: bool = False
+) -> list[str]:
+    """Return why a file is not what `write_samples` wrote; no array of it is read.
+
+    Each array must have as many bytes as its header promises, so that a header cannot ask for
+    memory that no data fill.
+
+    Args:
+        path: The file.
+        specs: The tensors of each sample.
+        count: How many samples there must be.
+        wide: Whether floats may be float64 whatever the specs say.
+    """
+    wanted = {f"{at}/{spec.name}.npy": spec for at in range(count) for spec in specs}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {info.filename: info for info in archive.infolist()}
+            problems = [f"{name!r} is missing" for name in wanted if name not in members]
+            problems += [f"{name!r} belongs to no sample" for name in members if name not in wanted]
+            if len(members) != len(archive.infolist()):
+                problems.append("it has two arrays of one name")
+            for name in wanted.keys() & members.keys():
+                problems += [
+                    f"{name!r}: {each}"
+                    for each in _array_problems(archive, members[name], wanted[name], wide)
+                ]
+    except MemoryError:
+        raise
+    except Exception as error:  # zipfile raises nearly every type there is on a damaged archive
+        return [f"no NumPy archive can be read: {error}"]
+    return sorted(problems)
+
+
+def _array_problems(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, spec: TensorSpec, wide: bool
+) -> Iterator[str]:
+    if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
+        yield "it is compressed or encrypted"
+        return
+    try:
+        with archive.open(info) as stream:
+            shape, dtype = _read_header(stream)
+            header_bytes = stream.tell()
+            while stream.read(_CHUNK_BYTES):  # to the end, where the checksum is compared
+                continue
+    except ValueError as error:
+        yield f"its header cannot be read: {error}"
+        return
+    if dtype.hasobject:
+        yield "it holds pickled Python objects"
+        return
+    if not _fits(dtype, spec, wide):
+        yield f"it is {dtype.name if dtype.isnative else dtype.str}, not {spec.dtype}"
+    if not spec.admits(shape):
+        yield f"its shape is {format_shape(shape)}, not {format_shape(spec.named_shape)}"
+    promised = math.prod(shape) * dtype.itemsize
+    if info.file_size - header_bytes != promised:
+        yield f"it has {info.file_size - header_bytes:,} bytes of data and promises {promised:,}"
+
+
+def _read_header(stream: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Return an array's shape and dtype.
+
+    Raises:
+        ValueError: There is no header, or none that NumPy writes for plain arrays.
+    """
+    version = np.lib.format.read_magic(stream)
+    read = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }.get(version)
+    if read is None:
+        raise ValueError(f"format {version}")
+    try:
+        shape, _, dtype = read(stream, max_header_size=_MOST_HEADER_BYTES)
+    except zipfile.BadZipFile:
+        raise
+    except Exception as error:  # NumPy evaluates a Python literal, which fails in many ways
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+    if any(size < 0 for size in shape):
+        raise ValueError(f"shape {shape}")
+    return shape, dtype
+
+
+def _fits(dtype: np.dtype[Any], spec: TensorSpec, wide: bool) -> bool:
+    if spec.dtype == "string":
+        return dtype.kind == "S"
+    if spec.dtype == "bfloat16" and dtype == np.uint16:
+        return True
+    expected = numpy_dtype(spec.dtype)
+    return dtype == expected or (wide and dtype.name in _WIDE and expected.kind in "fcV")
+
+
+def _plain(array: NDArray[Any]) -> NDArray[Any]:
+    if array.dtype.kind in "OSU":
+        texts = (
+            each.encode() if isinstance(each, str) else each for each in array.ravel().tolist()
+        )
+        # A closing mark keeps the trailing zero bytes that NumPy's bytes dtype drops.
+        return np.array([text + b"." for text in texts], dtype=bytes).reshape(array.shape)
+    if array.dtype.name == "bfloat16":
+        return array.view(np.uint16)
+    return array
+
+
+def _restore(array: NDArray[Any], spec: TensorSpec | None) -> NDArray[Any]:
+    if array.dtype.kind == "S":
+        texts = np.empty(array.shape, dtype=object)
+        texts.ravel()[:] = [bytes(each)[:-1] for each in array.ravel()]
+        return texts
+    if spec is not None and spec.dtype == "bfloat16" and array.dtype == np.uint16:
+        return array.view(numpy_dtype("bfloat16"))
+    return array

@@ -1,1 +1,0 @@
-"""Every dimension settled, and where it came from."""

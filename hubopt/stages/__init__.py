@@ -1,1 +1,0 @@
-"""Stages of an export that are kept, and taken again."""

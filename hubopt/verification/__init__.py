@@ -1,0 +1,1 @@
+"""Artifacts against layers, with a bundle or without one."""

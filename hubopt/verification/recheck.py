@@ -1,0 +1,219 @@
+"""A bundle's artifacts once more: verified or timed where they will run, or judged anew."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from hubopt import registry
+from hubopt.bundles.bundle import Bundle, read_bundle
+from hubopt.bundles.results import TargetResult, Verdict, parity_verdict
+from hubopt.errors import BundleError, HuboptError, PinError, UsageError
+from hubopt.latency.protocol import ROUNDS
+from hubopt.models.handles import is_python
+from hubopt.parity import Overrides, judge_outputs
+from hubopt.progress import Progress, quiet
+from hubopt.reference.bundled import bundled_kit
+from hubopt.reference.kit import Kit
+from hubopt.reference.layer_session import LayerSession
+from hubopt.reference.reference import Reference
+from hubopt.runs.examine import Baseline, examine
+from hubopt.runs.trust import NO_TRUST, Trust, open_bundled_layer
+from hubopt.workers.worker import Worker, temporary_log
+
+
+def verify_bundle(
+    bundle: Bundle | str | os.PathLike[str],
+    targets: Sequence[str] = (),
+    overrides: Overrides | None = None,
+    progress: Progress = quiet,
+    trust: Trust = NO_TRUST,
+) -> tuple[TargetResult, ...]:
+    """Run each artifact of a bundle here and judge it against the stored reference.
+
+    Needs the runtimes of the targets; TensorFlow only for targets that run on it.
+
+    Args:
+        bundle: A bundle or its folder.
+        targets: Which targets; all by default.
+        overrides: Other tolerances than the bundle's.
+        progress: Told what begins.
+        trust: Operations that the user allows. That they were allowed at the export is not enough.
+
+    Returns:
+        The bundle's results with a fresh verdict for every target that has an artifact; one
+        that is damaged fails. The bundle itself is left as it is.
+
+    Raises:
+        BundleError: It is no bundle, its samples or its reference have changed, or it has no
+            such target.
+    """
+    bundle = _as_bundle(bundle)
+    kit = _kit(bundle, overrides)
+    return _recheck(bundle, targets, kit, None, "verify", trust, progress)
+
+
+def rejudge(
+    bundle: Bundle | str | os.PathLike[str],
+    targets: Sequence[str] = (),
+    overrides: Overrides | None = None,
+) -> tuple[TargetResult, ...]:
+    """Judge what was measured when the bundle was made under other tolerances; runs nothing.
+
+    Args:
+        bundle: A bundle or its folder.
+        targets: Which targets; all by default.
+        overrides: Other tolerances than the bundle's.
+
+    Returns:
+        The bundle's results; those of artifacts that ran with a new verdict. What would pass
+        now but was not kept says so and stays failed.
+
+    Raises:
+        BundleError: It is no bundle, or it has no such target.
+    """
+    bundle = _as_bundle(bundle)
+    _check_targets(bundle, targets)
+    overrides = overrides or bundle.manifest.tolerances
+    return tuple(_rejudge(bundle, each, overrides) for each in _chosen(bundle, targets))
+
+
+def _rejudge(bundle: Bundle, result: TargetResult, overrides: Overrides) -> TargetResult:
+    manifest = bundle.manifest
+    tolerances = overrides.tolerances(manifest.spec.output_names, result.tolerance)
+    parity = result.parity
+    if parity is None or not parity.outputs:
+        return result
+    judged = judge_outputs(parity.outputs, tolerances, manifest.reference, parity.samples)
+    verdict = parity_verdict(judged, result.device, result.latency)
+    if verdict.status != "failed" and result.path is None:
+        reason = (
+            f"it would be {verdict.status} within these tolerances, but the artifact was not kept; "
+            "export again with them"
+        )
+        verdict = Verdict("failed", "parity", reason, result.device, judged)
+    return replace(result.judged(verdict), cached=result.cached)  # nothing was measured anew
+
+
+def bench(
+    bundle: Bundle | str | os.PathLike[str],
+    targets: Sequence[str] = (),
+    rounds: int = ROUNDS,
+    progress: Progress = quiet,
+    trust: Trust = NO_TRUST,
+) -> tuple[TargetResult, ...]:
+    """Time each artifact of a bundle here, beside the eager layer where that can be had.
+
+    Args:
+        bundle: A bundle or its folder.
+        targets: Which targets; all by default.
+        rounds: How many rounds, from 1.
+        progress: Told what begins.
+        trust: What the bundle's manifest names and the user allows. A layer that takes more is
+            left out, and the results say so.
+
+    Returns:
+        The bundle's results with a fresh verdict and latency: what is timed is verified first.
+
+    Raises:
+        BundleError: As for `verify_bundle`.
+    """
+    if rounds < 1:
+        raise UsageError("rounds", str(rounds), "1 or more", "see `hubopt bench --help`")
+    bundle = _as_bundle(bundle)
+    with ExitStack() as stack:
+        with progress("load the layer"):
+            layer, problem = _open_baseline(bundle, trust, stack)
+        baseline = Baseline(layer, problem, rounds)
+        return _recheck(bundle, targets, _kit(bundle), baseline, "time", trust, progress)
+
+
+def _open_baseline(
+    bundle: Bundle, trust: Trust, stack: ExitStack
+) -> tuple[LayerSession | None, str | None]:
+    """Load the layer that the bundle was made from, or say why that cannot be."""
+    manifest = bundle.manifest
+    if manifest.digest is None and not is_python(manifest.handle):
+        return None, f"the bundle was made from a callable, {manifest.handle}"
+    if not registry.is_installed("tensorflow"):
+        return None, "TensorFlow is not installed here"
+    try:
+        log = stack.enter_context(temporary_log())
+        worker = stack.enter_context(Worker(log))
+        layer = open_bundled_layer(bundle.path, manifest, trust, worker)
+        layer.answer(manifest.spec, bundle.inputs, log.with_name("answers.npz"))
+    except PinError:
+        return None, f"{manifest.handle} has changed since the export"
+    except HuboptError as error:
+        return None, f"{error.thing}: {error.found}; {error.way_out}"
+    return layer, None
+
+
+def _kit(bundle: Bundle, overrides: Overrides | None = None) -> Kit:
+    kit = bundled_kit(bundle)
+    return kit if overrides is None else replace(kit, overrides=overrides)
+
+
+def _chosen(bundle: Bundle, targets: Sequence[str]) -> list[TargetResult]:
+    names = [targets] if isinstance(targets, str) else targets
+    return [each for each in bundle.results if not names or each.target in names]
+
+
+def _check_targets(bundle: Bundle, targets: Sequence[str]) -> None:
+    names = [targets] if isinstance(targets, str) else targets
+    unknown = [name for name in names if name not in bundle.manifest.targets]
+    if unknown:
+        raise BundleError(
+            f"bundle {bundle.path}",
+            f"no target {', '.join(unknown)}",
+            f"one of: {', '.join(bundle.manifest.targets)}",
+            "export again with that target",
+        )
+
+
+def _recheck(
+    bundle: Bundle,
+    targets: Sequence[str],
+    kit: Kit,
+    baseline: Baseline | None,
+    what: str,
+    trust: Trust,
+    progress: Progress,
+) -> tuple[TargetResult, ...]:
+    _check_targets(bundle, targets)
+    results = []
+    with temporary_log() as log:
+        for result in _chosen(bundle, targets):
+            if result.path is None:
+                results.append(result)
+                continue
+            with progress(f"{result.target}: {what}"):
+                verdict = _examine(bundle, result.target, kit, log, baseline, trust)
+            results.append(result.judged(_with_depth(verdict, kit)))
+    return tuple(results)
+
+
+def _examine(
+    bundle: Bundle, target: str, kit: Kit, log: Path, baseline: Baseline | None, trust: Trust
+) -> Verdict:
+    """Examine one artifact; one that is damaged fails and does not stop the others."""
+    try:
+        artifact = bundle.artifact(target, failed=True)
+    except BundleError as error:
+        return Verdict("failed", "load", f"{error.thing}: {error.found}; {error.way_out}")
+    return examine(artifact, Reference(lambda: kit), log, baseline, trust.allow_ops)
+
+
+def _with_depth(verdict: Verdict, kit: Kit) -> Verdict:
+    """Say of a verdict that blames the artifact if the layer's noise could have excused it."""
+    if verdict.stage != "parity" or kit.facts.depth == "full":
+        return verdict
+    told = "the layer's noise was measured only in part; export with --noise full to be fair to"
+    return replace(verdict, reason=f"{verdict.reason}; {told} other machines")
+
+
+def _as_bundle(bundle: Bundle | str | os.PathLike[str]) -> Bundle:
+    return bundle if isinstance(bundle, Bundle) else read_bundle(Path(bundle))

@@ -1,0 +1,1 @@
+"""Child processes as a mechanism; they know nothing of models."""

@@ -1,0 +1,286 @@
+"""A child process that runs stages, so that a native crash ends the stage and not the command.
+
+The parent sends a function with its arguments, the child sends back the result or the
+error. Both go through pipes as pickles between two processes of one installation. What the
+child prints goes to a log file.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import Any, BinaryIO, ParamSpec, TypeVar, cast
+
+from hubopt._platform.resources import killed_for_memory, out_of_memory, resource_error, resource_in
+from hubopt._util.defects import keep_traceback, traceback_tail
+from hubopt._util.escaping import printable
+from hubopt._util.import_path import installed_path
+from hubopt._util.lossy_streams import LossyFile, lossy_text
+from hubopt._util.owned_folders import TEMPORARY, owned_folder
+from hubopt._util.signals import deferred_signals
+from hubopt._util.trimming import give_back
+from hubopt.errors import HuboptError, WorkerCrashError
+from hubopt.workers.lifeline import die_with_parent, lifeline, tie
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_CHILD = (
+    "import sys; sys.path[:] = {path!r}; "
+    "from hubopt.workers.worker import _serve; _serve({imports!r}, {lifeline!r})"
+)
+_LOG_TAIL_LINES = 8
+_ENVIRONMENT = {
+    "KERAS_BACKEND": "tensorflow",  # else ~/.keras/keras.json decides
+    # Two children share a GPU while they are timed in turn; TensorFlow would take all of it.
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+}
+
+
+@contextmanager
+def temporary_log() -> Iterator[Path]:
+    """Give the path of a log file that goes when the context ends."""
+    with owned_folder(Path(tempfile.gettempdir()), TEMPORARY) as folder:
+        yield folder / "child.log"
+
+
+class Worker:
+    """One child process; calls, from any thread, run in it in turn and share its memory.
+
+    Use it as a context manager: leaving kills the child, and the end of this process does too,
+    however it ends. The child's temporary files go with it.
+
+    Args:
+        log: The file that gets what the child prints.
+        environment: Variables that the child has beside those of this process.
+        imports: Modules that the child imports at once, so that they are there when it is asked.
+    """
+
+    def __init__(
+        self,
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+        imports: Sequence[str] = (),
+    ) -> None:
+        self._log = log
+        self._asking = Lock()
+        self._killed_before = killed_for_memory()
+        with ExitStack() as stack, log.open("ab") as stream:
+            temporary = stack.enter_context(owned_folder(Path(tempfile.gettempdir()), TEMPORARY))
+            descriptor = stack.enter_context(lifeline())
+            code = _CHILD.format(path=installed_path(), imports=tuple(imports), lifeline=descriptor)
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", code],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stream,
+                pass_fds=() if descriptor is None else (descriptor,),
+                env={
+                    **_ENVIRONMENT,
+                    **os.environ,
+                    **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary)),
+                    **(environment or {}),
+                },
+            )
+            self._belongings = stack.pop_all()
+        tie(descriptor, self._process.pid)
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with deferred_signals(), self._belongings:
+            self._end()
+
+    def _end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            try:
+                pipe.close()
+            except BrokenPipeError:  # the child died with a request still in the pipe
+                continue
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the child is alive."""
+        return self._process.poll() is None
+
+    def kill(self) -> None:
+        """End the child at once, from any thread; a call that waits for it fails."""
+        self._process.kill()
+
+    def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run ``function``, a module's top-level function, in the child.
+
+        Raises:
+            WorkerCrashError: The child died or what it raised cannot be sent.
+            HuboptError: The function raised it.
+        """
+        return self._ask(("call", function, args, kwargs))  # type: ignore[no-any-return]
+
+    def log_to(self, log: Path) -> None:
+        """Send what the child prints to another file from now on."""
+        self._ask(("call", _log_to, (log,), {}))
+        self._log = log
+
+    def create(self, factory: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Make an object in the child, one for each worker, and return a stand-in for it.
+
+        The stand-in has the object's methods, which run in the child, and nothing else.
+        """
+        self._ask(("create", factory, args, kwargs))
+        return cast("R", _StandIn(self))
+
+    def forget(self) -> None:
+        """Let go of the object that `create` made, and give its memory back to the system."""
+        self._ask(("forget", None, (), {}))
+
+    def _ask(self, request: tuple[Any, ...]) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            with self._asking:
+                pickle.dump(request, self._process.stdin)
+                self._process.stdin.flush()
+                good, value = pickle.load(self._process.stdout)
+        except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
+            raise self._crash() from error
+        except (ImportError, AttributeError) as error:  # a class that only the child knows
+            raise WorkerCrashError(
+                "child process",
+                f"its answer cannot be read: {error}",
+                "values of classes that can be imported here",
+                "define them at the top level of an installed module",
+            ) from error
+        if not good:
+            raise value
+        return value
+
+    def _crash(self) -> HuboptError:
+        code = self._process.wait()
+        told = resource_in(self._log_tail()) if code else None
+        if told is not None:
+            return told
+        if code == -signal.SIGKILL and killed_for_memory() > self._killed_before:
+            return out_of_memory()
+        if code < 0:
+            name = signal.Signals(-code).name
+            found = f"the process was ended by {name}"
+            if name == "SIGKILL":
+                found += ", as the kernel does when memory runs out"
+        else:
+            found = f"the process exited with code {code}"
+        return WorkerCrashError(
+            "child process",
+            f"{found}; it last said:\n{self._log_tail()}",
+            "an answer",
+            "try the target alone; with less memory in use if it was out of memory",
+        )
+
+    def _log_tail(self) -> str:
+        lines = self._log.read_text(errors="replace").splitlines()
+        return "\n".join(f"    {printable(line)}" for line in lines[-_LOG_TAIL_LINES:])
+
+
+class _StandIn:
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def __getattr__(self, method: str) -> Callable[..., Any]:
+        return lambda *args: self._worker._ask(("invoke", method, args, {}))
+
+
+def _log_to(log: Path) -> None:
+    with log.open("ab") as stream:
+        for descriptor in (1, 2):
+            os.dup2(stream.fileno(), descriptor)
+
+
+def _serve(imports: Sequence[str], lifeline: int | None) -> None:
+    """Answer requests from standard input until it closes; the child's side of `Worker`."""
+    die_with_parent(lifeline)
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever native code prints goes to the log, not among the answers
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):  # the log's disk may be full
+        log = LossyFile(descriptor, "w", closefd=False)
+        setattr(sys, name, lossy_text(log, getattr(sys, name), line_buffering=True))
+    requests = os.fdopen(os.dup(0), "rb")
+    for module in imports:
+        # One that cannot be imported is told by whatever needs it.
+        with suppress(Exception):
+            importlib.import_module(module)
+    _answer_all(requests, answers)
+    answers.flush()
+    os._exit(0)  # native runtimes hang or crash in their destructors often enough
+
+
+def _answer_all(requests: BinaryIO, answers: BinaryIO) -> None:
+    kept: object = None
+    while True:
+        try:
+            kind, target, args, kwargs = pickle.load(requests)
+        except EOFError:
+            return
+        try:
+            if kind == "create":
+                kept = target(*args, **kwargs)
+                answer: tuple[bool, Any] = (True, None)
+            elif kind == "forget":
+                kept = None
+                gc.collect()
+                give_back()
+                answer = (True, None)
+            elif kind == "invoke":
+                answer = (True, getattr(kept, target)(*args, **kwargs))
+            else:
+                answer = (True, target(*args, **kwargs))
+        except HuboptError as error:
+            answer = (False, resource_error(error, *_paths(args, kwargs)) or error)
+        except Exception as error:  # everything must reach the parent, whatever its type
+            answer = (False, _unexpected(error, _paths(args, kwargs)))
+        try:
+            data = pickle.dumps(answer)
+        except Exception as error:  # what a stranger returns need not be picklable
+            data = pickle.dumps((False, _unexpected(error)))
+        answers.write(data)
+        answers.flush()
+
+
+def _paths(args: Sequence[object], kwargs: Mapping[str, object]) -> list[Path]:
+    """Return the places that a call was given, one of which may be on a disk that is full."""
+    return [each for each in (*args, *kwargs.values()) if isinstance(each, Path)]
+
+
+def _unexpected(error: Exception, places: Sequence[Path] = ()) -> HuboptError:
+    import traceback
+
+    traceback.print_exc()
+    known = resource_error(error, *places)
+    if known is not None:
+        return known
+    log = keep_traceback(error)
+    return WorkerCrashError(
+        "child process",
+        f"{type(error).__name__}: {error}",
+        "a result",
+        "this is a defect of hubopt or of the exporter; please report it with the "
+        + (f"traceback, which is in {log}" if log else f"log:\n{traceback_tail(error)}"),
+    )

@@ -1,0 +1,289 @@
+"""The line as Python calls it, and what it leaves behind when a stage fails."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import hubopt
+from hubopt import registry
+from hubopt.bundles.bundle import read_bundle
+from hubopt.bundles.results import TargetResult, exit_code
+from hubopt.errors import ExportError, NothingExportedError, SpecError, UsageError
+from hubopt.exporter import Artifact, Options
+from hubopt.report.document import error_document
+from hubopt.runs import converting
+from tests.faults import swap_outputs
+
+
+def results(bundle: hubopt.Bundle) -> dict[str, TargetResult]:
+    return {each.target: each for each in bundle.results}
+
+
+def fail(source: Any, path: Path, options: Options) -> Artifact:
+    path.write_bytes(b"half an artifact")
+    raise ExportError("onnx artifact", "it went wrong half-way", "an artifact", "try again")
+
+
+def crash(source: Any, path: Path, options: Options) -> Artifact:
+    path.write_bytes(b"half an artifact")
+    os.abort()
+
+
+def wrong(source: Any, path: Path, options: Options) -> Artifact:
+    """Export the model with two outputs of one shape exchanged."""
+    artifact = registry.get("onnx").export(source, path, options)
+    swap_outputs(path, "sum", "difference")
+    return artifact
+
+
+def convert_with(fault: Callable[..., Artifact]) -> Callable[..., Any]:
+    def convert(target: str, source: Any, path: Path, options: Options) -> Any:
+        if target == "onnx":
+            return fault(source, path, options), 0.0
+        return converting.convert(target, source, path, options)
+
+    return convert
+
+
+def convert_failing(*arguments: Any) -> Any:
+    return convert_with(fail)(*arguments)
+
+
+def convert_crashing(*arguments: Any) -> Any:
+    return convert_with(crash)(*arguments)
+
+
+def convert_wrong(*arguments: Any) -> Any:
+    return convert_with(wrong)(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("convert", "stage", "told", "code"),
+    [
+        (convert_failing, "export", "it went wrong half-way", 5),
+        (convert_crashing, "export", "ended by SIGABRT", 5),
+        (convert_wrong, "parity", "output difference, sample 0", 5),  # 5: trt lost its source
+    ],
+)
+def test_a_target_that_fails_takes_only_those_that_start_from_it_along(
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    convert: Any,
+    stage: str,
+    told: str,
+    code: int,
+) -> None:
+    monkeypatch.setattr("hubopt.runs.converting.convert", convert)
+    bundle = hubopt.export(tiny, ["tflite", "trt"], tmp_path / "out", rounds=0)
+    by_target = results(bundle)
+    assert list(by_target) == ["tflite", "onnx", "trt"]
+    assert by_target["tflite"].status == "verified"
+    assert (by_target["onnx"].status, by_target["onnx"].stage) == ("failed", stage)
+    assert told in str(by_target["onnx"].reason)
+    assert by_target["trt"].stage == "source"
+    assert exit_code(bundle.results) == code
+    assert by_target["onnx"].path is None
+    assert not (bundle.path / "onnx").exists()  # nothing where a good one would be
+    assert (bundle.path / "logs" / "onnx.log").is_file()
+    assert read_bundle(bundle.path).results == bundle.results
+
+
+def test_layer_options_are_for_handles(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="options for a handle only"):
+        hubopt.inspect(tf.identity, layer_options=hubopt.LayerOptions(signature="x"))
+
+
+def test_if_every_target_fails_nothing_is_written(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hubopt.runs.converting.convert", convert_crashing)
+    told = "no target gave an artifact that may be kept\n  - onnx: export: "
+    with pytest.raises(NothingExportedError, match=told):
+        hubopt.export(tiny, ["onnx"], tmp_path / "out", rounds=0)
+    assert [each.name for each in tmp_path.iterdir()] == []
+
+
+def test_parity_alone_that_fails_has_its_own_exit_code(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hubopt.runs.converting.convert", convert_wrong)
+    bundle = hubopt.export(tiny, ["onnx", "tflite"], tmp_path / "out", rounds=0)
+    assert exit_code(bundle.results) == 4
+
+
+def test_parity_that_fails_everywhere_has_that_exit_code_and_its_metrics(tmp_path: Path) -> None:
+    nothing_may_differ = hubopt.Overrides.parse(rtol=["0"], atol=["0"])
+    with pytest.raises(NothingExportedError) as caught:
+        hubopt.export(
+            lambda x: tf.nn.softmax(tf.sin(10 * x)),
+            "onnx",
+            tmp_path / "out",
+            hints=hubopt.Hints.parse(["200"], ["float32"]),
+            rounds=0,
+            noise="off",
+            overrides=nothing_may_differ,
+        )
+    assert caught.value.exit_code == 4
+    (result,) = caught.value.results
+    assert isinstance(result, TargetResult)
+    assert result.parity is not None
+    document = json.loads(error_document(caught.value))
+    assert document["exit_code"] == 4
+    assert document["targets"]["onnx"]["stage"] == "parity"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_function_is_exported_where_it_is(tmp_path: Path) -> None:
+    scale = tf.Variable(3.0)
+
+    def triple(x: tf.Tensor) -> tf.Tensor:
+        return scale * x
+
+    bundle = hubopt.export(
+        triple,
+        ["onnx"],
+        tmp_path / "out",
+        hints=hubopt.Hints.parse(["2x3"], ["float32"]),
+        rounds=1,
+    )
+    assert bundle.manifest.handle == "triple"
+    assert bundle.manifest.digest is None
+    (result,) = bundle.results
+    assert result.status == "verified"
+    assert result.latency is not None
+    assert result.latency.ratio is not None
+    onnx = hubopt.load(bundle, "onnx")
+    np.testing.assert_array_equal(onnx(np.ones((2, 3))), 3 * np.ones((2, 3)))
+
+
+def test_names_that_tensorflow_cannot_hold_stay_the_layers_own(tmp_path: Path) -> None:
+    one, two = tf.TensorSpec([1, 2]), tf.TensorSpec([1, 2])
+    function = tf.function(
+        lambda given: {"x/y": given["a b"] * 2, "é": given["0"]},
+        input_signature=[{"a b": one, "0": two}],
+    )
+    bundle = hubopt.export(function, ["savedmodel", "tflite", "onnx"], tmp_path / "out", rounds=0)
+    assert [each.status for each in bundle.results] == ["verified"] * 3
+    inputs = {"a b": np.ones((1, 2), "float32"), "0": np.zeros((1, 2), "float32")}
+    for target in ("savedmodel", "tflite", "onnx"):
+        outputs = hubopt.load(bundle, target)(inputs)
+        assert outputs["x/y"].tolist() == [[2, 2]]
+        assert outputs["é"].tolist() == [[0, 0]]
+
+
+def test_a_stock_layer_is_taken_as_it_is(tiny: Path) -> None:
+    import tensorflow_hub as hub
+
+    stock = hub.KerasLayer(str(tiny), signature="serving_default", output_key="sum")
+    found = hubopt.inspect(stock, hints=hubopt.Hints(batch=2))
+    assert found.model.signature == "serving_default"
+    assert found.model.spec is not None
+    assert [str(each) for each in found.model.spec.outputs] == ["sum: float32 2x8"]
+
+
+def test_inspect_tells_what_blocks_a_target(tmp_path: Path) -> None:
+    root = tf.Module()
+    root.__call__ = tf.function(
+        tf.strings.lower, input_signature=[tf.TensorSpec([None], tf.string, name="text")]
+    )
+    tf.saved_model.save(root, str(tmp_path / "m"))
+    found = hubopt.inspect(tmp_path / "m")
+    assert found.model.problems == ()
+    assert {name: [each.op for each in ops] for name, ops in found.obstacles.items()} == {
+        "onnx": ["StringLower"],
+        "savedmodel": ["StringLower"],
+        "tflite": ["StringLower"],
+        "trt": ["StringLower"],
+    }
+
+
+def test_inspect_tells_what_is_open(tmp_path: Path) -> None:
+    root = tf.Module()
+    root.weight = tf.Variable(tf.ones([4, 2]))
+    root.__call__ = tf.function(
+        lambda x: tf.reduce_sum(x, 1) * tf.reduce_sum(root.weight),
+        input_signature=[tf.TensorSpec([None, None], tf.float32, name="x")],
+    )
+    root.variables_ = [root.weight]
+    tf.saved_model.save(root, str(tmp_path / "m"))
+    found = hubopt.inspect(tmp_path / "m")
+    assert found.model.spec is None
+    assert found.model.problems == (
+        "input x: dimension 1 of 1x? is unknown; say --input-shape x=1xN",
+    )
+    assert "Sum" in {each.op for each in found.model.ops}
+    settled = hubopt.inspect(tmp_path / "m", hints=hubopt.Hints.parse(["1x4"]))
+    assert settled.model.spec is not None
+
+
+def test_open_shapes_write_nothing(tmp_path: Path) -> None:
+    with pytest.raises(SpecError):
+        hubopt.export(lambda x: x, ["onnx"], tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"targets": []}, "targets: none"),
+        ({"samples": 0}, "samples: 0"),
+        ({"rounds": -1}, "rounds: -1"),
+    ],
+)
+def test_counts_that_prove_nothing_are_refused(
+    tmp_path: Path, arguments: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(UsageError, match=told):
+        hubopt.export("x", **{"targets": ["onnx"], "output": tmp_path / "out"} | arguments)
+
+
+def test_weights_that_no_target_holds_are_refused_before_they_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And are an obstacle of one target where another holds them."""
+    matrix = tf.Variable(np.ones((200, 200), "float32"))
+    signature = [tf.TensorSpec([1, 200], tf.float32, name="x")]
+    layer = tf.function(lambda x: x @ matrix, input_signature=signature)
+    monkeypatch.setattr(type(registry.get("tflite")), "largest_bytes", 100_000)
+    monkeypatch.setattr("hubopt.programs.tracing.write_frozen_graph", forbidden)
+    with pytest.raises(ExportError, match="none of the targets holds more") as caught:
+        hubopt.export(layer, ["tflite"], tmp_path / "out", rounds=0)
+    assert caught.value.thing == "weights"
+    assert not (tmp_path / "out").exists()
+    monkeypatch.undo()
+    monkeypatch.setattr(type(registry.get("tflite")), "largest_bytes", 100_000)
+    bundle = hubopt.export(layer, ["tflite", "onnx"], tmp_path / "out", rounds=0, noise="off")
+    tflite, onnx = bundle.results
+    assert (tflite.status, tflite.stage) == ("failed", "obstacles")
+    assert tflite.reason is not None
+    assert "tflite holds 0.0 GB at most: weights of 0.0 GB" in tflite.reason
+    assert onnx.status == "verified"
+
+
+def forbidden(*_: object) -> None:
+    raise AssertionError("the weights were written")
+
+
+@pytest.mark.parametrize("resource", [True, False], ids=["resource", "reference"])
+def test_a_tensorflow_1_model_goes_down_the_whole_line(tmp_path: Path, resource: bool) -> None:
+    """With a weight that is large enough to stand beside the graph."""
+    v1, model = tf.compat.v1, tmp_path / "model"
+    with tf.Graph().as_default(), v1.Session() as graph:
+        x = v1.placeholder(tf.float32, [None, 64], name="x")
+        weight = v1.get_variable("w", [64, 512], use_resource=resource)
+        y = tf.matmul(x, weight)
+        graph.run(v1.global_variables_initializer())
+        v1.saved_model.simple_save(graph, str(model), {"x": x}, {"y": y})
+    targets = ["savedmodel", "tflite", "onnx"]
+    bundle = hubopt.export(model, targets, tmp_path / "bundle", rounds=0)
+    assert {each.target: each.status for each in bundle.results} == dict.fromkeys(
+        targets, "verified"
+    )
+    assert bundle.manifest.layer.signature == "serving_default"

@@ -1,0 +1,122 @@
+"""TensorFlow's private freezing API is where `hubopt.programs.graphs.tf_freezing` looks for it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hubopt.programs.graphs import tf_freezing
+from hubopt.programs.graphs.graph_runs import GraphRunner
+from tests.platform.test_tf_private import ADVICE as MOVED
+
+ADVICE = MOVED.replace("tf_private", "tf_freezing")
+
+
+def test_freeze() -> None:
+    variable = tf.Variable(2.0)
+    concrete = tf.function(
+        lambda x: x * variable, input_signature=[tf.TensorSpec([], tf.float32, name="x")]
+    ).get_concrete_function()
+    frozen = tf_freezing.freeze(concrete, lambda _: False)
+    assert not frozen.apart
+    assert frozen.inputs == ["x:0"], ADVICE + "freeze"
+    assert not [op for op in frozen.graph.get_operations() if "Variable" in op.type], (
+        ADVICE + "freeze"
+    )
+    runner = GraphRunner(frozen.graph.as_graph_def(), {"x": "x:0"})
+    assert runner.run({"x": np.float32(3)}, frozen.outputs)[0] == 6.0
+
+
+def test_freeze_leaves_weights_out_of_the_graph() -> None:
+    """Variables and captured tensors, read, gathered from, and passed into a loop."""
+    table, factor = tf.Variable(tf.ones([50, 4])), tf.constant(np.full([50, 4], 2, "float32"))
+
+    def call(at: tf.Tensor) -> tf.Tensor:
+        def step(turn: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return turn + 1, total + table[:1]
+
+        rows = tf.gather(table, at) * factor[:2]
+        return tf.while_loop(lambda turn, _: turn < 3, step, (0, rows))[1]
+
+    function = tf.function(call, input_signature=[tf.TensorSpec([2], tf.int32, name="at")])
+    frozen = tf_freezing.freeze(function.get_concrete_function(), lambda _: True)
+    assert {id(each) for each in frozen.apart.values()} >= {id(table)}, ADVICE + "freeze"
+    assert frozen.inputs == ["at:0"]
+    assert len(frozen.graph.as_graph_def().SerializeToString()) < 5000
+    assert all(each.type != "ReadVariableOp" for each in frozen.graph.get_operations()), ADVICE
+    weights = {name: np.asarray(value) for name, value in frozen.apart.items()}
+    runner = GraphRunner(frozen.graph.as_graph_def(), {"at": "at:0"}, weights)
+    (found,) = runner.run({"at": np.array([3, 7], "int32")}, frozen.outputs)
+    np.testing.assert_array_equal(found, np.full([2, 4], 5.0))
+
+
+def test_what_no_output_needs_is_gone() -> None:
+    """But for the inputs, which are part of what a model takes."""
+
+    def call(x: tf.Tensor, ignored: tf.Tensor) -> tf.Tensor:
+        tf.reduce_sum(x)
+        return x * 2.0
+
+    spec = tf.TensorSpec([4], tf.float32)
+    concrete = tf.function(call, input_signature=[spec, spec]).get_concrete_function()
+    frozen = tf_freezing.freeze(concrete, lambda _: True)
+    assert frozen.inputs == ["x:0", "ignored:0"]
+    assert "Sum" in {each.type for each in concrete.graph.get_operations()}
+    assert "Sum" not in {each.type for each in frozen.graph.get_operations()}
+
+
+def test_inlined_calls_leave_no_identities_behind() -> None:
+    """But what is checked on the way stays, and is waited for."""
+    kernels = [tf.Variable(np.full([4, 4], at, "float32")) for at in range(1, 5)]
+
+    @tf.function
+    def layer(x: tf.Tensor, kernel: tf.Variable) -> tf.Tensor:
+        return x @ tf.identity(kernel)
+
+    def call(x: tf.Tensor) -> tf.Tensor:
+        tf.debugging.assert_less(x, 10.0, "too much")
+        for kernel in kernels:
+            x = layer(x, kernel)
+        return x
+
+    spec = tf.TensorSpec([1, 4], tf.float32, name="x")
+    concrete = tf.function(call, input_signature=[spec]).get_concrete_function()
+    frozen = tf_freezing.freeze(concrete, lambda _: False)
+    ops = [each.type for each in frozen.graph.get_operations()]
+    assert ops.count("MatMul") == 4
+    assert ops.count("Identity") + ops.count("NoOp") <= 2, ADVICE + "freeze"
+    assert "If" in ops, "what it checks is in there"
+    runner = GraphRunner(frozen.graph.as_graph_def(), {"x": "x:0"})
+    x = np.ones([1, 4], "float32")
+    (found,) = runner.run({"x": x}, frozen.outputs)
+    np.testing.assert_array_equal(found, np.full([1, 4], 4.0**4 * 24))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="too much"):
+        runner.run({"x": x * 10}, frozen.outputs)
+
+
+_PEAK = """
+import resource
+import tensorflow as tf
+from hubopt.programs.graphs import tf_freezing
+
+table = tf.Variable(tf.zeros([2**20, 64]))
+spec = tf.TensorSpec([4], tf.int32)
+concrete = tf.function(lambda at: tf.gather(table, at), [spec]).get_concrete_function()
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+before = peak()
+frozen = tf_freezing.freeze(concrete, lambda _: True)
+(weight,) = (each for each in frozen.graph.get_operations() if each.name in frozen.apart)
+print(weight.outputs[0].shape.as_list(), peak() - before)
+"""
+
+
+def test_no_memory_is_taken_for_weights_that_stay_apart() -> None:
+    command = [sys.executable, "-c", _PEAK]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    shape, _, taken = done.stdout.strip().rpartition(" ")
+    assert shape == "[1048576, 64]"
+    assert int(taken) < 2**26, "the weight is of 2**28 bytes"

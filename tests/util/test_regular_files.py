@@ -1,0 +1,40 @@
+import os
+from pathlib import Path
+
+from hubopt._util.regular_files import irregular_files
+
+
+def test_what_may_be_opened(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "b"
+    folder.mkdir(parents=True)
+    (folder / "file").touch()
+    assert irregular_files(tmp_path / "a") == []
+    assert irregular_files(folder / "file", inside=tmp_path) == []
+    (folder / "link").symlink_to(folder / "file")
+    assert irregular_files(folder) == []
+    assert irregular_files(folder, inside=tmp_path) == [f"{folder / 'link'}: a symbolic link"]
+    os.mkfifo(folder / "pipe")
+    assert irregular_files(folder) == [f"{folder / 'pipe'}: a named pipe"]
+    (folder / "pipe").unlink()
+    (folder / "link").unlink()
+    (folder / "link").symlink_to(tmp_path / "nowhere")
+    assert irregular_files(folder) == []
+    (folder / "link").unlink()
+    (folder / "link").symlink_to("/dev/null")
+    assert irregular_files(folder) == [f"{folder / 'link'}: a device"]
+
+
+def test_folders_above_count_where_they_may_not_be_left(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "file").touch()
+    (tmp_path / "linked").symlink_to(tmp_path / "real")
+    path = tmp_path / "linked" / "file"
+    assert irregular_files(path) == []
+    assert irregular_files(path, inside=tmp_path) == [f"{tmp_path / 'linked'}: a symbolic link"]
+    # The folder itself may be reached through links.
+    assert irregular_files(path, inside=tmp_path / "linked") == []
+
+
+def test_what_is_not_there(tmp_path: Path) -> None:
+    assert irregular_files(tmp_path / "x", inside=tmp_path) == [f"{tmp_path / 'x'}: missing"]
+    assert irregular_files(tmp_path / "x" / "y", inside=tmp_path) == [f"{tmp_path / 'x'}: missing"]

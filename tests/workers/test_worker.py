@@ -1,0 +1,197 @@
+"""What a child process does must never end the parent."""
+
+import os
+import signal
+import sys
+import time
+import types
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from hubopt.errors import ExportError, WorkerCrashError
+from hubopt.workers.worker import Worker
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+def abort() -> None:
+    os.write(2, b"native code says why\n")
+    os.abort()
+
+
+def be_killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leave() -> None:
+    os._exit(7)
+
+
+def fail() -> None:
+    raise ExportError("onnx artifact", "found", "expected", "way out")
+
+
+def stumble() -> None:
+    raise RuntimeError("an exporter's bug")
+
+
+def chatter() -> int:
+    print("to standard output")
+    os.write(1, b"from native code\n")
+    return 1
+
+
+def give_what_cannot_be_sent() -> object:
+    return lambda: None
+
+
+def give_what_only_the_child_knows() -> object:
+    module = types.ModuleType("only_in_the_child")
+    exec("class Thing:\n    pass", module.__dict__)
+    sys.modules["only_in_the_child"] = module
+    return module.Thing()
+
+
+class Counter:
+    def __init__(self, start: int) -> None:
+        self._count = start
+
+    def next(self) -> int:
+        self._count += 1
+        return self._count
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "child.log"
+
+
+def test_a_function_runs_in_the_child(log: Path) -> None:
+    with Worker(log) as worker:
+        assert worker.call(double, 21) == 42
+        assert worker.call(os.getpid) != os.getpid()
+
+
+def test_an_object_stays_in_the_child(log: Path) -> None:
+    with Worker(log) as worker:
+        counter = worker.create(Counter, 5)
+        assert [counter.next(), counter.next()] == [6, 7]
+
+
+def test_what_is_forgotten_is_gone(log: Path) -> None:
+    with Worker(log) as worker:
+        counter = worker.create(Counter, 5)
+        worker.forget()
+        with pytest.raises(WorkerCrashError, match="NoneType"):
+            counter.next()
+
+
+def test_it_is_known_whether_the_child_is_alive(log: Path) -> None:
+    with Worker(log) as worker:
+        assert worker.is_running
+        with pytest.raises(WorkerCrashError):
+            worker.call(abort)
+        assert not worker.is_running
+
+
+@pytest.mark.parametrize(
+    ("crash", "told"),
+    [
+        (abort, "ended by SIGABRT"),
+        (be_killed, "SIGKILL, as the kernel does when memory runs out"),
+        (leave, "exited with code 7"),
+    ],
+)
+def test_a_crash_is_an_error_with_the_cause(log: Path, crash: object, told: str) -> None:
+    with Worker(log) as worker, pytest.raises(WorkerCrashError) as caught:
+        worker.call(crash)  # type: ignore[arg-type]
+    assert told in str(caught.value)
+
+
+def test_a_crash_brings_the_end_of_the_log(log: Path) -> None:
+    with Worker(log) as worker, pytest.raises(WorkerCrashError, match="native code says why"):
+        worker.call(abort)
+
+
+def test_an_error_of_ours_comes_back_as_it_is(log: Path) -> None:
+    with Worker(log) as worker:
+        with pytest.raises(ExportError, match="onnx artifact: found"):
+            worker.call(fail)
+        assert worker.call(double, 1) == 2
+
+
+def test_any_other_error_is_told_and_its_traceback_logged(log: Path) -> None:
+    with Worker(log) as worker, pytest.raises(WorkerCrashError, match="RuntimeError: an exporter"):
+        worker.call(stumble)
+    assert "in stumble" in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("function", "told"),
+    [
+        (give_what_cannot_be_sent, "<lambda>"),
+        (give_what_only_the_child_knows, "its answer cannot be read: No module named"),
+    ],
+)
+def test_an_answer_that_does_not_travel_is_told(log: Path, function: object, told: str) -> None:
+    with Worker(log) as worker, pytest.raises(WorkerCrashError, match=told):
+        worker.call(function)  # type: ignore[arg-type]
+
+
+def test_what_the_child_prints_goes_to_the_log(log: Path) -> None:
+    with Worker(log) as worker:
+        assert worker.call(chatter) == 1
+    assert "from native code" in log.read_text()
+
+
+def test_leaving_ends_the_child_at_once(log: Path) -> None:
+    start = time.monotonic()
+    with Worker(log) as worker:
+        child = worker.call(os.getpid)
+    assert time.monotonic() - start < 30
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+
+
+def test_a_module_in_the_working_folder_does_not_shadow_the_real_one(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "numpy.py").write_text("raise RuntimeError('shadowed')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if each])
+    with Worker(log) as worker:
+        assert worker.call(double, 1) == 2
+
+
+def imported(module: str) -> bool:
+    return module in sys.modules
+
+
+def test_what_will_be_needed_is_imported_before_it_is_asked(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with Worker(log) as cold, Worker(log, imports=("wave", "no_such_module")) as warm:
+        assert not cold.call(imported, "wave")
+        assert warm.call(imported, "wave")
+
+
+def test_threads_get_their_own_answers(log: Path) -> None:
+    with Worker(log) as worker, ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(worker.call, divmod, number, 7) for number in range(200)]
+        assert [each.result() for each in asked] == [divmod(number, 7) for number in range(200)]
+
+
+def test_what_is_printed_goes_to_the_log_of_the_moment(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.log", tmp_path / "second.log"
+    with Worker(first) as worker:
+        worker.call(chatter)
+        worker.log_to(second)
+        worker.call(chatter)
+        with pytest.raises(WorkerCrashError, match="native code says why"):
+            worker.call(abort)
+    for log in (first, second):
+        assert log.read_text().count("from native code") == 1
+    assert "native code says why" in second.read_text()
