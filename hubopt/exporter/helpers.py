@@ -1,0 +1,32 @@
+"""What most exporters need: errors in one wording, and the usual obstacles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from hubopt.errors import NotRunnableHereError
+from hubopt.exporter.contract import Obstacle
+from hubopt.exporter.program import Artifact, OpUse
+
+
+def not_runnable(artifact: Artifact, found: str, expected: str, way_out: str) -> Exception:
+    """Return the error of a machine that cannot run ``artifact``."""
+    return NotRunnableHereError(f"{artifact.exporter} artifact", found, expected, way_out)
+
+
+def culprits(ops: Iterable[OpUse]) -> list[OpUse]:
+    """Return the operations in ``ops`` to blame: without the generic ones, if that leaves any."""
+    every = list(ops)
+    return [use for use in every if not use.generic] or every
+
+
+def host_obstacles(ops: Sequence[OpUse], target: str) -> list[Obstacle]:
+    """Return the operations in ``ops`` on strings and resources, which ``target`` cannot hold."""
+    return [
+        Obstacle(
+            use.op,
+            use.count,
+            f"{target} holds no strings" if use.string else f"{target} holds no lookup tables",
+        )
+        for use in culprits(use for use in ops if use.string or use.resource)
+    ]
