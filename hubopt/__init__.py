@@ -24,7 +24,7 @@ from hubopt._util.version import __version__
 from hubopt.bundles.bundle import Bundle
 from hubopt.bundles.results import TargetResult
 from hubopt.errors import HuboptError
-from hubopt.exporter import Options, Program, XlaMode
+from hubopt.exporter import Program, Target, XlaMode
 from hubopt.exporting.pipeline import export, inspect
 from hubopt.hints import Hints
 from hubopt.models.handles import Access, LayerOptions
@@ -58,10 +58,10 @@ __all__ = [
     "LayerOptions",
     "Limits",
     "ModelSpec",
-    "Options",
     "Overrides",
     "Parity",
     "Program",
+    "Target",
     "TargetResult",
     "TensorSpec",
     "Trust",

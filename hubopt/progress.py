@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
+P = ParamSpec("P")
 R = TypeVar("R")
 
 Progress = Callable[[str], AbstractContextManager[object]]
@@ -19,11 +20,11 @@ def quiet(label: str) -> AbstractContextManager[object]:
     return nullcontext()
 
 
-class Beside:
-    """A few threads for what need not be waited for yet; what took time there is told in the end.
+class Background:
+    """A few threads for work that nobody waits for yet; its stages are reported in the end.
 
-    Use it as a context manager: leaving waits for the threads, so that what they wait for must be
-    ended before.
+    Use it as a context manager: leaving waits for the threads, so whatever they wait for must end
+    before.
 
     Args:
         progress: Told what is waited for, and what was done meanwhile.
@@ -34,7 +35,7 @@ class Beside:
         self._pool = ThreadPoolExecutor(3)
         self._done: list[tuple[str, float]] = []
 
-    def __enter__(self) -> Beside:
+    def __enter__(self) -> Background:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -42,35 +43,32 @@ class Beside:
 
     @contextmanager
     def note(self, label: str) -> Iterator[None]:
-        """Take note of a stage, as a `Progress` for what runs in a thread."""
+        """Take note of a stage, as a `Progress` for work in a thread."""
         start = time.monotonic()
         yield
         self._done.append((label, time.monotonic() - start))
 
-    def start(self, label: str, function: Callable[[], R]) -> Callable[[], R]:
-        """Call ``function`` in a thread; return what waits for its result.
+    def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        """Call ``function`` in a thread; its progress, if it reports any, is `note`."""
+        return self._pool.submit(function, *args, **kwargs)
 
-        Args:
-            label: What it is waited for, to a person.
-            function: Given no progress of its own but `note`.
+    def wait(self, future: Future[R], label: str) -> R:
+        """Return the result of ``future``; where it is not there yet, report the wait as ``label``.
+
+        What was done in the threads until then is reported, too.
         """
-        result_of = self.submit(function)
-
-        def wait() -> R:
+        if not future.done():
             with self._progress(label):
-                result = result_of()
-            for stage, seconds in self._done:
-                with self._progress(f"meanwhile: {stage}: {seconds:.1f} s"):
-                    pass
-            self._done.clear()
-            return result
+                future.exception()
+        done, self._done = self._done, []
+        for stage, seconds in done:
+            with self._progress(f"meanwhile: {stage}: {seconds:.1f} s"):
+                pass
+        return future.result()
 
-        return wait
 
-    def submit(self, function: Callable[[], R]) -> Callable[[], R]:
-        """Call ``function`` in a thread, as a part of what another one does there.
-
-        Returns:
-            What waits for its result, and tells nothing.
-        """
-        return self._pool.submit(function).result
+def done(value: R) -> Future[R]:
+    """Return a future that has ``value`` already."""
+    future: Future[R] = Future()
+    future.set_result(value)
+    return future

@@ -104,7 +104,7 @@ class Bundle:
         for file, digest in files.items():
             self._check(file, digest)
         return Artifact(
-            target,
+            result.exporter,
             path,
             self.manifest.spec,
             result.tolerance,

@@ -16,7 +16,6 @@ from datetime import datetime, timezone
 
 from hubopt._util.version import __version__
 from hubopt.bundles.results import TargetResult
-from hubopt.exporter import Options
 from hubopt.hints import Hints
 from hubopt.latency.environment import describe
 from hubopt.models.handles import LayerOptions
@@ -29,7 +28,7 @@ REFERENCE = "verification/reference.npz"
 FLOAT64 = "verification/float64.npz"
 LOGS = "logs"
 FAILED = "failed"
-FORMAT = 2
+FORMAT = 3
 
 
 def _now() -> str:
@@ -50,7 +49,6 @@ class Manifest:
         layer: Which part of the model was exported; the signature is the one that was called.
         allow_ops: Operations that were allowed although they reach outside of the model.
         hints: What the user said about shapes.
-        options: What the user asked of the exporters.
         spec: The inputs and outputs, with the origin of every dimension.
         data: Where the samples came from, if they are the user's own; None if they were drawn.
         seed: The seed of those that were drawn.
@@ -61,7 +59,7 @@ class Manifest:
         float64_sha256: Digest of those in float64; None if there are none.
         reference: How steady the layer is, and how much its answers prove.
         tolerances: Those that the user set.
-        targets: What became of each target.
+        targets: What became of each target, by its id.
         cached: When the program (``trace``) and the reference (``reference``) were made, where an
             earlier export made them; a target's result says so itself.
     """
@@ -75,7 +73,6 @@ class Manifest:
     layer: LayerOptions
     allow_ops: tuple[str, ...] = ()
     hints: Hints
-    options: Options
     spec: ModelSpec
     data: str | None = None
     seed: int

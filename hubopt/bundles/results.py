@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from hubopt.errors import EXIT_EXPORT, EXIT_OK, EXIT_PARITY, EXIT_UNVERIFIED, EXIT_VACUOUS
-from hubopt.exporter import ToleranceClass
+from hubopt.exporter import FP32, ToleranceClass
 from hubopt.latency.statistics import Latency
 from hubopt.parity.verify import Parity
 
@@ -54,7 +54,10 @@ class TargetResult:
     """What became of one target.
 
     Attributes:
-        target: The exporter's name.
+        target: The target's id.
+        exporter: The name of its exporter.
+        precision: What it computes in.
+        options: The exporter's options.
         status: ``verified``: it ran here and agrees with the layer; ``vacuous``: it does, but so
             would a model that ignores its input, on at least one output; ``unverified``: it was
             built, but nothing here can run it, or the layer is too unsteady to judge it by;
@@ -77,6 +80,9 @@ class TargetResult:
 
     target: str
     status: Status
+    exporter: str
+    precision: str = FP32
+    options: dict[str, str | int | float | bool] = field(default_factory=dict)
     stage: Stage | None = None
     reason: str | None = None
     path: str | None = None

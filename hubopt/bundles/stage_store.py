@@ -37,9 +37,9 @@ class Label:
     """What a person calls an entry.
 
     Attributes:
-        kind: ``trace``, ``reference`` or ``target``.
+        kind: ``trace``, ``reference``, ``artifact`` or ``run``.
         handle: The model, as it was called when the entry was made.
-        target: The exporter's name; None unless it is a ``target``.
+        target: The target's id, of an ``artifact`` or a ``run``.
     """
 
     kind: str
@@ -153,6 +153,11 @@ class StageStore:
         with suppress(OSError):  # a store that is read-only: it is passed over every time
             self._remove(key)
         _LOG.warning("an entry of the cache is damaged and is made anew: %s: %s", key, problem)
+
+    def remove(self, key: str) -> None:
+        """Remove an entry, if it is there."""
+        with suppress(OSError):
+            self._remove(key)
 
     def put(self, key: str, label: Label, value: str, files: Mapping[str, Path]) -> None:
         """Store a result that is complete, and make room for it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -43,19 +44,18 @@ from hubopt.cli.common import (
     talk,
     tells_errors,
 )
-from hubopt.exporter import Options, XlaMode
+from hubopt.exporter import XlaMode
 from hubopt.exporting.pipeline import export as run_export
 from hubopt.hints import Hints
 from hubopt.latency.protocol import ROUNDS
 from hubopt.models.handles import Access, LayerOptions
 from hubopt.models.limits import Limits
 from hubopt.parity import Overrides
-from hubopt.reference.noise_depth import Noise
+from hubopt.reference.noise_level import Noise
+from hubopt.registry.targets import make_targets, parse_options
 from hubopt.report.document import results_document
 from hubopt.report.terminal import reference_lines, results_table, spec_table
 from hubopt.sampling.samples import SEED
-
-_DEFAULTS = Options()
 
 
 @tells_errors
@@ -83,19 +83,23 @@ def export(
     max_unpacked: MaxUnpacked = None,
     max_time: MaxTime = None,
     min_rate: MinRate = None,
-    xla: Annotated[
-        XlaMode,
+    option: Annotated[
+        list[str] | None,
         typer.Option(
-            help="savedmodel: refuse what XLA cannot compile, leave it uncompiled, never."
+            "--option",
+            "-O",
+            metavar="TARGET.NAME=VALUE",
+            help="An option of an exporter, see `hubopt targets TARGET`; repeatable.",
         ),
-    ] = _DEFAULTS.xla,
+    ] = None,
+    xla: Annotated[XlaMode | None, typer.Option(help="Short for -O savedmodel.xla=.")] = None,
     freeze: Annotated[
-        bool, typer.Option("--freeze", help="savedmodel: weights as constants, not variables.")
-    ] = _DEFAULTS.freeze,
+        bool, typer.Option("--freeze", help="Short for -O savedmodel.freeze=true.")
+    ] = False,
     select_tf_ops: Annotated[
-        bool, typer.Option("--select-tf-ops", help="tflite: allow TensorFlow's own kernels.")
-    ] = _DEFAULTS.select_tf_ops,
-    opset: Annotated[int, typer.Option(help="onnx: the operator set.")] = _DEFAULTS.opset,
+        bool, typer.Option("--select-tf-ops", help="Short for -O tflite.select_tf_ops=true.")
+    ] = False,
+    opset: Annotated[int | None, typer.Option(help="Short for -O onnx.opset=.")] = None,
     data: Annotated[
         str | None,
         typer.Option(
@@ -130,10 +134,18 @@ def export(
     json: Json = False,
 ) -> None:
     """Export a model, prove each artifact against the eager layer, time it, say what was done."""
+    names = split_names(target)
+    shorthands = {
+        "savedmodel.xla": xla,
+        "savedmodel.freeze": freeze or None,
+        "tflite.select_tf_ops": select_tf_ops or None,
+        "onnx.opset": opset,
+    }
     bundle = run_export(
         handle,
-        split_names(target),
+        names,
         output,
+        options=_options(names, shorthands, option or ()),
         hints=Hints.parse(input_shape or (), dtype or (), output_shape or (), batch, dim or ()),
         layer_options=LayerOptions(signature, output_key, tuple(tag or ())),
         access=Access(
@@ -142,7 +154,6 @@ def export(
             tuple(allow_op or ()),
             Limits.parse(max_download, max_unpacked, max_time, min_rate),
         ),
-        options=Options(xla, freeze, select_tf_ops, opset),
         data=data,
         samples=samples,
         seed=seed,
@@ -164,3 +175,16 @@ def export(
         out.print(results_table(bundle.results))
         out.print(Text(f"bundle: {bundle.path}"), soft_wrap=True)
     raise typer.Exit(exit_code(bundle.results, good))
+
+
+def _options(
+    names: Sequence[str], shorthands: Mapping[str, object], words: Iterable[str]
+) -> dict[str, object]:
+    """Return the exporters' options; a shorthand of a target that is not asked for has no effect."""
+    exporters = {target.exporter for target in make_targets(names)}
+    given = {
+        name: value
+        for name, value in shorthands.items()
+        if value is not None and name.partition(".")[0] in exporters
+    }
+    return {**given, **parse_options(words)}

@@ -21,7 +21,7 @@ from hubopt.diagnosis.names import Tensor, given_tensors, match
 from hubopt.diagnosis.probing import Probed
 from hubopt.diagnosis.reference import ENVIRONMENT, Reference
 from hubopt.diagnosis.reproduction import Part, layout, write_reproduction
-from hubopt.errors import UsageError
+from hubopt.errors import UsageError, WorkerCrashError
 from hubopt.exporter import Artifact, Program
 from hubopt.models.handles import is_python
 from hubopt.parity import TOLERANCES
@@ -29,7 +29,7 @@ from hubopt.progress import Progress, quiet
 from hubopt.reference.layer_session import LayerSession
 from hubopt.runs.artifact_session import ArtifactSession
 from hubopt.runs.trust import NO_TRUST, Trust, open_bundled_layer
-from hubopt.sampling.arrays import read_samples
+from hubopt.sampling.arrays import read_samples, sample_numbers
 from hubopt.workers.worker import Worker, temporary_log
 
 
@@ -135,7 +135,7 @@ def diagnose(
         with progress(f"{target}: load"):
             worker = stack.enter_context(Worker(log.with_name("artifact.log")))
             probed = worker.create(Probed, artifact, trust.allow_ops)
-        case = _Case(bundle, artifact, program, reference, probed, log.parent, trust)
+        case = _Case(bundle, target, artifact, program, reference, probed, log.parent, trust)
         return case.diagnose(place, progress)
 
 
@@ -187,6 +187,7 @@ class _Case:
     """Everything that a diagnosis works on."""
 
     bundle: Bundle
+    target: str
     artifact: Artifact
     program: Program
     reference: Reference
@@ -195,7 +196,7 @@ class _Case:
     trust: Trust
 
     def diagnose(self, place: Path | None, progress: Progress) -> Diagnosis:
-        target, spec = self.artifact.target, self.program.spec
+        target, spec = self.target, self.program.spec
         tensors, originals = self.probed.tensors(), self.reference.tensors()
         inputs, outputs = self.probed.interface()
         ends = {each.name: outputs[each.name] for each in spec.outputs}
@@ -222,11 +223,14 @@ class _Case:
         if fault.dropped:
             notes.append(f"names that misled: {', '.join(fault.dropped)}")
         if place is not None and self.probed.script():
-            with progress("write the reproduction"):
-                part = self._part(found, fault, sides, search, samples[0])
-                said = write_reproduction(part, self.probed, self.artifact.path.suffix, place)
-            found = replace(found, reproduction=place)
-            notes += [said] if said else []
+            try:
+                with progress("write the reproduction"):
+                    part = self._part(found, fault, sides, search, samples[0])
+                    said = write_reproduction(part, self.probed, self.artifact.path.suffix, place)
+                found = replace(found, reproduction=place)
+                notes += [said] if said else []
+            except WorkerCrashError as error:
+                notes.append(f"no reproduction: {error.found}")
         elif place is not None:
             notes.append(f"no reproduction: a part of a {target} artifact does not run alone")
         return replace(found, notes=tuple(notes))
@@ -237,7 +241,7 @@ class _Case:
         What the bundle says has failed is followed in any case: a tolerance has more sides
         than this one.
         """
-        failed = self.bundle.manifest.targets[self.artifact.target].status == "failed"
+        failed = self.bundle.manifest.targets[self.target].status == "failed"
         atol = TOLERANCES[self.artifact.tolerance].atol or 0.0
         return error.diverges and (failed or error.share > atol)
 
@@ -256,7 +260,7 @@ class _Case:
         expected = laid[fault.tensor].astype(np.float64)
         scale = float(np.sqrt(np.mean(np.square(expected[np.isfinite(expected)]))))
         return Part(
-            self.artifact.target,
+            self.target,
             str(found),
             {name: laid[name].astype(arrays[name][0].dtype) for name in fault.before},
             fault.tensor,
@@ -267,9 +271,13 @@ class _Case:
     def _optimized(self, matched: Mapping[str, str], ends: Mapping[str, str]) -> list[str]:
         """See whether the artifact is wrong only as its runtime runs it by default."""
         answers = self.folder / "answers.npz"
-        with Worker(self.folder / "default.log") as worker:
-            session = worker.create(ArtifactSession, self.artifact, None, self.trust.allow_ops)
-            session.answer(self.program.spec, self.bundle.inputs, answers)
+        numbers = sample_numbers(self.bundle.inputs)
+        try:
+            with Worker(self.folder / "default.log") as worker:
+                session = worker.create(ArtifactSession, self.artifact, None, self.trust.allow_ops)
+                session.answer(self.program.spec, self.bundle.inputs, answers, numbers)
+        except WorkerCrashError as error:
+            return [f"not measured, how the runtime runs it by default: {error.found}"]
         found = read_samples(answers, self.program.spec.outputs)
         fetches = [matched[name] for name in ends.values()]
         samples = list(range(len(found)))

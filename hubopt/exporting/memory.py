@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from hubopt.bundles.stage_settings import open_store
 from hubopt.bundles.stage_store import StageStore
-from hubopt.exporting.order import Order
+from hubopt.exporting.request import ExportRequest
 from hubopt.exporting.stage_keys import StageKeys, describe_items, digest_of, surroundings
 
 
@@ -25,7 +25,7 @@ class Memory:
     handle: str
 
 
-def remember(handle: str, digest: str | None, order: Order) -> Memory | None:
+def remember(handle: str, digest: str | None, request: ExportRequest) -> Memory | None:
     """Return what the export of a model may remember.
 
     Data that have no digest are not remembered, nor what they led to.
@@ -33,30 +33,29 @@ def remember(handle: str, digest: str | None, order: Order) -> Memory | None:
     Args:
         handle: What a person calls the model.
         digest: Its digest; without one nothing is remembered.
-        order: What was asked for.
+        request: What was asked for.
 
     Raises:
-        UsageError: The size of the store cannot be meant.
+        UsageError: The size of the store is invalid.
     """
     store = open_store()
     if digest is None or not store.limit_bytes:
         return None
     try:
-        items = describe_items(order.question.items)
+        items = describe_items(request.plan.items)
     except TypeError:
         return None
     keys = StageKeys(
         around=digest_of(surroundings()),
         model=digest,
-        layer=order.layer,
-        allow_ops=order.access.allow_ops,
-        hints=order.hints,
+        layer=request.layer,
+        allow_ops=request.access.allow_ops,
+        hints=request.hints,
         items=items,
-        count=order.question.count,
-        seed=order.question.seed,
-        noise=order.question.noise,
-        options=order.options,
-        overrides=order.overrides,
-        rounds=order.rounds,
+        count=request.plan.count,
+        seed=request.plan.seed,
+        noise=request.plan.noise,
+        xla=request.xla,
+        rounds=request.rounds,
     )
     return Memory(store, keys, handle)

@@ -1,16 +1,24 @@
-"""`Processes`: what an export runs beside itself, each started when it is first needed."""
+"""`Processes`: what runs beside an export; every child process and thread is started here."""
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
-from hubopt.exporting.order import Order
-from hubopt.progress import Beside, Progress
+from hubopt.exporter import Program
+from hubopt.exporting.cache import ExportCache
+from hubopt.exporting.request import ExportRequest
+from hubopt.progress import Background, Progress
 from hubopt.reference import noise
+from hubopt.reference.layer_process import LayerProcess
+from hubopt.reference.measuring import ask_layer
 from hubopt.reference.noise import NoiseMeter
-from hubopt.reference.on_demand import Opened, open_model
-from hubopt.runs.converting import Converter, needs
+from hubopt.reference.noise_level import NoiseEscalation
+from hubopt.reference.reference_set import ReferenceSet
+from hubopt.runs.convert import needs
+from hubopt.runs.run import Baseline
 from hubopt.workers.shared import SharedWorker
 
 
@@ -20,30 +28,28 @@ class Processes:
     Use it as a context manager: leaving ends them all.
 
     Args:
-        order: What is exported.
+        request: What is exported.
         logs: A folder for what they print.
+        work: A folder for what is not kept.
         progress: Told what begins.
 
     Attributes:
-        beside: The threads.
-        converter: Writes artifacts.
-        meter: Measures the layer's noise.
+        background: The threads.
+        child: The process of conversions and noise.
     """
 
-    def __init__(self, order: Order, logs: Path, progress: Progress) -> None:
-        self._order = order
+    def __init__(self, request: ExportRequest, logs: Path, work: Path, progress: Progress) -> None:
+        self._request = request
         self._log = logs / "layer.log"
+        self._work = work
         self._progress = progress
-        self.beside = Beside(progress)
-        measures = order.question.noise != "off"
-        self._child = SharedWorker(
+        self.background = Background(progress)
+        self.child = SharedWorker(
             logs / "convert.log",
             noise.SHARED_ENVIRONMENT,
-            (*needs(order.exporters), *(noise.IMPORTS if measures else ())),
+            (*needs(request.exporters), *(noise.IMPORTS if self._measures_noise else ())),
         )
-        self.meter = NoiseMeter(self._log, self._child)
-        done = (lambda: None) if measures else self._child.rest  # its memory is wanted
-        self.converter = Converter(order.exporters, self._child, done)
+        self._meter = NoiseMeter(self._log, self.child)
         self._layer = ExitStack()
 
     def __enter__(self) -> Processes:
@@ -51,28 +57,85 @@ class Processes:
 
     def __exit__(self, *error: object) -> None:
         with ExitStack() as ending:
-            ending.push(self.beside)  # its threads wait for the others, which end before
-            ending.push(self._child)
-            ending.push(self.meter)
+            ending.push(self.background)  # its threads wait for the others, which end before
+            ending.push(self.child)
+            ending.push(self._meter)
             ending.push(self._layer)
 
-    def prepare(self) -> None:
-        """Let be imported, beside the layer, what is needed once that is there."""
-        self._child.start()
+    @property
+    def _measures_noise(self) -> bool:
+        return self._request.plan.noise != "off"
 
-    def open_layer(self) -> Opened:
+    def warm_up(self) -> None:
+        """Import the converters in the background while the layer loads."""
+        self.child.start()
+
+    def open_layer(self) -> LayerProcess:
         """Load the model."""
-        order, log = self._order, self._log
-        return open_model(
-            order.model,
-            order.layer,
-            order.access,
-            log,
-            self._layer,
-            self._progress,
-            order.most_bytes,
+        request = self._request
+        return self._layer.enter_context(
+            LayerProcess(
+                request.model,
+                request.layer,
+                request.access,
+                self._log,
+                self._progress,
+                request.most_bytes,
+            )
         )
 
-    def end_layer(self) -> None:
-        """End the layer's process, whose memory is wanted; nothing waits for that."""
-        self.beside.submit(self._layer.close)
+    def escalation(self, program: Program) -> NoiseEscalation:
+        """Return what measures the layer's noise."""
+        work = self._work / "noise"
+        return NoiseEscalation(self._request.depth, program, self._meter, work, self._progress)
+
+    def begin_reference(
+        self, layer: LayerProcess, program: Program, cache: ExportCache, folder: Path
+    ) -> Future[ReferenceSet]:
+        """Begin to ask the layer; the result is kept in the cache.
+
+        Args:
+            layer: The eager layer. Its process ends with the last answer if nothing is timed.
+            program: Its trace.
+            cache: Where the result is kept.
+            folder: Where samples and answers go.
+        """
+        return self.background.submit(self._measure_reference, layer, program, cache, folder)
+
+    def _measure_reference(
+        self, layer: LayerProcess, program: Program, cache: ExportCache, folder: Path
+    ) -> ReferenceSet:
+        background = self.background
+        escalation = replace(self.escalation(program), progress=background.note)
+        answered, first = ask_layer(
+            self._request.plan,
+            layer,
+            program,
+            folder,
+            self._work,
+            escalation,
+            self.child,
+            background,
+        )
+        if not self._request.rounds:
+            layer.close()  # its memory is wanted
+        measured = escalation.begin(answered, first)
+        cache.keep_reference(measured)
+        return measured
+
+    def begin_baseline(
+        self, layer: LayerProcess, reference: Future[ReferenceSet]
+    ) -> Future[Baseline]:
+        """Begin to get the layer ready to be timed, once it has answered."""
+        return self.background.submit(self._prepare_baseline, layer, reference)
+
+    def _prepare_baseline(self, layer: LayerProcess, reference: Future[ReferenceSet]) -> Baseline:
+        known = reference.result()
+        answers = self._work / "timed.npz"
+        layer.session.answer(known.spec, known.inputs, answers, (), known.kept[:1])
+        return Baseline(layer.session, None, self._request.rounds)
+
+    def end_conversions(self) -> None:
+        """End the process of conversions if it measures no noise: its memory is wanted."""
+        if not self._measures_noise:
+            self.child.rest()

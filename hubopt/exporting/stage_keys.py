@@ -17,18 +17,18 @@ from typing import Any
 
 import numpy as np
 
+from hubopt import registry
 from hubopt._util.digest import sha256
 from hubopt._util.serialization import plain
-from hubopt.exporter import Exporter, Options
+from hubopt.exporter import PROGRAM, Exporter, Target, XlaMode
 from hubopt.hints import Hints
 from hubopt.latency.environment import describe_machine
 from hubopt.models.handles import LayerOptions
-from hubopt.parity import Overrides
 from hubopt.parity.reference import Depth
-from hubopt.reference.kit import Kit
+from hubopt.reference.reference_set import ReferenceSet
 from hubopt.sampling.user_data import Item
 
-FORMAT = 3
+FORMAT = 4
 """Of the values and files in the store; a new one leaves all entries behind."""
 
 _OURS = ("hubopt", "hubopt_exporters")
@@ -59,8 +59,7 @@ class StageKeys:
         count: How many samples.
         seed: The seed of drawn ones.
         noise: How much may be measured of the layer's noise.
-        options: What the exporters may be asked.
-        overrides: Tolerances that the user set.
+        xla: How the program is traced.
         rounds: How many rounds of timing.
     """
 
@@ -73,8 +72,7 @@ class StageKeys:
     count: int
     seed: int
     noise: str
-    options: Options
-    overrides: Overrides
+    xla: XlaMode
     rounds: int
 
     def program(self) -> str:
@@ -88,7 +86,7 @@ class StageKeys:
                 "allow_ops": sorted(set(self.allow_ops)),
                 "hints": self.hints,
                 "item": (self.items or ())[:1],  # it may settle shapes
-                "xla": self.options.xla == "off",
+                "xla": self.xla == "off",
             }
         )
 
@@ -100,7 +98,7 @@ class StageKeys:
         """
         return digest_of({"program": self.program(), "saved_model": saved_model})
 
-    def kit(self, depth: Depth) -> str:
+    def reference(self, depth: Depth) -> str:
         """Return the key of samples, reference and what is known of them.
 
         Args:
@@ -118,23 +116,42 @@ class StageKeys:
             }
         )
 
-    def target(self, exporter: Exporter, source: str, kit: str) -> str:
-        """Return the key of an artifact and its verdict.
+    def artifact(self, target: Target, source: str) -> str:
+        """Return the key of an artifact.
 
         Args:
-            exporter: What writes and runs it.
-            source: The digest of the artifact it is made from, or the key of the program.
-            kit: The digest of what it is judged on, see `kit_digest`.
+            target: What writes it, in which precision and with which options.
+            source: The digest of the artifact it is made from; `PROGRAM` for the program.
         """
         return digest_of(
             {
-                "stage": "target",
+                "stage": "artifact",
                 "around": self.around,
-                "exporter": describe_exporter(exporter),
-                "source": source,
-                "kit": kit,
-                "options": self.options,
-                "overrides": self.overrides,
+                "exporter": describe_exporter(registry.get(target.exporter)),
+                "precision": target.precision,
+                "options": target.options,
+                "source": self.program() if source == PROGRAM else source,
+            }
+        )
+
+    def run(self, target: Target, artifact: str, companions: Mapping[str, str], inputs: str) -> str:
+        """Return the key of what running an artifact showed.
+
+        Args:
+            target: What runs it.
+            artifact: The artifact's digest.
+            companions: The digests of its other files.
+            inputs: The digest of the samples, see `inputs_digest`.
+        """
+        return digest_of(
+            {
+                "stage": "run",
+                "artifact": artifact,
+                "companions": companions,
+                "around": self.around,
+                "exporter": describe_exporter(registry.get(target.exporter)),
+                "program": self.program(),
+                "inputs": inputs,
                 "rounds": self.rounds,
             }
         )
@@ -146,17 +163,9 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def kit_digest(kit: Kit) -> str:
-    """Return the digest of what artifacts are judged on, but for the user's tolerances."""
-    return digest_of(
-        {
-            "inputs": sha256(kit.inputs),
-            "reference": sha256(kit.reference),
-            "float64": sha256(kit.float64) if kit.float64 else None,
-            "facts": kit.facts,
-            "kinds": kit.kinds,
-        }
-    )
+def inputs_digest(reference: ReferenceSet) -> str:
+    """Return the digest of the samples that artifacts are run on."""
+    return sha256(reference.inputs)
 
 
 def surroundings() -> dict[str, Any]:

@@ -1,26 +1,26 @@
-"""`bundled_kit`: what the artifacts of a bundle are judged on."""
+"""`bundled_reference`: the reference set of a bundle."""
 
 from __future__ import annotations
 
 from hubopt.bundles.bundle import Bundle
-from hubopt.reference.kit import Kit
+from hubopt.reference.reference_set import ReferenceSet
 
 
-def bundled_kit(bundle: Bundle) -> Kit:
-    """Return what a bundle's artifacts are judged on, once its files were checked.
+def bundled_reference(bundle: Bundle) -> ReferenceSet:
+    """Check the files of a bundle's reference set and return it.
 
     Raises:
         BundleError: As for `Bundle.check_samples`.
     """
     bundle.check_samples()
     manifest = bundle.manifest
-    return Kit(
-        manifest.spec,
-        bundle.inputs,
-        bundle.reference,
-        bundle.float64,
-        manifest.reference,
-        manifest.tolerances,
-        manifest.samples,
+    return ReferenceSet(
+        spec=manifest.spec,
+        inputs=bundle.inputs,
+        outputs=bundle.reference,
+        kept=tuple(range(len(manifest.samples))),
+        float64=bundle.float64,
+        facts=manifest.reference,
+        kinds=manifest.samples,
         left_out=manifest.left_out,
     )

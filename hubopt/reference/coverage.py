@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hubopt._platform.causes import first_line
+from hubopt._util.collecting import few_collections
+from hubopt._util.trimming import give_back
 from hubopt.exporter import Program, Tensors
 from hubopt.reference.crossing import Sample, improve
 from hubopt.reference.units import RECTIFIERS, Flags
@@ -51,6 +53,7 @@ class Coverage:
         weights: How many weights were looked at, see `hubopt.reference.sensitivity`.
         hidden: How many of them could change sign on these samples without its showing.
         problem: Why no more samples could be made; None if nothing was in the way.
+        crash: How the process ended that was to choose them; None if it did not.
     """
 
     chosen: tuple[int, ...]
@@ -60,6 +63,7 @@ class Coverage:
     weights: int = 0
     hidden: int = 0
     problem: str | None = None
+    crash: str | None = None
 
 
 class Reached(NamedTuple):
@@ -101,6 +105,14 @@ def _is_small(program: Program) -> bool:
 
 def _has_gradient(spec: TensorSpec) -> bool:
     return "float" in spec.dtype
+
+
+def cover_in_child(program: Program, pool: Path, count: int, make: bool) -> Coverage:
+    """Do the same as `cover`, and give the memory that it took back to the system."""
+    with few_collections():
+        covered = cover(program, pool, count, make)
+    give_back()
+    return covered
 
 
 def cover(program: Program, pool: Path, count: int, make: bool) -> Coverage:

@@ -23,8 +23,7 @@ from hubopt.hints import Hints
 from hubopt.latency.session import Session, since
 from hubopt.models.handles import Access, Handle, LayerOptions, locate
 from hubopt.programs.inspection import OpenModel, inspect_layer
-from hubopt.reference.coverage import Coverage
-from hubopt.sampling.arrays import read_samples, write_samples
+from hubopt.sampling.arrays import read_samples, sample_numbers, write_samples
 from hubopt.sampling.user_data import Item
 from hubopt.spec import ModelSpec
 
@@ -70,18 +69,25 @@ class LayerSession(Session):
         return layer_signature(self._layer)
 
     def answer(
-        self, spec: ModelSpec, inputs: Path, outputs: Path, edges: Collection[int] = ()
+        self,
+        spec: ModelSpec,
+        inputs: Path,
+        outputs: Path,
+        edges: Collection[int] = (),
+        numbers: Sequence[int] | None = None,
     ) -> dict[int, str]:
-        """Run every sample eagerly with the inputs and outputs of ``spec``.
+        """Run samples eagerly with the inputs and outputs of ``spec``.
 
         Args:
             spec: The inputs and outputs.
             inputs: The samples.
-            outputs: Gets the answers to those that are not left out.
-            edges: Samples to leave out if the layer refuses them or answers with NaN.
+            outputs: Gets the answers, under the numbers of the samples.
+            edges: The numbers of samples to leave out if the layer refuses them or answers with
+                NaN.
+            numbers: Which samples to run; by default all.
 
         Returns:
-            Why a sample was left out.
+            By number, why a sample was left out.
 
         Raises:
             TraceError: The layer refuses another sample, or answers it with NaN.
@@ -89,9 +95,11 @@ class LayerSession(Session):
         from hubopt.reference.eager import LayerRunner, full_float32
 
         self._runner = LayerRunner(self._layer, spec)
-        self._samples = read_samples(inputs, spec.inputs)
-        results, left_out = [], {}
-        for at, sample in enumerate(self._samples):
+        numbers = sample_numbers(inputs) if numbers is None else numbers
+        self._samples = read_samples(inputs, spec.inputs, numbers)
+        results: dict[int, dict[str, Any]] = {}
+        left_out: dict[int, str] = {}
+        for at, sample in zip(numbers, self._samples, strict=True):
             try:
                 with full_float32(), _telling_refusal(at):
                     result = self._run(sample)
@@ -105,18 +113,9 @@ class LayerSession(Session):
                     raise _not_a_number(at)
                 left_out[at] = "the layer gives NaN"
                 continue
-            results.append(result)
+            results[at] = result
         write_samples(outputs, results)
         return left_out
-
-    def cover(self, program: Program, pool: Path, count: int, make: bool) -> Coverage:
-        """Choose the samples of ``pool`` that reach most of the network's units."""
-        from hubopt.reference.coverage import cover
-
-        with few_collections():
-            covered = cover(program, pool, count, make)
-        give_back()
-        return covered
 
     def onednn_is_on(self) -> bool:
         """Whether TensorFlow computes with oneDNN here."""

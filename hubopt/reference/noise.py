@@ -26,7 +26,8 @@ from hubopt.programs.graphs.frozen_graph import read_frozen_graph
 from hubopt.programs.graphs.graph_runs import GraphRunner
 from hubopt.programs.graphs.perturbing import ROUNDING, lift, perturb
 from hubopt.programs.serving import SIGNATURE
-from hubopt.sampling.arrays import read_samples, write_samples
+from hubopt.reference.reference_set import LIGHT_SAMPLES
+from hubopt.sampling.arrays import read_samples, sample_numbers, write_samples
 from hubopt.workers.shared import SharedWorker
 from hubopt.workers.worker import Worker
 
@@ -95,7 +96,7 @@ class NoiseMeter:
         folder: Path,
         onednn_on: bool,
         ways: Sequence[str] = WAYS,
-        count: int | None = None,
+        numbers: Sequence[int] | None = None,
     ) -> Answers:
         """Answer the samples in every one of ``ways``.
 
@@ -107,7 +108,7 @@ class NoiseMeter:
             onednn_on: Whether the reference is computed with oneDNN's kernels, see
                 `hubopt._platform.tf_private.onednn_is_on`.
             ways: Of `WAYS`.
-            count: How many samples, from the first; by default all.
+            numbers: Which samples; by default all.
 
         Raises:
             WorkerCrashError: It was left meanwhile, by another thread.
@@ -122,7 +123,7 @@ class NoiseMeter:
                 try:
                     with child.use(self._log) as worker:
                         ways_there = self._get_ready(worker, program, onednn_on)
-                        problem = ways_there.take(way, inputs, path, count)
+                        problem = ways_there.take(way, inputs, path, numbers)
                 except HuboptError as error:
                     if child.is_stopped:
                         raise
@@ -183,23 +184,26 @@ class OtherWays:
             frozen = read_frozen_graph(program)
             self._graph_def, self._weights = lift(frozen.graph_def, frozen.arrays())
 
-    def take(self, way: str, inputs: Path, path: Path, count: int | None = None) -> str | None:
+    def take(
+        self, way: str, inputs: Path, path: Path, numbers: Sequence[int] | None = None
+    ) -> str | None:
         """Write the answers of one of `WAYS` to ``path``, or return why there are none.
 
         Args:
             way: Which.
             inputs: The samples.
             path: Where to write.
-            count: How many samples, from the first; by default all.
+            numbers: Which samples; by default all.
         """
         problem = self._problem(way)
         if problem is None:
             try:
-                samples = read_samples(inputs, self._program.spec.inputs)[:count]
+                numbers = sample_numbers(inputs) if numbers is None else numbers
+                samples = read_samples(inputs, self._program.spec.inputs, numbers)
                 answers = self._answer_new(way, samples)
-                if count is not None:  # a first look: these are likely to be asked again
+                if len(samples) <= LIGHT_SAMPLES:  # they are likely to be asked again
                     self._first[way] = list(zip(samples, answers, strict=True))
-                write_samples(path, answers)
+                write_samples(path, dict(zip(numbers, answers, strict=True)))
             except HuboptError as error:
                 problem = error.found
             except Exception as error:  # whatever TensorFlow raises

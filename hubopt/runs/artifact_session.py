@@ -9,9 +9,8 @@ from pathlib import Path
 
 from hubopt import registry
 from hubopt.errors import NotRunnableHereError, UsageError
-from hubopt.exporter import Artifact, Tensors
+from hubopt.exporter import Artifact
 from hubopt.latency.session import Session, since
-from hubopt.parity.reference import same_tensors
 from hubopt.runs.renaming import load_runner
 from hubopt.sampling.arrays import read_samples, write_samples
 from hubopt.spec import ModelSpec
@@ -38,7 +37,7 @@ class ArtifactSession(Session):
         allow_ops: Collection[str] = (),
     ) -> None:
         try:
-            exporter = registry.get(artifact.target)
+            exporter = registry.get(artifact.exporter)
         except UsageError as error:  # a bundle may come from a machine with more exporters
             raise NotRunnableHereError(*error.args) from error
         registry.require_runtime(exporter)
@@ -50,21 +49,9 @@ class ArtifactSession(Session):
         runner = load_runner(exporter, artifact, names, allow_ops)
         super().__init__(import_ms, since(start))
         self._runner = runner
-        self._answers: list[tuple[Tensors, Tensors]] = []
 
-    def answer(self, spec: ModelSpec, inputs: Path, outputs: Path) -> None:
-        """Write to ``outputs`` what it gives for every sample of the file ``inputs``.
-
-        Those that were asked before are not run again: a kit comes with fewer samples where more
-        is known of the layer.
-        """
-        known = list(self._answers)
-        self._samples = read_samples(inputs, spec.inputs)
-        self._answers = [(each, self._find(each, known)) for each in self._samples]
-        write_samples(outputs, [answer for _, answer in self._answers])
-
-    def _find(self, sample: Tensors, known: Sequence[tuple[Tensors, Tensors]]) -> Tensors:
-        for asked, answer in known:
-            if same_tensors(asked, sample):
-                return answer
-        return self._run(dict(sample))
+    def answer(self, spec: ModelSpec, inputs: Path, outputs: Path, numbers: Sequence[int]) -> None:
+        """Run the samples ``numbers`` of ``inputs``; write their outputs to ``outputs``."""
+        self._samples = read_samples(inputs, spec.inputs, numbers)
+        answers = [self._run(dict(sample)) for sample in self._samples]
+        write_samples(outputs, dict(zip(numbers, answers, strict=True)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,30 +21,50 @@ _MOST_HEADER_BYTES = 10_000
 _CHUNK_BYTES = 1 << 20
 
 
-def write_samples(path: Path, samples: Sequence[Tensors]) -> None:
-    """Write ``samples``; the array of tensor ``x`` in sample 0 is called ``0/x``.
+def write_samples(path: Path, samples: Sequence[Tensors] | Mapping[int, Tensors]) -> None:
+    """Write samples; the array of tensor ``x`` in sample 0 is called ``0/x``.
 
     Strings become fixed-width bytes, bfloat16 its bits.
+
+    Args:
+        path: The file.
+        samples: In order; or by number, if some numbers are left out.
     """
+    numbered = samples.items() if isinstance(samples, Mapping) else enumerate(samples)
     arrays = {
-        f"{at}/{name}": _plain(np.asarray(array))
-        for at, sample in enumerate(samples)
+        f"{number}/{name}": _plain(np.asarray(array))
+        for number, sample in numbered
         for name, array in sample.items()
     }
     with path.open("wb") as stream:
         np.savez(stream, **arrays)  # type: ignore[arg-type]  # numpy's stub wants a bool here
 
 
-def read_samples(path: Path, specs: Sequence[TensorSpec]) -> list[dict[str, NDArray[Any]]]:
-    """Read what `write_samples` wrote; ``specs`` give the dtypes that NumPy cannot store."""
+def read_samples(
+    path: Path, specs: Sequence[TensorSpec], numbers: Sequence[int] | None = None
+) -> list[dict[str, NDArray[Any]]]:
+    """Read what `write_samples` wrote.
+
+    Args:
+        path: The file.
+        specs: The tensors, for the dtypes that NumPy cannot store.
+        numbers: Which samples, and in which order; by default all, by number.
+    """
     by_name = {spec.name: spec for spec in specs}
     samples: dict[int, dict[str, NDArray[Any]]] = {}
     with np.load(path, allow_pickle=False) as archive:
         for key in archive.files:
-            at, _, name = key.partition("/")
-            array = _restore(archive[key], by_name.get(name))
-            samples.setdefault(int(at), {})[name] = array
-    return [samples[at] for at in sorted(samples)]
+            number, _, name = key.partition("/")
+            if numbers is None or int(number) in numbers:
+                array = _restore(archive[key], by_name.get(name))
+                samples.setdefault(int(number), {})[name] = array
+    return [samples[number] for number in (sorted(samples) if numbers is None else numbers)]
+
+
+def sample_numbers(path: Path) -> tuple[int, ...]:
+    """Return the numbers of the samples in a file of `write_samples`; no array is read."""
+    with zipfile.ZipFile(path) as archive:
+        return tuple(sorted({int(name.partition("/")[0]) for name in archive.namelist()}))
 
 
 def sample_problems(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +16,23 @@ from hubopt.exporter import PROGRAM, Artifact, ToleranceClass
 from hubopt.hints import Hints
 from hubopt.models.handles import Access, LayerOptions
 from hubopt.parity import Overrides, Parity
-from hubopt.progress import Progress, quiet
-from hubopt.reference.asking import Question, ask
-from hubopt.reference.kit import Kit
+from hubopt.progress import Background, Progress, done, quiet
+from hubopt.reference import noise as layer_noise
+from hubopt.reference.layer_process import LayerProcess, Model
+from hubopt.reference.measuring import ask_layer
 from hubopt.reference.noise import NoiseMeter
-from hubopt.reference.noise_depth import Deepening, Noise
-from hubopt.reference.on_demand import Model, open_model
-from hubopt.reference.reference import Reference
-from hubopt.runs.artifact_session import ArtifactSession
-from hubopt.runs.examine import judge_files
-from hubopt.sampling.arrays import read_samples, write_samples
+from hubopt.reference.noise_level import Noise, NoiseEscalation
+from hubopt.reference.reference_set import ReferenceSet
+from hubopt.reference.sample_plan import SamplePlan
+from hubopt.runs.run import Run, run
+from hubopt.runs.settle import settle
+from hubopt.sampling.arrays import write_samples
 from hubopt.sampling.samples import SEED
 from hubopt.sampling.user_data import Data
 from hubopt.spec import ModelSpec
 from hubopt.verification.loaded import LoadedArtifact
-from hubopt.workers.worker import Worker, temporary_log
+from hubopt.workers.shared import SharedWorker
+from hubopt.workers.worker import temporary_log
 
 AnyArtifact = Artifact | str | os.PathLike[str] | LoadedArtifact | Callable[..., Any]
 """What an exporter wrote, a file or folder of a target, or what is called as the layer is."""
@@ -85,60 +87,66 @@ def verify(
             "a file or folder, which has a runtime and names of its own",
             "leave them out, or pass the file",
         )
-    question = Question.read(data, samples, seed, noise)
+    plan = SamplePlan.read(data, samples, seed, noise)
+    allowed = access or Access()
     with temporary_log() as log, ExitStack() as stack:
-        options, allowed = layer_options or LayerOptions(), access or Access()
-        _, _, opened = open_model(layer, options, allowed, log, stack, progress)
+        opened = stack.enter_context(
+            LayerProcess(layer, layer_options or LayerOptions(), allowed, log, progress)
+        )
         with progress("resolve shapes"):
-            spec = opened.resolve(hints or Hints(), question.first)
+            spec = opened.session.resolve(hints or Hints(), plan.first)
         overrides.check(spec.output_names)
         with progress("trace"):
-            program = opened.trace(spec, log.with_name("program"), "auto", False)
-        inputs, answered = log.with_name("inputs.npz"), log.with_name("reference.npz")
-        load = partial(_answer, artifact, target, names or {}, allowed.allow_ops)
-        empty = Kit(spec, inputs, answered, overrides=overrides)
-        meter = stack.enter_context(NoiseMeter(log))
+            program = opened.session.trace(spec, log.with_name("program"), "auto", False)
+        background = stack.enter_context(Background(progress))
+        child = stack.enter_context(
+            SharedWorker(log, layer_noise.SHARED_ENVIRONMENT, layer_noise.IMPORTS)
+        )
+        meter = stack.enter_context(NoiseMeter(log, child))
         work = log.with_name("work")
-        deepen = Deepening(noise, program, meter, work, progress)
-        kit = ask(question, opened, program, empty, program.folder, progress)
-        reference = Reference(lambda: deepen(kit) or kit, deepen)
-        answers = log.with_name("answers.npz")
+        escalation = NoiseEscalation(noise, program, meter, work / "noise", progress)
+        ahead = replace(escalation, progress=background.note)
+        with progress("ask the layer"):
+            reference, first = ask_layer(
+                plan, opened, program, work / "reference", work, ahead, child, background
+            )
+            reference = ahead.begin(reference, first)
+        ran = _run(artifact, target, names, allowed.allow_ops, reference, log, progress)
+        if ran.error is not None:
+            raise ran.error
+        if tolerance is not None:
+            ran = replace(ran, artifact=replace(ran.artifact, tolerance=tolerance))
+        _, (verdict,) = settle(reference, [ran], overrides, escalation)
+    assert verdict.parity is not None
+    return verdict.parity
 
-        def run_and_judge(kit: Kit) -> Parity:
-            known = load(kit, answers, log, progress)
-            return judge_files(kit, answers, tolerance or known)
 
-        return reference.settle(run_and_judge)
-
-
-def _answer(
+def _run(
     artifact: AnyArtifact,
     target: str | None,
-    names: Mapping[str, str],
+    names: Mapping[str, str] | None,
     allow_ops: tuple[str, ...],
-    kit: Kit,
-    answers: Path,
+    reference: ReferenceSet,
     log: Path,
     progress: Progress,
-) -> ToleranceClass:
-    """Write the artifact's answers to the kit's samples; return its tolerance class."""
+) -> Run:
+    """Ask the artifact the samples of the reference set."""
+    answers = log.with_name("answers.npz")
     if callable(artifact):
         with progress("run the artifact"):
-            _call(artifact, kit, answers)
-        return "fp32"
-    known = artifact if isinstance(artifact, Artifact) else _find(artifact, target, kit.spec)
-    with progress(f"{known.target}: run"), Worker(log) as worker:
-        session = worker.create(ArtifactSession, known, dict(names), allow_ops)
-        session.answer(kit.spec, kit.inputs, answers)
-    return known.tolerance
+            _call(artifact, reference, answers)
+        return Run(Artifact("callable", answers, reference.spec), answers)
+    known = artifact if isinstance(artifact, Artifact) else _find(artifact, target, reference.spec)
+    with progress(f"{known.exporter}: run"):
+        return run(known, done(reference), answers, log, None, names, allow_ops)
 
 
-def _call(artifact: Callable[..., Any], kit: Kit, answers: Path) -> None:
+def _call(artifact: Callable[..., Any], reference: ReferenceSet, answers: Path) -> None:
     import numpy as np
 
-    spec = kit.spec
-    results = []
-    for at, sample in enumerate(read_samples(kit.inputs, spec.inputs)):
+    spec = reference.spec
+    results = {}
+    for at, sample in zip(reference.kept, reference.read_inputs(), strict=True):
         try:
             outputs = unpack(spec.output_structure, artifact(pack(spec.input_structure, sample)))
         except Exception as error:  # whatever the caller's own code raises
@@ -148,7 +156,7 @@ def _call(artifact: Callable[..., Any], kit: Kit, answers: Path) -> None:
                 "what takes the layer's inputs and gives outputs packed as the layer's",
                 "wrap it in a function that does",
             ) from error
-        results.append({name: np.asarray(tensor) for name, tensor in outputs.items()})
+        results[at] = {name: np.asarray(tensor) for name, tensor in outputs.items()}
     write_samples(answers, results)
 
 

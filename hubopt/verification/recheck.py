@@ -15,12 +15,12 @@ from hubopt.errors import BundleError, HuboptError, PinError, UsageError
 from hubopt.latency.protocol import ROUNDS
 from hubopt.models.handles import is_python
 from hubopt.parity import Overrides, judge_outputs
-from hubopt.progress import Progress, quiet
-from hubopt.reference.bundled import bundled_kit
-from hubopt.reference.kit import Kit
+from hubopt.progress import Progress, done, quiet
+from hubopt.reference.bundled import bundled_reference
 from hubopt.reference.layer_session import LayerSession
-from hubopt.reference.reference import Reference
-from hubopt.runs.examine import Baseline, examine
+from hubopt.reference.reference_set import ReferenceSet
+from hubopt.runs.run import Baseline, run
+from hubopt.runs.settle import judge_run
 from hubopt.runs.trust import NO_TRUST, Trust, open_bundled_layer
 from hubopt.workers.worker import Worker, temporary_log
 
@@ -52,8 +52,7 @@ def verify_bundle(
             such target.
     """
     bundle = _as_bundle(bundle)
-    kit = _kit(bundle, overrides)
-    return _recheck(bundle, targets, kit, None, "verify", trust, progress)
+    return _recheck(bundle, targets, overrides, None, "verify", trust, progress)
 
 
 def rejudge(
@@ -128,7 +127,7 @@ def bench(
         with progress("load the layer"):
             layer, problem = _open_baseline(bundle, trust, stack)
         baseline = Baseline(layer, problem, rounds)
-        return _recheck(bundle, targets, _kit(bundle), baseline, "time", trust, progress)
+        return _recheck(bundle, targets, None, baseline, "time", trust, progress)
 
 
 def _open_baseline(
@@ -152,11 +151,6 @@ def _open_baseline(
     return layer, None
 
 
-def _kit(bundle: Bundle, overrides: Overrides | None = None) -> Kit:
-    kit = bundled_kit(bundle)
-    return kit if overrides is None else replace(kit, overrides=overrides)
-
-
 def _chosen(bundle: Bundle, targets: Sequence[str]) -> list[TargetResult]:
     names = [targets] if isinstance(targets, str) else targets
     return [each for each in bundle.results if not names or each.target in names]
@@ -177,13 +171,15 @@ def _check_targets(bundle: Bundle, targets: Sequence[str]) -> None:
 def _recheck(
     bundle: Bundle,
     targets: Sequence[str],
-    kit: Kit,
+    overrides: Overrides | None,
     baseline: Baseline | None,
     what: str,
     trust: Trust,
     progress: Progress,
 ) -> tuple[TargetResult, ...]:
     _check_targets(bundle, targets)
+    reference = bundled_reference(bundle)
+    overrides = bundle.manifest.tolerances if overrides is None else overrides
     results = []
     with temporary_log() as log:
         for result in _chosen(bundle, targets):
@@ -191,25 +187,33 @@ def _recheck(
                 results.append(result)
                 continue
             with progress(f"{result.target}: {what}"):
-                verdict = _examine(bundle, result.target, kit, log, baseline, trust)
-            results.append(result.judged(_with_depth(verdict, kit)))
+                verdict = _verify(bundle, result.target, reference, overrides, log, baseline, trust)
+            results.append(result.judged(_with_depth(verdict, reference)))
     return tuple(results)
 
 
-def _examine(
-    bundle: Bundle, target: str, kit: Kit, log: Path, baseline: Baseline | None, trust: Trust
+def _verify(
+    bundle: Bundle,
+    target: str,
+    reference: ReferenceSet,
+    overrides: Overrides,
+    log: Path,
+    baseline: Baseline | None,
+    trust: Trust,
 ) -> Verdict:
-    """Examine one artifact; one that is damaged fails and does not stop the others."""
+    """Run one artifact and judge it; one that is damaged fails and does not stop the others."""
     try:
         artifact = bundle.artifact(target, failed=True)
     except BundleError as error:
         return Verdict("failed", "load", f"{error.thing}: {error.found}; {error.way_out}")
-    return examine(artifact, Reference(lambda: kit), log, baseline, trust.allow_ops)
+    answers = log.with_name(f"{target}.npz")  # a bundle may be read-only
+    ran = run(artifact, done(reference), answers, log, baseline, allow_ops=trust.allow_ops)
+    return judge_run(reference, ran, overrides)
 
 
-def _with_depth(verdict: Verdict, kit: Kit) -> Verdict:
+def _with_depth(verdict: Verdict, reference: ReferenceSet) -> Verdict:
     """Say of a verdict that blames the artifact if the layer's noise could have excused it."""
-    if verdict.stage != "parity" or kit.facts.depth == "full":
+    if verdict.stage != "parity" or reference.facts.depth == "full":
         return verdict
     told = "the layer's noise was measured only in part; export with --noise full to be fair to"
     return replace(verdict, reason=f"{verdict.reason}; {told} other machines")

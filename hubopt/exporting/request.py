@@ -1,9 +1,8 @@
-"""`Order`: what an export was asked for, checked before any work."""
+"""`ExportRequest`: what an export was asked for, checked before any work."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,39 +10,37 @@ from hubopt import registry
 from hubopt._platform.staging import check_name
 from hubopt._util.regular_files import real_path
 from hubopt.errors import UsageError
-from hubopt.exporter import Exporter, Options
+from hubopt.exporter import Exporter, Target, XlaMode
 from hubopt.hints import Hints
 from hubopt.models.handles import Access, LayerOptions, local_path
 from hubopt.parity import Overrides
-from hubopt.reference.asking import Question
-from hubopt.reference.noise_depth import Noise
-from hubopt.reference.on_demand import Model
+from hubopt.reference.layer_process import Model
+from hubopt.reference.noise_level import Noise
+from hubopt.reference.sample_plan import SamplePlan
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class ExportRequest:
     """The arguments of `hubopt.export`, but for where the bundle goes.
 
     Attributes:
         model: A handle, a layer or a callable.
-        exporters: The targets, sources first.
-        question: What the layer and the artifacts are asked.
+        targets: The targets, sources first.
+        plan: Which samples the layer and the artifacts are asked.
         hints: Shapes and dtypes that the model leaves open.
         layer: Signature, output and tags, for a handle.
         access: What is allowed, for a handle.
-        options: What the exporters may be asked.
         overrides: Tolerances other than a target's own.
         rounds: How many rounds latency is measured for.
         keep_failed: Whether to keep artifacts that do not agree with the layer.
     """
 
     model: Model
-    exporters: tuple[Exporter, ...]
-    question: Question
+    targets: tuple[Target, ...]
+    plan: SamplePlan
     hints: Hints
     layer: LayerOptions
     access: Access
-    options: Options
     overrides: Overrides
     rounds: int
     keep_failed: bool
@@ -55,8 +52,7 @@ class Order:
             output: Where the bundle goes.
 
         Raises:
-            UsageError: A count or the output cannot be meant, or a target holds no dynamic
-                dimension.
+            UsageError: A count or the output is invalid, or a target holds no dynamic dimension.
             RuntimeMissingError: A target's package is not installed.
         """
         if self.rounds < 0:
@@ -71,6 +67,17 @@ class Order:
         self._check_dynamic()
 
     @property
+    def exporters(self) -> tuple[Exporter, ...]:
+        """The targets' exporters, in the order of the targets."""
+        return tuple(registry.get(target.exporter) for target in self.targets)
+
+    @property
+    def xla(self) -> XlaMode:
+        """How the program is traced: compiled where XLA can, unless a target's ``xla`` is off."""
+        modes = {getattr(target.options, "xla", "auto") for target in self.targets}
+        return "off" if "off" in modes else "auto"
+
+    @property
     def reads_saved_model(self) -> bool:
         """Whether any target starts from the program's SavedModel."""
         return any(each.reads_saved_model for each in self.exporters)
@@ -82,7 +89,7 @@ class Order:
         elsewhere = any(
             registry.missing(each.runs_with) or each.machine_problem() for each in self.exporters
         )
-        noise = self.question.noise
+        noise = self.plan.noise
         return "full" if noise == "auto" and elsewhere else noise
 
     @property
@@ -117,15 +124,3 @@ class Order:
                 "targets that hold dynamic dimensions (`hubopt targets`), or sizes",
                 "leave the target out, or export it on its own with sizes in --input-shape",
             )
-
-
-def find_exporters(targets: Sequence[str]) -> tuple[Exporter, ...]:
-    """Return the exporters of ``targets`` and what those start from, sources first.
-
-    Raises:
-        UsageError: There is no such target, or none is asked for.
-    """
-    targets = [targets] if isinstance(targets, str) else targets
-    if not targets:
-        raise UsageError("targets", "none", "one or more", "see `hubopt export --help`")
-    return tuple(registry.with_sources(targets))

@@ -1,0 +1,383 @@
+"""What one export takes from the store of earlier exports, and what it puts there.
+
+Nothing is done twice: an export that was interrupted goes on with what was complete, and one that
+was not makes nothing at all. What comes out of the store is reported.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import TypeVar, get_args
+
+from hubopt._util.serialization import from_json, plain
+from hubopt.bundles.manifest import LOGS
+from hubopt.bundles.schema import spec_problems
+from hubopt.bundles.schema_parity import latency_problems, reference_problems
+from hubopt.bundles.stage_store import Entry, Label, StageStore
+from hubopt.exporter import PROGRAM, Artifact, Program, Source, Target, ToleranceClass
+from hubopt.exporting.memory import Memory
+from hubopt.exporting.stage_keys import inputs_digest
+from hubopt.latency.statistics import Latency
+from hubopt.parity.reference import Depth
+from hubopt.progress import Progress
+from hubopt.reference.reference_set import INPUTS, OUTPUTS, ReferenceSet
+from hubopt.runs.convert import Built
+from hubopt.runs.run import Run
+from hubopt.sampling.arrays import sample_numbers
+from hubopt.spec import ModelSpec
+
+T = TypeVar("T")
+
+_FLOAT64 = "float64.npz"
+_ARTIFACT, _ANSWERS, _LOG = "artifact", "answers.npz", "log"
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """What tracing gives.
+
+    Attributes:
+        program: The traced layer.
+        signature: The signature that the layer calls, or None for the model's own call.
+    """
+
+    program: Program
+    signature: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Artifact:
+    """A `Built` as the store keeps it: what is at which place is for each export to say."""
+
+    path: str
+    tolerance: ToleranceClass
+    details: dict[str, str | int | float | bool]
+    export_s: float
+    sha256: str
+    companions: dict[str, str]
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A `Run` as the store keeps it."""
+
+    device: str | None
+    latency: Latency | None
+    reason: str | None
+
+
+class ExportCache:
+    """The part of the store that belongs to one export; without a memory, nothing is found.
+
+    Args:
+        memory: Where to look and what to remember.
+        folder: The bundle in the making.
+        work: A folder for what is not kept.
+        progress: Told what is taken from the store.
+
+    Attributes:
+        cached: When ``trace`` and ``reference``, and the runs of targets by id, were made, where
+            they are from the store.
+    """
+
+    def __init__(self, memory: Memory | None, folder: Path, work: Path, progress: Progress) -> None:
+        self.cached: dict[str, str] = {}
+        self._memory = memory
+        self._folder = folder
+        self._work = work
+        self._progress = progress
+        self._stored_program: Entry | None = None
+
+    def find_trace(self, saved_model: bool) -> Traced | None:
+        """Return the program; its files, which are large, are not taken yet.
+
+        Args:
+            saved_model: Whether there must be a SavedModel among the files; there may be one.
+        """
+        memory = self._memory
+        if memory is None:
+            return None
+        for with_model in dict.fromkeys((saved_model, True)):
+            found = _look_up(memory.store, memory.keys.trace(with_model), "trace", Traced)
+            if found is None:
+                continue
+            entry, traced = found
+            if problem := next(spec_problems(traced.program.spec), None):
+                memory.store.discard(entry.key, problem)
+                continue
+            self._report(f"trace: from the cache (made {entry.told})")
+            self.cached["trace"] = entry.made
+            self._stored_program = entry
+            return _moved(traced, self._work / PROGRAM)
+        return None
+
+    def take_program(self) -> bool:
+        """Put the files of the program that was found into the work folder; False if damaged."""
+        entry, self._stored_program = self._stored_program, None
+        if entry is None or self._memory is None:
+            return (self._work / PROGRAM).is_dir()
+        if self._memory.store.take(entry, {PROGRAM: self._work / PROGRAM}):
+            return True
+        self.cached.pop("trace", None)
+        return False
+
+    def keep_trace(self, traced: Traced, saved_model: bool) -> None:
+        """Keep a program and its files."""
+        memory = self._memory
+        if memory is not None:
+            value = _to_json(_moved(traced, Path(PROGRAM)))
+            files = {PROGRAM: traced.program.folder}
+            label = Label("trace", memory.handle)
+            memory.store.put(memory.keys.trace(saved_model), label, value, files)
+
+    def find_reference(self, spec: ModelSpec, folder: Path) -> ReferenceSet | None:
+        """Put the reference set of which most is known into ``folder``, if there is one."""
+        memory = self._memory
+        if memory is None:
+            return None
+        for depth in reversed(get_args(Depth)):
+            found = _look_up(memory.store, memory.keys.reference(depth), "reference", ReferenceSet)
+            if found is None:
+                continue
+            entry, stored = found
+            there = _placed(stored, folder)
+            problem = next(_reference_problems(stored, spec), None)
+            if problem:
+                memory.store.discard(entry.key, problem)
+                continue
+            folder.mkdir(parents=True, exist_ok=True)
+            if not memory.store.take(entry, _files(there)):
+                continue
+            if problem := _numbers_problem(there):
+                memory.store.discard(entry.key, problem)
+                for file in _files(there).values():
+                    file.unlink(missing_ok=True)
+                continue
+            self._report(f"reference: from the cache (made {entry.told})")
+            self.cached["reference"] = entry.made
+            return there
+        return None
+
+    def keep_reference(self, known: ReferenceSet) -> None:
+        """Keep a reference set with what is known of the layer's noise."""
+        memory = self._memory
+        if memory is not None:
+            value = _to_json(replace(_placed(known, Path()), variants={}))
+            label = Label("reference", memory.handle)
+            key = memory.keys.reference(known.facts.depth)
+            memory.store.put(key, label, value, _files(known))
+
+    def find_artifact(self, target: Target, source: str, spec: ModelSpec) -> Built | None:
+        """Put the artifact of ``target`` into the bundle, if there is one.
+
+        Args:
+            target: The target.
+            source: The digest of the artifact it is made from, or `PROGRAM`.
+            spec: The inputs and outputs.
+        """
+        memory = self._memory
+        if memory is None:
+            return None
+        key = memory.keys.artifact(target, source)
+        found = _look_up(memory.store, key, "artifact", _Artifact)
+        if found is None:
+            return None
+        entry, stored = found
+        if not _is_own_place(stored.path, stored.companions):
+            memory.store.discard(key, f"it is no artifact of {target.id}")
+            return None
+        home, log = self._folder / target.id, self._log(target)
+        if not memory.store.take(entry, {_ARTIFACT: home, _LOG: log}):
+            return None
+        self._report(f"{target.id}: artifact from the cache (made {entry.told})")
+        artifact = Artifact(
+            target.exporter,
+            home / stored.path,
+            spec,
+            stored.tolerance,
+            stored.details,
+            tuple(stored.companions),
+        )
+        return Built(
+            target,
+            artifact,
+            stored.export_s,
+            stored.sha256,
+            stored.companions,
+            stored.size_bytes,
+        )
+
+    def keep_artifact(self, built: Built, source: str) -> None:
+        """Keep what a conversion wrote."""
+        memory, artifact = self._memory, built.artifact
+        if memory is None or artifact is None:
+            return
+        assert built.export_s is not None
+        assert built.sha256 is not None
+        assert built.size_bytes is not None
+        home = self._folder / built.target.id
+        stored = _Artifact(
+            artifact.path.relative_to(home).as_posix(),
+            artifact.tolerance,
+            artifact.details,
+            built.export_s,
+            built.sha256,
+            built.companions,
+            built.size_bytes,
+        )
+        files = {_ARTIFACT: home, _LOG: self._log(built.target)}
+        label = Label("artifact", memory.handle, built.target.id)
+        key = memory.keys.artifact(built.target, source)
+        memory.store.put(key, label, _to_json(stored), files)
+
+    def find_run(self, built: Built, reference: ReferenceSet) -> Run | None:
+        """Return what running an artifact on the samples of ``reference`` showed."""
+        memory, artifact = self._memory, built.artifact
+        if memory is None or artifact is None:
+            return None
+        key = self._run_key(memory, built, reference)
+        found = _look_up(memory.store, key, "run", _Run)
+        if found is None:
+            return None
+        entry, stored = found
+        if stored.latency and (problem := next(latency_problems(stored.latency), None)):
+            memory.store.discard(key, problem)
+            return None
+        answers = self.answers(built.target)
+        has_answers = _ANSWERS in entry.digests
+        files = {_LOG: self._log(built.target)} | ({_ANSWERS: answers} if has_answers else {})
+        if not memory.store.take(entry, files):
+            return None
+        if has_answers and not set(reference.kept) <= set(sample_numbers(answers)):
+            memory.store.discard(key, "it lacks answers")
+            return None
+        if not has_answers and stored.reason is None:
+            memory.store.discard(key, "it has neither answers nor a reason")
+            return None
+        self._report(f"{built.target.id}: run from the cache ({entry.told})")
+        self.cached[built.target.id] = entry.made
+        return Run(
+            artifact,
+            answers if has_answers else None,
+            stored.device,
+            stored.latency,
+            reason=stored.reason,
+        )
+
+    def keep_run(self, built: Built, run: Run, reference: ReferenceSet) -> None:
+        """Keep what running an artifact showed, unless it failed, which may be the machine's."""
+        memory = self._memory
+        if memory is None or run.stage is not None:
+            return
+        files = {_LOG: self._log(built.target)}
+        if run.answers is not None:
+            files[_ANSWERS] = run.answers
+        stored = _Run(run.device, run.latency, run.reason)
+        label = Label("run", memory.handle, built.target.id)
+        key = self._run_key(memory, built, reference)
+        memory.store.put(key, label, _to_json(stored), files)
+
+    def forget(self, built: Built, source: str, reference: ReferenceSet) -> None:
+        """Remove an artifact that does not agree with the layer, and its run.
+
+        Trying again is what a person expects then.
+        """
+        if self._memory is not None and built.artifact is not None:
+            self._memory.store.remove(self._run_key(self._memory, built, reference))
+            self._memory.store.remove(self._memory.keys.artifact(built.target, source))
+
+    def answers(self, target: Target) -> Path:
+        """Return where the answers of a target's artifact stand."""
+        return self._work / f"{target.id}.npz"
+
+    def _run_key(self, memory: Memory, built: Built, reference: ReferenceSet) -> str:
+        inputs = inputs_digest(reference)
+        return memory.keys.run(built.target, built.sha256 or "", built.companions, inputs)
+
+    def _log(self, target: Target) -> Path:
+        return self._folder / LOGS / f"{target.id}.log"
+
+    def _report(self, text: str) -> None:
+        with self._progress(text):
+            pass
+
+
+def source_digest(source: Source, digests: Mapping[str, str]) -> str:
+    """Return what a conversion's source is known by.
+
+    Args:
+        source: A program, or an artifact.
+        digests: Of the artifacts, by their exporter.
+    """
+    return PROGRAM if isinstance(source, Program) else digests[source.exporter]
+
+
+def _look_up(store: StageStore, key: str, kind: str, of: type[T]) -> tuple[Entry, T] | None:
+    """Return an entry and its value; one that holds something else is damaged, and removed."""
+    found = store.look_up(key)
+    if found is None:
+        return None
+    entry, value = found
+    if entry.kind != kind:
+        store.discard(key, f"it is a {entry.kind}, not a {kind}")
+        return None
+    try:
+        return entry, from_json(value, of)
+    except MemoryError:
+        raise
+    except Exception as error:  # cattrs raises groups of nearly every type there is
+        store.discard(key, f"its value cannot be read: {type(error).__name__}: {error}")
+        return None
+
+
+def _is_own_place(path: str, companions: Mapping[str, str]) -> bool:
+    """Whether a stored path and its companions stay inside the artifact's own folder."""
+    if any(PurePosixPath(name).parts != (name,) for name in companions):
+        return False
+    place = PurePosixPath(path)
+    return ".." not in place.parts and not place.is_absolute()
+
+
+def _reference_problems(stored: ReferenceSet, spec: ModelSpec) -> Iterator[str]:
+    if stored.spec != spec:
+        yield "it is of another program"
+    if not stored.kept or len(stored.kinds) != len(stored.kept):
+        yield f"it names {len(stored.kept)} samples and {len(stored.kinds)} kinds"
+    if len(set(stored.kept)) != len(stored.kept):
+        yield "it names a sample twice"
+    yield from reference_problems(stored.facts, spec, len(stored.kept))
+
+
+def _numbers_problem(known: ReferenceSet) -> str | None:
+    """Say which file of a reference set lacks a sample."""
+    for file in _files(known).values():
+        if not set(known.kept) <= set(sample_numbers(file)):
+            return f"{file.name} lacks a sample"
+    return None
+
+
+def _to_json(value: object) -> str:
+    return json.dumps(plain(value), allow_nan=False)
+
+
+def _moved(traced: Traced, folder: Path) -> Traced:
+    return replace(traced, program=replace(traced.program, folder=folder))
+
+
+def _files(known: ReferenceSet) -> dict[str, Path]:
+    files = {INPUTS: known.inputs, OUTPUTS: known.outputs}
+    return files | {_FLOAT64: known.float64} if known.float64 else files
+
+
+def _placed(known: ReferenceSet, folder: Path) -> ReferenceSet:
+    """Return ``known`` with its files in ``folder``."""
+    return replace(
+        known,
+        inputs=folder / INPUTS,
+        outputs=folder / OUTPUTS,
+        float64=folder / _FLOAT64 if known.float64 else None,
+    )

@@ -1,0 +1,159 @@
+"""The layer answers samples, and a few questions that tell how much its answers prove."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hubopt.errors import WorkerCrashError
+from hubopt.exporter import Program, Tensors
+from hubopt.parity.metrics import Difference
+from hubopt.parity.moves import REPEATED
+from hubopt.parity.reference import (
+    PERMUTED,
+    REDRAWN,
+    ReferenceFacts,
+    farthest,
+    measure_moves,
+    redrawn,
+)
+from hubopt.reference.layer_process import LayerProcess
+from hubopt.reference.reference_set import INPUTS, OUTPUTS, ReferenceSet
+from hubopt.sampling.arrays import read_samples, write_samples
+from hubopt.sampling.samples import Sample, draw
+
+R = TypeVar("R")
+_PROBED = 2
+"""How many samples are permuted."""
+
+
+def answer(
+    layer: LayerProcess, program: Program, samples: Sequence[Sample], folder: Path, work: Path
+) -> ReferenceSet:
+    """Run the layer on ``samples`` and write them and its answers to ``folder``.
+
+    Edge cases that the layer refuses or answers with NaN are left out: they are no part of
+    what it is made for. The layer is also asked once more, and about permuted inputs; where that
+    ends its process, it is left out and named.
+
+    Args:
+        layer: The eager layer.
+        program: Its trace.
+        samples: What to ask it.
+        folder: Where samples and answers go.
+        work: A folder for what is not kept.
+
+    Raises:
+        TraceError: The layer refuses a sample that is no edge case.
+    """
+    spec = program.spec
+    folder.mkdir(parents=True, exist_ok=True)
+    inputs, outputs = folder / INPUTS, folder / OUTPUTS
+    write_samples(inputs, [sample.tensors for sample in samples])
+    edges = frozenset(at for at, sample in enumerate(samples) if sample.edge)
+    refused = layer.session.answer(spec, inputs, outputs, edges)
+    kept = tuple(at for at in range(len(samples)) if at not in refused)
+    onednn_on = layer.session.onednn_is_on()
+    tensors = [samples[at].tensors for at in kept]
+    questions = _Questions(layer, program, work)
+    facts = questions.ask_all(tensors, read_samples(outputs, spec.outputs, kept))
+    return ReferenceSet(
+        spec=spec,
+        inputs=inputs,
+        outputs=outputs,
+        kept=kept,
+        facts=replace(facts, constant=program.constant, weightless=program.weightless),
+        kinds=tuple(samples[at].kind for at in kept),
+        edges=edges & set(kept),
+        onednn_on=onednn_on,
+        left_out={f"{samples[at].kind} ({at})": why for at, why in refused.items()},
+    )
+
+
+class _Questions:
+    """Asks the layer what no artifact is judged on; what crashes is left out."""
+
+    def __init__(self, layer: LayerProcess, program: Program, work: Path) -> None:
+        self._layer = layer
+        self._program = program
+        self._spec = program.spec
+        self._work = work
+        self._untaken: dict[str, str] = {}
+
+    def ask_all(self, tensors: Sequence[Tensors], reference: Sequence[Tensors]) -> ReferenceFacts:
+        """Return what the answers tell of the reference."""
+        spec = self._spec
+        moved = [permuted(sample, at) for at, sample in enumerate(tensors[:_PROBED])]
+        probes = {
+            REDRAWN: redrawn(spec, tensors, reference),
+            PERMUTED: self._probe("permuted inputs", moved, tensors, reference),
+        }
+        if not probes[REDRAWN]:  # one sample alone: a sum, for one, is the same for it permuted
+            domains = self._program.domains
+            drawn = draw(spec.inputs, bounds=spec.bounds, domains=domains)
+            others = [sample.tensors for sample in drawn if not sample.edge]
+            beside, answers = [*tensors[:1]] * len(others), [*reference[:1]] * len(others)
+            probes[REDRAWN] = self._probe("other samples", others, beside, answers)
+        # Last, so that the layer is timed on the first sample.
+        again = self._ask("a second call", tensors[:1])
+        moves = {REPEATED: measure_moves(spec, again, reference[:1])} if all(again) else {}
+        return ReferenceFacts(
+            moves=moves if again else {},
+            untaken=self._untaken,
+            probes={probe: found for probe, found in probes.items() if found},
+        )
+
+    def _probe(
+        self,
+        what: str,
+        others: Sequence[Tensors],
+        samples: Sequence[Tensors],
+        reference: Sequence[Tensors],
+    ) -> dict[str, Difference]:
+        """Return how far answers to ``others`` are from the reference of the sample beside each.
+
+        What the layer refuses, and what is equal to its sample, tells nothing.
+        """
+        answers = self._ask(what, others)
+        pairs = [
+            (new, old)
+            for other, sample, new, old in zip(others, samples, answers, reference, strict=False)
+            if new and not all(np.array_equal(other[name], sample[name]) for name in sample)
+        ]
+        return farthest(self._spec, [new for new, _ in pairs], [old for _, old in pairs])
+
+    def _ask(self, what: str, samples: Sequence[Tensors]) -> list[dict[str, Any]]:
+        """Return the layer's answers: an empty one if it refuses a sample, none if it crashes."""
+        name = what.replace(" ", "_")
+        inputs, outputs = self._work / f"{name}.in.npz", self._work / f"{name}.out.npz"
+        self._work.mkdir(parents=True, exist_ok=True)
+        write_samples(inputs, samples)
+        session = self._layer.session
+        try:
+            refused = session.answer(self._spec, inputs, outputs, range(len(samples)))
+        except WorkerCrashError as error:
+            self._untaken[what] = error.found
+            self._layer.restart()
+            return []
+        answers = iter(read_samples(outputs, self._spec.outputs))
+        return [{} if at in refused else next(answers) for at in range(len(samples))]
+
+
+def permuted(sample: Tensors, seed: int) -> dict[str, NDArray[Any]]:
+    """Return ``sample`` with the elements of each array, and the words of each text, shuffled."""
+    generator = np.random.default_rng(seed)
+    return {name: _shuffled(np.asarray(array), generator) for name, array in sample.items()}
+
+
+def _shuffled(array: NDArray[Any], generator: np.random.Generator) -> NDArray[Any]:
+    flat = generator.permutation(array.ravel())
+    if array.dtype == object:
+        for at, text in enumerate(flat):
+            words = bytes(text).split(b" ")
+            flat[at] = b" ".join(words[place] for place in generator.permutation(len(words)))
+    return flat.reshape(array.shape)

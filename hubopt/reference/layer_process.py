@@ -1,0 +1,163 @@
+"""`LayerProcess`: a model, loaded as a layer in a process that a crash does not end for good."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+from hubopt import registry
+from hubopt.errors import HandleError, UsageError, WorkerCrashError
+from hubopt.models.handles import Access, Handle, LayerOptions, locate
+from hubopt.progress import Progress
+from hubopt.reference.layer_session import LayerSession, open_layer_session
+from hubopt.workers.shared import SharedWorker
+from hubopt.workers.worker import Worker
+
+Model: TypeAlias = "str | os.PathLike[str] | Callable[..., Any]"
+"""A handle, a `hubopt.KerasLayer`, or a callable to wrap as one."""
+
+R = TypeVar("R")
+
+
+class LayerProcess:
+    """The layer of a model: in a child process for a handle, else in this one.
+
+    Use it as a context manager: leaving ends the child.
+
+    Args:
+        model: A handle, a layer or a callable.
+        options: Signature, output and tags, for a handle.
+        access: What is allowed, for a handle.
+        log: Gets what the child prints.
+        progress: Told what begins.
+        most_bytes: How many bytes of weights are wanted at most; None for any number.
+
+    Attributes:
+        handle: The handle's text.
+        digest: The model's digest, if it has one.
+        session: The loaded layer.
+
+    Raises:
+        HuboptError: As `open_layer_session` does.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        options: LayerOptions,
+        access: Access,
+        log: Path,
+        progress: Progress,
+        most_bytes: int | None = None,
+    ) -> None:
+        registry.require_layer()
+        self.digest: str | None = None
+        self._stack = ExitStack()
+        self._log = log
+        self._worker: Worker | None = None
+        self._is_closed = False
+        self._arguments: tuple[str, LayerOptions, Access, int | None] | None = None
+        if isinstance(model, str | os.PathLike):
+            self._arguments = (os.fspath(model), options, access, most_bytes)
+            with progress("load the layer"):
+                self.session = self._load()
+                found = self.session.handle()
+            assert found is not None
+            self.handle, self.digest = found.origin, found.digest
+        else:
+            _refuse_handle_options(options, access)
+            self.handle = str(getattr(model, "name", None) or _name_of(model))
+            self.session = _wrap(model)
+
+    def __enter__(self) -> LayerProcess:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the child for good."""
+        self._is_closed = True
+        self._stack.close()
+
+    def restart(self) -> None:
+        """Load the layer anew where its process has died; not where it was ended.
+
+        Raises:
+            WorkerCrashError: It was closed meanwhile, by another thread.
+        """
+        if self._arguments is None:
+            return
+        self._stack.close()
+        if self._is_closed:
+            raise WorkerCrashError(
+                "layer", "its process was ended", "an answer", "this is no defect of its own"
+            )
+        self.session = self._load()
+
+    def run_beside(self, child: SharedWorker, function: Callable[..., R], *arguments: Any) -> R:
+        """Run a function that may crash in the layer's process, if it has one, else in ``child``.
+
+        Args:
+            child: For a layer of this process.
+            function: A module's top-level function.
+            *arguments: Its arguments.
+
+        Raises:
+            WorkerCrashError: It crashed; `restart` the layer.
+        """
+        if self._worker is not None:
+            return self._worker.call(function, *arguments)
+        with child.use(self._log) as worker:
+            return worker.call(function, *arguments)
+
+    def _load(self) -> LayerSession:
+        assert self._arguments is not None
+        self._worker = self._stack.enter_context(Worker(self._log))
+        return self._worker.create(open_layer_session, *self._arguments)
+
+
+def find_here(model: object, access: Access) -> Handle | None:
+    """Return the model behind a handle if it is on this machine and has a digest.
+
+    Whatever is wrong with the handle is reported where the layer is opened.
+    """
+    if not isinstance(model, str | os.PathLike):
+        return None
+    try:
+        # Offline, because what fetches models may import TensorFlow, and this is no child process.
+        found = locate(model, replace(access, offline=True))
+    except HandleError:
+        return None
+    return found if found.digest else None
+
+
+def _refuse_handle_options(options: LayerOptions, access: Access) -> None:
+    if options != LayerOptions():
+        raise UsageError(
+            "layer_options",
+            f"{options} with a layer or a callable",
+            "options for a handle only",
+            "give signature, output_key and tags to KerasLayer itself",
+        )
+    if access != Access():
+        raise UsageError(
+            "access",
+            f"{access} with a layer or a callable",
+            "conditions for a handle only",
+            "pass the handle, or load it with hubopt's own KerasLayer first",
+        )
+
+
+def _name_of(model: object) -> str:
+    return getattr(model, "__name__", type(model).__name__)
+
+
+def _wrap(model: Any) -> LayerSession:
+    from hubopt.layers.layer import as_layer
+
+    return LayerSession(as_layer(model))

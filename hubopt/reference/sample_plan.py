@@ -1,0 +1,129 @@
+"""`SamplePlan`: which samples the layer and the artifacts are asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hubopt.errors import UsageError, WorkerCrashError
+from hubopt.exporter import Program
+from hubopt.programs.data_fit import fit_data
+from hubopt.reference.coverage import Coverage, can_cover, cover_in_child, pool_size
+from hubopt.reference.layer_process import LayerProcess
+from hubopt.reference.noise_level import Noise, check_noise
+from hubopt.sampling.arrays import write_samples
+from hubopt.sampling.samples import SAMPLE_COUNT, SEED, Sample, draw
+from hubopt.sampling.user_data import Data, Item, describe_data, read_data
+from hubopt.workers.shared import SharedWorker
+
+MOST_ITEMS = 64
+"""Of the user's own data that are used unless more are asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class SamplePlan:
+    """Which samples the layer and the artifacts are asked.
+
+    Attributes:
+        items: The user's own inputs; None to draw some.
+        source: Where those came from.
+        count: How many samples there are to be at most; edge cases come on top of drawn ones.
+        seed: The seed of drawn ones.
+        noise: How much to measure of the layer's own noise.
+    """
+
+    items: tuple[Item, ...] | None = None
+    source: str | None = None
+    count: int = SAMPLE_COUNT
+    seed: int = SEED
+    noise: Noise = "auto"
+
+    @classmethod
+    def read(
+        cls, data: Data | None, count: int | None, seed: int = SEED, noise: Noise = "auto"
+    ) -> SamplePlan:
+        """Read the user's data, if there are any.
+
+        Raises:
+            UsageError: The data cannot be read, or another argument is invalid.
+        """
+        check_noise(noise)
+        for thing, found, least in (("samples", count, 1), ("seed", seed, 0)):
+            if found is not None and found < least:
+                raise UsageError(thing, str(found), f"{least} or more", f"pass {least} or more")
+        if data is None:
+            return cls(None, None, count or SAMPLE_COUNT, seed, noise)
+        limit = count or MOST_ITEMS
+        return cls(tuple(read_data(data, limit)), describe_data(data), limit, seed, noise)
+
+    @property
+    def first(self) -> tuple[Item, ...]:
+        """The first of the user's inputs, which may settle shapes; none without any."""
+        return (self.items or ())[:1]
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Samples to choose from.
+
+    Attributes:
+        samples: The user's own, or drawn ones, of which more are drawn than are kept.
+        edges: Edge cases, which are all kept.
+    """
+
+    samples: tuple[Sample, ...]
+    edges: tuple[Sample, ...] = ()
+
+
+def draw_samples(plan: SamplePlan, program: Program) -> Drawn:
+    """Return the samples of ``plan`` to choose from."""
+    spec = program.spec
+    if plan.items is not None:
+        own = fit_data(plan.items, spec, plan.count, program.domains)
+        return Drawn(tuple(Sample("own", dict(tensors)) for tensors in own))
+    count = pool_size(program, plan.count)
+    drawn = draw(spec.inputs, count, plan.seed, spec.bounds, program.domains)
+    # An edge case is fair only if the layer is steady there, which takes measuring.
+    edges = (sample for sample in drawn if sample.edge and plan.noise != "off")
+    return Drawn(tuple(sample for sample in drawn if not sample.edge), tuple(edges))
+
+
+def choose_samples(
+    plan: SamplePlan,
+    drawn: Drawn,
+    program: Program,
+    layer: LayerProcess,
+    child: SharedWorker,
+    work: Path,
+) -> tuple[list[Sample], Coverage]:
+    """Return the samples, and what of the network they reach.
+
+    Of drawn ones those are chosen that reach most. That is a measurement: where its process dies,
+    the first samples are taken, and the coverage says why.
+
+    Args:
+        plan: How many, and whether more may be made.
+        drawn: What to choose from.
+        program: The traced layer.
+        layer: The eager layer, in whose process the graph is looked at.
+        child: Takes its place for a layer that has no process of its own.
+        work: A folder for what is not kept.
+    """
+    samples, edges = list(drawn.samples), list(drawn.edges)
+    if not can_cover(program):
+        return samples + edges, Coverage(tuple(range(len(samples))))
+    work.mkdir(parents=True, exist_ok=True)
+    pool = work / "pool.npz"
+    write_samples(pool, [sample.tensors for sample in samples])
+    make = plan.items is None and plan.noise != "off"
+    count = min(plan.count, len(samples))
+    try:
+        covered = layer.run_beside(child, cover_in_child, program, pool, count, make)
+    except WorkerCrashError as error:
+        layer.restart()
+        covered = Coverage(tuple(range(count)), crash=error.found)
+    finally:
+        pool.unlink()
+    chosen = [samples[at] for at in covered.chosen]
+    made = [Sample("reaching", tensors, edge=True) for tensors in covered.made]
+    return chosen + made + edges, covered

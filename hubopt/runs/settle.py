@@ -1,0 +1,93 @@
+"""`settle`: the verdicts on artifacts that have run, on as much of the layer's noise as they need.
+
+How far the layer itself moves takes longer to measure than all the rest, and has no part in the
+verdict on an artifact that is near to the layer. So all artifacts are judged on what is known,
+and only where a verdict is not clear is more measured, and all are judged again. That runs no
+artifact: to know more of the layer only leaves samples out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from hubopt.bundles.results import Verdict, parity_verdict
+from hubopt.exporter import ToleranceClass
+from hubopt.parity import Overrides, Parity, judge
+from hubopt.reference.noise_level import NoiseEscalation
+from hubopt.reference.reference_set import ReferenceSet
+from hubopt.runs.run import Run
+
+
+def settle(
+    known: ReferenceSet,
+    runs: Sequence[Run],
+    overrides: Overrides,
+    escalation: NoiseEscalation,
+) -> tuple[ReferenceSet, list[Verdict]]:
+    """Judge ``runs`` on a reference set of which enough is known.
+
+    Args:
+        known: What is known of the layer so far.
+        runs: Artifacts that have run. Of one that this machine cannot run everything is measured,
+            as its verdict is made elsewhere.
+        overrides: Tolerances that the user set.
+        escalation: Measures more of the layer's noise.
+
+    Returns:
+        The reference set that all verdicts are made on, and the verdicts.
+    """
+    verdicts = judge_runs(known, runs, overrides)
+    while not are_clear(runs, verdicts):
+        deeper = escalation.next(known)
+        if deeper is None:
+            break
+        known, verdicts = deeper, judge_runs(deeper, runs, overrides)
+    return known, verdicts
+
+
+def judge_runs(reference: ReferenceSet, runs: Sequence[Run], overrides: Overrides) -> list[Verdict]:
+    """Return the verdict on each of ``runs``."""
+    return [judge_run(reference, run, overrides) for run in runs]
+
+
+def are_clear(runs: Sequence[Run], verdicts: Sequence[Verdict]) -> bool:
+    """Whether nothing more that could be measured of the layer would change a verdict."""
+    return all(
+        not run.is_unrunnable and (verdict.parity is None or verdict.parity.is_clear)
+        for run, verdict in zip(runs, verdicts, strict=True)
+    )
+
+
+def judge_run(reference: ReferenceSet, run: Run, overrides: Overrides) -> Verdict:
+    """Return the verdict on one artifact; only one that agrees with the layer keeps its timing."""
+    if run.is_unrunnable:
+        return Verdict("unverified", None, run.reason)
+    if run.stage is not None:
+        return Verdict("failed", run.stage, run.reason)
+    parity = run_parity(reference, run, overrides, run.artifact.tolerance)
+    verdict = parity_verdict(parity, run.device)
+    timed = run.latency if verdict.status in ("verified", "vacuous") else None
+    return replace(verdict, latency=timed)
+
+
+def run_parity(
+    reference: ReferenceSet, run: Run, overrides: Overrides, tolerance: ToleranceClass
+) -> Parity:
+    """Compare an artifact's answers on disk with the reference set.
+
+    Args:
+        reference: What the layer gave.
+        run: An artifact that ran.
+        overrides: Tolerances that the user set.
+        tolerance: The class that the artifact must keep to where the user sets nothing else.
+    """
+    spec = reference.spec
+    return judge(
+        spec,
+        reference.read_outputs(run.answers),
+        reference.read_outputs(),
+        overrides.tolerances(spec.output_names, tolerance),
+        reference.facts,
+        reference.read_outputs(reference.float64) if reference.float64 else None,
+    )
