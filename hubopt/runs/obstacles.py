@@ -6,34 +6,34 @@ import logging
 from collections.abc import Sequence
 
 from hubopt._util.escaping import printable
-from hubopt.exporter import Exporter, Obstacle, Options, OpUse
+from hubopt import registry
+from hubopt.exporter import Obstacle, OpUse, Target
 
 _log = logging.getLogger(__name__)
 _OPS_SHOWN = 8
 
 
 def find_obstacles(
-    exporters: Sequence[Exporter],
+    targets: Sequence[Target],
     ops: Sequence[OpUse],
-    options: Options,
     dynamic: Sequence[str] = (),
     weights_bytes: int = 0,
 ) -> dict[str, list[Obstacle]]:
-    """Return what is in each target's way, its source's way included; sources come first.
+    """Return what is in each target's way, by its id, its source's way included.
 
     Args:
-        exporters: The targets.
+        targets: The targets, sources first.
         ops: The operations of the program; none if they are not known yet.
-        options: What the exporters may be asked.
         dynamic: The names of the inputs' dynamic dimensions.
         weights_bytes: How large the weights are.
     """
     found: dict[str, list[Obstacle]] = {}
-    for exporter in exporters:
+    for target in targets:
+        exporter = registry.get(target.exporter)
         try:
-            own = list(exporter.obstacles(ops, options))
-        except Exception as error:  # a stranger's code can raise anything
-            _log.warning("obstacles of target %s", exporter.name, exc_info=True)
+            own = list(exporter.obstacles(ops, target))
+        except Exception as error:  # a third party's code can raise anything
+            _log.warning("obstacles of target %s", target.id, exc_info=True)
             own = [Obstacle("?", 0, f"its obstacles() fails: {type(error).__name__}: {error}")]
         if not exporter.dynamic:
             own += [
@@ -43,7 +43,7 @@ def find_obstacles(
         if exporter.largest_bytes is not None and weights_bytes > exporter.largest_bytes:
             reason = f"{exporter.name} holds {exporter.largest_bytes / 1e9:.1f} GB at most"
             own.append(Obstacle(f"weights of {weights_bytes / 1e9:.1f} GB", 1, reason))
-        found[exporter.name] = [*found.get(exporter.source, []), *own]
+        found[target.id] = [*found.get(exporter.source, []), *own]
     return found
 
 
