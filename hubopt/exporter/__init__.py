@@ -26,6 +26,19 @@ from hubopt.exporter.program import (
 )
 from hubopt.exporter.target import FP32, ExportTask, Target
 
+from dataclasses import dataclass  # noqa: E402  # TEMPORARY
+
+
+@dataclass(frozen=True, slots=True)
+class Options:  # TEMPORARY
+    """Stands in for what the parts that are not merged yet import."""
+
+    xla: XlaMode = "require"
+    freeze: bool = False
+    select_tf_ops: bool = False
+    opset: int = 18
+
+
 __all__ = [
     "FP32",
     "PROGRAM",
