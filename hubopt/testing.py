@@ -41,8 +41,8 @@ from hubopt.exporter import (
 from hubopt.hints import Hints
 from hubopt.models.handles import Access, LayerOptions
 from hubopt.parity import TOLERANCES, Overrides, Parity, judge
-from hubopt.reference.noise_depth import Noise
-from hubopt.reference.on_demand import Model
+from hubopt.reference.layer_process import Model
+from hubopt.reference.noise_level import Noise
 from hubopt.registry.contract import artifact_problems, exporter_problems
 from hubopt.registry.options import make_options
 from hubopt.sampling.samples import SEED, draw

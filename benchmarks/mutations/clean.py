@@ -7,17 +7,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from hubopt.reference.asking import Question, ask
+from hubopt.reference.kit import Kit
+from hubopt.reference.noise_depth import Deepening
+
 from benchmarks.mutations.pool import TARGETS
 from hubopt import registry
 from hubopt.bundles.bundle import Bundle
 from hubopt.models.handles import Access
 from hubopt.parity import judge
 from hubopt.progress import quiet
-from hubopt.reference.asking import Question, ask
-from hubopt.reference.kit import Kit
 from hubopt.reference.layer_session import open_layer_session
 from hubopt.reference.noise import NoiseMeter
-from hubopt.reference.noise_depth import Deepening
 from hubopt.sampling.arrays import read_samples
 
 

@@ -180,7 +180,7 @@ def export(
 def _options(
     names: Sequence[str], shorthands: Mapping[str, object], words: Iterable[str]
 ) -> dict[str, object]:
-    """Return the exporters' options; a shorthand of a target that is not asked for has no effect."""
+    """Return the exporters' options; a shorthand counts only if its exporter is asked for."""
     exporters = {target.exporter for target in make_targets(names)}
     given = {
         name: value

@@ -9,6 +9,8 @@ and is checked by `hubopt.testing.assert_conforms`. ``docs/write-an-exporter.md`
 hubopt it may import.
 """
 
+from dataclasses import dataclass  # TEMPORARY
+
 from hubopt.exporter.contract import Exporter, Obstacle, Probe, Requirement, Runner
 from hubopt.exporter.helpers import culprits, host_obstacles, not_runnable
 from hubopt.exporter.options import NoOptions, option
@@ -25,8 +27,6 @@ from hubopt.exporter.program import (
     require_program,
 )
 from hubopt.exporter.target import FP32, ExportTask, Target
-
-from dataclasses import dataclass  # noqa: E402  # TEMPORARY
 
 
 @dataclass(frozen=True, slots=True)

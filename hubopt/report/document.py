@@ -74,6 +74,9 @@ def _with_figures(result: TargetResult) -> dict[str, Any]:
     latency = result.latency
     return {
         "status": result.status,
+        "exporter": result.exporter,
+        "precision": result.precision,
+        "options": result.options,
         "stage": result.stage,
         "reason": result.reason,
         "cached": result.cached,

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hubopt.reference.kit import Kit
 
 from hubopt import registry
 from hubopt.exporter import Options
@@ -28,7 +29,6 @@ from hubopt.exporting.stage_keys import (
 from hubopt.hints import Hints
 from hubopt.models.handles import LayerOptions
 from hubopt.parity import Overrides, ReferenceFacts
-from hubopt.reference.kit import Kit
 from hubopt.sampling.user_data import Item
 from hubopt.spec import ModelSpec
 

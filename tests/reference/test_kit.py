@@ -9,6 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from hubopt.reference.asking import Question, ask
+from hubopt.reference.kit import Kit, leaves_bounds, permuted
+from hubopt.reference.noise_depth import Deepening, Noise
+from hubopt.reference.reference import Reference
 
 import hubopt
 from hubopt.errors import TraceError
@@ -17,12 +21,8 @@ from hubopt.layers.layer import as_layer
 from hubopt.parity import TOLERANCES
 from hubopt.parity.moves import Move
 from hubopt.progress import quiet
-from hubopt.reference.asking import Question, ask
-from hubopt.reference.kit import Kit, leaves_bounds, permuted
 from hubopt.reference.layer_session import LayerSession
 from hubopt.reference.noise import NoiseMeter
-from hubopt.reference.noise_depth import Deepening, Noise
-from hubopt.reference.reference import Reference
 from hubopt.sampling.arrays import read_samples
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from hubopt.reference.noise_depth import Deepening, Noise
 
 import hubopt
 from hubopt.errors import UsageError
 from hubopt.parity import TOLERANCES, Tolerance
 from hubopt.progress import Beside, quiet
 from hubopt.reference.noise import Answers, NoiseMeter
-from hubopt.reference.noise_depth import Deepening, Noise
 from hubopt.sampling.arrays import read_samples
 from hubopt_exporters.onnx import OnnxExporter
 from tests.exporting.test_pipeline import convert_wrong

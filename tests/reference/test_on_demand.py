@@ -2,10 +2,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hubopt.reference.on_demand import LayerOnDemand, find_here
 
 from hubopt.errors import HandleError
 from hubopt.models.handles import Access, Handle
-from hubopt.reference.on_demand import LayerOnDemand, find_here
 
 HERE = Handle("model", "saved_model", Path("/model"), "digest")
 

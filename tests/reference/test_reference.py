@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hubopt.reference.kit import Kit
+from hubopt.reference.reference import Reference
 
 from hubopt.parity import TOLERANCES, Parity, ReferenceFacts, judge
 from hubopt.parity.reference import Depth
-from hubopt.reference.kit import Kit
-from hubopt.reference.reference import Reference
 from hubopt.spec import Dim, ModelSpec, TensorSpec
 
 DEPTHS: tuple[Depth, ...] = ("light", "float64", "full")

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hubopt.runs.converting import Converter, needs
 
 from hubopt import registry
 from hubopt.errors import WorkerCrashError
 from hubopt.exporter import Options, Program
 from hubopt.runs import converting
-from hubopt.runs.converting import Converter, needs
 from hubopt.workers import shared
 from hubopt.workers.shared import SharedWorker
 from hubopt.workers.worker import Worker

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from hubopt.reference.noise_depth import Noise
 
 import hubopt
 from hubopt.bundles.results import TargetResult
 from hubopt.errors import BundleError, NothingExportedError
 from hubopt.parity import TOLERANCES, Tolerance
-from hubopt.reference.noise_depth import Noise
 
 
 def test_verify_gives_a_fresh_verdict(tiny_bundle: hubopt.Bundle) -> None:
