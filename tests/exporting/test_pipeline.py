@@ -15,9 +15,9 @@ from hubopt import registry
 from hubopt.bundles.bundle import read_bundle
 from hubopt.bundles.results import TargetResult, exit_code
 from hubopt.errors import ExportError, NothingExportedError, SpecError, UsageError
-from hubopt.exporter import Artifact, Options
+from hubopt.exporter import Artifact, ExportTask
 from hubopt.report.document import error_document
-from hubopt.runs import converting
+from hubopt.runs import convert
 from tests.faults import swap_outputs
 
 
@@ -25,30 +25,28 @@ def results(bundle: hubopt.Bundle) -> dict[str, TargetResult]:
     return {each.target: each for each in bundle.results}
 
 
-def fail(source: Any, path: Path, options: Options) -> Artifact:
+def fail(task: ExportTask) -> Artifact:
     path.write_bytes(b"half an artifact")
     raise ExportError("onnx artifact", "it went wrong half-way", "an artifact", "try again")
 
 
-def crash(source: Any, path: Path, options: Options) -> Artifact:
-    path.write_bytes(b"half an artifact")
+def crash(task: ExportTask) -> Artifact:
+    task.path.write_bytes(b"half an artifact")
     os.abort()
 
 
-def wrong(source: Any, path: Path, options: Options) -> Artifact:
+def wrong(task: ExportTask) -> Artifact:
     """Export the model with two outputs of one shape exchanged."""
-    artifact = registry.get("onnx").export(source, path, options)
-    swap_outputs(path, "sum", "difference")
+    artifact = registry.get("onnx").export(task)
+    swap_outputs(task.path, "sum", "difference")
     return artifact
 
 
 def convert_with(fault: Callable[..., Artifact]) -> Callable[..., Any]:
-    def convert(target: str, source: Any, path: Path, options: Options) -> Any:
-        if target == "onnx":
-            return fault(source, path, options), 0.0
-        return converting.convert(target, source, path, options)
+    def convert_task(task: ExportTask) -> Any:
+        return (fault(task), 0.0) if task.target.exporter == "onnx" else convert.export(task)
 
-    return convert
+    return convert_task
 
 
 def convert_failing(*arguments: Any) -> Any:
@@ -64,7 +62,7 @@ def convert_wrong(*arguments: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("convert", "stage", "told", "code"),
+    ("convert_task", "stage", "told", "code"),
     [
         (convert_failing, "export", "it went wrong half-way", 5),
         (convert_crashing, "export", "ended by SIGABRT", 5),
@@ -75,12 +73,12 @@ def test_a_target_that_fails_takes_only_those_that_start_from_it_along(
     tiny: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    convert: Any,
+    convert_task: Any,
     stage: str,
     told: str,
     code: int,
 ) -> None:
-    monkeypatch.setattr("hubopt.runs.converting.convert", convert)
+    monkeypatch.setattr("hubopt.runs.convert.export", convert_task)
     bundle = hubopt.export(tiny, ["tflite", "trt"], tmp_path / "out", rounds=0)
     by_target = results(bundle)
     assert list(by_target) == ["tflite", "onnx", "trt"]
@@ -103,7 +101,7 @@ def test_layer_options_are_for_handles(tmp_path: Path) -> None:
 def test_if_every_target_fails_nothing_is_written(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hubopt.runs.converting.convert", convert_crashing)
+    monkeypatch.setattr("hubopt.runs.convert.export", convert_crashing)
     told = "no target gave an artifact that may be kept\n  - onnx: export: "
     with pytest.raises(NothingExportedError, match=told):
         hubopt.export(tiny, ["onnx"], tmp_path / "out", rounds=0)
@@ -113,7 +111,7 @@ def test_if_every_target_fails_nothing_is_written(
 def test_parity_alone_that_fails_has_its_own_exit_code(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hubopt.runs.converting.convert", convert_wrong)
+    monkeypatch.setattr("hubopt.runs.convert.export", convert_wrong)
     bundle = hubopt.export(tiny, ["onnx", "tflite"], tmp_path / "out", rounds=0)
     assert exit_code(bundle.results) == 4
 

@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hubopt.reference.kit import Kit
 
 from hubopt import registry
-from hubopt.exporter import Options
+from hubopt.exporter import PROGRAM
 from hubopt.exporting import stage_keys
 from hubopt.exporting.stage_keys import (
     StageKeys,
@@ -23,15 +22,14 @@ from hubopt.exporting.stage_keys import (
     describe_items,
     digest_of,
     installed,
-    kit_digest,
     surroundings,
 )
 from hubopt.hints import Hints
 from hubopt.models.handles import LayerOptions
-from hubopt.parity import Overrides, ReferenceFacts
+from hubopt.registry.targets import make_targets
 from hubopt.sampling.user_data import Item
-from hubopt.spec import ModelSpec
 
+(ONNX,) = make_targets(["onnx"])
 KEYS = StageKeys(
     around="0" * 64,
     model="1" * 64,
@@ -42,18 +40,21 @@ KEYS = StageKeys(
     count=8,
     seed=0,
     noise="auto",
-    options=Options(),
-    overrides=Overrides(),
+    xla="auto",
     rounds=7,
 )
 
 
-def target_key(keys: StageKeys) -> str:
-    return keys.target(registry.get("onnx"), "source", "kit")
+def artifact_key(keys: StageKeys) -> str:
+    return keys.artifact(ONNX, PROGRAM)
 
 
-def kit_key(keys: StageKeys) -> str:
-    return keys.kit("light")
+def run_key(keys: StageKeys) -> str:
+    return keys.run(ONNX, "artifact", {}, "inputs")
+
+
+def reference_key(keys: StageKeys) -> str:
+    return keys.reference("light")
 
 
 TRACE: dict[str, Any] = {
@@ -64,22 +65,17 @@ TRACE: dict[str, Any] = {
     "hints": Hints(batch=2),
     "items": (["other"], ["second"]),
 }
-KIT: dict[str, Any] = {"items": (["first"], ["other"]), "count": 9, "seed": 1, "noise": "full"}
-TARGET: dict[str, Any] = {
-    "around": "2" * 64,
-    "options": Options(opset=17),
-    "overrides": Overrides.parse(rtol=["1"]),
-    "rounds": 3,
-}
+SAMPLES: dict[str, Any] = {"items": (["first"], ["other"]), "count": 9, "seed": 1, "noise": "full"}
 
 
 @pytest.mark.parametrize(
     ("key", "changes"),
     [
         *((StageKeys.program, {name: value}) for name, value in TRACE.items()),
-        (StageKeys.program, {"options": Options(xla="off")}),
-        *((kit_key, {name: value}) for name, value in (TRACE | KIT).items()),
-        *((target_key, {name: value}) for name, value in TARGET.items()),
+        (StageKeys.program, {"xla": "off"}),
+        *((reference_key, {name: value}) for name, value in (TRACE | SAMPLES).items()),
+        *((artifact_key, {name: value}) for name, value in TRACE.items()),
+        *((run_key, {name: value}) for name, value in (TRACE | {"rounds": 3}).items()),
     ],
 )
 def test_each_part_changes_the_key(
@@ -92,9 +88,10 @@ def test_each_part_changes_the_key(
 @pytest.mark.parametrize(
     ("key", "changes"),
     [
-        (StageKeys.program, KIT | {"overrides": Overrides.parse(rtol=["1"]), "rounds": 0}),
-        (StageKeys.program, {"options": Options(opset=17, freeze=True, xla="auto")}),
-        (kit_key, {"overrides": Overrides.parse(rtol=["1"]), "rounds": 0}),
+        (StageKeys.program, SAMPLES | {"rounds": 0}),
+        (reference_key, {"rounds": 0}),
+        (artifact_key, SAMPLES | {"rounds": 0}),
+        (run_key, SAMPLES),
     ],
 )
 def test_what_a_stage_does_not_see_leaves_its_key(
@@ -106,15 +103,24 @@ def test_what_a_stage_does_not_see_leaves_its_key(
 def test_a_program_with_a_saved_model_is_another_one_on_disk() -> None:
     """But the same to the samples and artifacts that are made from its graph."""
     assert KEYS.trace(saved_model=True) != KEYS.trace(saved_model=False)
-    assert len({KEYS.kit("light"), KEYS.kit("float64"), KEYS.kit("full")}) == 3
+    assert len({KEYS.reference(depth) for depth in ("light", "float64", "full")}) == 3
 
 
-def test_a_target_depends_on_its_source_its_kit_and_its_exporter() -> None:
-    exporter = registry.get("onnx")
-    key = KEYS.target(exporter, "source", "kit")
-    assert key != KEYS.target(exporter, "other", "kit")
-    assert key != KEYS.target(exporter, "source", "other")
-    assert key != KEYS.target(registry.get("tflite"), "source", "kit")
+def test_an_artifact_depends_on_its_source_its_exporter_and_its_options() -> None:
+    key = KEYS.artifact(ONNX, PROGRAM)
+    (tflite,) = make_targets(["tflite"])
+    (older,) = make_targets(["onnx"], {"onnx.opset": 17})
+    assert key != KEYS.artifact(ONNX, "digest")
+    assert key != KEYS.artifact(tflite, PROGRAM)
+    assert key != KEYS.artifact(older, PROGRAM)
+    assert key != KEYS.artifact(replace(ONNX, precision="int8"), PROGRAM)
+
+
+def test_a_run_depends_on_its_artifact_and_its_samples() -> None:
+    key = KEYS.run(ONNX, "artifact", {}, "inputs")
+    assert key != KEYS.run(ONNX, "other", {}, "inputs")
+    assert key != KEYS.run(ONNX, "artifact", {"weights": "digest"}, "inputs")
+    assert key != KEYS.run(ONNX, "artifact", {}, "other")
 
 
 def test_the_order_of_allowed_operations_is_no_difference() -> None:
@@ -251,9 +257,9 @@ def test_for_a_stranger_every_distribution_counts(
 
 def test_an_edit_of_an_exporter_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     exporter = registry.get("onnx")
-    before = KEYS.target(exporter, "source", "kit")
+    before = KEYS.artifact(ONNX, PROGRAM)
     monkeypatch.setattr(stage_keys, "code_digest", lambda package: f"edited {package}")
-    assert KEYS.target(exporter, "source", "kit") != before
+    assert KEYS.artifact(ONNX, PROGRAM) != before
     assert describe_exporter(exporter)["code"] == "edited hubopt_exporters"
 
 
@@ -297,16 +303,3 @@ def test_where_data_are_does_not_count() -> None:
 def test_data_without_a_digest_are_told() -> None:
     with pytest.raises(TypeError, match="a complex has no digest"):
         describe_items([Item("here", 1j)])
-
-
-def test_a_kit_has_the_digest_of_its_content(tmp_path: Path) -> None:
-    inputs, reference = tmp_path / "in", tmp_path / "out"
-    inputs.write_bytes(b"1")
-    reference.write_bytes(b"2")
-    kit = Kit(ModelSpec((), (), {}, {}), inputs, reference)
-    digest = kit_digest(kit)
-    assert kit_digest(replace(kit, overrides=Overrides.parse(rtol=["1"]))) == digest
-    assert kit_digest(replace(kit, facts=ReferenceFacts(units=1))) != digest
-    assert kit_digest(replace(kit, float64=inputs)) != digest
-    reference.write_bytes(b"3")
-    assert kit_digest(kit) != digest

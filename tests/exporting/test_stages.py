@@ -1,6 +1,7 @@
 """Nothing twice: the same export again, one that was interrupted, one that is partly the same."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -75,10 +76,18 @@ class Told(told.Told):
 
     def made(self) -> set[str]:
         """What was made, of what can come from the store."""
-        known = ("trace", "choose samples", "onnx: export", "tflite: export", "load the layer")
+        known = (
+            "trace", "choose samples", "onnx: export", "tflite: export", "load the layer",
+            "onnx: run", "tflite: run",
+        )  # fmt: skip
         fresh = [label for label in self.labels if "from the cache" not in label]
         stages = [label.removeprefix("meanwhile: ") for label in fresh]
-        return {name for name in known for label in stages if f"{label}: ".startswith(f"{name}: ")}
+        return {
+            name
+            for name in known
+            for label in stages
+            if re.match(rf"{name}( and time)?(:|$)", label)
+        }
 
     def stored(self) -> set[str]:
         """What came from the store."""
@@ -98,7 +107,7 @@ def export(model: Path, output: Path, *targets: str, **options: Any) -> tuple[Ma
 
 def entries(stages: Path) -> dict[str, Entry]:
     found = [entry for entry, _ in StageStore(stages, 10**9).entries()]
-    return {each.target or each.kind: each for each in found}
+    return {" ".join(filter(None, (each.target, each.kind))): each for each in found}
 
 
 def probe(model: Path, output: Path, cache: str) -> dict[str, Any]:
@@ -133,11 +142,12 @@ def test_the_same_export_again_gives_the_same_bundle(
     assert contents(tmp_path / "2") == contents(tmp_path / "1")
     made = entries(stages)
     assert again.cached == {"trace": made["trace"].made, "reference": made["reference"].made}
-    assert again.targets["onnx"].cached == made["onnx"].made
+    assert again.targets["onnx"].cached == made["onnx run"].made
     assert first.cached == {}
     assert first.targets["onnx"].cached is None
-    verified = f"onnx: from the cache (verified {made['onnx'].made[:10]} on this machine)"
-    assert verified in told.labels
+    day = made["onnx run"].made[:10]
+    assert f"onnx: artifact from the cache (made {day} on this machine)" in told.labels
+    assert f"onnx: run from the cache (made {day} on this machine)" in told.labels
 
 
 def test_and_starts_no_child_and_imports_nothing_heavy(
@@ -170,9 +180,14 @@ def test_verifying_again_is_fresh(tiny: Path, tmp_path: Path, filled: Path) -> N
         (
             "onnx: export",
             {"trace"},
-            {"load the layer", "choose samples", "onnx: export", "tflite: export"},
+            {"load the layer", "choose samples", "onnx: export", "tflite: export"}
+            | {"onnx: run", "tflite: run"},
         ),
-        ("tflite: export", {"trace", "reference", "onnx"}, {"tflite: export"}),
+        (
+            "tflite: run",
+            {"trace", "reference", "onnx artifact", "onnx run", "tflite artifact"},
+            {"tflite: run"},
+        ),
     ],
 )
 def test_an_export_that_was_killed_goes_on_where_it_was(
@@ -183,7 +198,7 @@ def test_an_export_that_was_killed_goes_on_where_it_was(
     assert done.returncode == -signal.SIGKILL
     assert set(entries(stages)) == kept
     manifest, told = export(tiny, tmp_path / "again", "onnx", "tflite")
-    assert told.stored() == kept
+    assert told.stored() == {name.split()[0] for name in kept}
     assert told.made() == made_then
     assert {each.status for each in manifest.targets.values()} == {"verified"}
 
@@ -197,32 +212,34 @@ def test_a_target_that_failed_runs_again(
     fault: Callable[..., Any],
 ) -> None:
     before = set(entries(filled))
-    opset = hubopt.Options(opset=17)
+    opset = {"onnx.opset": 17}
     with monkeypatch.context() as patched:
-        patched.setattr("hubopt.runs.converting.convert", fault)
+        patched.setattr("hubopt.runs.convert.export", fault)
         with pytest.raises(hubopt.HuboptError, match="no target gave an artifact"):
             export(tiny, tmp_path / "1", options=opset)
     assert set(entries(filled)) == before
     manifest, told = export(tiny, tmp_path / "2", options=opset)
-    assert told.made() == {"onnx: export"}
+    assert told.made() == {"onnx: export", "onnx: run"}
     assert manifest.targets["onnx"].status == "verified"
     assert manifest.targets["onnx"].cached is None
 
 
-def test_other_tolerances_reuse_what_they_do_not_change(
-    tiny: Path, tmp_path: Path, filled: Path
-) -> None:
-    strict = hubopt.Overrides.parse(rtol=["1e-3"])
-    manifest, told = export(tiny, tmp_path / "2", overrides=strict)
-    assert told.made() == {"onnx: export"}
-    assert manifest.tolerances == strict
-    _, told = export(tiny, tmp_path / "3", overrides=strict)
+def test_other_tolerances_make_and_run_nothing(tiny: Path, tmp_path: Path, filled: Path) -> None:
+    before = set(entries(filled))
+    loose = hubopt.Overrides.parse(rtol=["1e-3"])
+    manifest, told = export(tiny, tmp_path / "2", overrides=loose)
     assert told.made() == set()
+    assert manifest.tolerances == loose
+    impossible = hubopt.Overrides.parse(sqnr=["500"])
+    with pytest.raises(hubopt.HuboptError, match="no target gave an artifact"):
+        export(tiny, tmp_path / "3", overrides=impossible)
+    # An artifact that does not agree is made again, which is what trying again means.
+    assert set(entries(filled)) == before - {"onnx artifact", "onnx run"}
 
 
 def test_a_stored_reference_can_be_timed_against(tiny: Path, tmp_path: Path, filled: Path) -> None:
     manifest, told = export(tiny, tmp_path / "2", rounds=2)
-    assert told.made() == {"load the layer", "onnx: export"}
+    assert told.made() == {"load the layer", "onnx: run"}
     latency = manifest.targets["onnx"].latency
     assert latency is not None
     assert latency.ratio is not None
@@ -267,8 +284,9 @@ def test_data_count_by_their_content(tiny: Path, tmp_path: Path, stages: Path) -
     ("damaged", "made"),
     [
         ("trace", {"load the layer", "trace", "onnx: export"}),
-        ("reference", {"load the layer", "choose samples", "onnx: export"}),
-        ("onnx", {"onnx: export"}),
+        ("reference", {"load the layer", "choose samples", "onnx: run"}),
+        ("onnx artifact", {"onnx: export"}),
+        ("onnx run", {"onnx: run"}),
     ],
 )
 def test_what_is_damaged_is_made_anew(
@@ -284,7 +302,7 @@ def test_what_is_damaged_is_made_anew(
     victim = max(filter(Path.is_file, files.rglob("*")), key=lambda each: each.stat().st_size)
     victim.write_bytes(b"?" * victim.stat().st_size)
     if damaged == "trace":  # it is looked at only if something is to be made from it
-        shutil.rmtree(filled / found["onnx"].key)
+        shutil.rmtree(filled / found["onnx artifact"].key)
     manifest, told = export(tiny, tmp_path / "2")
     assert "an entry of the cache is damaged and is made anew" in caplog.text
     assert told.made() == made
@@ -298,7 +316,8 @@ def test_what_is_damaged_is_made_anew(
 def test_without_a_cache_nothing_is_read_or_written(
     tiny: Path, tmp_path: Path, filled: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    shutil.rmtree(filled / entries(filled)["onnx"].key)
+    for name in ("onnx artifact", "onnx run"):
+        shutil.rmtree(filled / entries(filled)[name].key)
     if how == "size":
         monkeypatch.setenv("HUBOPT_CACHE_MAX_BYTES", "0")
     _, told = export(tiny, tmp_path / "1", cache=how == "size")
