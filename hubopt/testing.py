@@ -26,18 +26,32 @@ import numpy as np
 
 from hubopt import registry
 from hubopt.errors import NotRunnableHereError
-from hubopt.exporter import PROGRAM, Artifact, Exporter, Options, Program, Source, ToleranceClass
+from hubopt.exporter import (
+    FP32,
+    PROGRAM,
+    Artifact,
+    Exporter,
+    ExportTask,
+    Program,
+    Source,
+    Target,
+    Tensors,
+    ToleranceClass,
+)
 from hubopt.hints import Hints
 from hubopt.models.handles import Access, LayerOptions
 from hubopt.parity import TOLERANCES, Overrides, Parity, judge
 from hubopt.reference.noise_depth import Noise
 from hubopt.reference.on_demand import Model
 from hubopt.registry.contract import artifact_problems, exporter_problems
+from hubopt.registry.options import make_options
 from hubopt.sampling.samples import SEED, draw
 from hubopt.sampling.user_data import Data
+from hubopt.spec import ModelSpec
 from hubopt.verification.comparison import AnyArtifact, verify
 
 _FEATURES = 8
+_CALIBRATION_SEED = SEED + 1
 
 
 def write_tiny_model(folder: Path, seed: int = 0) -> Path:
@@ -86,12 +100,42 @@ def trace_tiny_model(folder: Path, batch: int = 2) -> tuple[Any, Program]:
     return layer, trace(layer, resolve(layer, Hints(batch=batch)), folder / "program")
 
 
-def assert_conforms(exporter: Exporter, folder: Path) -> Parity | None:
+def make_task(
+    exporter: Exporter,
+    source: Source,
+    path: Path,
+    /,
+    precision: str = FP32,
+    **options: object,
+) -> ExportTask:
+    """Return the task to write ``source`` to ``path``, as hubopt gives it to ``exporter``.
+
+    Args:
+        exporter: An instance.
+        source: The program, or the artifact of `Exporter.source`.
+        path: Where to write; nothing is there yet.
+        precision: One of `Exporter.precisions`. Any but float32 gets calibration samples.
+        **options: The exporter's own options, as texts or as values of their type; its defaults
+            where they are not given.
+
+    Raises:
+        UsageError: The exporter has no such option, or it cannot have the value.
+    """
+    target = Target(exporter.name, precision, make_options(exporter, options))
+    calibration = None if precision == FP32 else _samples(source.spec, _CALIBRATION_SEED)
+    return ExportTask(source, path, target, calibration)
+
+
+def assert_conforms(
+    exporter: Exporter, folder: Path, /, precision: str = FP32, **options: object
+) -> Parity | None:
     """Check ``exporter`` against `hubopt.exporter.Exporter` on a tiny model.
 
     Args:
         exporter: An instance.
         folder: An empty folder to work in.
+        precision: One of `Exporter.precisions`.
+        **options: The exporter's own options, as in `make_task`.
 
     Returns:
         The parity of its artifact with the layer; None if this machine cannot run it.
@@ -101,10 +145,13 @@ def assert_conforms(exporter: Exporter, folder: Path) -> Parity | None:
     """
     _assert_declares(exporter)
     layer, program = trace_tiny_model(folder)
-    obstacles = exporter.obstacles(program.ops, Options())
-    assert obstacles == [], f"a model of two matrix products is refused: {obstacles}"
     path = folder / f"model{exporter.suffix}"
-    artifact = exporter.export(_source(exporter, program, folder), path, Options())
+    source = _source(exporter, program, folder)
+    task = make_task(exporter, source, path, precision=precision, **options)
+    assert pickle.loads(pickle.dumps(task.target)) == task.target, "Options must be picklable"
+    obstacles = exporter.obstacles(program.ops, task.target)
+    assert obstacles == [], f"a model of two matrix products is refused: {obstacles}"
+    artifact = exporter.export(task)
     _assert_wrote(exporter, artifact, path, program)
     try:
         runner = exporter.runner(artifact)
@@ -114,10 +161,10 @@ def assert_conforms(exporter: Exporter, folder: Path) -> Parity | None:
 
     from hubopt.reference.eager import LayerRunner
 
-    samples = [each.tensors for each in draw(program.spec.inputs)]
+    samples = _samples(program.spec, SEED)
     reference = [LayerRunner(layer, program.spec).run(sample) for sample in samples]
     # All calls before the first comparison: an output must not be overwritten by a later call.
-    actual = [runner.run(dict(reversed(sample.items()))) for sample in samples]
+    actual = [runner.run(dict(reversed(list(sample.items())))) for sample in samples]
     parity = judge(program.spec, actual, reference, TOLERANCES[artifact.tolerance])
     assert parity.passed, "the artifact is not the layer: " + "; ".join(parity.problems)
     return parity
@@ -197,10 +244,14 @@ def _assert_declares(exporter: Exporter) -> None:
 def _source(exporter: Exporter, program: Program, folder: Path) -> Source:
     made: dict[str, Source] = {PROGRAM: program}
     if exporter.source != PROGRAM:
-        for each in registry.with_sources([exporter.source]):
-            path = folder / f"source_{each.name}{each.suffix}"
-            made[each.name] = each.export(made[each.source], path, Options())
+        for maker in registry.with_sources([exporter.source]):
+            path = folder / f"source_{maker.name}{maker.suffix}"
+            made[maker.name] = maker.export(make_task(maker, made[maker.source], path))
     return made[exporter.source]
+
+
+def _samples(spec: ModelSpec, seed: int) -> list[Tensors]:
+    return [sample.tensors for sample in draw(spec.inputs, seed=seed)]
 
 
 def _assert_wrote(exporter: Exporter, artifact: Artifact, path: Path, program: Program) -> None:

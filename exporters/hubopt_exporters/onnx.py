@@ -5,22 +5,24 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hubopt.errors import ExportError
 from hubopt.exporter import (
+    FP32,
     PROGRAM,
     Artifact,
+    ExportTask,
     Obstacle,
-    Options,
     OpUse,
     Program,
     Requirement,
-    Source,
+    Target,
     Tensors,
     host_obstacles,
+    option,
     require_program,
 )
 from hubopt.programs.graphs.frozen_graph import read_frozen_graph
@@ -37,11 +39,22 @@ _CONVERTER = (
 _RUNTIME = Requirement(("onnxruntime",), "pip install onnxruntime")
 _OLDEST_OPSET = 13
 """The oldest for which tf2onnx's handlers and onnxruntime's kernels are still tested."""
+_NEWEST_OPSET = 18
+"""The newest that tf2onnx writes; a test fails when it writes another one."""
 _LARGEST_GRAPH = 2**31 - 1
 """Bytes that a ``GraphDef`` with its weights can have."""
 _CUDA = "CUDAExecutionProvider"
 _CATCH_ERRORS = "TF2ONNX_CATCH_ERRORS"
 """tf2onnx's own variable; whatever its value, its being there means no."""
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxOptions:
+    """What can be asked of `OnnxExporter`."""
+
+    opset: int = option(
+        _NEWEST_OPSET, "the ONNX operator set to write", least=_OLDEST_OPSET, most=_NEWEST_OPSET
+    )
 
 
 class OnnxExporter:
@@ -54,24 +67,27 @@ class OnnxExporter:
     dynamic = True
     largest_bytes = None
     reads_saved_model = False
+    Options = OnnxOptions
+    precisions = (FP32,)
     builds_with = _CONVERTER
     runs_with = (_RUNTIME,)
 
-    def obstacles(self, ops: Sequence[OpUse], options: Options) -> list[Obstacle]:
+    def obstacles(self, ops: Sequence[OpUse], target: Target) -> list[Obstacle]:
         """Return the string and table operations."""
         return host_obstacles(ops, "ONNX")
 
-    def export(self, source: Source, path: Path, options: Options) -> Artifact:
+    def export(self, task: ExportTask) -> Artifact:
         """Convert, rename, check and write."""
         import onnx
         import tf2onnx
 
-        program = require_program(source)
+        program = require_program(task.source)
+        opset = task.target.options.opset
         newest = max(tf2onnx.constants.OPSET_TO_IR_VERSION)
-        if not _OLDEST_OPSET <= options.opset <= newest:
+        if not _OLDEST_OPSET <= opset <= newest:
             raise ExportError(
                 "onnx artifact",
-                f"--opset {options.opset}",
+                f"--opset {opset}",
                 f"{_OLDEST_OPSET} to {newest}, which tf2onnx {tf2onnx.__version__} writes",
                 "pass one of these",
             )
@@ -80,19 +96,19 @@ class OnnxExporter:
         loads = {f"{name}:0": partial(arrays.__getitem__, name) for name in arrays}
         try:
             with _optimizing_in_place():
-                model = _convert(program, graph.graph_def, tuple(graph.weights), options)
+                model = _convert(program, graph.graph_def, tuple(graph.weights), opset)
         except ExportError:
             if program.frozen_bytes >= _LARGEST_GRAPH:
-                model = _convert(program, graph.graph_def, tuple(graph.weights), options)
+                model = _convert(program, graph.graph_def, tuple(graph.weights), opset)
             else:  # some rewriters, such as those of recurrent cells, must see the weights
-                model, loads = _convert(program, graph.whole(), (), options), {}
-        companions = put_weights(model, loads, path, too_large(program.frozen_bytes))
+                model, loads = _convert(program, graph.whole(), (), opset), {}
+        companions = put_weights(model, loads, task.path, too_large(program.frozen_bytes))
         return Artifact(
             self.name,
-            path,
+            task.path,
             program.spec,
             "fp32",
-            {"tf2onnx": tf2onnx.__version__, "onnx": onnx.__version__, "opset": options.opset},
+            {"tf2onnx": tf2onnx.__version__, "onnx": onnx.__version__, "opset": opset},
             companions,
         )
 
@@ -111,7 +127,7 @@ class OnnxExporter:
         return OnnxRunner(artifact)
 
 
-def _convert(program: Program, graph_def: Any, weights: Sequence[str], options: Options) -> Any:
+def _convert(program: Program, graph_def: Any, weights: Sequence[str], opset: int) -> Any:
     """Convert a graph whose ``weights`` are placeholders; return a checked ``ModelProto``."""
     import tf2onnx
 
@@ -122,7 +138,7 @@ def _convert(program: Program, graph_def: Any, weights: Sequence[str], options: 
             name="hubopt",
             input_names=[*program.input_tensors, *apart],
             output_names=list(program.output_tensors),
-            opset=options.opset,
+            opset=opset,
         )
     except Exception as error:  # tf2onnx raises plain ValueError, KeyError, RuntimeError
         raise _failed(f"tf2onnx cannot convert it: {type(error).__name__}: {error}") from error

@@ -5,26 +5,44 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from hubopt._util.plain_paths import plain_path
 from hubopt.errors import ExportError
 from hubopt.exporter import (
+    FP32,
     PROGRAM,
     Artifact,
+    ExportTask,
     Obstacle,
-    Options,
     OpUse,
     Requirement,
-    Source,
+    Target,
     Tensors,
+    XlaMode,
     culprits,
+    option,
     require_program,
 )
 from hubopt.programs.serving import SIGNATURE, is_compiled
 
+if TYPE_CHECKING:
+    from hubopt_exporters.probes.savedmodel import SavedModelProbe
+
 _TENSORFLOW = Requirement(("tensorflow",), "pip install tensorflow")
+
+
+@dataclass(frozen=True, slots=True)
+class SavedModelOptions:
+    """What can be asked of `SavedModelExporter`."""
+
+    xla: XlaMode = option(
+        "require",
+        "require refuses a model that XLA cannot compile, auto leaves it uncompiled, "
+        "off never compiles",
+    )
+    freeze: bool = option(False, "write the weights as constants of the graph, not as variables")
 
 
 class SavedModelExporter:
@@ -37,11 +55,14 @@ class SavedModelExporter:
     dynamic = True
     largest_bytes = None
     reads_saved_model = True
+    Options = SavedModelOptions
+    precisions = (FP32,)
     builds_with = (_TENSORFLOW,)
     runs_with = (_TENSORFLOW,)
 
-    def obstacles(self, ops: Sequence[OpUse], options: Options) -> list[Obstacle]:
+    def obstacles(self, ops: Sequence[OpUse], target: Target) -> list[Obstacle]:
         """Return what XLA cannot compile, and what cannot be frozen if that is asked."""
+        options = target.options
         found = []
         if options.xla == "require":
             found += [
@@ -55,12 +76,12 @@ class SavedModelExporter:
             ]
         return found
 
-    def export(self, source: Source, path: Path, options: Options) -> Artifact:
+    def export(self, task: ExportTask) -> Artifact:
         """Write the folder; whether it is still compiled after reloading is for the runner."""
         import tensorflow as tf
 
-        program = require_program(source)
-        if options.freeze:
+        program, path, freeze = require_program(task.source), task.path, task.target.options.freeze
+        if freeze:
             from hubopt_exporters.frozen import as_module
 
             root, serving = as_module(program, jit_compile=program.compiled)
@@ -76,13 +97,19 @@ class SavedModelExporter:
             {
                 "tensorflow": tf.__version__,
                 "jit_compile": program.compiled,
-                "weights": "constants" if options.freeze else "variables",
+                "weights": "constants" if freeze else "variables",
             },
         )
 
     def machine_problem(self) -> str | None:
         """Return None: any machine can run it."""
         return None
+
+    def probe(self, artifact: Artifact) -> SavedModelProbe:
+        """Open the artifact's intermediate tensors, for `hubopt diagnose`."""
+        from hubopt_exporters.probes.savedmodel import SavedModelProbe
+
+        return SavedModelProbe(artifact)
 
     def runner(self, artifact: Artifact) -> SavedModelRunner:
         """Load the SavedModel."""

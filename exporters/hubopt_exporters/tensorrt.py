@@ -11,17 +11,18 @@ import importlib.util
 import math
 import weakref
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from hubopt.errors import ExportError
 from hubopt.exporter import (
+    FP32,
     Artifact,
+    ExportTask,
+    NoOptions,
     Obstacle,
-    Options,
     OpUse,
     Requirement,
-    Source,
+    Target,
     Tensors,
     not_runnable,
     require_artifact,
@@ -44,16 +45,18 @@ class TensorRTExporter:
     dynamic = True
     largest_bytes = None
     reads_saved_model = False
+    Options = NoOptions
+    precisions = (FP32,)
     builds_with = (_TENSORRT,)
     runs_with = (_TENSORRT, _CUDA)
 
-    def obstacles(self, ops: Sequence[OpUse], options: Options) -> list[Obstacle]:
+    def obstacles(self, ops: Sequence[OpUse], target: Target) -> list[Obstacle]:
         """Return nothing of its own: what ONNX cannot hold never gets here."""
         return []
 
-    def export(self, source: Source, path: Path, options: Options) -> Artifact:
+    def export(self, task: ExportTask) -> Artifact:
         """Build and write the engine."""
-        onnx = require_artifact(source)
+        onnx = require_artifact(task.source)
         builder_name = choose_builder()
         trt = importlib.import_module(builder_name)
         log = _Log(trt)
@@ -77,10 +80,10 @@ class TensorRTExporter:
         engine = builder.build_serialized_network(network, config)
         if engine is None:
             raise _failed(f"the builder gives no engine: {log.text()}")
-        path.write_bytes(engine)
+        task.path.write_bytes(engine)
         return Artifact(
             self.name,
-            path,
+            task.path,
             onnx.spec,
             "fp32",
             {"builder": builder_name, "version": trt.__version__},

@@ -6,21 +6,24 @@ import os
 import re
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hubopt.errors import ExportError
 from hubopt.exporter import (
+    FP32,
     PROGRAM,
     Artifact,
+    ExportTask,
     Obstacle,
-    Options,
     OpUse,
     Requirement,
-    Source,
+    Target,
     Tensors,
     host_obstacles,
     not_runnable,
+    option,
     require_program,
 )
 from hubopt.programs.serving import SIGNATURE
@@ -34,6 +37,15 @@ _NEEDS_FLEX = "Select TensorFlow op(s)"
 """How the interpreter's error begins when it lacks the Flex delegate."""
 
 
+@dataclass(frozen=True, slots=True)
+class TFLiteOptions:
+    """What can be asked of `TFLiteExporter`."""
+
+    select_tf_ops: bool = option(
+        False, "keep operations that TFLite lacks, for a device that has TensorFlow's kernels"
+    )
+
+
 class TFLiteExporter:
     """Converts the frozen graph, with the weights as variables of which none can be lost."""
 
@@ -44,26 +56,29 @@ class TFLiteExporter:
     dynamic = False
     largest_bytes = 2**31 - 1  # a flatbuffer's offsets
     reads_saved_model = False
+    Options = TFLiteOptions
+    precisions = (FP32,)
     builds_with = (_TENSORFLOW,)
     runs_with = (_LITERT,)
 
-    def obstacles(self, ops: Sequence[OpUse], options: Options) -> list[Obstacle]:
+    def obstacles(self, ops: Sequence[OpUse], target: Target) -> list[Obstacle]:
         """Return the string and table operations."""
         return host_obstacles(ops, "TFLite")
 
-    def export(self, source: Source, path: Path, options: Options) -> Artifact:
+    def export(self, task: ExportTask) -> Artifact:
         """Convert, with the layer's names in the signature ``serving_default``."""
         import tensorflow as tf
 
         from hubopt_exporters.session_model import write_session_model
         from hubopt_exporters.tf_lite_private import convert, open_converter
 
-        program = require_program(source)
+        program = require_program(task.source)
+        select_tf_ops = task.target.options.select_tf_ops
         with tempfile.TemporaryDirectory(prefix="hubopt-tflite-") as work:
             model = Path(work) / "model"
             write_session_model(program, model)
             converter = open_converter(model, SIGNATURE)
-            if options.select_tf_ops:
+            if select_tf_ops:
                 converter.target_spec.supported_ops = [
                     tf.lite.OpsSet.TFLITE_BUILTINS,
                     tf.lite.OpsSet.SELECT_TF_OPS,
@@ -72,13 +87,13 @@ class TFLiteExporter:
                 flatbuffer = convert(converter)
             except Exception as error:  # ConverterError, or whatever MLIR's bindings raise
                 raise _refused(error) from error
-        path.write_bytes(flatbuffer)
+        task.path.write_bytes(flatbuffer)
         return Artifact(
             self.name,
-            path,
+            task.path,
             program.spec,
             "fp32",
-            {"tensorflow": tf.__version__, "select_tf_ops": options.select_tf_ops},
+            {"tensorflow": tf.__version__, "select_tf_ops": select_tf_ops},
         )
 
     def machine_problem(self) -> str | None:

@@ -135,7 +135,7 @@ def diagnose(
         with progress(f"{target}: load"):
             worker = stack.enter_context(Worker(log.with_name("artifact.log")))
             probed = worker.create(Probed, artifact, trust.allow_ops)
-        case = _Case(bundle, artifact, program, reference, probed, log.parent, trust)
+        case = _Case(bundle, target, artifact, program, reference, probed, log.parent, trust)
         return case.diagnose(place, progress)
 
 
@@ -187,6 +187,7 @@ class _Case:
     """Everything that a diagnosis works on."""
 
     bundle: Bundle
+    target: str
     artifact: Artifact
     program: Program
     reference: Reference
@@ -195,7 +196,7 @@ class _Case:
     trust: Trust
 
     def diagnose(self, place: Path | None, progress: Progress) -> Diagnosis:
-        target, spec = self.artifact.target, self.program.spec
+        target, spec = self.target, self.program.spec
         tensors, originals = self.probed.tensors(), self.reference.tensors()
         inputs, outputs = self.probed.interface()
         ends = {each.name: outputs[each.name] for each in spec.outputs}
@@ -237,7 +238,7 @@ class _Case:
         What the bundle says has failed is followed in any case: a tolerance has more sides
         than this one.
         """
-        failed = self.bundle.manifest.targets[self.artifact.target].status == "failed"
+        failed = self.bundle.manifest.targets[self.target].status == "failed"
         atol = TOLERANCES[self.artifact.tolerance].atol or 0.0
         return error.diverges and (failed or error.share > atol)
 
@@ -256,7 +257,7 @@ class _Case:
         expected = laid[fault.tensor].astype(np.float64)
         scale = float(np.sqrt(np.mean(np.square(expected[np.isfinite(expected)]))))
         return Part(
-            self.artifact.target,
+            self.target,
             str(found),
             {name: laid[name].astype(arrays[name][0].dtype) for name in fault.before},
             fault.tensor,

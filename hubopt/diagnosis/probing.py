@@ -2,48 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from hubopt import registry
-from hubopt.diagnosis.names import Shape, Tensor
-from hubopt.diagnosis.saved_graph import SAVED_MODEL, SavedModelProbe
+from hubopt.diagnosis.names import Tensor
 from hubopt.errors import NotRunnableHereError
-from hubopt.exporter import Artifact, Tensors
+from hubopt.exporter import Artifact, Probe
 from hubopt.sampling.arrays import read_samples, write_samples
 from hubopt.scanning.artifacts import scan_artifact
-
-
-class Probe(Protocol):
-    """Reads the tensors of one artifact; ``exporter.probe(artifact)`` returns it.
-
-    Attributes:
-        inputs: The artifact's tensor for each input of the layer.
-        outputs: The artifact's tensor for each output of the layer.
-        script: A Python function ``run(model, inputs)`` that needs nothing of hubopt; empty if
-            a part of the model cannot be run by itself.
-        how: How it is run, in words: without the runtime's own optimizations.
-    """
-
-    inputs: Mapping[str, str]
-    outputs: Mapping[str, str]
-    script: str
-    how: str
-
-    def tensors(self) -> Sequence[tuple[str, Shape | None, str, tuple[str, ...]]]:
-        """Return name, shape, operation and inputs of each tensor, in topological order."""
-        ...
-
-    def run(self, inputs: Tensors, names: Sequence[str]) -> Mapping[str, Any]:
-        """Return the tensors ``names`` for one sample of the layer's inputs."""
-        ...
-
-    def cut(self, inputs: Mapping[str, Any], output: str, path: Path) -> None:
-        """Write the part of the model from ``inputs``, arrays by tensor, to ``output``."""
-        ...
 
 
 class Probed:
@@ -60,13 +30,11 @@ class Probed:
     """
 
     def __init__(self, artifact: Artifact, allow_ops: Collection[str] = ()) -> None:
-        exporter = registry.get(artifact.target)
+        exporter = registry.get(artifact.exporter)
         probe = getattr(exporter, "probe", None)
-        if probe is None and (artifact.path / SAVED_MODEL).is_file():
-            probe = SavedModelProbe
         if probe is None:
             raise NotRunnableHereError(
-                f"{artifact.target} artifact",
+                f"{artifact.exporter} artifact",
                 "its exporter does not read intermediate tensors",
                 "an exporter with a probe, as onnx, tflite and savedmodel have",
                 "diagnose another target of the bundle",
@@ -78,7 +46,7 @@ class Probed:
 
     def tensors(self) -> list[Tensor]:
         """Return every tensor in topological order."""
-        return [Tensor(*each) for each in self._probe.tensors()]
+        return [Tensor(*tensor) for tensor in self._probe.tensors()]
 
     def interface(self) -> tuple[dict[str, str], dict[str, str]]:
         """Return the artifact's tensor for each input and each output of the layer."""

@@ -7,13 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from hubopt._util.plain_paths import plain_path
-from hubopt.diagnosis.names import Shape
 from hubopt.exporter import Artifact, Tensors
 from hubopt.programs.graphs.compiled_graph import CompiledGraph
 from hubopt.programs.graphs.graph_runs import GraphRunner
-
-SAVED_MODEL = "saved_model.pb"
-"""The file by which a SavedModel is known."""
 
 
 class SavedModelProbe:
@@ -50,19 +46,19 @@ class SavedModelProbe:
         kind = CompiledGraph if compiled else GraphRunner
         self._runner = kind(frozen.graph.as_graph_def(), self.inputs, frozen.weights)
 
-    def tensors(self) -> list[tuple[str, Shape | None, str, tuple[str, ...]]]:
+    def tensors(self) -> list[tuple[str, tuple[int | None, ...] | None, str, tuple[str, ...]]]:
         """Return name, shape, operation and inputs of each tensor, in topological order."""
         given = set(self.inputs.values())
         return [
             (
-                each.name,
-                None if each.shape.rank is None else tuple(each.shape.as_list()),
-                "" if each.name in given else operation.type,
+                tensor.name,
+                None if tensor.shape.rank is None else tuple(tensor.shape.as_list()),
+                "" if tensor.name in given else operation.type,
                 tuple(read.name for read in operation.inputs),
             )
             for operation in self._graph.get_operations()
             if operation.type != "Const" and operation.name not in self._weights
-            for each in operation.outputs
+            for tensor in operation.outputs
         ]
 
     def run(self, inputs: Tensors, names: Sequence[str]) -> dict[str, Any]:
