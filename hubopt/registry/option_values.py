@@ -72,9 +72,8 @@ def nearest_value(
 ) -> str | None:
     """Return the right value that is nearest to a wrong one; None if none is near."""
     if annotation in _NUMBERS:
-        try:
-            number = _of_type(float, value)
-        except ValueError:
+        number = _any_number(value)
+        if number is None:
             return None
         inside = _clipped(number, least, most)
         return _shown(annotation, round(inside) if annotation is int else inside)
@@ -99,10 +98,22 @@ def _number(kind: Any, value: object) -> Any:
     accepted = Integral if kind is int else Real
     if isinstance(value, bool) or not isinstance(value, (accepted, str)):
         raise ValueError(value)
-    number = kind(value)
-    if not math.isfinite(number):
+    try:
+        number = kind(value)
+    except OverflowError as error:
+        raise ValueError(value) from error
+    if kind is float and not math.isfinite(number):
         raise ValueError(value)
     return number
+
+
+def _any_number(value: object) -> Any:
+    for kind in _NUMBERS:
+        try:
+            return _number(kind, value)
+        except ValueError:
+            pass
+    return None
 
 
 def _clipped(number: Any, least: float | None, most: float | None) -> Any:

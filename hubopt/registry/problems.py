@@ -35,11 +35,14 @@ def merged(thing: str, errors: Sequence[UsageError]) -> UsageError:
     different = list({str(error): error for error in errors}.values())
     if len(different) == 1:
         return different[0]
-    lines = [f"{error.thing}: {error.found}; expected {error.expected}" for error in different]
+    lines = [
+        f"{error.thing}: {error.found}; expected {error.expected}; {error.way_out}"
+        for error in different
+    ]
     listing = "".join(f"\n  - {' '.join(line.split())}" for line in lines)
     return UsageError(
         thing,
         f"{len(different)} problems{listing}",
         "what `hubopt targets` and `hubopt targets TARGET` list",
-        "; ".join(dict.fromkeys(error.way_out for error in different)),
+        "correct each of them",
     )

@@ -1,10 +1,11 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hubopt import registry
-from hubopt.exporter import Artifact, Exporter, Options, Source, Tensors
+from hubopt.exporter import Artifact, Exporter, ExportTask, Tensors
 from hubopt.testing import assert_conforms
 from hubopt_exporters.onnx import OnnxExporter
 
@@ -38,8 +39,8 @@ class Swapped(OnnxExporter):
 class Elsewhere(OnnxExporter):
     """Writes, but not where it was asked to."""
 
-    def export(self, source: Source, path: Path, options: Options) -> Artifact:
-        return super().export(source, path.with_suffix(".other"), options)
+    def export(self, task: ExportTask) -> Artifact:
+        return super().export(replace(task, path=task.path.with_suffix(".other")))
 
 
 class Overwriting(OnnxExporter):
@@ -75,5 +76,5 @@ def test_a_faulty_exporter_does_not_conform(exporter: Exporter, told: str, tmp_p
 
 
 def test_half_an_exporter_does_not_conform(tmp_path: Path) -> None:
-    with pytest.raises(AssertionError, match="object lacks builds_with, dynamic, export, "):
+    with pytest.raises(AssertionError, match="object lacks Options, builds_with, dynamic, "):
         assert_conforms(object(), tmp_path)  # type: ignore[arg-type]

@@ -6,25 +6,33 @@ import numpy as np
 import onnx
 import pytest
 import tensorflow as tf
+import tf2onnx
 
 import hubopt
-from hubopt.errors import ExportError
-from hubopt.exporter import Artifact, Options, Program
+from hubopt.errors import ExportError, UsageError
+from hubopt.exporter import Artifact, Program
 from hubopt.programs.tracing import trace
+from hubopt.registry.options import describe_options, make_options
+from hubopt.testing import make_task
 from hubopt_exporters.onnx import OnnxExporter, _check, nodes, rename_tensors
 
 
 def export(function: Any, folder: Path, *specs: Any, **options: Any) -> tuple[Any, Artifact]:
     layer = hubopt.KerasLayer(tf.function(function, input_signature=list(specs)))
     program = trace(layer, hubopt.resolve(layer), folder / "program", "auto")
-    return layer, OnnxExporter().export(program, folder / "m.onnx", Options(**options))
+    return layer, to_onnx(program, folder / "m.onnx", **options)
+
+
+def to_onnx(program: Program, path: Path, **options: Any) -> Artifact:
+    exporter = OnnxExporter()
+    return exporter.export(make_task(exporter, program, path, **options))
 
 
 def test_inputs_and_outputs_have_the_layers_names(
     tiny_program: tuple[Any, Program], tmp_path: Path
 ) -> None:
     _, program = tiny_program
-    artifact = OnnxExporter().export(program, tmp_path / "m.onnx", Options())
+    artifact = to_onnx(program, tmp_path / "m.onnx")
     model = onnx.load(artifact.path)
     assert [each.name for each in model.graph.input] == ["left", "right"]
     assert [each.name for each in model.graph.output] == ["difference", "sum"]
@@ -35,19 +43,31 @@ def test_inputs_and_outputs_have_the_layers_names(
 def test_the_opset_is_the_one_asked_for(
     tiny_program: tuple[Any, Program], tmp_path: Path, opset: int
 ) -> None:
-    artifact = OnnxExporter().export(tiny_program[1], tmp_path / "m.onnx", Options(opset=opset))
+    artifact = to_onnx(tiny_program[1], tmp_path / "m.onnx", opset=opset)
     versions = {each.domain: each.version for each in onnx.load(artifact.path).opset_import}
     assert versions[""] == opset
 
 
-@pytest.mark.parametrize("opset", [8, 99])
-def test_an_opset_that_tf2onnx_does_not_write_is_refused_with_those_it_does(
-    tiny_program: tuple[Any, Program], tmp_path: Path, opset: int
+@pytest.mark.parametrize(("opset", "near"), [(8, 13), (99, 18)])
+def test_an_opset_that_is_not_written_is_refused_with_those_that_are(opset: int, near: int) -> None:
+    with pytest.raises(UsageError, match=f"option onnx.opset: the value is {opset}\n") as caught:
+        make_options(OnnxExporter(), {"opset": opset})
+    assert caught.value.expected == "int, 13 to 18"
+    assert caught.value.way_out == f"the nearest is onnx.opset={near}"
+
+
+def test_the_newest_opset_is_the_newest_that_tf2onnx_writes() -> None:
+    (opset,) = describe_options(OnnxExporter())
+    newest = max(tf2onnx.constants.OPSET_TO_IR_VERSION)
+    assert opset.most == newest, f"tf2onnx writes up to opset {newest} now: raise _NEWEST_OPSET"
+
+
+def test_a_tf2onnx_that_does_not_write_the_opset_is_told(
+    tiny_program: tuple[Any, Program], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(
-        ExportError, match=rf"--opset {opset}\n  expected: 13 to \d+, which tf2onnx"
-    ):
-        OnnxExporter().export(tiny_program[1], tmp_path / "m.onnx", Options(opset=opset))
+    monkeypatch.setattr(tf2onnx.constants, "OPSET_TO_IR_VERSION", {13: 7, 17: 8})
+    with pytest.raises(ExportError, match=r"--opset 18\n  expected: 13 to 17, which tf2onnx"):
+        to_onnx(tiny_program[1], tmp_path / "m.onnx", opset=18)
 
 
 def test_loops_run_with_their_outer_names(tmp_path: Path) -> None:
@@ -105,7 +125,7 @@ def test_an_optimization_that_fails_costs_no_more_than_itself(
         raise LookupError("as the test wants")
 
     monkeypatch.setattr(BackToBackOptimizer, "_optimize", fail)
-    artifact = OnnxExporter().export(program, tmp_path / "model.onnx", hubopt.Options())
+    artifact = to_onnx(program, tmp_path / "model.onnx")
     assert was_caught[:2] == [False, True]
     assert "TF2ONNX_CATCH_ERRORS" not in os.environ
     x = np.ones((2, 3), "float32")

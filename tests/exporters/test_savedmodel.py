@@ -8,10 +8,16 @@ import tensorflow as tf
 
 import hubopt
 from hubopt.errors import ExportError
-from hubopt.exporter import Options, OpUse, Program
+from hubopt.exporter import Artifact, OpUse, Program, Target
 from hubopt.programs.serving import is_compiled
 from hubopt.programs.tracing import trace
-from hubopt_exporters.savedmodel import SavedModelExporter
+from hubopt.testing import make_task
+from hubopt_exporters.savedmodel import SavedModelExporter, SavedModelOptions
+
+
+def to_saved_model(program: Program, path: Path, **options: Any) -> Artifact:
+    exporter = SavedModelExporter()
+    return exporter.export(make_task(exporter, program, path, **options))
 
 
 def test_a_compiled_function_inside_does_not_make_it_compiled(tmp_path: Path) -> None:
@@ -19,7 +25,7 @@ def test_a_compiled_function_inside_does_not_make_it_compiled(tmp_path: Path) ->
     spec = tf.TensorSpec([2], tf.float32, name="x")
     layer = hubopt.KerasLayer(tf.function(lambda x: inner(x) + 1, input_signature=[spec]))
     program = trace(layer, hubopt.resolve(layer), tmp_path / "program", "off")
-    artifact = SavedModelExporter().export(program, tmp_path / "m", Options(xla="off"))
+    artifact = to_saved_model(program, tmp_path / "m", xla="off")
     assert artifact.details["jit_compile"] is False
     assert artifact.tolerance == "fp32"
 
@@ -28,7 +34,7 @@ def test_a_lost_attribute_is_seen(tiny_program: tuple[Any, Program], tmp_path: P
     layer, program = tiny_program
     plain = trace(layer, program.spec, tmp_path / "program", "off")
     lost = replace(plain, compiled=True)
-    artifact = SavedModelExporter().export(lost, tmp_path / "m", Options())
+    artifact = to_saved_model(lost, tmp_path / "m")
     with pytest.raises(ExportError, match="after reloading, it is not compiled"):
         SavedModelExporter().runner(artifact)
 
@@ -44,7 +50,7 @@ def test_it_is_static_and_compiled_after_reloading(
 ) -> None:
     _, program = tiny_program
     exporter = SavedModelExporter()
-    artifact = exporter.export(program, tmp_path / "m", Options(freeze=freeze))
+    artifact = to_saved_model(program, tmp_path / "m", freeze=freeze)
     assert artifact.details["jit_compile"] is True
     loaded = tf.saved_model.load(str(artifact.path))
     assert is_compiled(loaded)
@@ -64,7 +70,7 @@ def test_a_program_that_is_not_compiled_says_so(
 ) -> None:
     layer, program = tiny_program
     plain = trace(layer, program.spec, tmp_path / "program", "off")
-    artifact = SavedModelExporter().export(plain, tmp_path / "m", Options(xla="off"))
+    artifact = to_saved_model(plain, tmp_path / "m", xla="off")
     assert artifact.details["jit_compile"] is False
     assert artifact.tolerance == "fp32"
 
@@ -72,17 +78,18 @@ def test_a_program_that_is_not_compiled_says_so(
 @pytest.mark.parametrize(
     ("options", "ops", "named"),
     [
-        (Options(), [STRIP, PASS], ["StringStrip"]),
-        (Options(), [PASS], ["Identity"]),
-        (Options(xla="auto"), [STRIP, PASS], []),
-        (Options(xla="off"), [STRIP], []),
-        (Options(xla="off", freeze=True), [STRIP, TABLE], ["LookupTableFindV2"]),
+        (SavedModelOptions(), [STRIP, PASS], ["StringStrip"]),
+        (SavedModelOptions(), [PASS], ["Identity"]),
+        (SavedModelOptions(xla="auto"), [STRIP, PASS], []),
+        (SavedModelOptions(xla="off"), [STRIP], []),
+        (SavedModelOptions(xla="off", freeze=True), [STRIP, TABLE], ["LookupTableFindV2"]),
     ],
 )
 def test_what_xla_lacks_is_in_the_way_if_it_is_required(
-    options: Options, ops: list[OpUse], named: list[str]
+    options: SavedModelOptions, ops: list[OpUse], named: list[str]
 ) -> None:
-    assert [each.op for each in SavedModelExporter().obstacles(ops, options)] == named
+    target = Target("savedmodel", options=options)
+    assert [found.op for found in SavedModelExporter().obstacles(ops, target)] == named
 
 
 def test_what_a_graph_cannot_hold_is_not_frozen(
@@ -90,7 +97,7 @@ def test_what_a_graph_cannot_hold_is_not_frozen(
 ) -> None:
     program = replace(tiny_program[1], frozen_bytes=3 * 10**9)
     with pytest.raises(ExportError, match=r"3\.0 GB with its weights") as caught:
-        SavedModelExporter().export(program, tmp_path / "model", Options(freeze=True))
+        to_saved_model(program, tmp_path / "model", freeze=True)
     assert "--freeze" in str(caught.value)
     assert not (tmp_path / "model").exists()
 
@@ -105,9 +112,9 @@ def test_weights_are_not_copied_where_a_file_may_have_two_names(
     def refuse(source: str, destination: str) -> None:
         raise OSError(18, "Invalid cross-device link")
 
-    linked = SavedModelExporter().export(program, tmp_path / "linked", Options())
+    linked = to_saved_model(program, tmp_path / "linked")
     assert (linked.path / place).samefile(file)
     monkeypatch.setattr("os.link", refuse)
-    copied = SavedModelExporter().export(program, tmp_path / "copied", Options())
+    copied = to_saved_model(program, tmp_path / "copied")
     assert not (copied.path / place).samefile(file)
     assert (copied.path / place).read_bytes() == file.read_bytes()

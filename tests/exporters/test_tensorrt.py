@@ -5,7 +5,8 @@ import onnx
 import pytest
 
 from hubopt.errors import ExportError, NotRunnableHereError
-from hubopt.exporter import Artifact, Options, Program
+from hubopt.exporter import Artifact, Program
+from hubopt.testing import assert_conforms, make_task
 from hubopt_exporters import tensorrt
 from hubopt_exporters.gpu import gpu_problem
 from hubopt_exporters.tensorrt import TensorRTExporter
@@ -22,12 +23,17 @@ def onnx_artifact(folder: Path, program: Program, op: str) -> Artifact:
     return Artifact("onnx", folder / "m.onnx", program.spec)
 
 
+def to_engine(source: Artifact, path: Path) -> Artifact:
+    exporter = TensorRTExporter()
+    return exporter.export(make_task(exporter, source, path))
+
+
 @needs_no_gpu
 def test_without_a_gpu_tensorrt_for_rtx_builds_a_real_engine(
     tiny_program: tuple[Any, Program], tmp_path: Path
 ) -> None:
     source = onnx_artifact(tmp_path, tiny_program[1], "Tanh")
-    artifact = TensorRTExporter().export(source, tmp_path / "m.engine", Options())
+    artifact = to_engine(source, tmp_path / "m.engine")
     assert artifact.details["builder"] == "tensorrt_rtx"
     assert artifact.path.stat().st_size > 1000
 
@@ -47,7 +53,7 @@ def test_an_operation_that_the_parser_refuses_is_named(
 ) -> None:
     source = onnx_artifact(tmp_path, tiny_program[1], "Det")
     with pytest.raises(ExportError, match="the parser refuses Det"):
-        TensorRTExporter().export(source, tmp_path / "m.engine", Options())
+        to_engine(source, tmp_path / "m.engine")
     assert not (tmp_path / "m.engine").exists()
 
 
@@ -69,8 +75,6 @@ def test_tensorrt_itself_without_a_gpu_cannot_build(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.gpu
 def test_the_engine_agrees_with_the_layer_on_the_gpu(tmp_path: Path) -> None:
-    from hubopt.testing import assert_conforms
-
     parity = assert_conforms(TensorRTExporter(), tmp_path)
     assert parity is not None
     assert parity.passed

@@ -10,9 +10,15 @@ from ai_edge_litert.interpreter import Interpreter
 
 import hubopt
 from hubopt.errors import ExportError, NotRunnableHereError
-from hubopt.exporter import Artifact, Options, Program
+from hubopt.exporter import Artifact, Program
 from hubopt.programs.tracing import trace
+from hubopt.testing import make_task
 from hubopt_exporters.tflite import TFLiteExporter
+
+
+def to_tflite(program: Program, path: Path, **options: Any) -> Artifact:
+    exporter = TFLiteExporter()
+    return exporter.export(make_task(exporter, program, path, **options))
 
 
 def flex_program(folder: Path) -> tuple[Any, Program]:
@@ -28,7 +34,7 @@ def test_the_signature_keeps_the_layers_names(
     tiny_program: tuple[Any, Program], tmp_path: Path
 ) -> None:
     _, program = tiny_program
-    artifact = TFLiteExporter().export(program, tmp_path / "m.tflite", Options())
+    artifact = to_tflite(program, tmp_path / "m.tflite")
     signatures = Interpreter(model_path=str(artifact.path)).get_signature_list()
     assert list(signatures) == ["serving_default"]
     assert sorted(signatures["serving_default"]["inputs"]) == ["left", "right"]
@@ -38,7 +44,7 @@ def test_the_signature_keeps_the_layers_names(
 def test_an_operation_that_is_not_builtin_is_named(tmp_path: Path) -> None:
     _, program = flex_program(tmp_path / "program")
     with pytest.raises(ExportError, match="the converter refuses MatrixInverse") as caught:
-        TFLiteExporter().export(program, tmp_path / "m.tflite", Options())
+        to_tflite(program, tmp_path / "m.tflite")
     assert "--select-tf-ops" in caught.value.way_out
     assert not (tmp_path / "m.tflite").exists()
 
@@ -46,14 +52,14 @@ def test_an_operation_that_is_not_builtin_is_named(tmp_path: Path) -> None:
 def test_select_tf_ops_are_written_but_never_claimed_to_run(tmp_path: Path) -> None:
     _, program = flex_program(tmp_path / "program")
     exporter = TFLiteExporter()
-    artifact = exporter.export(program, tmp_path / "m.tflite", Options(select_tf_ops=True))
+    artifact = to_tflite(program, tmp_path / "m.tflite", select_tf_ops=True)
     with pytest.raises(NotRunnableHereError, match="it has select-TF operations"):
         exporter.runner(artifact)
 
 
 def test_the_flag_alone_does_no_harm(tiny_program: tuple[Any, Program], tmp_path: Path) -> None:
     exporter = TFLiteExporter()
-    artifact = exporter.export(tiny_program[1], tmp_path / "m.tflite", Options(select_tf_ops=True))
+    artifact = to_tflite(tiny_program[1], tmp_path / "m.tflite", select_tf_ops=True)
     inputs = {"left": np.ones((2, 8), "float32"), "right": np.ones((2, 8), "float32")}
     assert set(exporter.runner(artifact).run(inputs)) == {"sum", "difference"}
 
@@ -79,7 +85,7 @@ def test_an_output_shape_that_was_given_adds_no_operation(tmp_path: Path) -> Non
     program = trace(layer, spec, tmp_path / "program")
     assert "EnsureShape" not in {each.op for each in program.ops}
     exporter = TFLiteExporter()
-    artifact = exporter.export(program, tmp_path / "m.tflite", Options())
+    artifact = to_tflite(program, tmp_path / "m.tflite")
     outputs = exporter.runner(artifact).run({"scores": np.float32([0.1, 0.9, 0.5])})
     assert outputs["output_0"].tolist() == [1, 2, 0]
 
@@ -89,8 +95,8 @@ import resource, sys
 from pathlib import Path
 import tensorflow as tf
 import hubopt
-from hubopt.exporter import Options
 from hubopt.programs.tracing import trace
+from hubopt.testing import make_task
 from hubopt_exporters.tflite import TFLiteExporter
 
 folder = Path(sys.argv[1])
@@ -105,8 +111,9 @@ function = tf.function(call, input_signature=[tf.TensorSpec([1, 1024], tf.float3
 layer = hubopt.KerasLayer(function)
 program = trace(layer, hubopt.resolve(layer), folder / "p", saved_model=False)
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+exporter = TFLiteExporter()
 before = peak()
-artifact = TFLiteExporter().export(program, folder / "m.tflite", Options())
+artifact = exporter.export(make_task(exporter, program, folder / "m.tflite"))
 print((peak() - before) / program.frozen_bytes, artifact.path.stat().st_size)
 """
 

@@ -5,7 +5,7 @@ import pytest
 
 from hubopt import registry
 from hubopt.errors import RuntimeMissingError, UsageError
-from hubopt.exporter import Requirement
+from hubopt.exporter import FP32, NoOptions, Requirement
 
 
 def point(name: str, value: str) -> EntryPoint:
@@ -30,13 +30,15 @@ class Mine:
     dynamic = False
     largest_bytes = None
     reads_saved_model = False
+    Options = NoOptions
+    precisions = (FP32,)
     builds_with = (Requirement(("surely_not_installed",), "pip install surely"),)
     runs_with = ()
 
-    def obstacles(self, ops: object, options: object) -> list[object]:
+    def obstacles(self, ops: object, target: object) -> list[object]:
         return []
 
-    def export(self, source: object, path: object, options: object) -> object:
+    def export(self, task: object) -> object:
         raise NotImplementedError
 
     def machine_problem(self) -> str | None:
