@@ -43,6 +43,12 @@ def folder_of(module: str) -> str | None:
     return module.rpartition(".")[0] if place.with_suffix(".py").is_file() else None
 
 
+def is_module(name: str) -> bool:
+    """Return whether ``name`` is a module or a package of hubopt's own."""
+    place = ROOT / name.replace(".", "/")
+    return place.with_suffix(".py").is_file() or (place / "__init__.py").is_file()
+
+
 def folder_imports() -> Iterator[tuple[str, str]]:
     """Give which folder imports which, `hubopt` itself left out: it gathers what is public."""
     for path in MODULES:
@@ -103,7 +109,7 @@ def test_what_exporters_may_import_is_one_list() -> None:
         module
         for path in EXPORTERS
         for module in imported(path.read_text())
-        if module.startswith("hubopt.") and (ROOT / f"{module.replace('.', '/')}.py").is_file()
+        if module.startswith("hubopt.") and is_module(module)
     }
     assert seen == allowed
 

@@ -146,7 +146,7 @@ def verdict(case: Case, path: Path) -> tuple[bool, str]:
 
 def mutants(case: Case, seed: int) -> list[Mutant]:
     """Return the mutants of the case's artifact."""
-    make = {"onnx": onnx_mutants, "tflite": tflite_mutants}[case.artifact.target]
+    make = {"onnx": onnx_mutants, "tflite": tflite_mutants}[case.artifact.exporter]
     return list(make(case.artifact.path, seed, case.inputs))
 
 
@@ -197,7 +197,7 @@ def _share(parity: Parity) -> float:
 
 
 def _layer(case: Case, path: Path, name: str) -> list[NDArray[Any]]:
-    read = {"onnx": read_onnx, "tflite": read_tflite}[case.artifact.target]
+    read = {"onnx": read_onnx, "tflite": read_tflite}[case.artifact.exporter]
     return [arrays[0] for arrays in read(path, [name], case.further[:_LOOKED_INSIDE])]
 
 

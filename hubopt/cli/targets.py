@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import asdict
+from typing import Annotated, Any
 
+import typer
 from rich.table import Table
 
 from hubopt import registry
 from hubopt._util.serialization import to_json
 from hubopt.cli.common import Json, out, tells_errors
 from hubopt.errors import UsageError
+from hubopt.exporter import Exporter
+from hubopt.registry.option_values import bounds_text
+from hubopt.registry.options import OptionInfo, describe_options, option_text
+
+Target = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="TARGET", help="Show this target's precisions and options.", show_default=False
+    ),
+]
 
 
 @tells_errors
-def targets(json: Json = False) -> None:
-    """List the exporters that are installed and what is missing to build or run each."""
+def targets(target: Target = None, json: Json = False) -> None:
+    """List the exporters that are installed and what is missing to build or run each.
+
+    With a TARGET, list its precisions and its options, for `hubopt export -O TARGET.OPTION=VALUE`.
+    """
+    if target is not None:
+        _show(registry.get(target), json)
+        return
     rows = [_describe(name) for name in registry.names()]
     if json:
         print(to_json({row["target"]: row for row in rows}))
@@ -35,9 +53,35 @@ def targets(json: Json = False) -> None:
     out.print(table)
 
 
+def _show(exporter: Exporter, json: bool) -> None:
+    """Print one exporter's precisions and options."""
+    if json:
+        print(to_json({exporter.name: _describe(exporter.name)}))
+        return
+    out.print(f"{exporter.name}: {exporter.summary}")
+    out.print(f"precisions: {', '.join(exporter.precisions)}")
+    options = describe_options(exporter)
+    if not options:
+        out.print("no options")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("option", "type", "default", "unit", "what it does"):
+        table.add_column(heading)
+    for option in options:
+        table.add_row(
+            f"{exporter.name}.{option.name}",
+            ", ".join(filter(None, (option.type, bounds_text(option.least, option.most)))),
+            option_text(option.default) or "-",
+            option.unit or "-",
+            option.help,
+        )
+    out.print(table)
+
+
 def _describe(name: str) -> dict[str, Any]:
     try:
         exporter = registry.get(name)
+        chain = registry.with_sources([name])
     except UsageError as error:  # one broken exporter must not hide the others
         return {
             "target": name,
@@ -46,12 +90,12 @@ def _describe(name: str) -> dict[str, Any]:
             "machine_problem": None,
             "source": "?",
             "summary": error.found,
+            "precisions": [],
+            "options": {},
             "found": [],
             "install": error.way_out,
         }
-    to_build = registry.missing(
-        each for one in registry.with_sources([name]) for each in one.builds_with
-    )
+    to_build = registry.missing(needed for maker in chain for needed in maker.builds_with)
     to_run = registry.missing(exporter.runs_with)
     problem = exporter.machine_problem() if not to_run else None
     return {
@@ -61,6 +105,12 @@ def _describe(name: str) -> dict[str, Any]:
         "machine_problem": problem,
         "source": exporter.source,
         "summary": exporter.summary,
+        "precisions": exporter.precisions,
+        "options": {option.name: _without_name(option) for option in describe_options(exporter)},
         "found": registry.versions((*exporter.builds_with, *exporter.runs_with)),
-        "install": "; ".join(dict.fromkeys(each.install for each in (*to_build, *to_run))),
+        "install": "; ".join(dict.fromkeys(needed.install for needed in (*to_build, *to_run))),
     }
+
+
+def _without_name(option: OptionInfo) -> dict[str, Any]:
+    return {key: value for key, value in asdict(option).items() if key != "name"}

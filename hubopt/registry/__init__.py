@@ -45,7 +45,7 @@ def _get(name: str, found: Mapping[str, EntryPoint]) -> Exporter:
     try:
         with installed_only():
             exporter = point.load()()
-    except Exception as error:  # a stranger's import can raise anything
+    except Exception as error:  # a third party's import can raise anything
         raise UsageError(
             f"target {name}",
             f"{point.value} does not import: {type(error).__name__}: {error}",

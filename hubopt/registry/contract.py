@@ -53,7 +53,7 @@ def _options_problems(options: Any) -> list[str]:
         return ["Options must be a frozen dataclass; NoOptions if there are none"]
     try:
         hints = get_type_hints(options)
-    except Exception as error:  # a stranger's annotation can be anything
+    except Exception as error:  # a third party's annotation can be anything
         return [f"the annotations of Options do not resolve: {type(error).__name__}: {error}"]
     problems = [
         f"option {field.name} {problem}"
@@ -64,7 +64,7 @@ def _options_problems(options: Any) -> list[str]:
     if not problems:
         try:
             options()
-        except Exception as error:  # a stranger's check can raise anything
+        except Exception as error:  # a third party's check can raise anything
             problems.append(f"Options() fails: {type(error).__name__}: {error}")
     return problems
 

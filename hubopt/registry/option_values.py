@@ -60,11 +60,20 @@ def expected_value(annotation: Any, unit: str, least: float | None, most: float 
     if annotation not in _NUMBERS:
         return name
     words = f"{name} in {unit}" if unit else name
+    return ", ".join(filter(None, (words, bounds_text(least, most))))
+
+
+def bounds_text(least: float | None, most: float | None) -> str:
+    """Return the bounds of a number in words; empty if there are none.
+
+    >>> bounds_text(13, 18), bounds_text(1, None)
+    ('13 to 18', 'at least 1')
+    """
     if least is not None and most is not None:
-        return f"{words}, {_shown(annotation, least)} to {_shown(annotation, most)}"
+        return f"{least} to {most}"
     if least is not None:
-        return f"{words}, at least {_shown(annotation, least)}"
-    return words if most is None else f"{words}, at most {_shown(annotation, most)}"
+        return f"at least {least}"
+    return "" if most is None else f"at most {most}"
 
 
 def nearest_value(

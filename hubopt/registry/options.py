@@ -100,6 +100,11 @@ def read_options(exporter: Exporter, given: Mapping[str, object]) -> tuple[Any, 
         return None, [_refused(exporter, error)]
 
 
+def option_text(value: object) -> str:
+    """Return the value of an option as the command line takes it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def _wrong_name(exporter: Exporter, name: str, known: Mapping[str, OptionInfo]) -> UsageError:
     thing = f"option {exporter.name}.{name}"
     found = f"{exporter.name} has no option {name}"
@@ -125,12 +130,10 @@ def _wrong_value(
         f"option {name}",
         f"the value is {shown if len(shown) <= _SHOWN else f'{shown[:_SHOWN]}...'}",
         expected_value(annotation, option.unit, option.least, option.most),
-        f"the nearest is {name}={near}" if near else f"the default is {_text(option.default)}",
+        f"the nearest is {name}={near}"
+        if near
+        else f"the default is {option_text(option.default)}",
     )
-
-
-def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _refused(exporter: Exporter, error: Exception) -> UsageError:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from hubopt.errors import UsageError
 
-_CLOSE = 0.5
+_CLOSE = 0.6
 """How alike two words must be, 1 for equal ones, to suggest one for the other."""
 
 
