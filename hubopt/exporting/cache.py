@@ -7,23 +7,30 @@ was not makes nothing at all. What comes out of the store is reported.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TypeVar, get_args
 
 from hubopt._util.serialization import from_json, plain
 from hubopt.bundles.manifest import LOGS
 from hubopt.bundles.schema import spec_problems
-from hubopt.bundles.schema_parity import latency_problems, reference_problems
+from hubopt.bundles.schema_parity import latency_problems
 from hubopt.bundles.stage_store import Entry, Label, StageStore
-from hubopt.exporter import PROGRAM, Artifact, Program, Source, Target, ToleranceClass
+from hubopt.exporter import PROGRAM, Artifact, Program, Target
 from hubopt.exporting.memory import Memory
 from hubopt.exporting.stage_keys import inputs_digest
-from hubopt.latency.statistics import Latency
+from hubopt.exporting.stored_values import (
+    StoredArtifact,
+    StoredRun,
+    files_problem,
+    is_own_place,
+    placed,
+    reference_files,
+    stored_problems,
+)
 from hubopt.parity.reference import Depth
 from hubopt.progress import Progress
-from hubopt.reference.reference_set import INPUTS, OUTPUTS, ReferenceSet
+from hubopt.reference.reference_set import ReferenceSet
 from hubopt.runs.convert import Built
 from hubopt.runs.run import Run
 from hubopt.sampling.arrays import sample_numbers
@@ -31,7 +38,6 @@ from hubopt.spec import ModelSpec
 
 T = TypeVar("T")
 
-_FLOAT64 = "float64.npz"
 _ARTIFACT, _ANSWERS, _LOG = "artifact", "answers.npz", "log"
 
 
@@ -46,28 +52,6 @@ class Traced:
 
     program: Program
     signature: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Artifact:
-    """A `Built` as the store keeps it: what is at which place is for each export to say."""
-
-    path: str
-    tolerance: ToleranceClass
-    details: dict[str, str | int | float | bool]
-    export_s: float
-    sha256: str
-    companions: dict[str, str]
-    size_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """A `Run` as the store keeps it."""
-
-    device: str | None
-    latency: Latency | None
-    reason: str | None
 
 
 class ExportCache:
@@ -144,17 +128,17 @@ class ExportCache:
             if found is None:
                 continue
             entry, stored = found
-            there = _placed(stored, folder)
-            problem = next(_reference_problems(stored, spec), None)
+            there = placed(stored, folder)
+            problem = next(stored_problems(stored, spec), None)
             if problem:
                 memory.store.discard(entry.key, problem)
                 continue
             folder.mkdir(parents=True, exist_ok=True)
-            if not memory.store.take(entry, _files(there)):
+            if not memory.store.take(entry, reference_files(there)):
                 continue
-            if problem := _numbers_problem(there):
+            if problem := files_problem(there):
                 memory.store.discard(entry.key, problem)
-                for file in _files(there).values():
+                for file in reference_files(there).values():
                     file.unlink(missing_ok=True)
                 continue
             self._report(f"reference: from the cache (made {entry.told})")
@@ -166,10 +150,10 @@ class ExportCache:
         """Keep a reference set with what is known of the layer's noise."""
         memory = self._memory
         if memory is not None:
-            value = _to_json(replace(_placed(known, Path()), variants={}))
+            value = _to_json(replace(placed(known, Path()), variants={}))
             label = Label("reference", memory.handle)
             key = memory.keys.reference(known.facts.depth)
-            memory.store.put(key, label, value, _files(known))
+            memory.store.put(key, label, value, reference_files(known))
 
     def find_artifact(self, target: Target, source: str, spec: ModelSpec) -> Built | None:
         """Put the artifact of ``target`` into the bundle, if there is one.
@@ -183,11 +167,11 @@ class ExportCache:
         if memory is None:
             return None
         key = memory.keys.artifact(target, source)
-        found = _look_up(memory.store, key, "artifact", _Artifact)
+        found = _look_up(memory.store, key, "artifact", StoredArtifact)
         if found is None:
             return None
         entry, stored = found
-        if not _is_own_place(stored.path, stored.companions):
+        if not is_own_place(stored.path, stored.companions):
             memory.store.discard(key, f"it is no artifact of {target.id}")
             return None
         home, log = self._folder / target.id, self._log(target)
@@ -220,7 +204,7 @@ class ExportCache:
         assert built.sha256 is not None
         assert built.size_bytes is not None
         home = self._folder / built.target.id
-        stored = _Artifact(
+        stored = StoredArtifact(
             artifact.path.relative_to(home).as_posix(),
             artifact.tolerance,
             artifact.details,
@@ -240,7 +224,7 @@ class ExportCache:
         if memory is None or artifact is None:
             return None
         key = self._run_key(memory, built, reference)
-        found = _look_up(memory.store, key, "run", _Run)
+        found = _look_up(memory.store, key, "run", StoredRun)
         if found is None:
             return None
         entry, stored = found
@@ -258,7 +242,7 @@ class ExportCache:
         if not has_answers and stored.reason is None:
             memory.store.discard(key, "it has neither answers nor a reason")
             return None
-        self._report(f"{built.target.id}: run from the cache ({entry.told})")
+        self._report(f"{built.target.id}: run from the cache (made {entry.told})")
         self.cached[built.target.id] = entry.made
         return Run(
             artifact,
@@ -276,7 +260,7 @@ class ExportCache:
         files = {_LOG: self._log(built.target)}
         if run.answers is not None:
             files[_ANSWERS] = run.answers
-        stored = _Run(run.device, run.latency, run.reason)
+        stored = StoredRun(run.device, run.latency, run.reason)
         label = Label("run", memory.handle, built.target.id)
         key = self._run_key(memory, built, reference)
         memory.store.put(key, label, _to_json(stored), files)
@@ -306,16 +290,6 @@ class ExportCache:
             pass
 
 
-def source_digest(source: Source, digests: Mapping[str, str]) -> str:
-    """Return what a conversion's source is known by.
-
-    Args:
-        source: A program, or an artifact.
-        digests: Of the artifacts, by their exporter.
-    """
-    return PROGRAM if isinstance(source, Program) else digests[source.exporter]
-
-
 def _look_up(store: StageStore, key: str, kind: str, of: type[T]) -> tuple[Entry, T] | None:
     """Return an entry and its value; one that holds something else is damaged, and removed."""
     found = store.look_up(key)
@@ -334,50 +308,9 @@ def _look_up(store: StageStore, key: str, kind: str, of: type[T]) -> tuple[Entry
         return None
 
 
-def _is_own_place(path: str, companions: Mapping[str, str]) -> bool:
-    """Whether a stored path and its companions stay inside the artifact's own folder."""
-    if any(PurePosixPath(name).parts != (name,) for name in companions):
-        return False
-    place = PurePosixPath(path)
-    return ".." not in place.parts and not place.is_absolute()
-
-
-def _reference_problems(stored: ReferenceSet, spec: ModelSpec) -> Iterator[str]:
-    if stored.spec != spec:
-        yield "it is of another program"
-    if not stored.kept or len(stored.kinds) != len(stored.kept):
-        yield f"it names {len(stored.kept)} samples and {len(stored.kinds)} kinds"
-    if len(set(stored.kept)) != len(stored.kept):
-        yield "it names a sample twice"
-    yield from reference_problems(stored.facts, spec, len(stored.kept))
-
-
-def _numbers_problem(known: ReferenceSet) -> str | None:
-    """Say which file of a reference set lacks a sample."""
-    for file in _files(known).values():
-        if not set(known.kept) <= set(sample_numbers(file)):
-            return f"{file.name} lacks a sample"
-    return None
-
-
 def _to_json(value: object) -> str:
     return json.dumps(plain(value), allow_nan=False)
 
 
 def _moved(traced: Traced, folder: Path) -> Traced:
     return replace(traced, program=replace(traced.program, folder=folder))
-
-
-def _files(known: ReferenceSet) -> dict[str, Path]:
-    files = {INPUTS: known.inputs, OUTPUTS: known.outputs}
-    return files | {_FLOAT64: known.float64} if known.float64 else files
-
-
-def _placed(known: ReferenceSet, folder: Path) -> ReferenceSet:
-    """Return ``known`` with its files in ``folder``."""
-    return replace(
-        known,
-        inputs=folder / INPUTS,
-        outputs=folder / OUTPUTS,
-        float64=folder / _FLOAT64 if known.float64 else None,
-    )

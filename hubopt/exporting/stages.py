@@ -67,6 +67,10 @@ def run_target(
     name, cache = built.target.id, prepared.cache
     if built.artifact is None or name in prepared.runs:
         return prepared.runs.get(name)
+    if "reference" in cache.cached:  # the same artifact may have been written anew
+        found = cache.find_run(built, prepared.reference.result())
+        if found is not None:
+            return found
     log = prepared.folder / LOGS / f"{name}.log"
     baseline = None
     if prepared.baseline is not None:  # nothing runs beside what is timed

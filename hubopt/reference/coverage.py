@@ -20,8 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hubopt._platform.causes import first_line
-from hubopt._util.collecting import few_collections
-from hubopt._util.trimming import give_back
 from hubopt.exporter import Program, Tensors
 from hubopt.reference.crossing import Sample, improve
 from hubopt.reference.units import RECTIFIERS, Flags
@@ -105,14 +103,6 @@ def _is_small(program: Program) -> bool:
 
 def _has_gradient(spec: TensorSpec) -> bool:
     return "float" in spec.dtype
-
-
-def cover_in_child(program: Program, pool: Path, count: int, make: bool) -> Coverage:
-    """Do the same as `cover`, and give the memory that it took back to the system."""
-    with few_collections():
-        covered = cover(program, pool, count, make)
-    give_back()
-    return covered
 
 
 def cover(program: Program, pool: Path, count: int, make: bool) -> Coverage:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from hubopt._util.collecting import few_collections
+from hubopt._util.trimming import give_back
 from hubopt.errors import UsageError, WorkerCrashError
 from hubopt.exporter import Program
 from hubopt.programs.data_fit import fit_data
-from hubopt.reference.coverage import Coverage, can_cover, cover_in_child, pool_size
+from hubopt.reference.coverage import Coverage, can_cover, cover, pool_size
 from hubopt.reference.layer_process import LayerProcess
 from hubopt.reference.noise_level import Noise, check_noise
 from hubopt.sampling.arrays import write_samples
@@ -127,3 +129,11 @@ def choose_samples(
     chosen = [samples[at] for at in covered.chosen]
     made = [Sample("reaching", tensors, edge=True) for tensors in covered.made]
     return chosen + made + edges, covered
+
+
+def cover_in_child(program: Program, pool: Path, count: int, make: bool) -> Coverage:
+    """Do the same as `cover`, and give the memory that it took back to the system."""
+    with few_collections():
+        covered = cover(program, pool, count, make)
+    give_back()
+    return covered

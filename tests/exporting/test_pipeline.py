@@ -26,7 +26,7 @@ def results(bundle: hubopt.Bundle) -> dict[str, TargetResult]:
 
 
 def fail(task: ExportTask) -> Artifact:
-    path.write_bytes(b"half an artifact")
+    task.path.write_bytes(b"half an artifact")
     raise ExportError("onnx artifact", "it went wrong half-way", "an artifact", "try again")
 
 

@@ -1,0 +1,81 @@
+"""What the store keeps of an artifact, a run and a reference set, and the checks of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from hubopt.bundles.schema_parity import reference_problems
+from hubopt.exporter import ToleranceClass
+from hubopt.latency.statistics import Latency
+from hubopt.reference.reference_set import INPUTS, OUTPUTS, ReferenceSet
+from hubopt.sampling.arrays import sample_numbers
+from hubopt.spec import ModelSpec
+
+_FLOAT64 = "float64.npz"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredArtifact:
+    """A `Built` as the store keeps it: what is at which place is for each export to say."""
+
+    path: str
+    tolerance: ToleranceClass
+    details: dict[str, str | int | float | bool]
+    export_s: float
+    sha256: str
+    companions: dict[str, str]
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A `Run` as the store keeps it."""
+
+    device: str | None
+    latency: Latency | None
+    reason: str | None
+
+
+def is_own_place(path: str, companions: Mapping[str, str]) -> bool:
+    """Whether a stored path and its companions stay inside the artifact's own folder."""
+    if any(PurePosixPath(name).parts != (name,) for name in companions):
+        return False
+    place = PurePosixPath(path)
+    return ".." not in place.parts and not place.is_absolute()
+
+
+def stored_problems(stored: ReferenceSet, spec: ModelSpec) -> Iterator[str]:
+    """Give what no reference set of a model with this ``spec`` can say."""
+    if stored.spec != spec:
+        yield "it is of another program"
+    if not stored.kept or len(stored.kinds) != len(stored.kept):
+        yield f"it names {len(stored.kept)} samples and {len(stored.kinds)} kinds"
+    if len(set(stored.kept)) != len(stored.kept):
+        yield "it names a sample twice"
+    yield from reference_problems(stored.facts, spec, len(stored.kept))
+
+
+def files_problem(known: ReferenceSet) -> str | None:
+    """Say which file of a reference set lacks a sample."""
+    for file in reference_files(known).values():
+        if not set(known.kept) <= set(sample_numbers(file)):
+            return f"{file.name} lacks a sample"
+    return None
+
+
+def reference_files(known: ReferenceSet) -> dict[str, Path]:
+    """Return the files of a reference set, by the names that they have in the store."""
+    files = {INPUTS: known.inputs, OUTPUTS: known.outputs}
+    return files | {_FLOAT64: known.float64} if known.float64 else files
+
+
+def placed(known: ReferenceSet, folder: Path) -> ReferenceSet:
+    """Return ``known`` with its files in ``folder``."""
+    return replace(
+        known,
+        inputs=folder / INPUTS,
+        outputs=folder / OUTPUTS,
+        float64=folder / _FLOAT64 if known.float64 else None,
+    )
