@@ -8,6 +8,7 @@ the digests that the manifest states.
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -150,9 +151,9 @@ def read_bundle(path: Path) -> Bundle:
     if raw.get("format") != FORMAT:
         raise BundleError(
             f"bundle {path}",
-            f"format {raw.get('format')!r}",
-            f"format {FORMAT}",
-            "use the hubopt that wrote it",
+            f"format {raw.get('format')!r}, of hubopt {raw.get('hubopt')}",
+            f"format {FORMAT}, which this hubopt writes",
+            f"use the hubopt that wrote it, or make it anew: {_command(raw)}",
         )
     manifest, problems = structure(raw, Manifest)
     if manifest is not None:
@@ -193,6 +194,14 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise _damaged(path, f"it holds a {type(raw).__name__}")
     return raw
+
+
+def _command(raw: dict[str, Any]) -> str:
+    """Return the command that exports what a manifest of another format names."""
+    handle, targets = raw.get("handle"), raw.get("targets")
+    names = ",".join(map(str, targets)) if isinstance(targets, dict) else "TARGET"
+    model = shlex.quote(handle) if isinstance(handle, str) else "HANDLE"
+    return f"hubopt export {model} --target {shlex.quote(names)} --output NEW"
 
 
 def _check_regular(bundle: Path, path: Path) -> None:

@@ -101,9 +101,9 @@ class _Questions:
             probes[REDRAWN] = self._probe("other samples", others, beside, answers)
         # Last, so that the layer is timed on the first sample.
         again = self._ask("a second call", tensors[:1])
-        moves = {REPEATED: measure_moves(spec, again, reference[:1])} if all(again) else {}
+        answered = bool(again) and all(again)
         return ReferenceFacts(
-            moves=moves if again else {},
+            moves={REPEATED: measure_moves(spec, again, reference[:1])} if answered else {},
             untaken=self._untaken,
             probes={probe: found for probe, found in probes.items() if found},
         )
