@@ -81,7 +81,7 @@ def test_a_mutant_without_a_fault_survives_as_equivalent(
     """The suite itself can fail: what it calls caught depends on the artifact."""
     for case in cases.values():
         fault = Fault("weight sign", "nowhere", None, lambda model: None)
-        mutant = Mutant(case.artifact.target, case.artifact.path, fault)
+        mutant = Mutant(case.artifact.exporter, case.artifact.path, fault)
         (judged,) = judge_mutants(case, [mutant], tmp_path)
         assert judged.outcome == "equivalent"
         assert "it uses 0 of the tolerance" in judged.reason
