@@ -12,7 +12,7 @@ import tensorflow as tf
 import hubopt
 from hubopt.errors import TraceError
 from hubopt.reference.answering import permuted
-from hubopt.sampling.arrays import read_samples, sample_numbers
+from hubopt.sampling.arrays import sample_numbers
 from tests.reference.making import ask
 
 
