@@ -132,6 +132,17 @@ def test_other_names_are_no_question_of_noise(steps: Steps, tmp_path: Path) -> N
     assert steps.asked == []
 
 
+def test_an_artifact_that_gives_nothing_is_told_what_is_missing(
+    steps: Steps, tmp_path: Path
+) -> None:
+    silent = ran(tmp_path)
+    assert silent.answers is not None
+    write_samples(silent.answers, {at: {} for at in range(COUNT)})
+    verdict = judge_run(steps.known, silent, NONE)
+    assert (verdict.status, verdict.stage) == ("failed", "parity")
+    assert "y" in str(verdict.reason)
+
+
 def test_an_artifact_that_did_not_load_asks_for_nothing(steps: Steps) -> None:
     broken = Run(Artifact("onnx", Path("model.onnx"), SPEC), stage="load", reason="it is cut off")
     assert steps.settle(broken) == (steps.known, ["failed"])
