@@ -3,9 +3,9 @@
     python -m benchmarks.calibration
 
 Exports two published models, converts the artifacts to float16 and int8 with the runtimes' own
-tools, and judges each on the bundle's kit under its class. What is printed is the worst sample:
+tools, and judges each on the bundle's samples under its class. What is printed is the worst sample:
 its SQNR and cosine, the share of rows with the same best class, and the largest share of the
-elements' bound. int8 with static ranges is calibrated on the kit itself.
+elements' bound. int8 with static ranges is calibrated on these samples themselves.
 """
 
 from __future__ import annotations

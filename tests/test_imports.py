@@ -59,7 +59,7 @@ def test_the_public_names_are_these() -> None:
     assert sorted(hubopt.__all__) == sorted(
         [
             "Access", "Bounds", "Bundle", "Diagnosis", "Dim", "Hints", "HuboptError", "KerasLayer",
-            "LayerOptions", "Limits", "ModelSpec", "Options", "Overrides", "Parity", "Program",
+            "LayerOptions", "Limits", "ModelSpec", "Overrides", "Parity", "Program", "Target",
             "TargetResult", "TensorSpec", "Trust", "__version__", "bench", "diagnose", "export",
             "inspect", "load", "rejudge", "resolve", "trace", "verify", "verify_bundle",
         ]

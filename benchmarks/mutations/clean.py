@@ -1,30 +1,31 @@
-"""False alarms: clean artifacts judged on many seeds, with a kit of its own for each."""
+"""False alarms: clean artifacts judged on many seeds, with a reference set of its own for each."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-
-from hubopt.reference.asking import Question, ask
-from hubopt.reference.kit import Kit
-from hubopt.reference.noise_depth import Deepening
 
 from benchmarks.mutations.pool import TARGETS
 from hubopt import registry
 from hubopt.bundles.bundle import Bundle
 from hubopt.models.handles import Access
 from hubopt.parity import judge
-from hubopt.progress import quiet
-from hubopt.reference.layer_session import open_layer_session
+from hubopt.progress import Background, quiet
+from hubopt.reference import noise
+from hubopt.reference.layer_process import LayerProcess
+from hubopt.reference.measuring import ask_layer
 from hubopt.reference.noise import NoiseMeter
-from hubopt.sampling.arrays import read_samples
+from hubopt.reference.noise_level import NoiseEscalation
+from hubopt.reference.sample_plan import SamplePlan
+from hubopt.workers.shared import SharedWorker
 
 
 @dataclass(frozen=True, slots=True)
 class SeedVerdict:
-    """One clean artifact on the kit of one seed.
+    """One clean artifact on the reference set of one seed.
 
     Attributes:
         target: Of the artifact.
@@ -41,10 +42,10 @@ class SeedVerdict:
 
 
 def judge_seeds(bundle: Bundle, seeds: int) -> Iterator[SeedVerdict]:
-    """Judge the bundle's artifacts on kits of ``seeds`` seeds that are not the bundle's own.
+    """Judge the bundle's artifacts on samples of ``seeds`` seeds that are not the bundle's own.
 
-    Each kit is made as `hubopt export --seed` makes it: samples chosen, made and left out, the
-    layer's answers, its noise measured.
+    Each reference set is made as `hubopt export --seed` makes it: samples chosen, made and left
+    out, the layer's answers, its noise measured.
     """
     manifest = bundle.manifest
     spec = manifest.spec
@@ -53,26 +54,32 @@ def judge_seeds(bundle: Bundle, seeds: int) -> Iterator[SeedVerdict]:
         target: registry.get(target).runner(artifact) for target, artifact in artifacts.items()
     }
     access = Access(pin=manifest.digest, allow_ops=manifest.allow_ops)
-    layer = open_layer_session(manifest.handle, manifest.layer, access)
-    with tempfile.TemporaryDirectory() as name:
-        program = layer.trace(spec, Path(name) / "program", "auto", False)
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        log = Path(name) / "log"
+        layer = stack.enter_context(
+            LayerProcess(manifest.handle, manifest.layer, access, log, quiet)
+        )
+        program = layer.session.trace(spec, Path(name) / "program", "auto", False)
+        background = stack.enter_context(Background(quiet))
+        child = stack.enter_context(SharedWorker(log, noise.SHARED_ENVIRONMENT, noise.IMPORTS))
+        meter = stack.enter_context(NoiseMeter(log, child))
         for seed in range(manifest.seed + 1, manifest.seed + 1 + seeds):
             folder = Path(name) / f"{seed}"
-            folder.mkdir()
-            empty = Kit(spec, folder / "inputs.npz", folder / "reference.npz")
-            question = Question(seed=seed, noise="full")
-            asked = ask(question, layer, program, empty, folder, quiet)
-            with NoiseMeter(folder / "log") as meter:
-                kit = Deepening("full", program, meter, folder / "noise", quiet)(asked) or asked
-            inputs = read_samples(kit.inputs, spec.inputs)
+            escalation = NoiseEscalation("full", program, meter, folder / "noise", quiet)
+            plan = SamplePlan(seed=seed, noise="full")
+            asked, first = ask_layer(
+                plan, layer, program, folder / "reference", folder, escalation, child, background
+            )
+            known = escalation.begin(asked, first)
+            inputs = known.read_inputs()
             for target, runner in runners.items():
                 parity = judge(
                     spec,
                     [runner.run(sample) for sample in inputs],
-                    read_samples(kit.reference, spec.outputs),
+                    known.read_outputs(),
                     manifest.tolerances.tolerances(spec.output_names, artifacts[target].tolerance),
-                    kit.facts,
-                    read_samples(kit.float64, spec.outputs) if kit.float64 else None,
+                    known.facts,
+                    known.read_outputs(known.float64) if known.float64 else None,
                 )
                 problem = parity.problems[0] if parity.status != "verified" else None
                 yield SeedVerdict(target, seed, parity.status, problem)

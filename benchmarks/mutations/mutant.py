@@ -32,7 +32,7 @@ SMALL = 1e-2
 """A positive constant up to this, added or taken the maximum with, is an epsilon."""
 
 Samples = Sequence[dict[str, NDArray[Any]]]
-"""Arrays by input name, as a bundle's kit holds them."""
+"""Arrays by input name, as a bundle's reference set holds them."""
 
 Item = TypeVar("Item")
 

@@ -20,14 +20,13 @@ from hubopt import registry
 from hubopt.bundles.bundle import Bundle
 from hubopt.exporter import Artifact
 from hubopt.parity import Parity, ReferenceFacts, Tolerance, judge
-from hubopt.reference.bundled import bundled_kit
-from hubopt.sampling.arrays import read_samples
+from hubopt.reference.bundled import bundled_reference
 from hubopt.sampling.samples import draw
 from hubopt.spec import Domain, ModelSpec
 
 FURTHER, FURTHER_SEED = 32, 1_000_000
 """The further samples on which a survivor must agree with the clean artifact, and their seed,
-which is no seed of a kit."""
+which is no seed of a reference set."""
 _LOOKED_INSIDE = 4
 """Of these samples, for what a survivor changes at its own layer."""
 
@@ -40,12 +39,12 @@ class Case:
 
     Attributes:
         artifact: The clean one.
-        inputs: The kit's samples.
+        inputs: The samples of the reference set.
         reference: What the eager layer gave for them.
         float64: What the layer in float64 gave for them; None if that is not there.
         facts: What is known of the reference.
         tolerances: By output.
-        further: Samples that are not in the kit.
+        further: Samples that are not in the reference set.
         clean: What the clean artifact gives for them.
     """
 
@@ -84,31 +83,31 @@ class Judged:
 
 def open_case(bundle: Bundle, target: str) -> Case:
     """Read what a bundle's artifact is judged on; run it on the further samples."""
-    artifact, kit = bundle.artifact(target), bundled_kit(bundle)
-    inputs = read_samples(kit.inputs, kit.spec.inputs)
-    further = further_samples(kit.spec, inputs)
+    artifact, known = bundle.artifact(target), bundled_reference(bundle)
+    inputs = known.read_inputs()
+    further = further_samples(known.spec, inputs)
     return Case(
         artifact,
         inputs,
-        read_samples(kit.reference, kit.spec.outputs),
-        read_samples(kit.float64, kit.spec.outputs) if kit.float64 else None,
-        kit.facts,
-        kit.overrides.tolerances(kit.spec.output_names, artifact.tolerance),
+        known.read_outputs(),
+        known.read_outputs(known.float64) if known.float64 else None,
+        known.facts,
+        bundle.manifest.tolerances.tolerances(known.spec.output_names, artifact.tolerance),
         further,
         answers(artifact, artifact.path, further),
     )
 
 
-def further_samples(spec: ModelSpec, kit: Samples) -> Samples:
-    """Draw samples that are not in the kit, edge cases left out.
+def further_samples(spec: ModelSpec, judged_on: Samples) -> Samples:
+    """Draw samples that are not in the reference set, edge cases left out.
 
-    Integers have the range that they have in the kit, which knows their tables.
+    Integers have the range that they have there, which knows their tables.
     """
     domains = {
         each.name: Domain(
-            min(float(sample[each.name].min()) for sample in kit),
-            max(float(sample[each.name].max()) for sample in kit),
-            "its range in the kit",
+            min(float(sample[each.name].min()) for sample in judged_on),
+            max(float(sample[each.name].max()) for sample in judged_on),
+            "its range in the reference set",
         )
         for each in spec.inputs
         if "int" in each.dtype
@@ -119,13 +118,13 @@ def further_samples(spec: ModelSpec, kit: Samples) -> Samples:
 
 def answers(clean: Artifact, path: Path, inputs: Samples) -> Samples:
     """Run the artifact at ``path``, whose interface is that of ``clean``, in this process."""
-    artifact = Artifact(clean.target, path, clean.spec, clean.tolerance)
-    runner = registry.get(clean.target).runner(artifact)
+    artifact = Artifact(clean.exporter, path, clean.spec, clean.tolerance)
+    runner = registry.get(clean.exporter).runner(artifact)
     return [runner.run(sample) for sample in inputs]
 
 
 def verdict(case: Case, path: Path) -> tuple[bool, str]:
-    """Judge the artifact at ``path`` on the kit as `hubopt verify` does.
+    """Judge the artifact at ``path`` on the reference set as `hubopt verify` does.
 
     Returns:
         Whether it was caught, and the verdict's own words.
@@ -168,7 +167,7 @@ def _judge(case: Case, mutant: Mutant, path: Path) -> tuple[Outcome, str]:
     caught, reason = verdict(case, path)
     if caught:
         return "caught", reason
-    # A survivor: measured against the clean artifact on samples that are not in the kit.
+    # A survivor: measured against the clean artifact on further samples.
     found = answers(case.artifact, path, case.further)
     parity = judge(case.artifact.spec, found, case.clean, case.tolerances)
     facts = [

@@ -55,7 +55,7 @@ def tflite_mutants(path: Path, seed: int, inputs: Samples) -> Iterator[Mutant]:
     Args:
         path: What hubopt exported.
         seed: Chooses the sites, which are spread over the depth of the graph.
-        inputs: The kit's samples: a NaN is planted for one of them, and how large
+        inputs: The samples of the reference set: a NaN is planted for one of them, and how large
             activations grow, which decides what overflows, is measured on the first two.
     """
     graph = view(read_model(path))

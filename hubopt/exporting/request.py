@@ -55,6 +55,8 @@ class ExportRequest:
             UsageError: A count or the output is invalid, or a target holds no dynamic dimension.
             RuntimeMissingError: A target's package is not installed.
         """
+        if not self.targets:
+            raise UsageError("targets", "none", "one or more", "see `hubopt export --help`")
         if self.rounds < 0:
             raise UsageError(
                 "rounds",

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hubopt.errors import WorkerCrashError
+from hubopt.errors import ResourceError, WorkerCrashError
 from hubopt.exporter import Program, Tensors
 from hubopt.parity.metrics import Difference
 from hubopt.parity.moves import REPEATED
@@ -136,7 +136,7 @@ class _Questions:
         session = self._layer.session
         try:
             refused = session.answer(self._spec, inputs, outputs, range(len(samples)))
-        except WorkerCrashError as error:
+        except (WorkerCrashError, ResourceError) as error:  # the kernel ends it for memory, too
             self._untaken[what] = error.found
             self._layer.restart()
             return []

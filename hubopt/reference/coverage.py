@@ -31,8 +31,7 @@ _STEPS = 8
 _POOL, _BLIND_POOL = 2, 16
 """How many times more samples are drawn than are kept: with a gradient to follow, and without."""
 _SMALL_BYTES = 2**24
-"""Of a graph that is run many times over to find samples. Of a larger one it is only told what
-the samples leave silent."""
+"""Of a graph that is run many times over; of a larger one, what stays silent is only told."""
 _MOST_BYTES = 10**9
 """Of a graph that is held beside the layer to see what is silent."""
 _DEAD = 1e-30

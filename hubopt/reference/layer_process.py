@@ -93,11 +93,13 @@ class LayerProcess:
         if self._arguments is None:
             return
         self._stack.close()
+        if not self._is_closed:
+            self.session = self._load()
         if self._is_closed:
+            self._stack.close()
             raise WorkerCrashError(
                 "layer", "its process was ended", "an answer", "this is no defect of its own"
             )
-        self.session = self._load()
 
     def run_beside(self, child: SharedWorker, function: Callable[..., R], *arguments: Any) -> R:
         """Run a function that may crash in the layer's process, if it has one, else in ``child``.
@@ -118,7 +120,11 @@ class LayerProcess:
     def _load(self) -> LayerSession:
         assert self._arguments is not None
         self._worker = self._stack.enter_context(Worker(self._log))
-        return self._worker.create(open_layer_session, *self._arguments)
+        try:
+            return self._worker.create(open_layer_session, *self._arguments)
+        except BaseException:
+            self._stack.close()
+            raise
 
 
 def find_here(model: object, access: Access) -> Handle | None:

@@ -122,7 +122,8 @@ def add_noise(
         probes=probes,
         depth=depth,
     )
-    left_out = {f"{known.kinds[at]} ({at})": "the layer itself is unsteady there" for at in odd}
+    why = "the layer itself is unsteady there"
+    left_out = {f"{known.kinds[at]} ({numbers[at]})": why for at in odd}
     return replace(
         known,
         kept=tuple(_without(numbers, odd)),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hubopt._util.collecting import few_collections
 from hubopt._util.trimming import give_back
-from hubopt.errors import UsageError, WorkerCrashError
+from hubopt.errors import ResourceError, UsageError, WorkerCrashError
 from hubopt.exporter import Program
 from hubopt.programs.data_fit import fit_data
 from hubopt.reference.coverage import Coverage, can_cover, cover, pool_size
@@ -121,7 +121,7 @@ def choose_samples(
     count = min(plan.count, len(samples))
     try:
         covered = layer.run_beside(child, cover_in_child, program, pool, count, make)
-    except WorkerCrashError as error:
+    except (WorkerCrashError, ResourceError) as error:  # the kernel ends it for memory, too
         layer.restart()
         covered = Coverage(tuple(range(count)), crash=error.found)
     finally:

@@ -29,8 +29,6 @@ def make_targets(
     Raises:
         UsageError: Names, precisions or options are wrong; every problem is named.
     """
-    if not names:
-        raise UsageError("targets", "none", "one or more", "see `hubopt export --help`")
     reading = _Reading()
     for name in names:
         reading.ask(name)

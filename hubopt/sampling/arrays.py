@@ -58,7 +58,7 @@ def read_samples(
             if numbers is None or int(number) in numbers:
                 array = _restore(archive[key], by_name.get(name))
                 samples.setdefault(int(number), {})[name] = array
-    return [samples[number] for number in (sorted(samples) if numbers is None else numbers)]
+    return [samples.get(number, {}) for number in (sorted(samples) if numbers is None else numbers)]
 
 
 def sample_numbers(path: Path) -> tuple[int, ...]:

@@ -64,7 +64,7 @@ def test_numbers_that_json_lacks_survive() -> None:
         (lambda path: (path / MANIFEST).write_text("{"), "is damaged"),
         (lambda path: (path / MANIFEST).write_text("[]"), "is damaged"),
         (lambda path: (path / MANIFEST).write_text('{"format": 99}'), "format 99"),
-        (lambda path: (path / MANIFEST).write_text('{"format": 2}'), "is damaged"),
+        (lambda path: (path / MANIFEST).write_text('{"format": 3}'), "is damaged"),
     ],
 )
 def test_what_is_no_bundle_is_refused(copy: Path, damage: object, told: str) -> None:
@@ -110,3 +110,12 @@ def test_files_beside_an_artifact_are_part_of_it(copy: Path) -> None:
     beside.write_bytes(b"changed")
     with pytest.raises(BundleError, match=r"model\.onnx\.data: sha256"):
         read_bundle(copy).artifact("onnx")
+
+
+def test_a_bundle_of_another_format_says_how_to_make_it_anew(tmp_path: Path) -> None:
+    old = {"format": 2, "hubopt": "0.0.9", "handle": "/my models/m", "targets": {"onnx": {}}}
+    (tmp_path / MANIFEST).write_text(json.dumps(old))
+    with pytest.raises(BundleError, match=r"format 2, of hubopt 0\.0\.9") as caught:
+        read_bundle(tmp_path)
+    command = "hubopt export '/my models/m' --target onnx --output NEW"
+    assert command in caught.value.way_out

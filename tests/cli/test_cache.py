@@ -25,7 +25,7 @@ def test_a_cached_export_says_so(
     again = export("2", "--json")
     assert again.code == 0, again.err
     assert re.search(
-        r"onnx: from the cache \(verified \d{4}-\d\d-\d\d on this machine\)", again.err
+        r"onnx: run from the cache \(made \d{4}-\d\d-\d\d on this machine\)", again.err
     )
     assert set(again.json["cached"]) == {"trace", "reference"}
     assert again.json["targets"]["onnx"]["cached"]

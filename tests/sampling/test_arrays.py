@@ -3,7 +3,7 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 
-from hubopt.sampling.arrays import read_samples, write_samples
+from hubopt.sampling.arrays import read_samples, sample_numbers, write_samples
 from hubopt.spec import Dim, TensorSpec
 
 
@@ -29,6 +29,16 @@ def test_samples_come_back_as_they_were(tmp_path: Path) -> None:
         for name in one:
             assert one[name].dtype == other[name].dtype
             np.testing.assert_array_equal(one[name], other[name])
+
+
+def test_some_samples_are_left_out_and_the_others_keep_their_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    write_samples(path, {12: {"x": np.float32([12])}, 3: {"x": np.float32([3])}, 4: {}})
+    assert sample_numbers(path) == (3, 12)
+    assert [sample["x"].item() for sample in read_samples(path, ())] == [3, 12]
+    assert [sample["x"].item() for sample in read_samples(path, (), (12, 3))] == [12, 3]
+    assert read_samples(path, (), (4, 3)) == [{}, {"x": np.float32([3])}]
+    assert read_samples(path, (), ()) == []
 
 
 def test_reading_needs_no_pickle(tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ import pytest
 import tensorflow as tf
 
 import hubopt
-from hubopt.errors import ExportError, SpecError, UsageError
+from hubopt.errors import ExportError, NotRunnableHereError, SpecError, UsageError
+from hubopt.exporter import Artifact
 from hubopt.testing import assert_parity, write_tiny_model
 from tests.faults import swap_outputs
+from tests.told import Told
 
 
 def test_an_artifact_and_its_layer(tiny_bundle: hubopt.Bundle, tiny: Path) -> None:
@@ -143,3 +145,33 @@ def test_bounds_of_ones_own_are_held_to() -> None:
     strict = hubopt.Overrides.parse(rtol=["1e-7"], atol=["1e-7"], sqnr=["off"])
     assert hubopt.verify(off, layer, noise="off").status == "verified"
     assert hubopt.verify(off, layer, noise="off", overrides=strict).status == "failed"
+
+
+def test_an_artifact_is_asked_once_however_much_is_measured_of_the_layer() -> None:
+    """One that is wrong asks for everything; nothing runs again for that."""
+
+    @tf.function(input_signature=[tf.TensorSpec([2, 3], tf.float32, name="x")])
+    def layer(x: Any) -> Any:
+        return tf.tanh(x) + 2.0
+
+    asked: list[Any] = []
+    told = Told()
+
+    def off(x: Any) -> Any:
+        asked.append(x)
+        return np.tanh(x) + np.float32(2.1)
+
+    parity = hubopt.verify(off, layer, progress=told)
+    assert parity.status == "failed"
+    assert "measure how steady the layer is" in told.labels
+    assert len(asked) == parity.samples == 11
+    assert told.labels.count("run the artifact") == 1
+
+
+def test_what_this_machine_cannot_run_is_an_error(tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"this is no model")
+    artifact = Artifact("nobodys", tmp_path / "model.onnx", hubopt.resolve(hubopt.KerasLayer(tiny)))
+    with pytest.raises(NotRunnableHereError, match="nobodys"):
+        hubopt.verify(artifact, str(tiny), noise="off")
+    with pytest.raises(hubopt.HuboptError):
+        hubopt.verify(tmp_path / "model.onnx", str(tiny), noise="off")

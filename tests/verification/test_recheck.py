@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from hubopt.reference.noise_depth import Noise
 
 import hubopt
 from hubopt.bundles.results import TargetResult
 from hubopt.errors import BundleError, NothingExportedError
 from hubopt.parity import TOLERANCES, Tolerance
+from hubopt.reference.noise_level import Noise
 
 
 def test_verify_gives_a_fresh_verdict(tiny_bundle: hubopt.Bundle) -> None:
@@ -193,7 +193,7 @@ def test_what_would_pass_but_was_not_kept_stays_failed(
 
 
 @pytest.mark.parametrize("name", ["inputs", "reference", "float64"])
-def test_a_changed_kit_proves_nothing(
+def test_a_changed_reference_set_proves_nothing(
     name: str, tiny_bundle: hubopt.Bundle, tmp_path: Path
 ) -> None:
     copy = shutil.copytree(tiny_bundle.path, tmp_path / "copy")

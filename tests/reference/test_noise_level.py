@@ -1,4 +1,4 @@
-"""How deep the layer's noise is measured, with real models and real measurements."""
+"""How much of the layer's noise is measured, with real models and real measurements."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from hubopt.reference.noise_depth import Deepening, Noise
 
 import hubopt
 from hubopt.errors import UsageError
 from hubopt.parity import TOLERANCES, Tolerance
-from hubopt.progress import Beside, quiet
+from hubopt.progress import done, quiet
 from hubopt.reference.noise import Answers, NoiseMeter
-from hubopt.sampling.arrays import read_samples
+from hubopt.reference.noise_level import FirstLook, Noise, NoiseEscalation
+from hubopt.sampling.arrays import sample_numbers
 from hubopt_exporters.onnx import OnnxExporter
-from tests.exporting.test_pipeline import convert_wrong
-from tests.reference.test_kit import asked_kit
+from tests.faults import export_wrong
+from tests.reference.making import ask
 from tests.told import Told
 
 WEIGHTS = np.random.default_rng(0).standard_normal((6, 6)).astype("float32")
@@ -36,14 +36,14 @@ def shaky(x: Any) -> Any:
 
 
 def test_the_steps_of_auto(tmp_path: Path) -> None:
-    program, kit = asked_kit(steady, tmp_path)
-    assert kit.facts.depth == "off"
+    program, known = ask(steady, tmp_path)
+    assert known.facts.depth == "off"
     with NoiseMeter(tmp_path / "log") as meter:
-        deepen = Deepening("auto", program, meter, tmp_path / "noise", quiet)
-        light = deepen(kit)
+        escalation = NoiseEscalation("auto", program, meter, tmp_path / "noise", quiet)
+        light = escalation.next(known)
         assert light is not None
         assert light.facts.depth == "light"
-        (name,) = kit.spec.output_names
+        (name,) = known.spec.output_names
         measured = {way: len(found[name]) for way, found in light.facts.moves.items()}
         assert measured.pop("repeated") == 1
         assert set(measured) <= {"onednn"}
@@ -51,58 +51,59 @@ def test_the_steps_of_auto(tmp_path: Path) -> None:
         assert "weights" in light.facts.probes
         assert light.float64 is None
 
-        double = deepen(light)
+        double = escalation.next(light)
         assert double is not None
         assert double.facts.depth == "float64"
         assert double.float64 is not None
-        assert len(double.facts.moves["float64"][name]) == len(kit.kinds)
-        assert len(read_samples(double.float64, kit.spec.outputs)) == len(kit.kinds)
+        assert len(double.facts.moves["float64"][name]) == len(known.kinds)
+        assert sample_numbers(double.float64) == known.kept
 
-        rounded = deepen(double)
+        rounded = escalation.next(double)
         assert rounded is not None
         assert rounded.facts.depth == "rounded"
         for way in ("rounded1", "rounded2", "rounded3"):
-            assert len(rounded.facts.moves[way][name]) == len(kit.kinds)
+            assert len(rounded.facts.moves[way][name]) == len(known.kinds)
         assert "xla" not in rounded.facts.moves
 
-        full = deepen(rounded)
+        full = escalation.next(rounded)
         assert full is not None
         assert full.facts.depth == "full"
         assert len(full.facts.moves["xla"][name]) == len(full.kinds)
-        assert deepen(full) is None
+        assert escalation.next(full) is None
 
 
 def test_an_edge_case_is_left_out_as_soon_as_all_samples_were_asked(tmp_path: Path) -> None:
     """And with it what was measured on it, so that what is left still belongs together."""
-    program, kit = asked_kit(unsteady_if_small, tmp_path)
-    (name,) = kit.spec.output_names
+    program, known = ask(unsteady_if_small, tmp_path)
+    (name,) = known.spec.output_names
     with NoiseMeter(tmp_path / "log") as meter:
-        deepen = Deepening("auto", program, meter, tmp_path / "noise", quiet)
-        light = deepen(kit)
+        escalation = NoiseEscalation("auto", program, meter, tmp_path / "noise", quiet)
+        light = escalation.next(known)
         assert light is not None
         assert light.kinds[8:] == ("zeros", "extremes", "small")
-        double = deepen(light)
+        double = escalation.next(light)
         assert double is not None
         assert double.kinds[8:] == ("zeros", "extremes")
-        assert double.edges == {8, 9}
+        assert double.kept == tuple(range(10))
         assert double.left_out == {"small (10)": "the layer itself is unsteady there"}
-        rounded = deepen(double)
+        rounded = escalation.next(double)
         assert rounded is not None
     assert rounded.kinds == double.kinds
     for way in ("float64", "rounded1"):
         assert len(rounded.facts.moves[way][name]) == len(rounded.kinds)
     assert rounded.float64 is not None
-    for path, side in ((rounded.inputs, kit.spec.inputs), (rounded.float64, kit.spec.outputs)):
-        assert len(read_samples(path, side)) == len(rounded.kinds)
+    for samples in (rounded.read_inputs(), rounded.read_outputs(rounded.float64)):
+        assert len(samples) == len(rounded.kinds)
+    assert sample_numbers(rounded.variants["rounded1"]) == rounded.kept, "and it is asked no more"
 
 
 def test_a_layer_that_does_not_keep_to_the_bounds_is_asked_in_float64_at_once(
     tmp_path: Path,
 ) -> None:
-    program, kit = asked_kit(never_the_same, tmp_path)
-    (name,) = kit.spec.output_names
+    program, known = ask(never_the_same, tmp_path)
+    (name,) = known.spec.output_names
     with NoiseMeter(tmp_path / "log") as meter:
-        double = Deepening("auto", program, meter, tmp_path / "noise", quiet)(kit)
+        double = NoiseEscalation("auto", program, meter, tmp_path / "noise", quiet).next(known)
     assert double is not None
     assert double.facts.depth == "float64"
     assert len(double.facts.moves["float64"][name]) == len(double.kinds)
@@ -112,7 +113,7 @@ def test_a_layer_that_does_not_keep_to_the_bounds_is_asked_in_float64_at_once(
 def test_where_there_is_one_set_of_kernels_float64_tells_how_steady_the_layer_is(
     tmp_path: Path,
 ) -> None:
-    program, kit = asked_kit(steady, tmp_path)
+    program, known = ask(steady, tmp_path)
 
     class OneSet(NoiseMeter):
         def measure(self, *asked: Any) -> Answers:
@@ -121,7 +122,7 @@ def test_where_there_is_one_set_of_kernels_float64_tells_how_steady_the_layer_is
             return Answers(answers, {**found.problems, "onednn": "there is one set"})
 
     with OneSet(tmp_path / "log") as meter:
-        double = Deepening("auto", program, meter, tmp_path / "noise", quiet)(kit)
+        double = NoiseEscalation("auto", program, meter, tmp_path / "noise", quiet).next(known)
     assert double is not None
     assert double.facts.depth == "float64"
 
@@ -139,8 +140,8 @@ def unsteady_if_small(x: Any) -> Any:
 
 
 @pytest.mark.parametrize("same", [True, False])
-def test_a_look_ahead_counts_for_a_kit_that_begins_so(same: bool, tmp_path: Path) -> None:
-    program, kit = asked_kit(steady, tmp_path)
+def test_a_first_look_counts_for_a_reference_set_that_begins_so(same: bool, tmp_path: Path) -> None:
+    program, known = ask(steady, tmp_path)
     asked: list[Path] = []
 
     class Watched(NoiseMeter):
@@ -148,36 +149,37 @@ def test_a_look_ahead_counts_for_a_kit_that_begins_so(same: bool, tmp_path: Path
             asked.append(inputs)
             return super().measure(program, inputs, *rest)
 
-    samples = read_samples(kit.inputs, kit.spec.inputs)
-    with Beside(quiet) as beside, Watched(tmp_path / "log") as meter:
-        deepen = Deepening("auto", program, meter, tmp_path / "noise", quiet)
-        deepen.look_ahead(samples if same else samples[1:], kit.onednn_on, beside)
-        light = deepen(kit)
-    assert light is not None
+    samples = known.read_inputs()
+    likely = samples[:2] if same else samples[1:3]
+    with Watched(tmp_path / "log") as meter:
+        escalation = NoiseEscalation("auto", program, meter, tmp_path / "noise", quiet)
+        assert escalation.begins_light
+        first = FirstLook(likely, done(escalation.look(likely, known.onednn_on)))
+        light = escalation.begin(known, first)
     assert light.facts.depth == "light"
-    (name,) = kit.spec.output_names
+    (name,) = known.spec.output_names
     assert all(len(light.facts.moves[way][name]) <= 2 for way in light.facts.moves)
     ahead = tmp_path / "noise" / "first.npz"
-    assert asked == ([ahead] if same else [ahead, kit.inputs])
+    assert asked == ([ahead] if same else [ahead, known.inputs])
 
 
-@pytest.mark.parametrize("noise", ["off", "full"])
-def test_nothing_is_looked_at_ahead_where_there_is_no_first_look(
-    noise: Noise, tmp_path: Path
+@pytest.mark.parametrize(("noise", "depth"), [("off", "off"), ("full", "full")])
+def test_there_is_no_first_look_where_nothing_or_everything_is_measured(
+    noise: Noise, depth: str, tmp_path: Path
 ) -> None:
-    program, kit = asked_kit(steady, tmp_path)
-    samples = read_samples(kit.inputs, kit.spec.inputs)
-    with Beside(quiet) as beside, NoiseMeter(tmp_path / "log") as meter:
-        deepen = Deepening(noise, program, meter, tmp_path / "noise", quiet)
-        deepen.look_ahead(samples, kit.onednn_on, beside)
-    assert not (tmp_path / "noise").exists()
+    program, known = ask(steady, tmp_path)
+    with NoiseMeter(tmp_path / "log") as meter:
+        escalation = NoiseEscalation(noise, program, meter, tmp_path / "noise", quiet)
+        assert not escalation.begins_light
+        assert escalation.begin(known).facts.depth == depth
+    assert not (tmp_path / "noise" / "first.npz").exists()
 
 
 def test_full_is_one_step_and_off_is_none(tmp_path: Path) -> None:
-    program, kit = asked_kit(steady, tmp_path)
+    program, known = ask(steady, tmp_path)
     with NoiseMeter(tmp_path / "log") as meter:
-        assert Deepening("off", program, meter, tmp_path / "noise", quiet)(kit) is None
-        full = Deepening("full", program, meter, tmp_path / "noise", quiet)(kit)
+        assert NoiseEscalation("off", program, meter, tmp_path / "noise", quiet).next(known) is None
+        full = NoiseEscalation("full", program, meter, tmp_path / "noise", quiet).next(known)
         assert full is not None
         assert full.facts.depth == "full"
         assert set(full.facts.moves) | set(full.facts.untaken) >= {"float64", "rounded3", "xla"}
@@ -212,11 +214,11 @@ def shaky_otherwise(x: Any) -> Any:
     return (total - after) - 300.0 * tf.range(1.0, 61.0)
 
 
-def test_targets_are_judged_on_one_kit(
+def test_targets_are_judged_on_one_reference_set(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second needs a deeper look: the first is judged again on that."""
-    monkeypatch.setattr("hubopt.runs.converting.convert", convert_wrong)
+    """The second needs a deeper look: the first is judged again on that, and runs once."""
+    monkeypatch.setattr("hubopt.runs.convert.export", export_wrong)
     told = Told()
     bundle = hubopt.export(
         tiny, ["tflite", "onnx"], tmp_path / "out", rounds=1, progress=told, cache=False
@@ -224,8 +226,10 @@ def test_targets_are_judged_on_one_kit(
     tflite, onnx = bundle.results
     assert (tflite.status, onnx.status) == ("verified", "failed")
     assert bundle.manifest.reference.depth == "full"
-    again = [label for label in told.labels if "verify again" in label]
-    assert again == ["tflite: verify again, by what is known of the layer now"]
+    assert [label for label in told.labels if label.startswith("tflite: ")] == [
+        "tflite: export",
+        "tflite: run and time",
+    ]
     assert tflite.parity is not None
     assert tflite.parity.samples == len(bundle.manifest.samples)
     assert all(each.from_float64 for each in tflite.parity.outputs)
@@ -233,17 +237,13 @@ def test_targets_are_judged_on_one_kit(
     assert hubopt.verify_bundle(bundle, "tflite")[0].status == "verified"
 
 
-def test_what_cannot_run_here_is_known_before(
+def test_of_a_layer_with_an_artifact_for_another_machine_everything_is_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Then everything is measured at once, and nothing is judged twice."""
+    """Its verdict is made there, by what is known here."""
     monkeypatch.setattr(OnnxExporter, "machine_problem", lambda self: "as the test wants")
-    told = Told()
-    bundle = hubopt.export(
-        steady, ["tflite", "onnx"], tmp_path / "out", rounds=0, progress=told, cache=False
-    )
+    bundle = hubopt.export(steady, ["tflite", "onnx"], tmp_path / "out", rounds=0, cache=False)
     assert bundle.manifest.reference.depth == "full"
-    assert not [label for label in told.labels if "verify again" in label]
     assert [each.status for each in bundle.results] == ["verified", "verified"]
 
 

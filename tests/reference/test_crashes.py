@@ -1,0 +1,246 @@
+"""What is optional may end its process: it is left out and named, and nothing else is lost."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import hubopt
+from hubopt.errors import WorkerCrashError
+from hubopt.exporter import Program
+from hubopt.models.handles import Access, LayerOptions
+from hubopt.progress import Background, quiet
+from hubopt.reference.layer_process import LayerProcess
+from hubopt.reference.layer_session import LayerSession, open_layer_session
+from hubopt.reference.measuring import ask_layer
+from hubopt.reference.noise import NoiseMeter, OtherWays
+from hubopt.reference.noise_level import Noise, NoiseEscalation
+from hubopt.reference.reference_set import ReferenceSet
+from hubopt.reference.sample_plan import SamplePlan
+from hubopt.spec import ModelSpec
+from hubopt.workers.shared import SharedWorker
+
+FAULTS = "HUBOPT_TEST_FAULTS"
+"""The environment variable that tells a child where to die."""
+REACH, PERMUTED, AGAIN = "what samples reach", "permuted inputs", "a second call"
+EXITED, KILLED = "the process exited with code 7", "the process was ended by SIGKILL"
+
+
+def leave(*_: object) -> None:
+    os._exit(7)
+
+
+def be_killed(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_at(place: str) -> None:
+    if place in os.environ.get(FAULTS, "").split(","):
+        leave()
+
+
+class Frail(LayerSession):
+    """A layer of which some questions end the process."""
+
+    def answer(
+        self,
+        spec: ModelSpec,
+        inputs: Path,
+        outputs: Path,
+        edges: Collection[int] = (),
+        numbers: Sequence[int] | None = None,
+    ) -> dict[int, str]:
+        die_at(inputs.name.partition(".")[0].replace("_", " "))
+        return super().answer(spec, inputs, outputs, edges, numbers)
+
+
+def open_frail(handle: str, options: LayerOptions, access: Access, *rest: Any) -> LayerSession:
+    found = open_layer_session(handle, options, access, *rest)
+    return Frail(found._layer, found._handle, found._import_ms, found._load_ms)
+
+
+class FrailWays(OtherWays):
+    """A program of which some other ways to compute it end the process."""
+
+    def take(
+        self, way: str, inputs: Path, path: Path, numbers: Sequence[int] | None = None
+    ) -> str | None:
+        die_at(way)
+        return super().take(way, inputs, path, numbers)
+
+
+@pytest.fixture
+def frail(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Let children die at these places."""
+    monkeypatch.setattr("hubopt.reference.layer_process.open_layer_session", open_frail)
+    monkeypatch.setattr("hubopt.reference.noise.OtherWays", FrailWays)
+    return lambda *places: monkeypatch.setenv(FAULTS, ",".join(places))
+
+
+@contextmanager
+def asked(
+    model: Any, folder: Path, noise: Noise = "off", samples: int | None = None
+) -> Iterator[tuple[ReferenceSet, LayerProcess, Program]]:
+    """Give the reference set of a model, and its layer, which is open still."""
+    log = folder / "log"
+    with ExitStack() as stack:
+        layer = stack.enter_context(LayerProcess(model, LayerOptions(), Access(), log, quiet))
+        spec = layer.session.resolve(hubopt.Hints(batch=1))
+        program = layer.session.trace(spec, folder / "program", "auto")
+        background = stack.enter_context(Background(quiet))
+        child = stack.enter_context(SharedWorker(log))
+        meter = stack.enter_context(NoiseMeter(log))
+        escalation = NoiseEscalation(noise, program, meter, folder / "noise", quiet)
+        known, first = ask_layer(
+            SamplePlan.read(None, samples, noise=noise),
+            layer,
+            program,
+            folder / "reference",
+            folder / "work",
+            escalation,
+            child,
+            background,
+        )
+        yield escalation.begin(known, first), layer, program
+
+
+def check_complete(known: ReferenceSet, layer: LayerProcess, folder: Path) -> None:
+    """Check that there is an answer to every sample, and that the layer gives it again."""
+    reference = known.read_outputs()
+    assert len(known.read_inputs()) == len(reference) == len(known.kinds) == len(known.kept)
+    again = folder / "again.npz"
+    assert layer.session.answer(known.spec, known.inputs, again, (), known.kept) == {}
+    for one, other in zip(known.read_outputs(again), reference, strict=True):
+        for name in known.spec.output_names:
+            np.testing.assert_array_equal(one[name], other[name])
+
+
+@pytest.mark.parametrize(("death", "told"), [(leave, EXITED), (be_killed, KILLED)])
+def test_the_first_samples_are_taken_where_choosing_them_ends_the_layer(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, death: Any, told: str
+) -> None:
+    monkeypatch.setattr("hubopt.reference.sample_plan.cover_in_child", death)
+    with asked(str(tiny), tmp_path) as (known, layer, _):
+        assert list(known.facts.untaken) == [REACH]
+        assert known.facts.untaken[REACH].startswith(told)
+        assert known.kept == tuple(range(8))
+        assert (known.facts.weights, known.facts.hidden) == (0, 0)
+        assert set(known.facts.probes) == {"redrawn", "permuted"}
+        assert "repeated" in known.facts.moves
+        check_complete(known, layer, tmp_path)
+
+
+def test_samples_of_a_layer_in_this_process_are_chosen_in_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hubopt.reference.sample_plan.cover_in_child", leave)
+    kernel = tf.Variable(np.random.default_rng(0).standard_normal((4, 8)), dtype=tf.float32)
+    signature = [tf.TensorSpec([1, 4], tf.float32, name="x")]
+    model = tf.function(lambda x: tf.nn.relu(x @ kernel), input_signature=signature)
+    with asked(model, tmp_path, samples=3) as (known, layer, _):
+        assert known.facts.untaken[REACH].startswith(EXITED)
+        assert known.kept == (0, 1, 2)
+        check_complete(known, layer, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("places", "probes", "moves"),
+    [
+        ([PERMUTED], {"redrawn"}, {"repeated"}),
+        ([AGAIN], {"redrawn", "permuted"}, set()),
+        ([PERMUTED, AGAIN], {"redrawn"}, set()),
+    ],
+)
+def test_a_question_that_ends_the_layer_is_left_out(
+    tiny: Path, tmp_path: Path, frail: Any, places: list[str], probes: set[str], moves: set[str]
+) -> None:
+    frail(*places)
+    with asked(str(tiny), tmp_path) as (known, layer, _):
+        assert list(known.facts.untaken) == places
+        assert all(why.startswith(EXITED) for why in known.facts.untaken.values())
+        assert set(known.facts.probes) == probes
+        assert set(known.facts.moves) == moves
+        assert known.facts.weights > 0, "what samples reach was told before"
+        check_complete(known, layer, tmp_path)
+
+
+def test_one_sample_alone_has_no_others_beside_it_then(
+    tiny: Path, tmp_path: Path, frail: Any
+) -> None:
+    frail("other samples")
+    with asked(str(tiny), tmp_path, samples=1) as (known, layer, _):
+        assert known.facts.untaken["other samples"].startswith(EXITED)
+        assert set(known.facts.probes) == {"permuted"}
+        assert known.kept == (0,)
+        check_complete(known, layer, tmp_path)
+
+
+def test_a_question_for_which_the_memory_does_not_reach_is_left_out(
+    tiny: Path, tmp_path: Path, frail: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel ends the process then: no other samples are lost for that."""
+    monkeypatch.setattr("hubopt.reference.sample_plan.cover_in_child", be_killed)
+    counts = itertools.count()
+    monkeypatch.setattr("hubopt.workers.worker.killed_for_memory", lambda: next(counts))
+    with asked(str(tiny), tmp_path) as (known, layer, _):
+        assert "memory" in known.facts.untaken[REACH]
+        check_complete(known, layer, tmp_path)
+
+
+def test_a_way_to_compute_it_that_ends_its_process_costs_no_other(
+    tiny: Path, tmp_path: Path, frail: Any
+) -> None:
+    frail("weights", "rounded2", "xla")
+    with asked(str(tiny), tmp_path, "full") as (known, layer, _):
+        untaken = {way: why for way, why in known.facts.untaken.items() if way != "onednn"}
+        assert set(untaken) == {"weights", "rounded2", "xla"}
+        assert all(why.startswith(EXITED) for why in untaken.values())
+        assert {"repeated", "float64", "rounded1", "rounded3"} <= set(known.facts.moves)
+        assert "weights" not in known.facts.probes
+        assert known.float64 is not None
+        assert known.facts.depth == "full"
+        check_complete(known, layer, tmp_path)
+
+
+def test_a_first_look_that_ends_its_process_is_looked_beyond(
+    tiny: Path, tmp_path: Path, frail: Any
+) -> None:
+    """As nothing tells how steady the layer is, it is asked in float64 at once."""
+    frail("onednn", "weights")
+    with asked(str(tiny), tmp_path, "auto") as (known, layer, _):
+        assert set(known.facts.untaken) == {"onednn", "weights"}
+        assert known.facts.depth == "float64"
+        assert known.float64 is not None
+        check_complete(known, layer, tmp_path)
+
+
+def test_an_export_survives_all_of_them(
+    tiny: Path, tmp_path: Path, frail: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hubopt.reference.sample_plan.cover_in_child", be_killed)
+    frail(PERMUTED, AGAIN, "onednn", "weights", "float64")
+    bundle = hubopt.export(tiny, ["tflite"], tmp_path / "out", rounds=1, cache=False)
+    (result,) = bundle.results
+    assert result.status == "verified"
+    assert result.latency is not None
+    assert result.latency.layer is not None, "which was loaded once more"
+    untaken = bundle.manifest.reference.untaken
+    assert {REACH, PERMUTED, AGAIN, "onednn", "weights", "float64"} <= set(untaken)
+    assert hubopt.verify_bundle(bundle)[0].status == "verified"
+
+
+def test_a_layer_that_its_own_samples_end_is_no_reference(
+    tiny: Path, tmp_path: Path, frail: Any
+) -> None:
+    frail("inputs")
+    with pytest.raises(WorkerCrashError, match=EXITED), asked(str(tiny), tmp_path):
+        raise AssertionError("it has answered")
