@@ -34,7 +34,7 @@ Run = Callable[[Tensors], Tensors]
 
 def main(names: Sequence[str]) -> int:
     """Print one row a model and kernels."""
-    table = Table("model", "kernels", "layer moves", "of tolerance")
+    table = Table("model", "kernels", "layer noise", "of tolerance")
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
             print(f"{name}: export", file=sys.stderr)
@@ -89,7 +89,7 @@ def _shares(bundle: Bundle, run: Run) -> tuple[str, str]:
         move.largest / ((tolerance.atol or 0) * difference.rms)
         for each in outputs
         for move, difference in zip(
-            manifest.reference.moves["float64"][each.name], each.differences, strict=False
+            manifest.reference.deviations["float64"][each.name], each.differences, strict=False
         )
     ]
     used = max(largest_share(each.differences, tolerance) for each in outputs)

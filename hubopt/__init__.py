@@ -27,9 +27,9 @@ from hubopt.errors import HuboptError
 from hubopt.exporter import Program, Target, XlaMode
 from hubopt.exporting.pipeline import export, inspect
 from hubopt.hints import Hints
-from hubopt.models.handles import Access, LayerOptions
+from hubopt.models.handles import LayerOptions, LoadPolicy
 from hubopt.models.limits import Limits
-from hubopt.parity import Overrides, Parity
+from hubopt.parity import Parity, ToleranceOverrides
 from hubopt.runs.trust import Trust
 from hubopt.spec import Bounds, Dim, ModelSpec, TensorSpec
 from hubopt.verification.recheck import bench, rejudge, verify_bundle
@@ -47,7 +47,6 @@ _LATER = {
 """What few programs use, and where it is: the same export again is to take less than a second."""
 
 __all__ = [
-    "Access",
     "Bounds",
     "Bundle",
     "Diagnosis",
@@ -57,13 +56,14 @@ __all__ = [
     "KerasLayer",
     "LayerOptions",
     "Limits",
+    "LoadPolicy",
     "ModelSpec",
-    "Overrides",
     "Parity",
     "Program",
     "Target",
     "TargetResult",
     "TensorSpec",
+    "ToleranceOverrides",
     "Trust",
     "__version__",
     "bench",

@@ -22,7 +22,7 @@ from hubopt.layers.calling import declared_inputs
 from hubopt.layers.hub_layer import HubLayer
 from hubopt.layers.hub_loading import open_hub
 from hubopt.layers.shape_hint import from_shapes
-from hubopt.models.handles import Access
+from hubopt.models.handles import LoadPolicy
 from hubopt.models.limits import DEFAULT_LIMITS, Limits
 
 if keras.backend.backend() != "tensorflow":
@@ -76,7 +76,7 @@ class KerasLayer(HubLayer, keras.Layer):  # type: ignore[misc]  # mypy does not 
             output_key,
             output_shape,
             load_options,
-            Access(allow_ops=tuple(allow_ops), limits=limits),
+            LoadPolicy(allow_ops=tuple(allow_ops), limits=limits),
         )
         self._open(opened, dtype, casts_undeclared)
         if not isinstance(self._func, keras.Layer):  # Keras tracks a layer's variables itself

@@ -47,7 +47,7 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
-class Domain:
+class ValueRange:
     """The closed range of the values that an input takes, and how that is known.
 
     Attributes:

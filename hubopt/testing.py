@@ -39,8 +39,8 @@ from hubopt.exporter import (
     ToleranceClass,
 )
 from hubopt.hints import Hints
-from hubopt.models.handles import Access, LayerOptions
-from hubopt.parity import TOLERANCES, Overrides, Parity, judge
+from hubopt.models.handles import LayerOptions, LoadPolicy
+from hubopt.parity import TOLERANCES, Parity, ToleranceOverrides, judge
 from hubopt.reference.layer_process import Model
 from hubopt.reference.noise_level import Noise
 from hubopt.registry.contract import artifact_problems, exporter_problems
@@ -178,13 +178,13 @@ def assert_parity(
     names: Mapping[str, str] | None = None,
     hints: Hints | None = None,
     layer_options: LayerOptions | None = None,
-    access: Access | None = None,
+    access: LoadPolicy | None = None,
     data: Data | None = None,
     samples: int | None = None,
     seed: int = SEED,
     noise: Noise = "auto",
     tolerance: ToleranceClass | None = None,
-    overrides: Overrides | None = None,
+    overrides: ToleranceOverrides | None = None,
     allow_vacuous: bool = False,
 ) -> Parity:
     """Check that ``artifact`` computes what ``layer`` does; see `hubopt.verify`.

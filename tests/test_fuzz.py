@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from hubopt import Hints, ModelSpec
 from hubopt.errors import HuboptError, WorkerCrashError
-from hubopt.models.handles import Access, LayerOptions
+from hubopt.models.handles import LayerOptions, LoadPolicy
 from hubopt.reference.layer_session import open_layer_session
 from hubopt.sampling.arrays import read_samples, write_samples
 from hubopt.sampling.samples import draw
@@ -97,7 +97,9 @@ class Bench:
         if self._worker is None:
             self._worker = Worker(self._folder / "child.log")
         try:
-            session = self._worker.create(open_layer_session, str(model), LayerOptions(), Access())
+            session = self._worker.create(
+                open_layer_session, str(model), LayerOptions(), LoadPolicy()
+            )
             spec: ModelSpec = session.resolve(Hints(batch=2))
             inputs, outputs = self._folder / "inputs", self._folder / "outputs"
             write_samples(inputs, [draw(spec.inputs)[0].tensors])

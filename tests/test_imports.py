@@ -58,10 +58,11 @@ def test_the_public_names_are_these() -> None:
 
     assert sorted(hubopt.__all__) == sorted(
         [
-            "Access", "Bounds", "Bundle", "Diagnosis", "Dim", "Hints", "HuboptError", "KerasLayer",
-            "LayerOptions", "Limits", "ModelSpec", "Overrides", "Parity", "Program", "Target",
-            "TargetResult", "TensorSpec", "Trust", "__version__", "bench", "diagnose", "export",
-            "inspect", "load", "rejudge", "resolve", "trace", "verify", "verify_bundle",
+            "Bounds", "Bundle", "Diagnosis", "Dim", "Hints", "HuboptError", "KerasLayer",
+            "LayerOptions", "Limits", "LoadPolicy", "ModelSpec", "Parity", "Program", "Target",
+            "TargetResult", "TensorSpec", "ToleranceOverrides", "Trust", "__version__", "bench",
+            "diagnose", "export", "inspect", "load", "rejudge", "resolve", "trace", "verify",
+            "verify_bundle",
         ]
     )  # fmt: skip
     assert all(hasattr(hubopt, name) for name in hubopt.__all__)

@@ -12,7 +12,7 @@ from benchmarks.mutations.pool import TARGETS, judge_bundles
 from benchmarks.mutations.run import Case, judge_mutants, mutants, open_case, verdict
 from benchmarks.mutations.trained import TRAINED
 from hubopt.bundles.bundle import Bundle, read_bundle
-from hubopt.parity import ReferenceFacts
+from hubopt.parity import ReferenceQuality
 from tests.conftest import Ran
 
 pytestmark = pytest.mark.real
@@ -99,7 +99,7 @@ def test_a_fault_that_the_kit_cannot_see_is_missed(
         [each for at, each in enumerate(case.inputs) if at != sample],
         [each for at, each in enumerate(case.reference) if at != sample],
         None,
-        ReferenceFacts(),
+        ReferenceQuality(),
         case.tolerances,
         [case.inputs[sample]],
         [case.reference[sample]],

@@ -131,14 +131,14 @@ def layer_answers(model: Path, inputs: Samples, place: Place) -> Samples:
 
     def run() -> Samples:
         from hubopt.errors import LoadError
-        from hubopt.models.prune_saved_model import call_parts
+        from hubopt.models.prune_saved_model import pruned_saved_model
 
         try:
             return answers_of(model)
         except LoadError:
             if not model.is_dir():
                 raise
-            with call_parts(model) as folder:
+            with pruned_saved_model(model) as folder:
                 return answers_of(folder)
 
     return _in_fork(run, place)

@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.mutations.pool import TARGETS
 from hubopt import registry
 from hubopt.bundles.bundle import Bundle
-from hubopt.models.handles import Access
+from hubopt.models.handles import LoadPolicy
 from hubopt.parity import judge
 from hubopt.progress import Background, quiet
 from hubopt.reference import noise
@@ -53,7 +53,7 @@ def judge_seeds(bundle: Bundle, seeds: int) -> Iterator[SeedVerdict]:
     runners = {
         target: registry.get(target).runner(artifact) for target, artifact in artifacts.items()
     }
-    access = Access(pin=manifest.digest, allow_ops=manifest.allow_ops)
+    access = LoadPolicy(pin=manifest.digest, allow_ops=manifest.allow_ops)
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         log = Path(name) / "log"
         layer = stack.enter_context(

@@ -19,10 +19,10 @@ from benchmarks.mutations.write import write
 from hubopt import registry
 from hubopt.bundles.bundle import Bundle
 from hubopt.exporter import Artifact
-from hubopt.parity import Parity, ReferenceFacts, Tolerance, judge
+from hubopt.parity import Parity, ReferenceQuality, Tolerance, judge
 from hubopt.reference.bundled import bundled_reference
 from hubopt.sampling.samples import draw
-from hubopt.spec import Domain, ModelSpec
+from hubopt.spec import ModelSpec, ValueRange
 
 FURTHER, FURTHER_SEED = 32, 1_000_000
 """The further samples on which a survivor must agree with the clean artifact, and their seed,
@@ -52,7 +52,7 @@ class Case:
     inputs: Samples
     reference: Samples
     float64: Samples | None
-    facts: ReferenceFacts
+    facts: ReferenceQuality
     tolerances: Mapping[str, Tolerance]
     further: Samples
     clean: Samples
@@ -104,7 +104,7 @@ def further_samples(spec: ModelSpec, judged_on: Samples) -> Samples:
     Integers have the range that they have there, which knows their tables.
     """
     domains = {
-        each.name: Domain(
+        each.name: ValueRange(
             min(float(sample[each.name].min()) for sample in judged_on),
             max(float(sample[each.name].max()) for sample in judged_on),
             "its range in the reference set",

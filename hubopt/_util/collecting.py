@@ -1,4 +1,4 @@
-"""`few_collections`: Python's garbage collector looks less often while much is made that stays."""
+"""`relaxed_gc`: Python's garbage collector looks less often while much is made that stays."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def few_collections() -> Iterator[None]:
+def relaxed_gc() -> Iterator[None]:
     """Let the collector look at fewer occasions.
 
     TensorFlow makes millions of Python objects that stay, when it loads and traces a model, and

@@ -1,11 +1,11 @@
-"""`give_back`: memory that was freed goes back to the system."""
+"""`trim_heap`: memory that was freed goes back to the system."""
 
 from __future__ import annotations
 
 import ctypes
 
 
-def give_back() -> None:
+def trim_heap() -> None:
     """Ask the C library to return what this process has freed.
 
     glibc keeps it for the next allocation: of a graph in float64 that was run and is gone, all

@@ -19,7 +19,7 @@ from hubopt.bundles.results import TargetResult
 from hubopt.hints import Hints
 from hubopt.latency.environment import describe
 from hubopt.models.handles import LayerOptions
-from hubopt.parity import Overrides, ReferenceFacts
+from hubopt.parity import ReferenceQuality, ToleranceOverrides
 from hubopt.spec import ModelSpec
 
 MANIFEST = "hubopt.json"
@@ -81,7 +81,7 @@ class Manifest:
     inputs_sha256: str
     reference_sha256: str
     float64_sha256: str | None = None
-    reference: ReferenceFacts
-    tolerances: Overrides = field(default_factory=Overrides)
+    reference: ReferenceQuality
+    tolerances: ToleranceOverrides = field(default_factory=ToleranceOverrides)
     targets: dict[str, TargetResult]
     cached: dict[str, str] = field(default_factory=dict)

@@ -34,7 +34,7 @@ def parity_verdict(parity: Parity, device: str | None, latency: Latency | None =
         told = parity.vacuous or ((parity.note,) if parity.note else ())
         return Verdict(parity.status, None, tell(told) or None, device, parity, latency)
     if parity.unsteady:
-        moves = ", ".join(each.move_told for each in parity.outputs if each.unsteady)
+        moves = ", ".join(each.deviation_told for each in parity.outputs if each.unsteady)
         reason = (
             f"the layer itself moves {moves}, which is more than the tolerance and explains the "
             f"difference: {tell(parity.problems)}"

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator
 
 from hubopt.latency.statistics import Latency, Timing
-from hubopt.parity import OutputParity, Parity, ReferenceFacts
+from hubopt.parity import OutputParity, Parity, ReferenceQuality
+from hubopt.parity.deviations import FLOAT64
 from hubopt.parity.metrics import Difference
-from hubopt.parity.moves import FLOAT64
 from hubopt.spec import ModelSpec, TensorSpec, format_shape
 
 
@@ -40,7 +40,7 @@ def _output_problems(output: OutputParity, spec: TensorSpec, samples: int) -> It
     for name, count in counts.items():
         if count != samples:
             yield f"{name}: {count}, not {samples}"
-    if output.from_float64 and len(output.moves.get(FLOAT64, ())) != samples:
+    if output.from_float64 and len(output.deviations.get(FLOAT64, ())) != samples:
         yield "it was compared with float64, without what that moves"
     for difference in (*output.differences, *output.from_float64):
         yield from _difference_problems(difference, spec)
@@ -88,17 +88,17 @@ def _timing_problems(what: str, timing: Timing) -> Iterator[str]:
         yield f"latency: a call of the {what} took no time that there is"
 
 
-def reference_problems(facts: ReferenceFacts, spec: ModelSpec, samples: int) -> Iterator[str]:
+def reference_problems(facts: ReferenceQuality, spec: ModelSpec, samples: int) -> Iterator[str]:
     """Give what cannot be known of the reference of these outputs on so many samples."""
     names = set(spec.output_names)
     named = {*facts.constant, *facts.weightless}
     named |= {name for found in facts.probes.values() for name in found}
-    named |= {name for found in facts.moves.values() for name in found}
+    named |= {name for found in facts.deviations.values() for name in found}
     if named - names:
         yield f"reference: it tells of {sorted(named - names)}, which are no outputs"
-    if not 0 <= facts.silent <= facts.units or not 0 <= facts.hidden <= facts.weights:
+    if not 0 <= facts.inactive <= facts.units or not 0 <= facts.undetected <= facts.weights:
         yield "reference: it counts more units or weights than there are"
-    for way, found in facts.moves.items():
+    for way, found in facts.deviations.items():
         for name, moves in found.items():
             if not 1 <= len(moves) <= samples:
                 yield f"reference: {way} moves {name!r} on {len(moves)} of {samples} samples"

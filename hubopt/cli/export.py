@@ -48,9 +48,9 @@ from hubopt.exporter import XlaMode
 from hubopt.exporting.pipeline import export as run_export
 from hubopt.hints import Hints
 from hubopt.latency.protocol import ROUNDS
-from hubopt.models.handles import Access, LayerOptions
+from hubopt.models.handles import LayerOptions, LoadPolicy
 from hubopt.models.limits import Limits
-from hubopt.parity import Overrides
+from hubopt.parity import ToleranceOverrides
 from hubopt.reference.noise_level import Noise
 from hubopt.registry.targets import make_targets, parse_options
 from hubopt.report.document import results_document
@@ -148,7 +148,7 @@ def export(
         options=_options(names, shorthands, option or ()),
         hints=Hints.parse(input_shape or (), dtype or (), output_shape or (), batch, dim or ()),
         layer_options=LayerOptions(signature, output_key, tuple(tag or ())),
-        access=Access(
+        access=LoadPolicy(
             pin,
             offline,
             tuple(allow_op or ()),
@@ -158,7 +158,7 @@ def export(
         samples=samples,
         seed=seed,
         noise=noise,
-        overrides=Overrides.parse(
+        overrides=ToleranceOverrides.parse(
             tolerance or (), rtol or (), atol or (), sqnr or (), cosine or (), top1 or (), strict
         ),
         rounds=rounds,

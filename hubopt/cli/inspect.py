@@ -27,7 +27,7 @@ from hubopt.cli.common import (
 )
 from hubopt.exporting.pipeline import inspect as run_inspect
 from hubopt.hints import Hints
-from hubopt.models.handles import Access, LayerOptions
+from hubopt.models.handles import LayerOptions, LoadPolicy
 from hubopt.models.limits import Limits
 from hubopt.report.terminal import inspection_report
 
@@ -57,7 +57,7 @@ def inspect(
         handle,
         hints=Hints.parse(input_shape or (), dtype or (), output_shape or (), batch, dim or ()),
         layer_options=LayerOptions(signature, output_key, tuple(tag or ())),
-        access=Access(
+        access=LoadPolicy(
             pin,
             offline,
             tuple(allow_op or ()),

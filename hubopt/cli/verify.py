@@ -30,7 +30,7 @@ from hubopt.cli.common import (
     talk,
     tells_errors,
 )
-from hubopt.parity import Overrides
+from hubopt.parity import ToleranceOverrides
 from hubopt.report.document import results_document
 from hubopt.report.terminal import results_table
 from hubopt.runs.trust import Trust
@@ -69,7 +69,7 @@ def verify(
 
     Tolerances given here replace those of the export.
     """
-    given = Overrides.parse(
+    given = ToleranceOverrides.parse(
         tolerance or (), rtol or (), atol or (), sqnr or (), cosine or (), top1 or (), strict
     )
     targets = split_names(target)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from hubopt.spec import Domain, ModelSpec
+from hubopt.spec import ModelSpec, ValueRange
 
 Tensors = Mapping[str, Any]
 """Arrays by tensor name: ``numpy.ndarray`` values, strings as ``object`` arrays of ``bytes``."""
@@ -65,7 +65,7 @@ class Program:
     output_tensors: tuple[str, ...]
     ops: tuple[OpUse, ...]
     compiled: bool
-    domains: Mapping[str, Domain] = field(default_factory=dict)
+    domains: Mapping[str, ValueRange] = field(default_factory=dict)
     constant: tuple[str, ...] = ()
     weightless: tuple[str, ...] = ()
     frozen_bytes: int = 0

@@ -28,7 +28,7 @@ from hubopt.exporting.stored_values import (
     reference_files,
     stored_problems,
 )
-from hubopt.parity.reference import Depth
+from hubopt.parity.reference import NoiseLevel
 from hubopt.progress import Progress
 from hubopt.reference.reference_set import ReferenceSet
 from hubopt.runs.convert import Built
@@ -123,7 +123,7 @@ class ExportCache:
         memory = self._memory
         if memory is None:
             return None
-        for depth in reversed(get_args(Depth)):
+        for depth in reversed(get_args(NoiseLevel)):
             found = _look_up(memory.store, memory.keys.reference(depth), "reference", ReferenceSet)
             if found is None:
                 continue

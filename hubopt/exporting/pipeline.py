@@ -30,8 +30,8 @@ from hubopt.exporting.stages import convert_target, run_target, settle_targets
 from hubopt.exporting.write import write
 from hubopt.hints import Hints
 from hubopt.latency.protocol import ROUNDS
-from hubopt.models.handles import Access, LayerOptions
-from hubopt.parity import Overrides
+from hubopt.models.handles import LayerOptions, LoadPolicy
+from hubopt.parity import ToleranceOverrides
 from hubopt.programs.inspection import Inspection
 from hubopt.progress import Progress, quiet
 from hubopt.reference.layer_process import LayerProcess, Model
@@ -53,12 +53,12 @@ def export(
     options: Mapping[str, object] | None = None,
     hints: Hints | None = None,
     layer_options: LayerOptions | None = None,
-    access: Access | None = None,
+    access: LoadPolicy | None = None,
     data: Data | None = None,
     samples: int | None = None,
     seed: int = SEED,
     noise: Noise = "auto",
-    overrides: Overrides | None = None,
+    overrides: ToleranceOverrides | None = None,
     rounds: int = ROUNDS,
     keep_failed: bool = False,
     cache: bool = True,
@@ -107,8 +107,8 @@ def export(
         SamplePlan.read(data, samples, seed, noise),
         hints or Hints(),
         layer_options or LayerOptions(),
-        access or Access(),
-        overrides or Overrides(),
+        access or LoadPolicy(),
+        overrides or ToleranceOverrides(),
         rounds,
         keep_failed,
     )
@@ -155,7 +155,7 @@ def inspect(
     *,
     hints: Hints | None = None,
     layer_options: LayerOptions | None = None,
-    access: Access | None = None,
+    access: LoadPolicy | None = None,
     options: Mapping[str, object] | None = None,
     progress: Progress = quiet,
 ) -> Inspection:
@@ -172,7 +172,9 @@ def inspect(
     targets = make_targets(registry.names(), options)
     with temporary_log() as log, ExitStack() as stack:
         layer = stack.enter_context(
-            LayerProcess(model, layer_options or LayerOptions(), access or Access(), log, progress)
+            LayerProcess(
+                model, layer_options or LayerOptions(), access or LoadPolicy(), log, progress
+            )
         )
         with progress("inspect"):
             facts = layer.session.inspect(hints or Hints())

@@ -12,8 +12,8 @@ from hubopt._util.regular_files import real_path
 from hubopt.errors import UsageError
 from hubopt.exporter import Exporter, Target, XlaMode
 from hubopt.hints import Hints
-from hubopt.models.handles import Access, LayerOptions, local_path
-from hubopt.parity import Overrides
+from hubopt.models.handles import LayerOptions, LoadPolicy, local_path
+from hubopt.parity import ToleranceOverrides
 from hubopt.reference.layer_process import Model
 from hubopt.reference.noise_level import Noise
 from hubopt.reference.sample_plan import SamplePlan
@@ -40,8 +40,8 @@ class ExportRequest:
     plan: SamplePlan
     hints: Hints
     layer: LayerOptions
-    access: Access
-    overrides: Overrides
+    access: LoadPolicy
+    overrides: ToleranceOverrides
     rounds: int
     keep_failed: bool
 

@@ -24,7 +24,7 @@ from hubopt.exporter import PROGRAM, Exporter, Target, XlaMode
 from hubopt.hints import Hints
 from hubopt.latency.environment import describe_machine
 from hubopt.models.handles import LayerOptions
-from hubopt.parity.reference import Depth
+from hubopt.parity.reference import NoiseLevel
 from hubopt.reference.reference_set import ReferenceSet
 from hubopt.sampling.user_data import Item
 
@@ -98,7 +98,7 @@ class StageKeys:
         """
         return digest_of({"program": self.program(), "saved_model": saved_model})
 
-    def reference(self, depth: Depth) -> str:
+    def reference(self, depth: NoiseLevel) -> str:
         """Return the key of samples, reference and what is known of them.
 
         Args:

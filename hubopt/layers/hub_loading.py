@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from hubopt.layers.shape_hint import to_shapes
-from hubopt.models.handles import Access, Handle, locate
+from hubopt.models.handles import Handle, LoadPolicy, locate
 from hubopt.models.loading import load_model
 
 
@@ -65,7 +65,7 @@ def open_hub(
     output_key: str | None,
     output_shape: Any,
     load_options: Any,
-    access: Access,
+    access: LoadPolicy,
 ) -> Opened:
     """Load what ``handle`` leads to and choose what is called.
 
@@ -116,7 +116,7 @@ def open_hub(
     return Opened(given, loaded, _choose(loaded, signature, handle), is_tf1)
 
 
-def _locate(handle: Any, access: Access) -> Handle:
+def _locate(handle: Any, access: LoadPolicy) -> Handle:
     found = locate(handle, access)
     if found.kind == "python":  # configs name their handles, and they must not import code
         raise ValueError(

@@ -14,7 +14,7 @@ import tf_keras
 from hubopt._platform.tf_private import is_unconditional
 from hubopt.layers.hub_layer import HubLayer
 from hubopt.layers.hub_loading import open_hub
-from hubopt.models.handles import Access
+from hubopt.models.handles import LoadPolicy
 from hubopt.models.limits import DEFAULT_LIMITS, Limits
 
 
@@ -75,7 +75,7 @@ class KerasLayer(HubLayer, hub.KerasLayer):  # type: ignore[misc]  # tensorflow_
             output_key,
             output_shape,
             load_options,
-            Access(allow_ops=tuple(allow_ops), limits=limits),
+            LoadPolicy(allow_ops=tuple(allow_ops), limits=limits),
         )
         self._open(opened, kwargs.get("dtype"), kwargs.pop("autocast", True))
         super(hub.KerasLayer, self).__init__(trainable=trainable, autocast=False, **kwargs)

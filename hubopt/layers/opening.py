@@ -7,10 +7,10 @@ from typing import Any
 
 from hubopt.errors import HuboptError, LoadError
 from hubopt.layers.layer import KerasLayer, as_layer
-from hubopt.models.handles import TF1_MODULE_FILE, Access, Handle, LayerOptions
+from hubopt.models.handles import TF1_MODULE_FILE, Handle, LayerOptions, LoadPolicy
 from hubopt.models.loading import load_error, load_model
 from hubopt.models.meta_graphs import MetaGraph, read_meta_graphs
-from hubopt.models.weight_size import call_weights_bytes, check_size
+from hubopt.models.weight_size import check_size, weight_size_bytes
 
 _SERVING = "serving_default"
 """The signature that TensorFlow Serving calls."""
@@ -19,7 +19,7 @@ _SERVING = "serving_default"
 def open_layer(
     handle: Handle,
     options: LayerOptions,
-    access: Access | None = None,
+    access: LoadPolicy | None = None,
     most_bytes: int | None = None,
 ) -> Any:
     """Load the model behind ``handle`` as a `KerasLayer`.
@@ -38,7 +38,7 @@ def open_layer(
         LoadError: It cannot be loaded, or it lacks the tags, signature or output.
         ExportError: Its file shows that it has more weights; nothing was loaded.
     """
-    access = access or Access()
+    access = access or LoadPolicy()
     if handle.kind == "python":
         _refuse_parts(handle, options)
         return _as_layer(load_model(handle), options.output_key)
@@ -53,7 +53,7 @@ def open_layer(
         )
     signature = _choose_signature(handle, options)
     if most_bytes is not None:
-        check_size(call_weights_bytes(_folder(handle), options.tags, signature), most_bytes)
+        check_size(weight_size_bytes(_folder(handle), options.tags, signature), most_bytes)
     try:
         return KerasLayer(
             handle,

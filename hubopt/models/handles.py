@@ -61,7 +61,7 @@ class Handle:
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class LoadPolicy:
     """How a handle may be reached and trusted.
 
     Attributes:
@@ -92,7 +92,7 @@ class Access:
         return match.group(1).lower() if match else None
 
 
-ANY_ACCESS = Access()
+ANY_ACCESS = LoadPolicy()
 """Nothing is pinned, the network may be used, the scan's own rules hold."""
 
 
@@ -111,7 +111,7 @@ class LayerOptions:
     tags: tuple[str, ...] = ()
 
 
-def locate(handle: str | os.PathLike[str], access: Access = ANY_ACCESS) -> Handle:
+def locate(handle: str | os.PathLike[str], access: LoadPolicy = ANY_ACCESS) -> Handle:
     """Find the model that ``handle`` names, fetching or unpacking it first where needed.
 
     A handle is a SavedModel folder, a Keras file, a tar or zip of either, a URL of any of them
@@ -215,7 +215,7 @@ def _handle(text: str, cached: Cached, archive: Path | None = None) -> Handle:
     return Handle(text, cached.found.kind, path, cached.digest, archive)
 
 
-def _check_pin(handle: Handle, access: Access) -> None:
+def _check_pin(handle: Handle, access: LoadPolicy) -> None:
     pinned = access.pinned_digest
     if pinned in (None, handle.digest):
         return

@@ -11,9 +11,9 @@ from typing import Any
 from hubopt._platform.causes import explain, first_line
 from hubopt._platform.resources import resource_error
 from hubopt.errors import HuboptError, LoadError
-from hubopt.models.handles import TF1_MODULE_FILE, Access, Handle
+from hubopt.models.handles import TF1_MODULE_FILE, Handle, LoadPolicy
 from hubopt.models.keras_files import load_keras_file
-from hubopt.models.prune_saved_model import call_parts
+from hubopt.models.prune_saved_model import pruned_saved_model
 from hubopt.scanning.op_packages import provide_ops
 from hubopt.scanning.scan import scan
 
@@ -24,7 +24,7 @@ def load_model(
     handle: Handle,
     tags: Sequence[str] | None = None,
     load_options: Any = None,
-    access: Access | None = None,
+    access: LoadPolicy | None = None,
 ) -> Any:
     """Load what ``handle`` leads to.
 
@@ -37,7 +37,7 @@ def load_model(
     Raises:
         LoadError: It cannot be loaded, or it holds operations that are not allowed.
     """
-    access = access or Access()
+    access = access or LoadPolicy()
     if handle.kind == "python":
         return _import(handle.text)
     assert handle.path is not None
@@ -47,7 +47,7 @@ def load_model(
 
 
 def _load_saved_model(
-    handle: Handle, tags: Sequence[str] | None, load_options: Any, access: Access
+    handle: Handle, tags: Sequence[str] | None, load_options: Any, access: LoadPolicy
 ) -> Any:
     import tensorflow as tf
 
@@ -66,7 +66,11 @@ def _load_saved_model(
     provide_ops(handle.path, tuple(tags or ()))
     whole = nullcontext(handle.path)
     try:
-        with call_parts(handle.path, tuple(tags or ())) if handle.only_calls else whole as folder:
+        with (
+            pruned_saved_model(handle.path, tuple(tags or ()))
+            if handle.only_calls
+            else whole as folder
+        ):
             loaded = tf.saved_model.load(str(folder), tags=tags, options=load_options)
     except Exception as error:  # TensorFlow's loader raises nearly every type there is
         raise load_error(handle.text, error) from error

@@ -1,4 +1,4 @@
-"""`call_parts`: a SavedModel without the functions that no call of the model itself takes.
+"""`pruned_saved_model`: a SavedModel without the functions that no call of the model itself takes.
 
 Keras 2 saves each layer inside of a model with functions of its own: to call it, to call it in
 training, each twice. To load them takes two thirds of the time that a MobileNetV2 takes. They
@@ -28,7 +28,7 @@ _MOST_BYTES = 2**28
 
 
 @contextmanager
-def call_parts(folder: Path, tags: tuple[str, ...] = ()) -> Iterator[Path]:
+def pruned_saved_model(folder: Path, tags: tuple[str, ...] = ()) -> Iterator[Path]:
     """Give a SavedModel to load in place of ``folder``: itself, or for a while a smaller one.
 
     The smaller one has the same root, variables and signatures; the layers inside cannot be

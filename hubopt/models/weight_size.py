@@ -34,7 +34,7 @@ def check_size(size_bytes: int, most_bytes: int | None) -> None:
         )
 
 
-def call_weights_bytes(folder: Path, tags: tuple[str, ...], signature: str | None) -> int:
+def weight_size_bytes(folder: Path, tags: tuple[str, ...], signature: str | None) -> int:
     """Return how many bytes of variables a call takes at least; 0 where that is not known.
 
     Of several traces of a call, the one that takes least. Constants are not counted, nor is what

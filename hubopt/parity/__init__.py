@@ -1,7 +1,7 @@
 """Whether an artifact computes the layer's function."""
 
-from hubopt.parity.overrides import Overrides
-from hubopt.parity.reference import ReferenceFacts
+from hubopt.parity.overrides import ToleranceOverrides
+from hubopt.parity.reference import ReferenceQuality
 from hubopt.parity.tolerance import TABLE, TOLERANCES, Tolerance
 from hubopt.parity.verify import OutputParity, Parity, judge, judge_outputs
 
@@ -9,10 +9,10 @@ __all__ = [
     "TABLE",
     "TOLERANCES",
     "OutputParity",
-    "Overrides",
     "Parity",
-    "ReferenceFacts",
+    "ReferenceQuality",
     "Tolerance",
+    "ToleranceOverrides",
     "judge",
     "judge_outputs",
 ]

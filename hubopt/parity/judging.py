@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from statistics import median
 from typing import NamedTuple
 
+from hubopt.parity.deviations import STILL, Deviation
 from hubopt.parity.metrics import Difference
-from hubopt.parity.moves import STILL, Move
 from hubopt.parity.tolerance import Tolerance
 
 _ROUNDING = 2.0**-22
@@ -23,7 +23,7 @@ smallest, and twice was too little for clean exports on 1 of 50 seeds."""
 
 
 def complaints(
-    differences: Sequence[Difference], tolerance: Tolerance, noise: Move = STILL
+    differences: Sequence[Difference], tolerance: Tolerance, noise: Deviation = STILL
 ) -> list[str]:
     """Return what leaves the tolerance, one sentence for each sample; empty if nothing does.
 
@@ -42,7 +42,7 @@ def complaints(
 
 
 def complaint(
-    difference: Difference, tolerance: Tolerance, noise: Move, rounding: float
+    difference: Difference, tolerance: Tolerance, noise: Deviation, rounding: float
 ) -> str | None:
     """Return what one sample leaves the tolerance by; None if it does not.
 
@@ -82,11 +82,13 @@ def complaint(
 class _Allowance(NamedTuple):
     """What one bound is widened by: the layer's own noise, and the rounding of float32."""
 
-    noise: Move
+    noise: Deviation
     rounding: float
 
 
-def _allowed(noise: Move, rounding: float, tolerance: Tolerance) -> tuple[_Allowance, _Allowance]:
+def _allowed(
+    noise: Deviation, rounding: float, tolerance: Tolerance
+) -> tuple[_Allowance, _Allowance]:
     """Return what the bound of each element, and that of the signal-to-noise ratio, allow."""
     usual = _Allowance(STILL if tolerance.strict else noise, rounding)
     none = _Allowance(STILL, 0.0)

@@ -38,7 +38,7 @@ class Override:
 
 
 @dataclass(frozen=True, slots=True)
-class Overrides:
+class ToleranceOverrides:
     """Everything the user said about tolerances; nothing by default.
 
     A class replaces what the artifact would be held to, a bound replaces one of the class's;
@@ -63,7 +63,7 @@ class Overrides:
         cosine: Sequence[str] = (),
         top1: Sequence[str] = (),
         strict: bool = False,
-    ) -> Overrides:
+    ) -> ToleranceOverrides:
         """Read ``[OUTPUT=]VALUE`` texts; a value is a class, a number, or ``off``.
 
         Raises:

@@ -11,29 +11,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hubopt.exporter import Tensors
+from hubopt.parity.deviations import Deviation
 from hubopt.parity.metrics import Difference, compare, distance
-from hubopt.parity.moves import Move
 from hubopt.parity.tolerance import TOLERANCES
 from hubopt.spec import ModelSpec
 
 REDRAWN, PERMUTED, WEIGHTS = "redrawn", "permuted", "weights"
 
-Depth = Literal["off", "light", "float64", "rounded", "full"]
+NoiseLevel = Literal["off", "light", "float64", "rounded", "full"]
 """How much of the layer's own noise is known: nothing; something of the first samples; the
 layer's answers in float64 to all of them; how far roundings move it on all of them; everything,
 and no edge case is left on which the layer is unsteady."""
 
 
 @dataclass(frozen=True, slots=True)
-class ReferenceFacts:
+class ReferenceQuality:
     """What an artifact's verdict has to take into account; nothing, if nothing was measured.
 
     Attributes:
-        moves: By way of `hubopt.parity.moves.WAYS` and output: how far the eager layer's answer
-            is from the one computed that way, for each sample that was computed so, which are
-            the first; a second call is made for the first alone.
+        deviations: By variant, see `hubopt.parity.deviations`, and output: how far the eager
+            layer's answer is from that variant's, for each sample that it was computed for, which
+            are the first; a second call is made for the first alone.
         depth: How much of that is known.
-        untaken: Why a way, or another measurement, could not be taken.
+        skipped: Why a way, or another measurement, could not be taken.
         probes: By probe and output: how far the answer to another question is from the
             reference, for the sample where that is farthest. ``redrawn``: another sample's
             answer; ``permuted``: the answer to the input with its elements shuffled;
@@ -41,26 +41,26 @@ class ReferenceFacts:
         constant: Outputs that no input reaches: what they are is all they should be.
         weightless: Outputs that no weights reach.
         units: How many rectified units the graph has, see `hubopt.reference.units`.
-        silent: How many of them no sample reaches: no comparison sees what is behind them.
+        inactive: How many of them no sample reaches: no comparison sees what is behind them.
         weights: How many weights were looked at, see `hubopt.reference.sensitivity`.
-        hidden: How many of them could change sign without its showing on any sample.
+        undetected: How many of them could change sign without its showing on any sample.
     """
 
-    moves: Mapping[str, Mapping[str, tuple[Move, ...]]] = field(default_factory=dict)
-    depth: Depth = "off"
-    untaken: Mapping[str, str] = field(default_factory=dict)
+    deviations: Mapping[str, Mapping[str, tuple[Deviation, ...]]] = field(default_factory=dict)
+    depth: NoiseLevel = "off"
+    skipped: Mapping[str, str] = field(default_factory=dict)
     probes: Mapping[str, Mapping[str, Difference]] = field(default_factory=dict)
     constant: tuple[str, ...] = ()
     weightless: tuple[str, ...] = ()
     units: int = 0
-    silent: int = 0
+    inactive: int = 0
     weights: int = 0
-    hidden: int = 0
+    undetected: int = 0
 
 
-def measure_moves(
+def measure_deviations(
     spec: ModelSpec, answers: Sequence[Tensors], reference: Sequence[Tensors]
-) -> dict[str, tuple[Move, ...]]:
+) -> dict[str, tuple[Deviation, ...]]:
     """Return how far each output of ``answers`` is from the reference, sample by sample."""
     return {
         name: tuple(
@@ -71,12 +71,12 @@ def measure_moves(
     }
 
 
-def _move(answer: NDArray[Any], reference: NDArray[Any]) -> Move:
+def _move(answer: NDArray[Any], reference: NDArray[Any]) -> Deviation:
     if answer.shape != reference.shape:
-        return Move(math.inf, math.inf)
+        return Deviation(math.inf, math.inf)
     if reference.dtype.kind not in "fcV":
-        return Move(float((answer != reference).sum()), 0.0)
-    return Move(*(distance(answer, reference) or (math.inf, math.inf)))
+        return Deviation(float((answer != reference).sum()), 0.0)
+    return Deviation(*(distance(answer, reference) or (math.inf, math.inf)))
 
 
 def farthest(

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 
 from hubopt.parity.judging import complaints
 from hubopt.parity.metrics import Difference
-from hubopt.parity.reference import PERMUTED, REDRAWN, WEIGHTS, ReferenceFacts
+from hubopt.parity.reference import PERMUTED, REDRAWN, WEIGHTS, ReferenceQuality
 from hubopt.parity.tolerance import Tolerance
 
 
-def vacuous_outputs(facts: ReferenceFacts, tolerances: Mapping[str, Tolerance]) -> dict[str, str]:
+def vacuous_outputs(facts: ReferenceQuality, tolerances: Mapping[str, Tolerance]) -> dict[str, str]:
     """Return, by output, why parity on it proves nothing.
 
     Args:

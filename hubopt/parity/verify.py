@@ -11,6 +11,15 @@ import numpy as np
 
 from hubopt._util.escaping import printable
 from hubopt.exporter import Tensors
+from hubopt.parity.deviations import (
+    FLOAT64,
+    MOST_NOISE,
+    REPEATED,
+    STILL,
+    VARIANTS,
+    Deviation,
+    deviation_at,
+)
 from hubopt.parity.form import form_problems
 from hubopt.parity.judging import (
     NOISE_FACTOR,
@@ -20,8 +29,7 @@ from hubopt.parity.judging import (
     usual_rounding,
 )
 from hubopt.parity.metrics import Difference, compare
-from hubopt.parity.moves import FLOAT64, MOST_NOISE, REPEATED, STILL, WAYS, Move, move_at
-from hubopt.parity.reference import ReferenceFacts
+from hubopt.parity.reference import ReferenceQuality
 from hubopt.parity.tolerance import Tolerance
 from hubopt.parity.vacuity import vacuous_outputs
 from hubopt.spec import ModelSpec
@@ -34,7 +42,7 @@ _MARGIN = 100.0
 """How often what float64 moves a sample may go into what is too much, where nothing else was
 measured there: another way moves it otherwise, ten times as far on one sample of basic-pitch."""
 _ROUNDED = "rounded1"
-"""Of `WAYS`: where this was measured, the others with weights moved by a rounding were, too."""
+"""Of `VARIANTS`: where this was measured, the others with weights moved by a rounding were, too."""
 Basis = Literal["layer", "float64", "noise"]
 """What an output passed against: the eager layer; the layer computed in float64, where the
 eager layer is the noisy side; the eager layer with its own noise allowed."""
@@ -48,7 +56,7 @@ class OutputParity:
         name: The output.
         differences: From the eager layer, one for each sample.
         from_float64: From the layer computed in float64, likewise; empty if that is not there.
-        moves: How far the layer itself moves here, by way, for each sample.
+        deviations: How far the layer itself moves here, by way, for each sample.
         tolerance: What it is held to.
         bases: What each sample passed against; None if it did not.
         problems: What did not pass, one sentence each; none if everything did.
@@ -60,7 +68,7 @@ class OutputParity:
     name: str
     differences: tuple[Difference, ...]
     from_float64: tuple[Difference, ...] = ()
-    moves: Mapping[str, tuple[Move, ...]] = field(default_factory=dict)
+    deviations: Mapping[str, tuple[Deviation, ...]] = field(default_factory=dict)
     tolerance: Tolerance = field(default_factory=Tolerance)
     bases: tuple[Basis | None, ...] = ()
     problems: tuple[str, ...] = ()
@@ -106,23 +114,25 @@ class OutputParity:
         )
 
     def _is_excused_clearly(self, sample: int) -> bool:
-        move, most = move_at(self.moves, sample).largest, _most_noise(self, sample)
+        move, most = deviation_at(self.deviations, sample).largest, _most_noise(self, sample)
         # Another way to compute it may move it by that much more, and it is still a reference.
-        if len(self.moves.get(_ROUNDED, ())) == len(self.differences):
+        if len(self.deviations.get(_ROUNDED, ())) == len(self.differences):
             return NOISE_FACTOR * move <= most
         rounding = usual_rounding(self.differences, self.tolerance)
-        known = self.moves[FLOAT64][sample]  # what else there is may be of other samples
+        known = self.deviations[FLOAT64][sample]  # what else there is may be of other samples
         excused = complaint(self.differences[sample], self.tolerance, known, rounding) is None
         return excused and _MARGIN * move <= most
 
     @property
-    def move_told(self) -> str:
+    def deviation_told(self) -> str:
         """What moves the layer, in words; that it does not repeat itself goes before the rest."""
         largest = {
-            way: max(each.largest for each in found) for way, found in self.moves.items() if found
+            way: max(each.largest for each in found)
+            for way, found in self.deviations.items()
+            if found
         }
         way = REPEATED if largest.get(REPEATED) else max(largest, key=lambda each: largest[each])
-        return f"{printable(self.name)} by {largest[way]:.1e} {WAYS.get(way, way)}"
+        return f"{printable(self.name)} by {largest[way]:.1e} {VARIANTS.get(way, way)}"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -176,7 +186,7 @@ def judge(
     actual: Sequence[Tensors],
     reference: Sequence[Tensors],
     tolerance: Tolerance | Mapping[str, Tolerance],
-    facts: ReferenceFacts | None = None,
+    facts: ReferenceQuality | None = None,
     float64: Sequence[Tensors] | None = None,
 ) -> Parity:
     """Compare what an artifact gave with what the layer gave, sample by sample.
@@ -200,7 +210,7 @@ def judge(
     if problems:
         return Parity(False, tuple(problems), (), len(reference))
     names = [each.name for each in spec.outputs]
-    moves = (facts or ReferenceFacts()).moves
+    moves = (facts or ReferenceQuality()).deviations
     outputs = tuple(
         OutputParity(
             name,
@@ -211,13 +221,13 @@ def judge(
         for name in names
     )
     tolerances = dict.fromkeys(names, tolerance) if isinstance(tolerance, Tolerance) else tolerance
-    return judge_outputs(outputs, tolerances, facts or ReferenceFacts(), len(reference))
+    return judge_outputs(outputs, tolerances, facts or ReferenceQuality(), len(reference))
 
 
 def judge_outputs(
     outputs: Sequence[OutputParity],
     tolerances: Mapping[str, Tolerance],
-    facts: ReferenceFacts,
+    facts: ReferenceQuality,
     samples: int,
 ) -> Parity:
     """Judge what was measured; needs no arrays, so it can be done again at any time."""
@@ -268,12 +278,12 @@ def _judge_sample(output: OutputParity, at: int, tolerance: Tolerance) -> _Sampl
     if problem is None:
         return _SampleVerdict("layer")
     most = _most_noise(output, at)
-    noise = move_at(output.moves, at)
+    noise = deviation_at(output.deviations, at)
     if tolerance.strict or (tolerance.stated and _leaves_stated(difference, tolerance)):
         return _SampleVerdict(None, problem + _told_noise(noise))
     if (
         output.from_float64
-        and output.moves[FLOAT64][at].largest <= most
+        and output.deviations[FLOAT64][at].largest <= most
         and complaint(output.from_float64[at], tolerance, STILL, rounding) is None
     ):
         return _SampleVerdict("float64")
@@ -291,7 +301,7 @@ def _leaves_stated(difference: Difference, tolerance: Tolerance) -> bool:
     return complaint(difference, tolerance.only_stated(), STILL, 0.0) is not None
 
 
-def _told_noise(noise: Move) -> str:
+def _told_noise(noise: Deviation) -> str:
     if noise == STILL:
         return ""
     return f"; the layer itself moves by {noise.largest:.1e} there, which the bound does not allow"
@@ -315,7 +325,7 @@ def _differences(
 def _note(outputs: Sequence[OutputParity]) -> str | None:
     """Say what the layer itself moves, where an output needed that to pass."""
     closer = [printable(each.name) for each in outputs if "float64" in each.bases]
-    excused = [each.move_told for each in outputs if "noise" in each.bases]
+    excused = [each.deviation_told for each in outputs if "noise" in each.bases]
     notes = []
     if closer:
         notes.append(f"nearer to the layer in float64 than the eager layer is: {', '.join(closer)}")

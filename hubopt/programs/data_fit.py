@@ -13,7 +13,7 @@ from hubopt.hints import Hints
 from hubopt.layers.interface import Interface
 from hubopt.sampling.data_values import convert, kind_problem
 from hubopt.sampling.user_data import DataError, Item
-from hubopt.spec import Domain, ModelSpec, TensorSpec, format_shape
+from hubopt.spec import ModelSpec, TensorSpec, ValueRange, format_shape
 
 _MOST_PROBLEMS = 20
 """How many problems are listed; the rest are counted."""
@@ -25,7 +25,7 @@ def fit_data(
     items: Sequence[Item],
     spec: ModelSpec,
     limit: int,
-    domains: Mapping[str, Domain] | None = None,
+    domains: Mapping[str, ValueRange] | None = None,
 ) -> list[Arrays]:
     """Return the samples in ``items``, at most ``limit``.
 
@@ -108,7 +108,7 @@ def _raise(problems: Sequence[str]) -> None:
 
 
 def _fit_item(
-    item: Item, spec: ModelSpec, limit: int, domains: Mapping[str, Domain], problems: list[str]
+    item: Item, spec: ModelSpec, limit: int, domains: Mapping[str, ValueRange], problems: list[str]
 ) -> list[Arrays]:
     before = len(problems)
     arrays = _by_name(item, spec.input_structure, problems)

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from hubopt.errors import ResourceError, WorkerCrashError
 from hubopt.exporter import Program, Tensors
+from hubopt.parity.deviations import REPEATED
 from hubopt.parity.metrics import Difference
-from hubopt.parity.moves import REPEATED
 from hubopt.parity.reference import (
     PERMUTED,
     REDRAWN,
-    ReferenceFacts,
+    ReferenceQuality,
     farthest,
-    measure_moves,
+    measure_deviations,
     redrawn,
 )
 from hubopt.reference.layer_process import LayerProcess
@@ -85,7 +85,7 @@ class _Questions:
         self._work = work
         self._untaken: dict[str, str] = {}
 
-    def ask_all(self, tensors: Sequence[Tensors], reference: Sequence[Tensors]) -> ReferenceFacts:
+    def ask_all(self, tensors: Sequence[Tensors], reference: Sequence[Tensors]) -> ReferenceQuality:
         """Return what the answers tell of the reference."""
         spec = self._spec
         moved = [permuted(sample, at) for at, sample in enumerate(tensors[:_PROBED])]
@@ -102,9 +102,11 @@ class _Questions:
         # Last, so that the layer is timed on the first sample.
         again = self._ask("a second call", tensors[:1])
         answered = bool(again) and all(again)
-        return ReferenceFacts(
-            moves={REPEATED: measure_moves(spec, again, reference[:1])} if answered else {},
-            untaken=self._untaken,
+        return ReferenceQuality(
+            deviations={REPEATED: measure_deviations(spec, again, reference[:1])}
+            if answered
+            else {},
+            skipped=self._untaken,
             probes={probe: found for probe, found in probes.items() if found},
         )
 

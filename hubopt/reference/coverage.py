@@ -46,9 +46,9 @@ class Coverage:
         chosen: Places in the pool that they were chosen from.
         made: Samples that were made, or taken from the pool, besides.
         units: How many rectified units there are.
-        silent: How many of them none of these samples reaches.
+        inactive: How many of them none of these samples reaches.
         weights: How many weights were looked at, see `hubopt.reference.sensitivity`.
-        hidden: How many of them could change sign on these samples without its showing.
+        undetected: How many of them could change sign on these samples without its showing.
         problem: Why no more samples could be made; None if nothing was in the way.
         crash: How the process ended that was to choose them; None if it did not.
     """
@@ -56,9 +56,9 @@ class Coverage:
     chosen: tuple[int, ...]
     made: tuple[Sample, ...] = ()
     units: int = 0
-    silent: int = 0
+    inactive: int = 0
     weights: int = 0
-    hidden: int = 0
+    undetected: int = 0
     problem: str | None = None
     crash: str | None = None
 

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from hubopt import registry
 from hubopt.errors import HandleError, UsageError, WorkerCrashError
-from hubopt.models.handles import Access, Handle, LayerOptions, locate
+from hubopt.models.handles import Handle, LayerOptions, LoadPolicy, locate
 from hubopt.progress import Progress
 from hubopt.reference.layer_session import LayerSession, open_layer_session
 from hubopt.workers.shared import SharedWorker
@@ -49,7 +49,7 @@ class LayerProcess:
         self,
         model: Model,
         options: LayerOptions,
-        access: Access,
+        access: LoadPolicy,
         log: Path,
         progress: Progress,
         most_bytes: int | None = None,
@@ -60,7 +60,7 @@ class LayerProcess:
         self._log = log
         self._worker: Worker | None = None
         self._is_closed = False
-        self._arguments: tuple[str, LayerOptions, Access, int | None] | None = None
+        self._arguments: tuple[str, LayerOptions, LoadPolicy, int | None] | None = None
         if isinstance(model, str | os.PathLike):
             self._arguments = (os.fspath(model), options, access, most_bytes)
             with progress("load the layer"):
@@ -127,7 +127,7 @@ class LayerProcess:
             raise
 
 
-def find_here(model: object, access: Access) -> Handle | None:
+def find_here(model: object, access: LoadPolicy) -> Handle | None:
     """Return the model behind a handle if it is on this machine and has a digest.
 
     Whatever is wrong with the handle is reported where the layer is opened.
@@ -142,7 +142,7 @@ def find_here(model: object, access: Access) -> Handle | None:
     return found if found.digest else None
 
 
-def _refuse_handle_options(options: LayerOptions, access: Access) -> None:
+def _refuse_handle_options(options: LayerOptions, access: LoadPolicy) -> None:
     if options != LayerOptions():
         raise UsageError(
             "layer_options",
@@ -150,7 +150,7 @@ def _refuse_handle_options(options: LayerOptions, access: Access) -> None:
             "options for a handle only",
             "give signature, output_key and tags to KerasLayer itself",
         )
-    if access != Access():
+    if access != LoadPolicy():
         raise UsageError(
             "access",
             f"{access} with a layer or a callable",

@@ -14,14 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hubopt._util.collecting import few_collections
+from hubopt._util.collecting import relaxed_gc
 from hubopt._util.import_path import look_in_current_folder
-from hubopt._util.trimming import give_back
+from hubopt._util.trimming import trim_heap
 from hubopt.errors import TraceError
 from hubopt.exporter import Program, XlaMode
 from hubopt.hints import Hints
 from hubopt.latency.session import Session, since
-from hubopt.models.handles import Access, Handle, LayerOptions, locate
+from hubopt.models.handles import Handle, LayerOptions, LoadPolicy, locate
 from hubopt.programs.inspection import OpenModel, inspect_layer
 from hubopt.sampling.arrays import read_samples, sample_numbers, write_samples
 from hubopt.sampling.user_data import Item
@@ -141,11 +141,11 @@ class LayerSession(Session):
         """Write the program, by `hubopt.trace`."""
         from hubopt.programs.tracing import trace
 
-        with few_collections():
+        with relaxed_gc():
             program = trace(
                 self._layer, spec, folder, xla, saved_model=saved_model, most_bytes=most_bytes
             )
-        give_back()
+        trim_heap()
         return program
 
     def inspect(self, hints: Hints) -> OpenModel:
@@ -154,7 +154,7 @@ class LayerSession(Session):
 
 
 def open_layer_session(
-    handle: str, options: LayerOptions, access: Access, most_bytes: int | None = None
+    handle: str, options: LayerOptions, access: LoadPolicy, most_bytes: int | None = None
 ) -> LayerSession:
     """Find the model behind ``handle`` and load it, timing TensorFlow's import apart.
 
@@ -168,7 +168,7 @@ def open_layer_session(
     opening = importlib.import_module("hubopt.layers.opening")
     import_ms = since(start)
     start = time.perf_counter()
-    with few_collections():
+    with relaxed_gc():
         layer = opening.open_layer(replace(found, only_calls=True), options, access, most_bytes)
     return LayerSession(layer, found, import_ms, since(start))
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hubopt.exporter import Program
-from hubopt.parity.reference import ReferenceFacts
+from hubopt.parity.reference import ReferenceQuality
 from hubopt.progress import Background
 from hubopt.reference.answering import answer
 from hubopt.reference.coverage import Coverage
@@ -62,17 +62,17 @@ def ask_layer(
     return answered, first
 
 
-def _with_coverage(facts: ReferenceFacts, covered: Coverage) -> ReferenceFacts:
-    untaken = dict(facts.untaken)
+def _with_coverage(facts: ReferenceQuality, covered: Coverage) -> ReferenceQuality:
+    skipped = dict(facts.skipped)
     if covered.problem:
-        untaken["samples made by gradient"] = covered.problem
+        skipped["samples made by gradient"] = covered.problem
     if covered.crash:
-        untaken["what samples reach"] = covered.crash
+        skipped["what samples reach"] = covered.crash
     return replace(
         facts,
         units=covered.units,
-        silent=covered.silent,
+        inactive=covered.inactive,
         weights=covered.weights,
-        hidden=covered.hidden,
-        untaken=untaken,
+        undetected=covered.undetected,
+        skipped=skipped,
     )

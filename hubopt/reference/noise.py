@@ -16,7 +16,7 @@ from threading import Lock
 from typing import Any
 
 from hubopt._platform.causes import first_line
-from hubopt._util.trimming import give_back
+from hubopt._util.trimming import trim_heap
 from hubopt.errors import HuboptError
 from hubopt.exporter import OpUse, Program, Tensors, culprits
 from hubopt.parity.reference import same_tensors
@@ -32,7 +32,7 @@ from hubopt.workers.shared import SharedWorker
 from hubopt.workers.worker import Worker
 
 ROUNDED = ("rounded1", "rounded2", "rounded3")
-WAYS = ("onednn", "float64", "weights", *ROUNDED, "xla")
+VARIANTS = ("onednn", "float64", "weights", *ROUNDED, "xla")
 """With oneDNN switched; in float64; with other weights, which is no noise but shows whether the
 answers depend on them; with weights moved by a rounding, three times, since on an ill-conditioned
 model one draw of the noise tells little of the next; compiled. XLA last: it can end the process."""
@@ -53,8 +53,8 @@ class Answers:
     """What the layer answers to the samples in other ways.
 
     Attributes:
-        answers: The file of `hubopt.sampling.arrays` with all outputs, for each of `WAYS` that was
-            taken. Those in float64 are stored as such.
+        answers: The file of `hubopt.sampling.arrays` with all outputs, for each of `VARIANTS` that
+            was computed. Those in float64 are stored as such.
         problems: Why a way was not taken.
     """
 
@@ -78,7 +78,7 @@ class NoiseMeter:
         self._log = log
         self._shared = shared
         self._own = {on: SharedWorker(log, _switched(on), IMPORTS) for on in (True, False)}
-        self._ready: tuple[Worker, OtherWays] | None = None
+        self._ready: tuple[Worker, VariantRunner] | None = None
         self._measuring = Lock()
 
     def __enter__(self) -> NoiseMeter:
@@ -95,7 +95,7 @@ class NoiseMeter:
         inputs: Path,
         folder: Path,
         onednn_on: bool,
-        ways: Sequence[str] = WAYS,
+        ways: Sequence[str] = VARIANTS,
         numbers: Sequence[int] | None = None,
     ) -> Answers:
         """Answer the samples in every one of ``ways``.
@@ -107,7 +107,7 @@ class NoiseMeter:
             folder: Where ``onednn.npz`` and so on are written.
             onednn_on: Whether the reference is computed with oneDNN's kernels, see
                 `hubopt._platform.tf_private.onednn_is_on`.
-            ways: Of `WAYS`.
+            ways: Of `VARIANTS`.
             numbers: Which samples; by default all.
 
         Raises:
@@ -147,9 +147,9 @@ class NoiseMeter:
         is_switched = onednn_on and bool(SHARED_ENVIRONMENT)
         return self._shared if self._shared and is_switched else self._own[onednn_on]
 
-    def _get_ready(self, worker: Worker, program: Program, onednn_on: bool) -> OtherWays:
+    def _get_ready(self, worker: Worker, program: Program, onednn_on: bool) -> VariantRunner:
         if self._ready is None or self._ready[0] is not worker:
-            self._ready = worker, worker.create(OtherWays, program, onednn_on)
+            self._ready = worker, worker.create(VariantRunner, program, onednn_on)
         return self._ready[1]
 
 
@@ -158,14 +158,14 @@ def _let_go_of_fed_arrays() -> None:
     import tensorflow as tf
 
     tf.constant([0.0]).numpy()
-    give_back()
+    trim_heap()
 
 
 def _switched(onednn_on: bool) -> dict[str, str]:
     return {_SWITCH: "0" if onednn_on else "1"}
 
 
-class OtherWays:
+class VariantRunner:
     """A program in a child process, ready to answer the samples; see `NoiseMeter`."""
 
     def __init__(self, program: Program, onednn_on: bool) -> None:
@@ -187,7 +187,7 @@ class OtherWays:
     def take(
         self, way: str, inputs: Path, path: Path, numbers: Sequence[int] | None = None
     ) -> str | None:
-        """Write the answers of one of `WAYS` to ``path``, or return why there are none.
+        """Write the answers of one of `VARIANTS` to ``path``, or return why there are none.
 
         Args:
             way: Which.
@@ -209,7 +209,7 @@ class OtherWays:
             except Exception as error:  # whatever TensorFlow raises
                 told = f"{type(error).__name__}: {first_line(error)}"
                 problem = f"TensorFlow cannot compute it: {told}"
-            give_back()
+            trim_heap()
         return problem
 
     def _problem(self, way: str) -> str | None:

@@ -15,23 +15,23 @@ from typing import Literal, TypeAlias, get_args
 
 from hubopt.errors import UsageError
 from hubopt.exporter import Program, Tensors
-from hubopt.parity.moves import FLOAT64
-from hubopt.parity.reference import WEIGHTS, Depth, same_tensors
+from hubopt.parity.deviations import FLOAT64
+from hubopt.parity.reference import WEIGHTS, NoiseLevel, same_tensors
 from hubopt.progress import Progress
-from hubopt.reference.noise import MOST_COPIED_BYTES, ROUNDED, WAYS, Answers, NoiseMeter
+from hubopt.reference.noise import MOST_COPIED_BYTES, ROUNDED, VARIANTS, Answers, NoiseMeter
 from hubopt.reference.reference_set import LIGHT_SAMPLES, ReferenceSet, add_noise, leaves_bounds
 from hubopt.sampling.arrays import read_samples, write_samples
 
 Noise: TypeAlias = Literal["off", "auto", "full"]
 """How much is measured: nothing, what a verdict hangs on, everything."""
 
-_ASKED: Mapping[Depth, Sequence[str]] = {
+_ASKED: Mapping[NoiseLevel, Sequence[str]] = {
     "light": ("onednn", WEIGHTS),
     "float64": (FLOAT64,),
     "rounded": ("onednn", *ROUNDED),
-    "full": WAYS,
+    "full": VARIANTS,
 }
-_LABELS: Mapping[Depth, str] = {
+_LABELS: Mapping[NoiseLevel, str] = {
     "light": f"measure how steady the layer is, on {LIGHT_SAMPLES} samples",
     "float64": "ask the layer in float64",
     "rounded": "measure how far roundings move the layer",
@@ -128,11 +128,11 @@ class NoiseEscalation:
         """
         if known.facts.depth != "light":
             return known
-        is_unknown = "onednn" in known.facts.untaken
+        is_unknown = "onednn" in known.facts.skipped
         return (self._step(known) or known) if is_unknown or leaves_bounds(known) else known
 
     def _step(self, known: ReferenceSet) -> ReferenceSet | None:
-        is_narrow = FLOAT64 in known.facts.untaken or not self.program.has_frozen_graph
+        is_narrow = FLOAT64 in known.facts.skipped or not self.program.has_frozen_graph
         depth = self._next_to(known.facts.depth, is_narrow)
         if depth is None:
             return None
@@ -153,7 +153,7 @@ class NoiseEscalation:
         asked = read_samples(known.inputs, known.spec.inputs, numbers)
         return all(map(same_tensors, asked, samples))
 
-    def _next_to(self, depth: Depth, is_narrow: bool = False) -> Depth | None:
+    def _next_to(self, depth: NoiseLevel, is_narrow: bool = False) -> NoiseLevel | None:
         """Return the step after ``depth``; ``is_narrow``: there is no float64."""
         if self.noise == "off" or depth == "full":
             return None
@@ -167,7 +167,7 @@ class NoiseEscalation:
             return "rounded"
         return "full"
 
-    def _measure(self, known: ReferenceSet, depth: Depth) -> ReferenceSet:
+    def _measure(self, known: ReferenceSet, depth: NoiseLevel) -> ReferenceSet:
         numbers = known.kept[:LIGHT_SAMPLES] if depth == "light" else known.kept
         there = dict(known.variants)
         if known.float64:

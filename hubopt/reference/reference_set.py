@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hubopt.exporter import Tensors
+from hubopt.parity.deviations import FLOAT64, MOST_NOISE
 from hubopt.parity.metrics import compare
-from hubopt.parity.moves import FLOAT64, MOST_NOISE
 from hubopt.parity.reference import (
     REDRAWN,
     WEIGHTS,
-    Depth,
-    ReferenceFacts,
+    NoiseLevel,
+    ReferenceQuality,
     farthest,
-    measure_moves,
+    measure_deviations,
     redrawn,
 )
 from hubopt.parity.tolerance import TOLERANCES
@@ -60,7 +60,7 @@ class ReferenceSet:
     outputs: Path
     kept: tuple[int, ...]
     float64: Path | None = None
-    facts: ReferenceFacts = field(default_factory=ReferenceFacts)
+    facts: ReferenceQuality = field(default_factory=ReferenceQuality)
     kinds: tuple[str, ...] = ()
     edges: frozenset[int] = frozenset()
     onednn_on: bool = True
@@ -79,8 +79,8 @@ class ReferenceSet:
 def add_noise(
     known: ReferenceSet,
     answers: Mapping[str, Path],
-    untaken: Mapping[str, str],
-    depth: Depth = "full",
+    skipped: Mapping[str, str],
+    depth: NoiseLevel = "full",
 ) -> ReferenceSet:
     """Return ``known`` with what the layer gives when it is computed in other ways.
 
@@ -91,7 +91,7 @@ def add_noise(
         known: What is known so far.
         answers: The file of each variant's answers, see `hubopt.reference.noise`: to the first
             kept samples for ``light``, else to all of them.
-        untaken: Why a variant could not be computed.
+        skipped: Why a variant could not be computed.
         depth: How much is known then.
     """
     spec, numbers = known.spec, known.kept
@@ -110,15 +110,15 @@ def add_noise(
         probes[WEIGHTS] = farthest(spec, other, kept[: len(other)])
     moves = {
         way: {name: tuple(_without(found, odd)) for name, found in by_output.items()}
-        for way, by_output in known.facts.moves.items()
+        for way, by_output in known.facts.deviations.items()
     }
     for way, found in ways.items():
         left = _without(found, odd)
-        moves[way] = measure_moves(spec, left, kept[: len(left)])
+        moves[way] = measure_deviations(spec, left, kept[: len(left)])
     facts = replace(
         known.facts,
-        moves=moves,
-        untaken={**known.facts.untaken, **untaken},
+        deviations=moves,
+        skipped={**known.facts.skipped, **skipped},
         probes=probes,
         depth=depth,
     )
@@ -148,7 +148,7 @@ def leaves_bounds(reference: ReferenceSet) -> bool:
     outputs = reference.read_outputs()
     return any(
         move.largest > bound * compare(given, given).rms
-        for by_output in reference.facts.moves.values()
+        for by_output in reference.facts.deviations.values()
         for name, moves in by_output.items()
         for move, answer in zip(moves, outputs, strict=False)
         if (given := np.asarray(answer[name])).size
@@ -174,7 +174,7 @@ def _unsteady(
         if any(
             move.largest > MOST_NOISE * usual[name]
             for found in ways.values()
-            for name, (move,) in measure_moves(spec, [found[at]], [reference[at]]).items()
+            for name, (move,) in measure_deviations(spec, [found[at]], [reference[at]]).items()
         )
     ]
 

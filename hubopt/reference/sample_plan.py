@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from hubopt._util.collecting import few_collections
-from hubopt._util.trimming import give_back
+from hubopt._util.collecting import relaxed_gc
+from hubopt._util.trimming import trim_heap
 from hubopt.errors import ResourceError, UsageError, WorkerCrashError
 from hubopt.exporter import Program
 from hubopt.programs.data_fit import fit_data
@@ -133,7 +133,7 @@ def choose_samples(
 
 def cover_in_child(program: Program, pool: Path, count: int, make: bool) -> Coverage:
     """Do the same as `cover`, and give the memory that it took back to the system."""
-    with few_collections():
+    with relaxed_gc():
         covered = cover(program, pool, count, make)
-    give_back()
+    trim_heap()
     return covered

@@ -58,14 +58,14 @@ def _reference(manifest: Manifest) -> dict[str, Any]:
         "left_out": manifest.left_out,
         "moves": {
             way: {name: max(each.largest for each in moves) for name, moves in found.items()}
-            for way, found in facts.moves.items()
+            for way, found in facts.deviations.items()
         },
         "noise": facts.depth,
-        "not_measured": facts.untaken,
+        "not_measured": facts.skipped,
         "units": facts.units,
-        "silent_units": facts.silent,
+        "inactive_units": facts.inactive,
         "weights": facts.weights,
-        "hidden_weights": facts.hidden,
+        "undetected_sign_flips": facts.undetected,
     }
 
 

@@ -13,7 +13,7 @@ from hubopt.bundles.manifest import Manifest
 from hubopt.bundles.results import TargetResult
 from hubopt.latency.statistics import Latency
 from hubopt.parity import TABLE
-from hubopt.parity.moves import WAYS
+from hubopt.parity.deviations import VARIANTS
 from hubopt.programs.inspection import Inspection, OpenModel, Signature, Tensor
 from hubopt.runs.obstacles import tell
 from hubopt.spec import ModelSpec, TensorSpec, format_shape
@@ -70,20 +70,22 @@ def reference_lines(manifest: Manifest) -> RenderableType:
     left_out = "".join(f"; without {kind}: {why}" for kind, why in manifest.left_out.items())
     rows = [("samples", f"{listing}{left_out}")]
     if facts.units:
-        reached = f"{facts.units - facts.silent:,} of {facts.units:,} rectified units"
+        reached = f"{facts.units - facts.inactive:,} of {facts.units:,} rectified units"
         rows.append(("reached", reached))
     if facts.weights:
-        shown = f"{facts.weights - facts.hidden:,} of {facts.weights:,} weights would show"
-        rows.append(("wrong signs", shown))
-    for way, found in facts.moves.items():
+        shown = f"{facts.weights - facts.undetected:,} of {facts.weights:,} weights would show"
+        rows.append(("sign flips caught", shown))
+    for way, found in facts.deviations.items():
         largest = {name: max(each.largest for each in moves) for name, moves in found.items()}
         told = ", ".join(f"{printable(name)} {move:.1e}" for name, move in largest.items())
-        rows.append(("layer moves", f"{WAYS.get(way, way)}: {told}"))
+        rows.append(("layer noise", f"{VARIANTS.get(way, way)}: {told}"))
     if facts.depth not in ("off", "full"):
         rows.append(
             ("noise", "measured as far as the verdicts need it; --noise full for all of it")
         )
-    rows += [("not measured", f"{WAYS.get(way, way)}: {why}") for way, why in facts.untaken.items()]
+    rows += [
+        ("not measured", f"{VARIANTS.get(way, way)}: {why}") for way, why in facts.skipped.items()
+    ]
     table = Table(box=None, pad_edge=False, show_header=False)
     for heading, text in rows:
         table.add_row(heading, text)

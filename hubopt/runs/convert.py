@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hubopt import registry
-from hubopt._util.collecting import few_collections
+from hubopt._util.collecting import relaxed_gc
 from hubopt._util.digest import sha256, size_bytes
 from hubopt.bundles.results import Stage
 from hubopt.errors import ExportError, HuboptError
@@ -96,7 +96,7 @@ def export(task: ExportTask) -> tuple[Artifact, float]:
     exporter = registry.get(name)
     before = set(path.parent.iterdir())
     start = time.perf_counter()
-    with few_collections():
+    with relaxed_gc():
         artifact = exporter.export(task)
     seconds = time.perf_counter() - start
     problems = artifact_problems(artifact, name, path, task.source.spec)

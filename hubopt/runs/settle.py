@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from hubopt.bundles.results import Verdict, parity_verdict
 from hubopt.exporter import ToleranceClass
-from hubopt.parity import Overrides, Parity, judge
+from hubopt.parity import Parity, ToleranceOverrides, judge
 from hubopt.reference.noise_level import NoiseEscalation
 from hubopt.reference.reference_set import ReferenceSet
 from hubopt.runs.run import Run
@@ -22,7 +22,7 @@ from hubopt.runs.run import Run
 def settle(
     known: ReferenceSet,
     runs: Sequence[Run],
-    overrides: Overrides,
+    overrides: ToleranceOverrides,
     escalation: NoiseEscalation,
 ) -> tuple[ReferenceSet, list[Verdict]]:
     """Judge ``runs`` on a reference set of which enough is known.
@@ -46,7 +46,9 @@ def settle(
     return known, verdicts
 
 
-def judge_runs(reference: ReferenceSet, runs: Sequence[Run], overrides: Overrides) -> list[Verdict]:
+def judge_runs(
+    reference: ReferenceSet, runs: Sequence[Run], overrides: ToleranceOverrides
+) -> list[Verdict]:
     """Return the verdict on each of ``runs``."""
     return [judge_run(reference, run, overrides) for run in runs]
 
@@ -59,7 +61,7 @@ def are_clear(runs: Sequence[Run], verdicts: Sequence[Verdict]) -> bool:
     )
 
 
-def judge_run(reference: ReferenceSet, run: Run, overrides: Overrides) -> Verdict:
+def judge_run(reference: ReferenceSet, run: Run, overrides: ToleranceOverrides) -> Verdict:
     """Return the verdict on one artifact; only one that agrees with the layer keeps its timing."""
     if run.is_unrunnable:
         return Verdict("unverified", None, run.reason)
@@ -72,7 +74,7 @@ def judge_run(reference: ReferenceSet, run: Run, overrides: Overrides) -> Verdic
 
 
 def run_parity(
-    reference: ReferenceSet, run: Run, overrides: Overrides, tolerance: ToleranceClass
+    reference: ReferenceSet, run: Run, overrides: ToleranceOverrides, tolerance: ToleranceClass
 ) -> Parity:
     """Compare an artifact's answers on disk with the reference set.
 

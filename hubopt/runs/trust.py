@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hubopt.bundles.manifest import Manifest
 from hubopt.errors import BundleError, HandleError, PinError
-from hubopt.models.handles import Access, is_python, is_remote
+from hubopt.models.handles import LoadPolicy, is_python, is_remote
 from hubopt.models.limits import DEFAULT_LIMITS, Limits
 from hubopt.reference.layer_session import LayerSession, open_layer_session
 from hubopt.workers.worker import Worker
@@ -24,7 +24,7 @@ class Trust:
             cache and needs no leave.
         allow_ops: Operations that its model and its artifacts may have although they reach
             outside.
-        limits: How large the model may be, and how slowly it may come, as for `Access`.
+        limits: How large the model may be, and how slowly it may come, as for `LoadPolicy`.
     """
 
     code: str | None = None
@@ -62,7 +62,7 @@ def open_bundled_layer(
             f"pass --allow-code {handle} (trust=Trust(code={handle!r})) if you trust it",
         )
     is_cached_only = is_remote(handle) and not trust.download
-    access = Access(manifest.digest, is_cached_only, trust.allow_ops, trust.limits)
+    access = LoadPolicy(manifest.digest, is_cached_only, trust.allow_ops, trust.limits)
     try:
         return worker.create(open_layer_session, handle, manifest.layer, access)
     except PinError:

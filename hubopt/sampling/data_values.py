@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hubopt._util.dtypes import numpy_dtype
-from hubopt.spec import Domain, TensorSpec
+from hubopt.spec import TensorSpec, ValueRange
 
 _KINDS = {"i": "integers", "u": "integers", "f": "floats", "c": "complex numbers", "b": "booleans",
           "S": "texts", "U": "texts"}  # fmt: skip
@@ -43,7 +43,11 @@ def _is_stored_bfloat16(array: NDArray[Any], spec: TensorSpec) -> bool:
 
 
 def convert(
-    array: NDArray[Any], spec: TensorSpec, domain: Domain | None, label: str, problems: list[str]
+    array: NDArray[Any],
+    spec: TensorSpec,
+    domain: ValueRange | None,
+    label: str,
+    problems: list[str],
 ) -> NDArray[Any]:
     """Return ``array``, which is of the input's kind, in the input's dtype.
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hubopt.sampling.images import channel_axis, draw_images, draw_mosaics
 from hubopt.sampling.texts import TEXTS
-from hubopt.spec import Domain, TensorSpec
+from hubopt.spec import TensorSpec, ValueRange
 
 _LOW_VALUES = 7
 """Integers of which nothing is known are drawn up to this, to stay inside small tables."""
@@ -38,7 +38,7 @@ class Distribution:
 
 
 def distributions(
-    spec: TensorSpec, domain: Domain | None, rng: np.random.Generator
+    spec: TensorSpec, domain: ValueRange | None, rng: np.random.Generator
 ) -> tuple[Distribution, ...]:
     """Return the distributions that the samples of an input take in turn.
 
@@ -71,7 +71,7 @@ def distributions(
     return (_NORMAL, _UNIFORM, _SIGNED, _HEAVY)
 
 
-def _of_integers(spec: TensorSpec, domain: Domain | None) -> tuple[Distribution, ...]:
+def _of_integers(spec: TensorSpec, domain: ValueRange | None) -> tuple[Distribution, ...]:
     if domain is not None and "mask" in spec.name.lower() and (domain.low, domain.high) == (0, 1):
         return (Distribution("prefix", _prefix),)
     low, high = _integer_range(spec, domain)
@@ -90,7 +90,7 @@ def _of_integers(spec: TensorSpec, domain: Domain | None) -> tuple[Distribution,
     return (uniform, _padded(low, high), few, _repeated(low, high))
 
 
-def _integer_range(spec: TensorSpec, domain: Domain | None) -> tuple[int, int]:
+def _integer_range(spec: TensorSpec, domain: ValueRange | None) -> tuple[int, int]:
     """Return the lowest and the highest integer to draw.
 
     Without a domain, 8-bit ones are rather pixels than indices: clipping and wrapping show over
@@ -117,7 +117,7 @@ def edge_cases(specs: Sequence[TensorSpec]) -> tuple[str, ...]:
 
 
 def edge_case(
-    kind: str, spec: TensorSpec, domain: Domain | None, main: Distribution
+    kind: str, spec: TensorSpec, domain: ValueRange | None, main: Distribution
 ) -> Distribution:
     """Return how an edge case of an input is drawn.
 
@@ -136,7 +136,7 @@ def edge_case(
     return Distribution(kind, main.draw)
 
 
-def _zeros(spec: TensorSpec, domain: Domain | None) -> Draw:
+def _zeros(spec: TensorSpec, domain: ValueRange | None) -> Draw:
     if spec.dtype == "string":
         return lambda shape, rng: np.full(shape, b"", object)
     low, high = _limits(spec, domain)
@@ -144,7 +144,7 @@ def _zeros(spec: TensorSpec, domain: Domain | None) -> Draw:
     return lambda shape, rng: np.full(shape, nearest)
 
 
-def _limits(spec: TensorSpec, domain: Domain | None) -> tuple[Any, Any]:
+def _limits(spec: TensorSpec, domain: ValueRange | None) -> tuple[Any, Any]:
     if spec.dtype == "string":
         texts = sorted((text.encode() for text in TEXTS), key=len)
         return texts[0], texts[-1]
@@ -165,7 +165,7 @@ def _shuffled(low: Any, high: Any) -> Draw:
     return draw
 
 
-def _small(domain: Domain | None) -> Draw:
+def _small(domain: ValueRange | None) -> Draw:
     def draw(shape: Shape, rng: np.random.Generator) -> NDArray[Any]:
         values = rng.normal(scale=_SMALL_DEVIATION, size=shape)
         if domain is None:

@@ -12,10 +12,10 @@ from typing import Any
 
 from hubopt.sampling.images import channel_axis
 from hubopt.sampling.lookups import constant, lookup_bounds
-from hubopt.spec import Domain
+from hubopt.spec import ValueRange
 
 
-def read_domains(graph: Any, tensors: Mapping[str, str]) -> dict[str, Domain]:
+def read_domains(graph: Any, tensors: Mapping[str, str]) -> dict[str, ValueRange]:
     """Return the domain of each input of which ``graph`` tells one.
 
     Args:
@@ -29,16 +29,16 @@ def read_domains(graph: Any, tensors: Mapping[str, str]) -> dict[str, Domain]:
     return {name: domain for name, domain in found.items() if domain is not None}
 
 
-def _read_domain(name: str, tensor: Any) -> Domain | None:
+def _read_domain(name: str, tensor: Any) -> ValueRange | None:
     if not (tensor.dtype.is_integer or tensor.dtype.is_floating):
         return None
     domain = _tightest(list(lookup_bounds(tensor))) or _picture_range(tensor)
     if domain is None and tensor.dtype.is_integer and "mask" in name.lower():
-        return Domain(0, 1, "its name says mask")
+        return ValueRange(0, 1, "its name says mask")
     return domain
 
 
-def _tightest(bounds: list[Domain]) -> Domain | None:
+def _tightest(bounds: list[ValueRange]) -> ValueRange | None:
     """Return the range that is inside all of ``bounds``, or None if there is none."""
     if not bounds:
         return None
@@ -49,7 +49,7 @@ def _tightest(bounds: list[Domain]) -> Domain | None:
     return replace(tightest, low=low, strict=all(each.strict for each in bounds))
 
 
-def _picture_range(tensor: Any) -> Domain | None:
+def _picture_range(tensor: Any) -> ValueRange | None:
     """Return the range of a picture; None if ``tensor`` is none, or its arithmetic tells nothing.
 
     Where several operations are the first to compute on the pixels, those that tell must agree.
@@ -79,7 +79,7 @@ def _first_arithmetic(tensor: Any) -> Iterator[tuple[Any, int]]:
                     yield op, position
 
 
-def _range_by(op: Any, position: int) -> Domain | None:
+def _range_by(op: Any, position: int) -> ValueRange | None:
     """Return the range of the pixels that ``op`` takes at ``position``."""
     if op.type not in _ARITHMETIC or len(op.inputs) != 2:
         return None
@@ -93,9 +93,9 @@ def _range_by(op: Any, position: int) -> Domain | None:
         or (op.type == "RealDiv" and position == 0 and _DIVISORS[0] <= smallest <= _DIVISORS[1])
         or (op.type in _SUMS and _SHIFTS[0] <= largest <= _SHIFTS[1])
     ):
-        return Domain(0, 255, why)
+        return ValueRange(0, 255, why)
     if op.type == "Mul" and smallest == largest == 2 and _loses_one(op.outputs[0]):
-        return Domain(0, 1, f"{why}, less 1")
+        return ValueRange(0, 1, f"{why}, less 1")
     return None
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hubopt.spec import Domain
+from hubopt.spec import ValueRange
 
 _MAX_OFFSETS = 1 << 20
 """Elements of a constant that is added to indices; a larger one is not read."""
@@ -46,7 +46,7 @@ class _Lookup:
     strict: bool = True
 
 
-def lookup_bounds(placeholder: Any) -> Iterator[Domain]:
+def lookup_bounds(placeholder: Any) -> Iterator[ValueRange]:
     """Yield what each lookup that ``placeholder`` comes to says of its values.
 
     Its elements are followed through operations that keep them or add a constant, and no
@@ -71,7 +71,7 @@ def lookup_bounds(placeholder: Any) -> Iterator[Domain]:
                     trails.extend(_follow(trail, op, position))
 
 
-def _lookup_bounds(trail: _Trail, op: Any, position: int) -> Iterator[Domain]:
+def _lookup_bounds(trail: _Trail, op: Any, position: int) -> Iterator[ValueRange]:
     lookup = _LOOKUPS.get(op.type)
     if lookup is None or position != lookup.position or not trail.tensor.dtype.is_integer:
         return
@@ -80,7 +80,7 @@ def _lookup_bounds(trail: _Trail, op: Any, position: int) -> Iterator[Domain]:
         why = f"{op.type} of {size} {lookup.noun} ({op.name})"
         low, high = -trail.low, size - 1 - trail.high
         if low <= high:
-            yield Domain(low, high, why, trail.exact and lookup.strict)
+            yield ValueRange(low, high, why, trail.exact and lookup.strict)
 
 
 def _follow(trail: _Trail, op: Any, position: int) -> Iterator[_Trail]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hubopt._util.dtypes import numpy_dtype
 from hubopt.sampling.distributions import Distribution, distributions, edge_case, edge_cases
-from hubopt.spec import Bounds, Domain, TensorSpec
+from hubopt.spec import Bounds, TensorSpec, ValueRange
 
 SAMPLE_COUNT = 8
 SEED = 0
@@ -39,7 +39,7 @@ def draw(
     count: int = SAMPLE_COUNT,
     seed: int = SEED,
     bounds: Mapping[str, Bounds] | None = None,
-    domains: Mapping[str, Domain] | None = None,
+    domains: Mapping[str, ValueRange] | None = None,
 ) -> list[Sample]:
     """Draw ``count`` samples of the inputs ``specs``, and edge cases after them.
 

@@ -14,8 +14,8 @@ from hubopt._util.structure import pack, unpack
 from hubopt.errors import ExportError, UsageError
 from hubopt.exporter import PROGRAM, Artifact, ToleranceClass
 from hubopt.hints import Hints
-from hubopt.models.handles import Access, LayerOptions
-from hubopt.parity import Overrides, Parity
+from hubopt.models.handles import LayerOptions, LoadPolicy
+from hubopt.parity import Parity, ToleranceOverrides
 from hubopt.progress import Background, Progress, done, quiet
 from hubopt.reference import noise as layer_noise
 from hubopt.reference.layer_process import LayerProcess, Model
@@ -46,13 +46,13 @@ def verify(
     names: Mapping[str, str] | None = None,
     hints: Hints | None = None,
     layer_options: LayerOptions | None = None,
-    access: Access | None = None,
+    access: LoadPolicy | None = None,
     data: Data | None = None,
     samples: int | None = None,
     seed: int = SEED,
     noise: Noise = "auto",
     tolerance: ToleranceClass | None = None,
-    overrides: Overrides | None = None,
+    overrides: ToleranceOverrides | None = None,
     progress: Progress = quiet,
 ) -> Parity:
     """Run ``artifact`` and ``layer`` on the same samples and judge the one by the other.
@@ -79,7 +79,7 @@ def verify(
         HuboptError: The layer or the artifact does not load or does not run. That they
             disagree is no error: look at `Parity.status`.
     """
-    overrides = overrides or Overrides()
+    overrides = overrides or ToleranceOverrides()
     if callable(artifact) and (target or names):
         raise UsageError(
             "artifact",
@@ -88,7 +88,7 @@ def verify(
             "leave them out, or pass the file",
         )
     plan = SamplePlan.read(data, samples, seed, noise)
-    allowed = access or Access()
+    allowed = access or LoadPolicy()
     with temporary_log() as log, ExitStack() as stack:
         opened = stack.enter_context(
             LayerProcess(layer, layer_options or LayerOptions(), allowed, log, progress)

@@ -14,7 +14,7 @@ from hubopt.bundles.results import TargetResult, Verdict, parity_verdict
 from hubopt.errors import BundleError, HuboptError, PinError, UsageError
 from hubopt.latency.protocol import ROUNDS
 from hubopt.models.handles import is_python
-from hubopt.parity import Overrides, judge_outputs
+from hubopt.parity import ToleranceOverrides, judge_outputs
 from hubopt.progress import Progress, done, quiet
 from hubopt.reference.bundled import bundled_reference
 from hubopt.reference.layer_session import LayerSession
@@ -28,7 +28,7 @@ from hubopt.workers.worker import Worker, temporary_log
 def verify_bundle(
     bundle: Bundle | str | os.PathLike[str],
     targets: Sequence[str] = (),
-    overrides: Overrides | None = None,
+    overrides: ToleranceOverrides | None = None,
     progress: Progress = quiet,
     trust: Trust = NO_TRUST,
 ) -> tuple[TargetResult, ...]:
@@ -58,7 +58,7 @@ def verify_bundle(
 def rejudge(
     bundle: Bundle | str | os.PathLike[str],
     targets: Sequence[str] = (),
-    overrides: Overrides | None = None,
+    overrides: ToleranceOverrides | None = None,
 ) -> tuple[TargetResult, ...]:
     """Judge what was measured when the bundle was made under other tolerances; runs nothing.
 
@@ -80,7 +80,7 @@ def rejudge(
     return tuple(_rejudge(bundle, each, overrides) for each in _chosen(bundle, targets))
 
 
-def _rejudge(bundle: Bundle, result: TargetResult, overrides: Overrides) -> TargetResult:
+def _rejudge(bundle: Bundle, result: TargetResult, overrides: ToleranceOverrides) -> TargetResult:
     manifest = bundle.manifest
     tolerances = overrides.tolerances(manifest.spec.output_names, result.tolerance)
     parity = result.parity
@@ -171,7 +171,7 @@ def _check_targets(bundle: Bundle, targets: Sequence[str]) -> None:
 def _recheck(
     bundle: Bundle,
     targets: Sequence[str],
-    overrides: Overrides | None,
+    overrides: ToleranceOverrides | None,
     baseline: Baseline | None,
     what: str,
     trust: Trust,
@@ -196,7 +196,7 @@ def _verify(
     bundle: Bundle,
     target: str,
     reference: ReferenceSet,
-    overrides: Overrides,
+    overrides: ToleranceOverrides,
     log: Path,
     baseline: Baseline | None,
     trust: Trust,

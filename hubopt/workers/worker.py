@@ -29,7 +29,7 @@ from hubopt._util.import_path import installed_path
 from hubopt._util.lossy_streams import LossyFile, lossy_text
 from hubopt._util.owned_folders import TEMPORARY, owned_folder
 from hubopt._util.signals import deferred_signals
-from hubopt._util.trimming import give_back
+from hubopt._util.trimming import trim_heap
 from hubopt.errors import HuboptError, WorkerCrashError
 from hubopt.workers.lifeline import die_with_parent, lifeline, tie
 
@@ -246,7 +246,7 @@ def _answer_all(requests: BinaryIO, answers: BinaryIO) -> None:
             elif kind == "forget":
                 kept = None
                 gc.collect()
-                give_back()
+                trim_heap()
                 answer = (True, None)
             elif kind == "invoke":
                 answer = (True, getattr(kept, target)(*args, **kwargs))

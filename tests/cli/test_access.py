@@ -53,4 +53,4 @@ def test_the_bundle_keeps_what_was_allowed(tiny: Path, tmp_path: Path) -> None:
 
 def test_access_is_for_handles(tmp_path: Path) -> None:
     with pytest.raises(hubopt.HuboptError, match="access: .* with a layer or a callable"):
-        hubopt.inspect(len, access=hubopt.Access(offline=True))
+        hubopt.inspect(len, access=hubopt.LoadPolicy(offline=True))

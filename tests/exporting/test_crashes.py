@@ -11,10 +11,10 @@ import tensorflow as tf
 import tf_keras
 
 import hubopt
-from hubopt.models.handles import Access, LayerOptions
+from hubopt.models.handles import LayerOptions, LoadPolicy
 from hubopt.reference import layer_session
 from hubopt.reference.layer_session import LayerSession
-from hubopt.reference.noise import OtherWays
+from hubopt.reference.noise import VariantRunner
 from hubopt.spec import ModelSpec
 
 TARGETS = ("savedmodel", "tflite", "onnx", "trt")
@@ -24,7 +24,7 @@ def die(*arguments: Any) -> Any:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-class DyingWays(OtherWays):
+class DyingWays(VariantRunner):
     """Measures noise in a process that dies of it."""
 
     def take(self, *arguments: Any) -> str | None:
@@ -61,13 +61,13 @@ def open_with(kind: type[LayerSession], handle: str, *arguments: Any) -> LayerSe
 
 
 def open_dying_at_questions(
-    handle: str, options: LayerOptions, access: Access, most_bytes: int | None = None
+    handle: str, options: LayerOptions, access: LoadPolicy, most_bytes: int | None = None
 ) -> LayerSession:
     return open_with(DyingAtQuestions, handle, options, access, most_bytes)
 
 
 def open_dying_when_timed(
-    handle: str, options: LayerOptions, access: Access, most_bytes: int | None = None
+    handle: str, options: LayerOptions, access: LoadPolicy, most_bytes: int | None = None
 ) -> LayerSession:
     return open_with(DyingWhenTimed, handle, options, access, most_bytes)
 
@@ -107,10 +107,10 @@ def test_a_network_whose_gradients_crash_is_exported_to_every_target(
 
 
 @pytest.mark.parametrize(
-    ("patched", "by", "untaken"),
+    ("patched", "by", "skipped"),
     [
         ("hubopt.reference.sample_plan.cover_in_child", die, ["what samples reach"]),
-        ("hubopt.reference.noise.OtherWays", DyingWays, ["float64", "onednn", "weights"]),
+        ("hubopt.reference.noise.VariantRunner", DyingWays, ["float64", "onednn", "weights"]),
         (
             "hubopt.reference.layer_process.open_layer_session",
             open_dying_at_questions,
@@ -125,15 +125,15 @@ def test_what_a_dead_child_was_to_measure_is_named(
     monkeypatch: pytest.MonkeyPatch,
     patched: str,
     by: Any,
-    untaken: list[str],
+    skipped: list[str],
 ) -> None:
     monkeypatch.setattr(patched, by)
     bundle = hubopt.export(residual, ["onnx", "tflite"], tmp_path / "out", rounds=1)
     assert {result.status for result in bundle.results} == {"verified"}
     assert all(result.latency and result.latency.layer for result in bundle.results)
-    found = bundle.manifest.reference.untaken
-    assert set(untaken) <= set(found)
-    assert all("ended by SIGKILL" in found[name] for name in untaken)
+    found = bundle.manifest.reference.skipped
+    assert set(skipped) <= set(found)
+    assert all("ended by SIGKILL" in found[name] for name in skipped)
 
 
 def test_an_artifact_is_timed_alone_where_the_layer_dies_of_it(
@@ -165,6 +165,6 @@ class DyingOfASample(LayerSession):
 
 
 def open_dying_of_a_sample(
-    handle: str, options: LayerOptions, access: Access, most_bytes: int | None = None
+    handle: str, options: LayerOptions, access: LoadPolicy, most_bytes: int | None = None
 ) -> LayerSession:
     return open_with(DyingOfASample, handle, options, access, most_bytes)

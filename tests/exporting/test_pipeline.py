@@ -117,7 +117,7 @@ def test_parity_alone_that_fails_has_its_own_exit_code(
 
 
 def test_parity_that_fails_everywhere_has_that_exit_code_and_its_metrics(tmp_path: Path) -> None:
-    nothing_may_differ = hubopt.Overrides.parse(rtol=["0"], atol=["0"])
+    nothing_may_differ = hubopt.ToleranceOverrides.parse(rtol=["0"], atol=["0"])
     with pytest.raises(NothingExportedError) as caught:
         hubopt.export(
             lambda x: tf.nn.softmax(tf.sin(10 * x)),

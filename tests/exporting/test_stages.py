@@ -222,11 +222,11 @@ def test_a_target_that_failed_runs_again(
 
 def test_other_tolerances_make_and_run_nothing(tiny: Path, tmp_path: Path, filled: Path) -> None:
     before = set(entries(filled))
-    loose = hubopt.Overrides.parse(rtol=["1e-3"])
+    loose = hubopt.ToleranceOverrides.parse(rtol=["1e-3"])
     manifest, told = export(tiny, tmp_path / "2", overrides=loose)
     assert told.made() == set()
     assert manifest.tolerances == loose
-    impossible = hubopt.Overrides.parse(sqnr=["500"])
+    impossible = hubopt.ToleranceOverrides.parse(sqnr=["500"])
     with pytest.raises(hubopt.HuboptError, match="no target gave an artifact"):
         export(tiny, tmp_path / "3", overrides=impossible)
     # An artifact that does not agree is made again, which is what trying again means.

@@ -19,14 +19,14 @@ import tf_keras
 import hubopt
 from hubopt.errors import LoadError
 from hubopt.layers.opening import open_layer
-from hubopt.models.handles import Access, LayerOptions, locate
+from hubopt.models.handles import LayerOptions, LoadPolicy, locate
 from tests.layers import models
 
 FLOAT = tf.float32
 
 
-def opened(handle: Any, access: Access | None = None, **options: Any) -> hubopt.KerasLayer:
-    access = access or Access()
+def opened(handle: Any, access: LoadPolicy | None = None, **options: Any) -> hubopt.KerasLayer:
+    access = access or LoadPolicy()
     return open_layer(locate(handle, access), LayerOptions(**options), access)
 
 
@@ -204,7 +204,7 @@ def test_a_model_that_reads_files_is_refused_unless_allowed(tmp_path: Path) -> N
     secret = tmp_path / "secret"
     secret.write_text("42")
     for layer in (
-        opened(folder, Access(allow_ops=("ReadFile",))),
+        opened(folder, LoadPolicy(allow_ops=("ReadFile",))),
         hubopt.KerasLayer(folder, allow_ops=["ReadFile"]),
     ):
         assert layer(tf.constant(str(secret))).numpy() == b"42"

@@ -12,7 +12,7 @@ import pytest
 
 from hubopt._util.digest import sha256, size_bytes
 from hubopt.errors import HandleError, PinError, UsageError, WorkerCrashError
-from hubopt.models.handles import Access, Handle, LayerOptions, is_python, locate
+from hubopt.models.handles import Handle, LayerOptions, LoadPolicy, is_python, locate
 from hubopt.reference.layer_session import open_layer_session
 from hubopt.workers.worker import Worker
 from tests.web import Page, Web, serve
@@ -144,7 +144,7 @@ def test_an_archive_is_unpacked_into_the_cache(
     assert handle.path is not None
     assert handle.path.parent == cache.resolve()
     assert handle.origin == str(archive.resolve())
-    assert locate(archive, Access(offline=True)) == handle
+    assert locate(archive, LoadPolicy(offline=True)) == handle
 
 
 def test_an_archive_is_known_by_its_content(tiny: Path, tmp_path: Path) -> None:
@@ -192,9 +192,9 @@ def test_a_url_is_its_own_origin(web: Web, tiny: Path, tmp_path: Path) -> None:
     assert handle.kind == "saved_model"
     assert handle.digest == sha256(tiny)
     assert handle.origin == f"{web.url}/model.tar.gz"
-    assert locate(f"{web.url}/model.tar.gz", Access(offline=True)) == handle
+    assert locate(f"{web.url}/model.tar.gz", LoadPolicy(offline=True)) == handle
     with pytest.raises(HandleError, match="offline"):
-        locate(f"{web.url}/other", Access(offline=True))
+        locate(f"{web.url}/other", LoadPolicy(offline=True))
 
 
 @pytest.mark.parametrize("text", ["net:Model", "package.module:attribute", "a.b:C.d"])
@@ -229,31 +229,31 @@ def test_a_child_finds_no_module_in_the_current_folder_unless_a_handle_names_it(
     with Worker(tmp_path / "log") as child:
         with pytest.raises(WorkerCrashError, match="No module named 'only_here'"):
             child.call(eval, "__import__('only_here')")
-        child.create(open_layer_session, "only_here:call", LayerOptions(), Access())
+        child.create(open_layer_session, "only_here:call", LayerOptions(), LoadPolicy())
 
 
 def test_a_pin_that_fits(tiny: Path) -> None:
     digest = sha256(tiny)
     for pin in (f"sha256:{digest}", digest, digest.upper()):
-        assert locate(tiny, Access(pin)).digest == digest
+        assert locate(tiny, LoadPolicy(pin)).digest == digest
 
 
 def test_a_pin_that_does_not_fit_names_both_digests(tiny: Path) -> None:
     with pytest.raises(PinError) as told:
-        locate(tiny, Access(f"sha256:{'0' * 64}"))
+        locate(tiny, LoadPolicy(f"sha256:{'0' * 64}"))
     assert told.value.found == f"sha256:{sha256(tiny)}"
     assert f"sha256:{'0' * 64}" in told.value.expected
 
 
 def test_a_python_object_cannot_be_pinned() -> None:
     with pytest.raises(PinError, match="a Python object, which has no digest"):
-        locate("net:Model", Access("0" * 64))
+        locate("net:Model", LoadPolicy("0" * 64))
 
 
 @pytest.mark.parametrize("pin", ["", "sha256:", "md5:" + "0" * 32, "0" * 63, "sha256:" + "g" * 64])
 def test_a_pin_that_is_no_digest(pin: str) -> None:
     with pytest.raises(UsageError, match="no SHA-256 digest"):
-        Access(pin)
+        LoadPolicy(pin)
 
 
 def test_the_digest_of_a_file_is_what_sha256sum_prints(tmp_path: Path) -> None:

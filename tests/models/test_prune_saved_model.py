@@ -12,8 +12,8 @@ import tf_keras
 
 from hubopt._platform.tf_private import read_saved_model
 from hubopt.hints import Hints
-from hubopt.models.handles import Access, LayerOptions
-from hubopt.models.prune_saved_model import call_parts
+from hubopt.models.handles import LayerOptions, LoadPolicy
+from hubopt.models.prune_saved_model import pruned_saved_model
 from hubopt.reference.layer_session import open_layer_session
 
 X = np.linspace(-1, 1, 12, dtype="float32").reshape(2, 6)
@@ -54,7 +54,7 @@ def test_the_model_is_called_as_before_and_its_layers_cannot_be(
 ) -> None:
     folder, wanted = network
     before = sorted(each.name for each in folder.rglob("*"))
-    with call_parts(folder) as smaller:
+    with pruned_saved_model(folder) as smaller:
         assert smaller != folder
         kept = functions_in(smaller)
         loaded = tf.saved_model.load(str(smaller))
@@ -81,7 +81,7 @@ def test_the_model_is_called_as_before_and_its_layers_cannot_be(
 
 def test_gradients_flow_through_it(network: tuple[Path, np.ndarray]) -> None:
     folder, _ = network
-    with call_parts(folder) as smaller:
+    with pruned_saved_model(folder) as smaller:
         loaded = tf.saved_model.load(str(smaller))
     whole = tf.saved_model.load(str(folder))
     slopes = []
@@ -94,7 +94,7 @@ def test_gradients_flow_through_it(network: tuple[Path, np.ndarray]) -> None:
 
 
 def test_what_is_not_keras_s_is_loaded_as_it_is(tiny: Path) -> None:
-    with call_parts(tiny) as folder:
+    with pruned_saved_model(tiny) as folder:
         assert folder == tiny
     assert tiny.is_dir()
 
@@ -107,9 +107,9 @@ def test_a_model_of_tensorflow_1_is_loaded_as_it_is(tmp_path: Path) -> None:
         y = x * factor
         session.run(v1.global_variables_initializer())
         v1.saved_model.simple_save(session, str(folder), {"x": x}, {"y": y})
-    with call_parts(folder, ("serve",)) as place:
+    with pruned_saved_model(folder, ("serve",)) as place:
         assert place == folder
-    session = open_layer_session(str(folder), LayerOptions(), Access())
+    session = open_layer_session(str(folder), LayerOptions(), LoadPolicy())
     (answer,) = session._layer(X).values()
     np.testing.assert_allclose(answer, 2 * X)
 
@@ -132,7 +132,7 @@ def test_a_model_that_reads_files_of_its_own_is_loaded_where_they_are(tmp_path: 
     model = Looked(tmp_path / "words.txt")
     model.inner = tf_keras.Sequential([tf_keras.Input((6,)), tf_keras.layers.Dense(2)])
     tf.saved_model.save(model, str(tmp_path / "model"))
-    with call_parts(tmp_path / "model") as folder:
+    with pruned_saved_model(tmp_path / "model") as folder:
         assert folder == tmp_path / "model"
 
 
@@ -143,7 +143,7 @@ def test_tables_inside_of_a_layer_still_work(tmp_path: Path) -> None:
     model = tf_keras.Model(words, tf_keras.layers.Embedding(4, 2)(index))
     tf.saved_model.save(model, str(tmp_path / "model"))
     texts = tf.constant([["a", "c", "x"], ["b", "b", "a"]])
-    with call_parts(tmp_path / "model") as folder:
+    with pruned_saved_model(tmp_path / "model") as folder:
         assert folder != tmp_path / "model"
         loaded = tf.saved_model.load(str(folder))
     np.testing.assert_array_equal(loaded(texts), model(texts))
@@ -155,7 +155,7 @@ def test_an_export_loads_no_more_and_an_ordinary_layer_all(
     import hubopt
 
     folder, wanted = network
-    session = open_layer_session(str(folder), LayerOptions(), Access())
+    session = open_layer_session(str(folder), LayerOptions(), LoadPolicy())
     with pytest.raises(TypeError):
         call_a_layer_of(session._layer.resolved_object)
     np.testing.assert_allclose(session._layer(X), wanted, rtol=1e-5, atol=1e-6)

@@ -12,8 +12,8 @@ import tensorflow as tf
 from hubopt._platform.tf_private import read_saved_model
 from hubopt.errors import ExportError, LoadError
 from hubopt.layers import opening
-from hubopt.models.handles import Access, LayerOptions, locate
-from hubopt.models.weight_size import call_weights_bytes
+from hubopt.models.handles import LayerOptions, LoadPolicy, locate
+from hubopt.models.weight_size import weight_size_bytes
 from hubopt.scanning.saved_graphs import choose_graphs
 
 FLOATS = tf.TensorSpec([1, 4], tf.float32, name="x")
@@ -53,7 +53,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_a_call_reads_is_counted_and_nothing_else(
     signature: str | None, expected: int, saved: Path
 ) -> None:
-    assert call_weights_bytes(saved, (), signature) == expected
+    assert weight_size_bytes(saved, (), signature) == expected
 
 
 def test_of_a_damaged_file_nothing_is_known(saved: Path, tmp_path: Path) -> None:
@@ -68,8 +68,8 @@ def test_of_a_damaged_file_nothing_is_known(saved: Path, tmp_path: Path) -> None
                 node.attr["f"].func.name = function.signature.name
     (tmp_path / "saved_model.pb").write_bytes(message.SerializeToString())
     for signature in (None, "score"):
-        assert call_weights_bytes(tmp_path, (), signature) == 0
-    assert call_weights_bytes(saved, (), "no such signature") == 0
+        assert weight_size_bytes(tmp_path, (), signature) == 0
+    assert weight_size_bytes(saved, (), "no such signature") == 0
 
 
 def test_a_model_of_tensorflow_1_is_not_known(tmp_path: Path) -> None:
@@ -79,13 +79,13 @@ def test_a_model_of_tensorflow_1_is_not_known(tmp_path: Path) -> None:
         y = x @ tf.compat.v1.get_variable("w", [4, 4], use_resource=True)
         session.run(tf.compat.v1.global_variables_initializer())
         tf.compat.v1.saved_model.simple_save(session, str(folder), {"x": x}, {"y": y})
-    assert call_weights_bytes(folder, (), "serving_default") == 0
+    assert weight_size_bytes(folder, (), "serving_default") == 0
 
 
 def test_more_than_is_wanted_is_refused_before_anything_is_loaded(
     saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    handle = locate(str(saved), Access())
+    handle = locate(str(saved), LoadPolicy())
     monkeypatch.setattr("hubopt.layers.hub_loading.load_model", forbidden)
     with pytest.raises(ExportError, match="none of the targets holds more"):
         opening.open_layer(handle, LayerOptions(), most_bytes=100)

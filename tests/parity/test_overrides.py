@@ -1,16 +1,16 @@
 import pytest
 
 from hubopt.errors import UsageError
-from hubopt.parity.overrides import Overrides
+from hubopt.parity.overrides import ToleranceOverrides
 from hubopt.parity.tolerance import TOLERANCES
 
 
 def test_nothing_said_leaves_the_class() -> None:
-    assert Overrides.parse().tolerances(["a"], "xla") == {"a": TOLERANCES["xla"]}
+    assert ToleranceOverrides.parse().tolerances(["a"], "xla") == {"a": TOLERANCES["xla"]}
 
 
 def test_one_output_goes_before_all_and_a_bound_before_a_class() -> None:
-    overrides = Overrides.parse(
+    overrides = ToleranceOverrides.parse(
         tolerance=["a=fp16", "bf16"], rtol=["0.5", "b=0.25"], sqnr=["a=off"], top1=["0.5"]
     )
     found = overrides.tolerances(["a", "b"], "fp32")
@@ -20,12 +20,16 @@ def test_one_output_goes_before_all_and_a_bound_before_a_class() -> None:
 
 
 def test_names_may_hold_an_equals_sign() -> None:
-    assert Overrides.parse(rtol=["a=b=1e-2"]).tolerances(["a=b"], "fp32")["a=b"].rtol == 1e-2
+    assert (
+        ToleranceOverrides.parse(rtol=["a=b=1e-2"]).tolerances(["a=b"], "fp32")["a=b"].rtol == 1e-2
+    )
 
 
 def test_everything_wrong_is_told_at_once() -> None:
     with pytest.raises(UsageError) as caught:
-        Overrides.parse(tolerance=["fp8"], rtol=["a=x"], cosine=["2"], atol=["nan"], sqnr=["-1e5"])
+        ToleranceOverrides.parse(
+            tolerance=["fp8"], rtol=["a=x"], cosine=["2"], atol=["nan"], sqnr=["-1e5"]
+        )
     text = str(caught.value)
     for part in (
         "--tolerance fp8: no class 'fp8'",
@@ -39,4 +43,4 @@ def test_everything_wrong_is_told_at_once() -> None:
 
 def test_an_output_that_is_not_there_is_told() -> None:
     with pytest.raises(UsageError, match="the model has no such output"):
-        Overrides.parse(rtol=["c=1"]).tolerances(["a", "b"], "fp32")
+        ToleranceOverrides.parse(rtol=["c=1"]).tolerances(["a", "b"], "fp32")

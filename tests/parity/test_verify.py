@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hubopt.parity import TOLERANCES, Parity, ReferenceFacts, Tolerance, judge, judge_outputs
-from hubopt.parity.moves import Move
-from hubopt.parity.reference import farthest, measure_moves, redrawn
+from hubopt.parity import TOLERANCES, Parity, ReferenceQuality, Tolerance, judge, judge_outputs
+from hubopt.parity.deviations import Deviation
+from hubopt.parity.reference import farthest, measure_deviations, redrawn
 from hubopt.spec import Dim, ModelSpec, TensorSpec
 
 TOLERANCE = Tolerance(rtol=1e-4, atol=1e-5)
@@ -104,18 +104,20 @@ ONE = ModelSpec((tensor("x", 1),), (tensor("y", 100),), "x", "y")
 STEADY = np.linspace(-1, 1, 100, dtype="float32")
 
 
-def moved(size: float) -> Move:
-    return Move(abs(size), abs(size))
+def moved(size: float) -> Deviation:
+    return Deviation(abs(size), abs(size))
 
 
 def verdict(move: float, float64_move: float | None = None, **moves: float) -> Parity:
     """Judge an artifact that is off by ``move`` from a layer that moves itself."""
-    facts = ReferenceFacts(moves={way: {"y": (moved(size),)} for way, size in moves.items()})
+    facts = ReferenceQuality(deviations={way: {"y": (moved(size),)} for way, size in moves.items()})
     actual = [{"y": STEADY + np.float32(move)}]
     float64 = None
     if float64_move is not None:
         float64 = [{"y": STEADY.astype("float64") + float64_move}]
-        facts = ReferenceFacts(moves={**facts.moves, "float64": {"y": (moved(float64_move),)}})
+        facts = ReferenceQuality(
+            deviations={**facts.deviations, "float64": {"y": (moved(float64_move),)}}
+        )
     return judge(ONE, actual, [{"y": STEADY}], TOLERANCES["fp32"], facts, float64)
 
 
@@ -132,13 +134,13 @@ def test_noise_in_one_element_excuses_no_error_in_all() -> None:
     """What the layer moves in one ill-conditioned element is no room for a rounded layer."""
     actual = [{"y": STEADY + np.float32(1e-3)}]
     for rms, status in ((1e-3, "verified"), (1e-5, "failed")):
-        facts = ReferenceFacts(moves={"onednn": {"y": (Move(1e-3, rms),)}})
+        facts = ReferenceQuality(deviations={"onednn": {"y": (Deviation(1e-3, rms),)}})
         parity = judge(ONE, actual, [{"y": STEADY}], TOLERANCES["fp32"], facts)
         assert parity.status == status
 
 
 def test_each_sample_has_its_own_noise() -> None:
-    noisy = ReferenceFacts(moves={"onednn": {"y": (Move(0, 0), moved(1e-3))}})
+    noisy = ReferenceQuality(deviations={"onednn": {"y": (Deviation(0, 0), moved(1e-3))}})
     good, off = {"y": STEADY}, {"y": STEADY + np.float32(1e-3)}
     reference = [good, good]
     tolerance = TOLERANCES["fp32"]
@@ -179,8 +181,8 @@ def test_whether_more_could_be_known_that_matters() -> None:
 def test_integers_that_the_layer_itself_changes_cannot_be_judged() -> None:
     spec = ModelSpec((tensor("x", 1),), (tensor("y", 4, dtype="int64"),), "x", "y")
     old, new = [{"y": np.arange(4)}], [{"y": np.array([0, 1, 3, 2])}]
-    facts = ReferenceFacts(moves={"onednn": measure_moves(spec, new, old)})
-    assert facts.moves["onednn"] == {"y": (Move(2.0, 0.0),)}
+    facts = ReferenceQuality(deviations={"onednn": measure_deviations(spec, new, old)})
+    assert facts.deviations["onednn"] == {"y": (Deviation(2.0, 0.0),)}
     assert judge(spec, new, old, TOLERANCE, facts).status == "unverified"
     assert judge(spec, new, old, TOLERANCE).status == "failed"
 
@@ -191,7 +193,7 @@ INPUTS = [{"x": np.float32([at])} for at in range(3)]
 
 def test_an_output_that_ignores_its_input_is_vacuous() -> None:
     """Another sample's answer would pass as well, so that this one's does proves nothing."""
-    facts = ReferenceFacts(probes={"redrawn": redrawn(ONE, INPUTS, CONSTANT)})
+    facts = ReferenceQuality(probes={"redrawn": redrawn(ONE, INPUTS, CONSTANT)})
     parity = judge(ONE, CONSTANT, CONSTANT, TOLERANCES["fp32"], facts)
     assert (parity.passed, parity.status) == (True, "vacuous")
     assert parity.vacuous == (
@@ -206,7 +208,7 @@ def moving(share: float) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(("share", "status"), [(1e-6, "vacuous"), (1e-2, "verified")])
 def test_the_tolerance_decides_what_is_the_same(share: float, status: str) -> None:
     reference = moving(share)
-    facts = ReferenceFacts(probes={"redrawn": redrawn(ONE, INPUTS, reference)})
+    facts = ReferenceQuality(probes={"redrawn": redrawn(ONE, INPUTS, reference)})
     assert judge(ONE, reference, reference, TOLERANCES["fp32"], facts).status == status
     assert judge(ONE, reference, reference, TOLERANCES["bf16"], facts).status == "vacuous"
 
@@ -216,19 +218,19 @@ def test_one_probe_that_moves_the_output_is_enough() -> None:
         "redrawn": redrawn(ONE, INPUTS, CONSTANT),
         "permuted": farthest(ONE, moving(1.0)[1:], CONSTANT[1:]),
     }
-    facts = ReferenceFacts(probes=probes)
+    facts = ReferenceQuality(probes=probes)
     assert judge(ONE, CONSTANT, CONSTANT, TOLERANCES["fp32"], facts).status == "verified"
 
 
 def test_weights_that_do_not_show_are_vacuous_and_constants_are_not() -> None:
     reference = moving(1.0)
     same = farthest(ONE, reference, reference)
-    weights = ReferenceFacts(probes={"weights": same})
+    weights = ReferenceQuality(probes={"weights": same})
     parity = judge(ONE, reference, reference, TOLERANCES["fp32"], weights)
     assert "the same with other weights" in parity.vacuous[0]
     for facts in (
-        ReferenceFacts(probes={"weights": same}, weightless=("y",)),
-        ReferenceFacts(probes={"redrawn": redrawn(ONE, INPUTS, CONSTANT)}, constant=("y",)),
+        ReferenceQuality(probes={"weights": same}, weightless=("y",)),
+        ReferenceQuality(probes={"redrawn": redrawn(ONE, INPUTS, CONSTANT)}, constant=("y",)),
     ):
         assert judge(ONE, reference, reference, TOLERANCES["fp32"], facts).status == "verified"
 
@@ -243,7 +245,7 @@ def test_what_was_measured_can_be_judged_again() -> None:
     assert parity.status == "failed"
     for name in ("fp32", "xla", "tf32", "fp16", "bf16"):
         bounds = dict.fromkeys(SPEC.output_names, TOLERANCES[name])
-        again = judge_outputs(parity.outputs, bounds, ReferenceFacts(), parity.samples)
+        again = judge_outputs(parity.outputs, bounds, ReferenceQuality(), parity.samples)
         assert again == judge(SPEC, actual, REFERENCE, TOLERANCES[name])
 
 

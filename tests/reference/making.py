@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import hubopt
 from hubopt.exporter import Program
-from hubopt.models.handles import Access, LayerOptions
+from hubopt.models.handles import LayerOptions, LoadPolicy
 from hubopt.progress import Background, quiet
 from hubopt.reference.layer_process import LayerProcess
 from hubopt.reference.measuring import ask_layer
@@ -38,7 +38,7 @@ def ask(
     """Return the program of a function, and its reference set; its noise is not measured yet."""
     log = folder / "log"
     with (
-        LayerProcess(function, LayerOptions(), Access(), log, quiet) as layer,
+        LayerProcess(function, LayerOptions(), LoadPolicy(), log, quiet) as layer,
         Background(quiet) as background,
         NoiseMeter(log) as meter,
     ):

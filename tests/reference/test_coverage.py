@@ -51,13 +51,13 @@ def test_samples_are_made_that_reach_what_random_ones_do_not(trace: Any, tmp_pat
     without, covered = (cover(program, pool, 4, make) for make in (False, True))
     assert without.made == ()
     assert without.units == covered.units == 32
-    assert covered.silent < without.silent
+    assert covered.inactive < without.inactive
     reached = np.zeros(32, bool)
     for sample in [*covered.made, *({program.spec.inputs[0].name: each} for each in drawn)]:
         (x,) = sample.values()
         assert np.abs(x).max() <= 3, "inside of the range of what it started from"
         reached |= (x @ WEIGHTS + SHY > 0)[0]
-    assert covered.silent == int((~reached).sum())
+    assert covered.inactive == int((~reached).sum())
 
 
 def test_samples_are_made_where_the_weights_stand_beside_the_graph(
@@ -72,14 +72,14 @@ def test_samples_are_made_where_the_weights_stand_beside_the_graph(
     without, covered = (cover(program, pool, 4, make) for make in (False, True))
     assert covered.problem is None
     assert covered.made
-    assert covered.silent < without.silent
+    assert covered.inactive < without.inactive
 
 
 def test_a_network_that_is_reached_already_gets_no_more(trace: Any, tmp_path: Path) -> None:
     program = trace(lambda x: tf.nn.relu(x @ WEIGHTS + 100.0))
     pool = write_pool(tmp_path / "pool.npz", program, [np.ones((1, 8), np.float32)] * 3)
     covered = cover(program, pool, 2, make=True)
-    assert (covered.chosen, covered.made, covered.silent) == ((0, 1), (), 0)
+    assert (covered.chosen, covered.made, covered.inactive) == ((0, 1), (), 0)
 
 
 def test_indices_cannot_be_changed_little_by_little(trace: Any, tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_indices_cannot_be_changed_little_by_little(trace: Any, tmp_path: Path) 
     program = trace(lambda x: tf.nn.relu(tf.gather(table, x) @ WEIGHTS - 100.0), tf.int32)
     pool = write_pool(tmp_path / "pool.npz", program, [np.zeros((1, 8), np.int32)] * 2)
     covered = cover(program, pool, 2, make=True)
-    assert (covered.made, covered.units, covered.silent) == ((), 32, 32)
+    assert (covered.made, covered.units, covered.inactive) == ((), 32, 32)
 
 
 def test_a_large_graph_without_rectifiers_has_nothing_to_reach(
@@ -117,7 +117,7 @@ def test_no_more_samples_are_run_than_there_is_something_to_reach(
     program = trace(lambda x: tf.nn.relu(x @ tf.constant(WEIGHTS) + 100.0))
     drawn = [GENERATOR.standard_normal((1, 8)).astype("float32") for _ in range(12)]
     covered = cover(program, write_pool(tmp_path / "pool.npz", program, drawn), 6, make=True)
-    assert (covered.chosen, covered.made, covered.silent) == (tuple(range(6)), (), 0)
+    assert (covered.chosen, covered.made, covered.inactive) == (tuple(range(6)), (), 0)
     assert len(runs) < len(drawn)
 
 
@@ -151,9 +151,9 @@ def test_what_is_seen_whole_is_not_looked_at_again(
     more = cover(program, pool, 6, make=True)
     assert looked_at[0] == looked_at[-1]
     assert less.chosen == more.chosen
-    assert (less.units, less.silent) == (more.units, more.silent)
-    assert (less.weights, less.hidden) == (more.weights, more.hidden)
-    assert 0 < less.silent < less.units
+    assert (less.units, less.inactive) == (more.units, more.inactive)
+    assert (less.weights, less.undetected) == (more.weights, more.undetected)
+    assert 0 < less.inactive < less.units
     assert len(less.made) == len(more.made)
 
 
@@ -173,8 +173,8 @@ def test_samples_of_tokens_are_crossed_until_weights_show(tmp_path: Path) -> Non
     pool = write_pool(tmp_path / "pool.npz", program, drawn)
     before, after = (cover(program, pool, 4, make) for make in (False, True))
     assert before.weights == after.weights == 6, "of the matrix and the bias"
-    assert before.hidden == 6
-    assert after.hidden == 0
+    assert before.undetected == 6
+    assert after.undetected == 0
     assert any((each["x"] == 0).sum() >= 14 for each in after.made)
 
 
@@ -248,8 +248,8 @@ def test_the_bundle_says_what_stays_silent(tmp_path: Path) -> None:
     call = tf.function(lambda x: tf.nn.relu(x @ WEIGHTS + closed), input_signature=signature)
     bundle = hubopt.export(call, ["tflite"], tmp_path / "out", rounds=0)
     facts = bundle.manifest.reference
-    assert (facts.units, facts.silent) == (32, 5)
-    assert 0 < facts.hidden <= facts.weights
+    assert (facts.units, facts.inactive) == (32, 5)
+    assert 0 < facts.undetected <= facts.weights
 
 
 def test_a_large_graph_is_run_once_a_sample(
@@ -263,4 +263,4 @@ def test_a_large_graph_is_run_once_a_sample(
     assert covered.chosen == (0, 1, 2, 3)
     assert covered.made == ()
     assert (covered.units, covered.weights) == (32, 0)
-    assert covered.silent > 0, "what stays silent is told all the same"
+    assert covered.inactive > 0, "what stays silent is told all the same"

@@ -17,12 +17,12 @@ import tensorflow as tf
 import hubopt
 from hubopt.errors import WorkerCrashError
 from hubopt.exporter import Program
-from hubopt.models.handles import Access, LayerOptions
+from hubopt.models.handles import LayerOptions, LoadPolicy
 from hubopt.progress import Background, quiet
 from hubopt.reference.layer_process import LayerProcess
 from hubopt.reference.layer_session import LayerSession, open_layer_session
 from hubopt.reference.measuring import ask_layer
-from hubopt.reference.noise import NoiseMeter, OtherWays
+from hubopt.reference.noise import NoiseMeter, VariantRunner
 from hubopt.reference.noise_level import Noise, NoiseEscalation
 from hubopt.reference.reference_set import ReferenceSet
 from hubopt.reference.sample_plan import SamplePlan
@@ -63,12 +63,12 @@ class Frail(LayerSession):
         return super().answer(spec, inputs, outputs, edges, numbers)
 
 
-def open_frail(handle: str, options: LayerOptions, access: Access, *rest: Any) -> LayerSession:
+def open_frail(handle: str, options: LayerOptions, access: LoadPolicy, *rest: Any) -> LayerSession:
     found = open_layer_session(handle, options, access, *rest)
     return Frail(found._layer, found._handle, found._import_ms, found._load_ms)
 
 
-class FrailWays(OtherWays):
+class FrailWays(VariantRunner):
     """A program of which some other ways to compute it end the process."""
 
     def take(
@@ -82,7 +82,7 @@ class FrailWays(OtherWays):
 def frail(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Let children die at these places."""
     monkeypatch.setattr("hubopt.reference.layer_process.open_layer_session", open_frail)
-    monkeypatch.setattr("hubopt.reference.noise.OtherWays", FrailWays)
+    monkeypatch.setattr("hubopt.reference.noise.VariantRunner", FrailWays)
     return lambda *places: monkeypatch.setenv(FAULTS, ",".join(places))
 
 
@@ -93,7 +93,7 @@ def asked(
     """Give the reference set of a model, and its layer, which is open still."""
     log = folder / "log"
     with ExitStack() as stack:
-        layer = stack.enter_context(LayerProcess(model, LayerOptions(), Access(), log, quiet))
+        layer = stack.enter_context(LayerProcess(model, LayerOptions(), LoadPolicy(), log, quiet))
         spec = layer.session.resolve(hubopt.Hints(batch=1))
         program = layer.session.trace(spec, folder / "program", "auto")
         background = stack.enter_context(Background(quiet))
@@ -130,12 +130,12 @@ def test_the_first_samples_are_taken_where_choosing_them_ends_the_layer(
 ) -> None:
     monkeypatch.setattr("hubopt.reference.sample_plan.cover_in_child", death)
     with asked(str(tiny), tmp_path) as (known, layer, _):
-        assert list(known.facts.untaken) == [REACH]
-        assert known.facts.untaken[REACH].startswith(told)
+        assert list(known.facts.skipped) == [REACH]
+        assert known.facts.skipped[REACH].startswith(told)
         assert known.kept == tuple(range(8))
-        assert (known.facts.weights, known.facts.hidden) == (0, 0)
+        assert (known.facts.weights, known.facts.undetected) == (0, 0)
         assert set(known.facts.probes) == {"redrawn", "permuted"}
-        assert "repeated" in known.facts.moves
+        assert "repeated" in known.facts.deviations
         check_complete(known, layer, tmp_path)
 
 
@@ -147,7 +147,7 @@ def test_samples_of_a_layer_in_this_process_are_chosen_in_another(
     signature = [tf.TensorSpec([1, 4], tf.float32, name="x")]
     model = tf.function(lambda x: tf.nn.relu(x @ kernel), input_signature=signature)
     with asked(model, tmp_path, samples=3) as (known, layer, _):
-        assert known.facts.untaken[REACH].startswith(EXITED)
+        assert known.facts.skipped[REACH].startswith(EXITED)
         assert known.kept == (0, 1, 2)
         check_complete(known, layer, tmp_path)
 
@@ -165,10 +165,10 @@ def test_a_question_that_ends_the_layer_is_left_out(
 ) -> None:
     frail(*places)
     with asked(str(tiny), tmp_path) as (known, layer, _):
-        assert list(known.facts.untaken) == places
-        assert all(why.startswith(EXITED) for why in known.facts.untaken.values())
+        assert list(known.facts.skipped) == places
+        assert all(why.startswith(EXITED) for why in known.facts.skipped.values())
         assert set(known.facts.probes) == probes
-        assert set(known.facts.moves) == moves
+        assert set(known.facts.deviations) == moves
         assert known.facts.weights > 0, "what samples reach was told before"
         check_complete(known, layer, tmp_path)
 
@@ -178,7 +178,7 @@ def test_one_sample_alone_has_no_others_beside_it_then(
 ) -> None:
     frail("other samples")
     with asked(str(tiny), tmp_path, samples=1) as (known, layer, _):
-        assert known.facts.untaken["other samples"].startswith(EXITED)
+        assert known.facts.skipped["other samples"].startswith(EXITED)
         assert set(known.facts.probes) == {"permuted"}
         assert known.kept == (0,)
         check_complete(known, layer, tmp_path)
@@ -192,7 +192,7 @@ def test_a_question_for_which_the_memory_does_not_reach_is_left_out(
     counts = itertools.count()
     monkeypatch.setattr("hubopt.workers.worker.killed_for_memory", lambda: next(counts))
     with asked(str(tiny), tmp_path) as (known, layer, _):
-        assert "memory" in known.facts.untaken[REACH]
+        assert "memory" in known.facts.skipped[REACH]
         check_complete(known, layer, tmp_path)
 
 
@@ -201,10 +201,10 @@ def test_a_way_to_compute_it_that_ends_its_process_costs_no_other(
 ) -> None:
     frail("weights", "rounded2", "xla")
     with asked(str(tiny), tmp_path, "full") as (known, layer, _):
-        untaken = {way: why for way, why in known.facts.untaken.items() if way != "onednn"}
-        assert set(untaken) == {"weights", "rounded2", "xla"}
-        assert all(why.startswith(EXITED) for why in untaken.values())
-        assert {"repeated", "float64", "rounded1", "rounded3"} <= set(known.facts.moves)
+        skipped = {way: why for way, why in known.facts.skipped.items() if way != "onednn"}
+        assert set(skipped) == {"weights", "rounded2", "xla"}
+        assert all(why.startswith(EXITED) for why in skipped.values())
+        assert {"repeated", "float64", "rounded1", "rounded3"} <= set(known.facts.deviations)
         assert "weights" not in known.facts.probes
         assert known.float64 is not None
         assert known.facts.depth == "full"
@@ -217,7 +217,7 @@ def test_a_first_look_that_ends_its_process_is_looked_beyond(
     """As nothing tells how steady the layer is, it is asked in float64 at once."""
     frail("onednn", "weights")
     with asked(str(tiny), tmp_path, "auto") as (known, layer, _):
-        assert set(known.facts.untaken) == {"onednn", "weights"}
+        assert set(known.facts.skipped) == {"onednn", "weights"}
         assert known.facts.depth == "float64"
         assert known.float64 is not None
         check_complete(known, layer, tmp_path)
@@ -233,8 +233,8 @@ def test_an_export_survives_all_of_them(
     assert result.status == "verified"
     assert result.latency is not None
     assert result.latency.layer is not None, "which was loaded once more"
-    untaken = bundle.manifest.reference.untaken
-    assert {REACH, PERMUTED, AGAIN, "onednn", "weights", "float64"} <= set(untaken)
+    skipped = bundle.manifest.reference.skipped
+    assert {REACH, PERMUTED, AGAIN, "onednn", "weights", "float64"} <= set(skipped)
     assert hubopt.verify_bundle(bundle)[0].status == "verified"
 
 

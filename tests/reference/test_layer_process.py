@@ -13,7 +13,7 @@ import pytest
 
 import hubopt
 from hubopt.errors import HandleError, UsageError, WorkerCrashError
-from hubopt.models.handles import Access, LayerOptions
+from hubopt.models.handles import LayerOptions, LoadPolicy
 from hubopt.progress import quiet
 from hubopt.reference import layer_process
 from hubopt.reference.layer_process import LayerProcess, find_here
@@ -25,7 +25,7 @@ from tests.told import Told
 
 
 def open_process(model: Any, folder: Path) -> LayerProcess:
-    return LayerProcess(model, LayerOptions(), Access(), folder / "log", quiet)
+    return LayerProcess(model, LayerOptions(), LoadPolicy(), folder / "log", quiet)
 
 
 def leave(*_: object) -> None:
@@ -67,7 +67,7 @@ def test_a_layer_that_crashed_answers_again_as_before(
     tiny: Path, tmp_path: Path, workers: list[Worker], child: SharedWorker
 ) -> None:
     told = Told()
-    with LayerProcess(str(tiny), LayerOptions(), Access(), tmp_path / "log", told) as layer:
+    with LayerProcess(str(tiny), LayerOptions(), LoadPolicy(), tmp_path / "log", told) as layer:
         assert (layer.handle, len(layer.digest or "")) == (str(tiny), 64)
         before = answers(layer, tmp_path)
         with pytest.raises(WorkerCrashError, match="exited with code 7"):
@@ -137,8 +137,8 @@ def test_a_model_that_does_not_load_leaves_no_process_behind(
 
 def test_a_layer_or_callable_takes_no_options_of_handles(tmp_path: Path) -> None:
     for options, access in (
-        (LayerOptions(signature="x"), Access()),
-        (LayerOptions(), Access(offline=True)),
+        (LayerOptions(signature="x"), LoadPolicy()),
+        (LayerOptions(), LoadPolicy(offline=True)),
     ):
         with pytest.raises(UsageError, match="for a handle only"):
             LayerProcess(lambda x: x, options, access, tmp_path / "log", quiet)
@@ -147,11 +147,11 @@ def test_a_layer_or_callable_takes_no_options_of_handles(tmp_path: Path) -> None
 def test_models_are_found_without_a_network_and_without_loading(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = find_here(tiny, Access())
+    found = find_here(tiny, LoadPolicy())
     assert found is not None
     assert found.digest
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path))
     nothing_listens = "http://127.0.0.1:9/model.tar.gz"
     for model in (nothing_listens, tmp_path / "nothing", "json:loads", lambda x: x):
-        assert find_here(model, Access()) is None
-    assert find_here(tiny, Access(pin="0" * 64)) is None
+        assert find_here(model, LoadPolicy()) is None
+    assert find_here(tiny, LoadPolicy(pin="0" * 64)) is None

@@ -19,13 +19,13 @@ from hubopt._platform import tf_private
 from hubopt.errors import WorkerCrashError
 from hubopt.exporter import Program
 from hubopt.hints import Hints
-from hubopt.models.handles import Access, LayerOptions
-from hubopt.parity.reference import measure_moves
+from hubopt.models.handles import LayerOptions, LoadPolicy
+from hubopt.parity.reference import measure_deviations
 from hubopt.programs.graphs.freezing import freeze
 from hubopt.programs.graphs.frozen_graph import write_frozen_graph
 from hubopt.reference import noise
 from hubopt.reference.layer_session import open_layer_session
-from hubopt.reference.noise import WAYS, Answers, NoiseMeter, OtherWays
+from hubopt.reference.noise import VARIANTS, Answers, NoiseMeter, VariantRunner
 from hubopt.sampling.arrays import read_samples, sample_numbers, write_samples
 from hubopt.sampling.samples import draw
 from hubopt.spec import ModelSpec
@@ -41,7 +41,7 @@ class Measured:
     """A model's program with its samples and reference, and the answers in every way."""
 
     def __init__(self, model: Path, folder: Path) -> None:
-        self.layer = open_layer_session(str(model), LayerOptions(), Access())
+        self.layer = open_layer_session(str(model), LayerOptions(), LoadPolicy())
         spec = self.layer.resolve(Hints(batch=2))
         self.program: Program = self.layer.trace(spec, folder / "program", "auto")
         self.inputs, self.reference = folder / "inputs.npz", folder / "reference.npz"
@@ -53,7 +53,7 @@ class Measured:
     def measure(
         self,
         program: Program | None = None,
-        ways: Sequence[str] = WAYS,
+        ways: Sequence[str] = VARIANTS,
         numbers: Sequence[int] | None = None,
     ) -> Answers:
         with NoiseMeter(self._folder / "log") as meter:
@@ -72,7 +72,7 @@ class Measured:
 
 def largest_moves(answers: Path, reference: Path, spec: ModelSpec) -> dict[str, float]:
     new, old = read_samples(answers, spec.outputs), read_samples(reference, spec.outputs)
-    moves = measure_moves(spec, new, old)
+    moves = measure_deviations(spec, new, old)
     return {name: max(each.largest for each in found) for name, found in moves.items()}
 
 
@@ -94,7 +94,7 @@ def tiny_measured(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
 def test_every_way_answers_every_output(tiny_measured: tuple[Measured, Answers]) -> None:
     model, answers = tiny_measured
     assert answers.problems == {}
-    assert tuple(answers.answers) == WAYS
+    assert tuple(answers.answers) == VARIANTS
     for way, path in answers.answers.items():
         assert path.name == f"{way}.npz"
         samples = read_samples(path, model.program.spec.outputs)
@@ -177,13 +177,13 @@ def test_a_shared_child_is_taken_if_onednn_is_switched_there(
 def test_a_steady_layer_moves_by_rounding(tiny_measured: tuple[Measured, Answers]) -> None:
     model, answers = tiny_measured
     for way in ("onednn", "xla"):
-        assert all(move < 1e-5 for move in model.moves(answers, way).values())
-    assert all(0 < move < 1e-5 for move in model.moves(answers, "float64").values())
+        assert all(move < 1e-5 for move in model.deviations(answers, way).values())
+    assert all(0 < move < 1e-5 for move in model.deviations(answers, "float64").values())
 
 
 def test_other_weights_move_it(tiny_measured: tuple[Measured, Answers]) -> None:
     model, answers = tiny_measured
-    assert all(move > 0.01 for move in model.moves(answers, "weights").values())
+    assert all(move > 0.01 for move in model.deviations(answers, "weights").values())
 
 
 def test_a_reference_that_is_off_shows(
@@ -204,7 +204,7 @@ def test_a_reference_that_is_off_shows(
 
 def test_weights_that_do_not_matter_move_nothing(measured: Callable[..., Measured]) -> None:
     model = measured(lambda x: x + tf.minimum(tf.reduce_sum(tf.constant(WEIGHTS) ** 2), 0.0))
-    (move,) = model.moves(model.measure(), "weights").values()
+    (move,) = model.deviations(model.measure(), "weights").values()
     assert move == 0
 
 
@@ -219,8 +219,8 @@ def test_with_a_lookup_table_only_onednn_is_switched(measured: Callable[..., Mea
     )
     answers = model.measure()
     assert set(answers.answers) == {"onednn"}
-    assert all(move < 1e-5 for move in model.moves(answers, "onednn").values())
-    assert set(answers.problems) == set(WAYS) - {"onednn"}
+    assert all(move < 1e-5 for move in model.deviations(answers, "onednn").values())
+    assert set(answers.problems) == set(VARIANTS) - {"onednn"}
     for problem in answers.problems.values():
         assert problem == (
             "not available: the program reads lookup tables, so there is no frozen graph"
@@ -230,7 +230,7 @@ def test_with_a_lookup_table_only_onednn_is_switched(measured: Callable[..., Mea
 def test_what_xla_cannot_compile_is_told(measured: Callable[..., Measured]) -> None:
     model = measured(lambda x: tf.strings.to_number(tf.strings.as_string(x)) @ WEIGHTS)
     answers = model.measure()
-    assert set(answers.answers) == set(WAYS) - {"xla"}
+    assert set(answers.answers) == set(VARIANTS) - {"xla"}
     (problem,) = answers.problems.values()
     assert problem == "not available: XLA has no kernel for AsString, StringToNumber"
 
@@ -240,7 +240,7 @@ def test_what_tensorflow_cannot_compute_is_told(measured: Callable[..., Measured
     model = measured(lambda x: tf.strings.to_number(tf.strings.as_string(x)) @ WEIGHTS)
     ops = tuple(replace(use, xla=True) for use in model.program.ops)
     answers = model.measure(replace(model.program, ops=ops))
-    assert set(answers.answers) == set(WAYS) - {"xla"}
+    assert set(answers.answers) == set(VARIANTS) - {"xla"}
     assert answers.problems["xla"].startswith("TensorFlow cannot compute it: ")
 
 
@@ -271,7 +271,7 @@ def test_a_program_that_is_damaged_is_told(tiny_measured: tuple[Measured, Answer
     model, _ = tiny_measured
     answers = model.measure(replace(model.program, output_tensors=("no:0", "such:0")))
     assert answers.answers == {}
-    assert set(answers.problems) == set(WAYS)
+    assert set(answers.problems) == set(VARIANTS)
     assert "no" in answers.problems["onednn"]
     assert not list((model.inputs.parent / "noise").iterdir())
 
@@ -281,7 +281,7 @@ def test_where_oneDNN_cannot_be_switched_it_is_told(  # noqa: N802
 ) -> None:
     """In this very process, where nothing was switched."""
     model, _ = tiny_measured
-    here = OtherWays(model.program, tf_private.onednn_is_on())
+    here = VariantRunner(model.program, tf_private.onednn_is_on())
     problem = here.take("onednn", model.inputs, tmp_path / "onednn.npz")
     assert problem == "TensorFlow has one set of kernels on this machine"
 
@@ -291,7 +291,7 @@ def test_a_model_too_large_for_float64_is_told(
 ) -> None:
     model, _ = tiny_measured
     monkeypatch.setattr(noise, "MOST_COPIED_BYTES", 100)
-    here = OtherWays(model.program, tf_private.onednn_is_on())
+    here = VariantRunner(model.program, tf_private.onednn_is_on())
     problem = here.take("float64", model.inputs, tmp_path / "float64.npz")
     assert problem is not None
     assert problem.startswith("not available: 0.0 GB of constants")
@@ -301,15 +301,15 @@ def test_samples_of_a_first_look_are_not_computed_again(
     tiny_measured: tuple[Measured, Answers], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, _ = tiny_measured
-    here = OtherWays(model.program, tf_private.onednn_is_on())
+    here = VariantRunner(model.program, tf_private.onednn_is_on())
     asked = []
-    answer = OtherWays._answer
+    answer = VariantRunner._answer
 
-    def counted(self: OtherWays, way: str, samples: Sequence[Any]) -> Any:
+    def counted(self: VariantRunner, way: str, samples: Sequence[Any]) -> Any:
         asked.append(len(samples))
         return answer(self, way, samples)
 
-    monkeypatch.setattr(OtherWays, "_answer", counted)
+    monkeypatch.setattr(VariantRunner, "_answer", counted)
     outputs = tmp_path / "float64.npz"
     samples = read_samples(model.inputs, model.program.spec.inputs)
     assert here.take("float64", model.inputs, outputs, (0, 1)) is None
@@ -317,7 +317,7 @@ def test_samples_of_a_first_look_are_not_computed_again(
     assert here.take("float64", tmp_path / "turned.npz", outputs) is None
     assert asked == [2, len(samples) - 2]
     found = read_samples(outputs, model.program.spec.outputs)
-    once = OtherWays(model.program, tf_private.onednn_is_on())
+    once = VariantRunner(model.program, tf_private.onednn_is_on())
     assert once.take("float64", model.inputs, outputs) is None
     for one, other in zip(
         read_samples(outputs, model.program.spec.outputs), found[::-1], strict=True

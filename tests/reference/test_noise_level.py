@@ -44,7 +44,7 @@ def test_the_steps_of_auto(tmp_path: Path) -> None:
         assert light is not None
         assert light.facts.depth == "light"
         (name,) = known.spec.output_names
-        measured = {way: len(found[name]) for way, found in light.facts.moves.items()}
+        measured = {way: len(found[name]) for way, found in light.facts.deviations.items()}
         assert measured.pop("repeated") == 1
         assert set(measured) <= {"onednn"}
         assert set(measured.values()) <= {2}
@@ -55,20 +55,20 @@ def test_the_steps_of_auto(tmp_path: Path) -> None:
         assert double is not None
         assert double.facts.depth == "float64"
         assert double.float64 is not None
-        assert len(double.facts.moves["float64"][name]) == len(known.kinds)
+        assert len(double.facts.deviations["float64"][name]) == len(known.kinds)
         assert sample_numbers(double.float64) == known.kept
 
         rounded = escalation.next(double)
         assert rounded is not None
         assert rounded.facts.depth == "rounded"
         for way in ("rounded1", "rounded2", "rounded3"):
-            assert len(rounded.facts.moves[way][name]) == len(known.kinds)
-        assert "xla" not in rounded.facts.moves
+            assert len(rounded.facts.deviations[way][name]) == len(known.kinds)
+        assert "xla" not in rounded.facts.deviations
 
         full = escalation.next(rounded)
         assert full is not None
         assert full.facts.depth == "full"
-        assert len(full.facts.moves["xla"][name]) == len(full.kinds)
+        assert len(full.facts.deviations["xla"][name]) == len(full.kinds)
         assert escalation.next(full) is None
 
 
@@ -90,7 +90,7 @@ def test_an_edge_case_is_left_out_as_soon_as_all_samples_were_asked(tmp_path: Pa
         assert rounded is not None
     assert rounded.kinds == double.kinds
     for way in ("float64", "rounded1"):
-        assert len(rounded.facts.moves[way][name]) == len(rounded.kinds)
+        assert len(rounded.facts.deviations[way][name]) == len(rounded.kinds)
     assert rounded.float64 is not None
     for samples in (rounded.read_inputs(), rounded.read_outputs(rounded.float64)):
         assert len(samples) == len(rounded.kinds)
@@ -106,7 +106,7 @@ def test_a_layer_that_does_not_keep_to_the_bounds_is_asked_in_float64_at_once(
         double = NoiseEscalation("auto", program, meter, tmp_path / "noise", quiet).next(known)
     assert double is not None
     assert double.facts.depth == "float64"
-    assert len(double.facts.moves["float64"][name]) == len(double.kinds)
+    assert len(double.facts.deviations["float64"][name]) == len(double.kinds)
     assert "weights" in double.facts.probes, "the first look was taken as well"
 
 
@@ -158,7 +158,7 @@ def test_a_first_look_counts_for_a_reference_set_that_begins_so(same: bool, tmp_
         light = escalation.begin(known, first)
     assert light.facts.depth == "light"
     (name,) = known.spec.output_names
-    assert all(len(light.facts.moves[way][name]) <= 2 for way in light.facts.moves)
+    assert all(len(light.facts.deviations[way][name]) <= 2 for way in light.facts.deviations)
     ahead = tmp_path / "noise" / "first.npz"
     assert asked == ([ahead] if same else [ahead, known.inputs])
 
@@ -182,7 +182,11 @@ def test_full_is_one_step_and_off_is_none(tmp_path: Path) -> None:
         full = NoiseEscalation("full", program, meter, tmp_path / "noise", quiet).next(known)
         assert full is not None
         assert full.facts.depth == "full"
-        assert set(full.facts.moves) | set(full.facts.untaken) >= {"float64", "rounded3", "xla"}
+        assert set(full.facts.deviations) | set(full.facts.skipped) >= {
+            "float64",
+            "rounded3",
+            "xla",
+        }
 
 
 @pytest.mark.parametrize(("noise", "depth"), [("off", "off"), ("auto", "light"), ("full", "full")])

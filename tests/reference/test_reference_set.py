@@ -12,8 +12,8 @@ import tensorflow as tf
 
 import hubopt
 from hubopt.exporter import Tensors
-from hubopt.parity import TOLERANCES, ReferenceFacts
-from hubopt.parity.moves import Move
+from hubopt.parity import TOLERANCES, ReferenceQuality
+from hubopt.parity.deviations import Deviation
 from hubopt.reference.reference_set import ReferenceSet, add_noise, leaves_bounds
 from hubopt.sampling.arrays import read_samples, sample_numbers, write_samples
 from hubopt.spec import Dim, ModelSpec, TensorSpec
@@ -73,10 +73,10 @@ def test_what_is_left_out_leaves_the_files_as_they_are(five: ReferenceSet, tmp_p
     assert {path: path.read_bytes() for path in before} == before
     assert [sample["y"][0] for sample in known.read_outputs()] == [1, 3, 5]
     assert len(known.read_outputs(known.float64)) == 3
-    assert [each.largest for each in known.facts.moves["float64"]["y"]] == pytest.approx(
+    assert [each.largest for each in known.facts.deviations["float64"]["y"]] == pytest.approx(
         [0, 1e-4, 2e-4], rel=1e-2
     )
-    assert known.facts.untaken == {"xla": "why"}
+    assert known.facts.skipped == {"xla": "why"}
 
 
 def test_what_is_left_out_is_named_by_its_number(five: ReferenceSet, tmp_path: Path) -> None:
@@ -92,11 +92,11 @@ def test_what_is_left_out_is_named_by_its_number(five: ReferenceSet, tmp_path: P
 def test_what_was_known_of_a_sample_that_is_left_out_is_forgotten(
     five: ReferenceSet, tmp_path: Path
 ) -> None:
-    moves = {"onednn": {"y": tuple(Move(float(at), 0.0) for at in range(4))}}
-    five = replace(five, facts=ReferenceFacts(moves=moves))
+    moves = {"onednn": {"y": tuple(Deviation(float(at), 0.0) for at in range(4))}}
+    five = replace(five, facts=ReferenceQuality(deviations=moves))
     odd = moved(tmp_path / "float64.npz", {0: 0.0, 2: 0.0, 3: 1.0, 4: 0.0})
     known = add_noise(five, {"float64": odd}, {}, "rounded")
-    assert [each.largest for each in known.facts.moves["onednn"]["y"]] == [0, 1, 3]
+    assert [each.largest for each in known.facts.deviations["onednn"]["y"]] == [0, 1, 3]
 
 
 def test_a_first_look_is_at_the_first_samples_and_leaves_none_out(
@@ -106,7 +106,7 @@ def test_a_first_look_is_at_the_first_samples_and_leaves_none_out(
     assert light.kept == five.kept
     assert light.float64 is None
     assert light.variants == {}
-    assert len(light.facts.moves["onednn"]["y"]) == 2
+    assert len(light.facts.deviations["onednn"]["y"]) == 2
 
 
 def test_a_sample_that_is_no_edge_case_stays_however_unsteady(
@@ -135,7 +135,7 @@ def test_float64_is_nearer_to_the_truth_than_the_layer(tmp_path: Path) -> None:
         pairs = zip(answers, truths, strict=True)
         errors.append(max(float(np.abs(next(iter(a.values())) - t).max()) for a, t in pairs))
     assert errors[1] < 1e-12 < errors[0]
-    moves = known.facts.moves["float64"][known.spec.output_names[0]]
+    moves = known.facts.deviations["float64"][known.spec.output_names[0]]
     assert max(each.largest for each in moves) == pytest.approx(errors[0], rel=0.5)
 
 
@@ -185,5 +185,5 @@ def test_a_layer_leaves_the_bounds_as_an_artifact_does(
     (name,) = known.spec.output_names
     (first, *_) = read_samples(known.outputs, known.spec.outputs)
     rms = float(np.sqrt(np.mean(first[name].astype("float64") ** 2)))
-    noise = {"onednn": {name: (Move(share * (TOLERANCES["fp32"].atol or 0) * rms, 0.0),)}}
-    assert leaves_bounds(replace(known, facts=replace(known.facts, moves=noise))) is leaves
+    noise = {"onednn": {name: (Deviation(share * (TOLERANCES["fp32"].atol or 0) * rms, 0.0),)}}
+    assert leaves_bounds(replace(known, facts=replace(known.facts, deviations=noise))) is leaves

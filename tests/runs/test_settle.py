@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from hubopt.exporter import Artifact, Tensors
 from hubopt.latency.statistics import Latency, Timing
-from hubopt.parity import TOLERANCES, Overrides, ReferenceFacts
+from hubopt.parity import TOLERANCES, ReferenceQuality, ToleranceOverrides
 from hubopt.parity.metrics import compare
-from hubopt.parity.reference import PERMUTED, REDRAWN, Depth
+from hubopt.parity.reference import PERMUTED, REDRAWN, NoiseLevel
 from hubopt.reference.reference_set import ReferenceSet
 from hubopt.runs import settle as settling
 from hubopt.runs.run import Run
@@ -23,7 +23,7 @@ from hubopt.runs.settle import are_clear, judge_run, judge_runs, settle
 from hubopt.sampling.arrays import write_samples
 from hubopt.spec import Dim, ModelSpec, TensorSpec
 
-DEPTHS: tuple[Depth, ...] = ("light", "float64", "full")
+DEPTHS: tuple[NoiseLevel, ...] = ("light", "float64", "full")
 SPEC = ModelSpec(
     (TensorSpec("x", "float32", (Dim(1, "trace"),)),),
     (TensorSpec("y", "float32", (Dim(4, "trace"),)),),
@@ -32,7 +32,7 @@ SPEC = ModelSpec(
 )
 LAYER = np.float32([1, 2, 3, 4])
 COUNT = 3
-NONE = Overrides()
+NONE = ToleranceOverrides()
 
 
 class Steps:
@@ -43,8 +43,8 @@ class Steps:
         known: What is known at first.
     """
 
-    def __init__(self, folder: Path, found: Mapping[Depth, Mapping[str, Any]]) -> None:
-        self.asked: list[Depth] = []
+    def __init__(self, folder: Path, found: Mapping[NoiseLevel, Mapping[str, Any]]) -> None:
+        self.asked: list[NoiseLevel] = []
         self._found = found
         inputs, outputs = folder / "inputs.npz", folder / "reference.npz"
         write_samples(inputs, [{"x": np.float32([at])} for at in range(COUNT)])
@@ -54,7 +54,7 @@ class Steps:
             inputs,
             outputs,
             tuple(range(COUNT)),
-            facts=ReferenceFacts(depth="light"),
+            facts=ReferenceQuality(depth="light"),
             kinds=("normal",) * COUNT,
         )
 
@@ -188,7 +188,7 @@ def test_to_judge_again_runs_nothing(
     steps: Steps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An artifact is gone by then, and so is everything that could run one."""
-    judged: list[tuple[Depth, Path | None]] = []
+    judged: list[tuple[NoiseLevel, Path | None]] = []
     judge_files = settling.run_parity
 
     def count(reference: ReferenceSet, run: Run, *rest: Any) -> Any:
@@ -207,7 +207,7 @@ def test_to_judge_again_runs_nothing(
     assert statuses == ["failed", "verified"]
     assert judged == [(depth, run.answers) for depth in DEPTHS for run in runs]
     judged.clear()
-    judge_runs(known, runs, Overrides.parse(rtol=["1"], atol=["1"]))
+    judge_runs(known, runs, ToleranceOverrides.parse(rtol=["1"], atol=["1"]))
     assert judged == [("full", run.answers) for run in runs]
 
 
@@ -216,7 +216,7 @@ def test_other_tolerances_give_another_verdict_on_the_same_answers(
 ) -> None:
     off = ran(tmp_path, 50.0)
     assert judge_run(steps.known, off, NONE).status == "failed"
-    loose = Overrides.parse(rtol=["0.1"], atol=["0.1"], sqnr=["off"])
+    loose = ToleranceOverrides.parse(rtol=["0.1"], atol=["0.1"], sqnr=["off"])
     assert judge_run(steps.known, off, loose).status == "verified"
 
 

@@ -13,7 +13,7 @@ from hubopt.programs.shaping.shapes import resolve
 from hubopt.programs.tracing import trace
 from hubopt.sampling.domains import read_domains
 from hubopt.sampling.samples import draw
-from hubopt.spec import Domain, ModelSpec
+from hubopt.spec import ModelSpec, ValueRange
 
 
 def ints(*shape: int | None, name: str = "ids", dtype: Any = tf.int32) -> Any:
@@ -27,7 +27,7 @@ def floats(*shape: int | None, name: str = "image") -> Any:
 IMAGE = floats(1, 32, 32, 3)
 
 
-def domains(call: Callable[..., Any], *specs: Any) -> dict[str, Domain]:
+def domains(call: Callable[..., Any], *specs: Any) -> dict[str, ValueRange]:
     function = tf.function(call, input_signature=specs, autograph=False)
     frozen = freeze(function.get_concrete_function())
     names = [spec.name for spec in specs]
@@ -129,7 +129,7 @@ def test_tables_that_leave_no_index_bound_nothing(words: tf.Variable) -> None:
 def test_a_mask_is_known_by_its_name_unless_a_table_knows_better(words: tf.Variable) -> None:
     mask = ints(1, 4, name="input_mask")
     assert domains(lambda x: tf.cast(x, tf.float32) * 2, mask) == {
-        "input_mask": Domain(0, 1, "its name says mask")
+        "input_mask": ValueRange(0, 1, "its name says mask")
     }
     assert domain(lambda x: tf.gather(words, x), mask) == (0, 99)
     assert domain(lambda x: x * 2, floats(1, 4, name="mask")) is None

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from hubopt.sampling.samples import SAMPLE_COUNT, Sample, draw
-from hubopt.spec import DTYPES, Bounds, Dim, Domain, TensorSpec
+from hubopt.spec import DTYPES, Bounds, Dim, TensorSpec, ValueRange
 
-TABLE = Domain(0, 999, "GatherV2 of 1000 rows", strict=True)
-LEVELS = Domain(0, 255, "Mul by 1/255")
+TABLE = ValueRange(0, 999, "GatherV2 of 1000 rows", strict=True)
+LEVELS = ValueRange(0, 255, "Mul by 1/255")
 IMAGE = (2, 32, 48, 3)
 
 
@@ -112,7 +112,7 @@ def test_indices_fill_their_table_and_stay_in_it() -> None:
 
 def test_the_last_row_is_reached_by_a_single_index_too() -> None:
     specs = [spec("int32", 1, name=name) for name in ("user", "item")]
-    domains = {"user": TABLE, "item": Domain(1, 50, "GatherV2 of 50 rows, shifted")}
+    domains = {"user": TABLE, "item": ValueRange(1, 50, "GatherV2 of 50 rows, shifted")}
     found = edges(draw(specs, domains=domains))
     assert found["extremes"].tensors["user"] == 999
     assert found["extremes"].tensors["item"] == 50
@@ -123,12 +123,12 @@ def test_a_domain_wider_than_the_dtype_is_cut_to_it() -> None:
     samples = draw([spec("int8", 100)], domains={"x": TABLE})
     assert edges(samples)["extremes"].tensors["x"].max() == 127
     assert values(samples).min() == 0
-    far = draw([spec("uint8", 100)], domains={"x": Domain(300, 400, "shifted")})
+    far = draw([spec("uint8", 100)], domains={"x": ValueRange(300, 400, "shifted")})
     assert set(values(far)) == {255}
 
 
 def test_masks_are_ones_then_zeros() -> None:
-    domains = {"mask": Domain(0, 1, "its name says mask"), "types": Domain(0, 1, "2 rows")}
+    domains = {"mask": ValueRange(0, 1, "its name says mask"), "types": ValueRange(0, 1, "2 rows")}
     specs = [spec("int32", 8, 64, name="mask"), spec("int32", 8, 64, name="types")]
     samples = main(draw(specs, domains=domains))
     masks = np.stack([sample.tensors["mask"] for sample in samples])
@@ -145,13 +145,13 @@ def test_masks_are_ones_then_zeros() -> None:
     ("dtype", "domain", "low", "high"),
     [
         ("float32", LEVELS, 0, 255),
-        ("float32", Domain(0, 1, "Mul by 2, less 1"), 0, 1),
+        ("float32", ValueRange(0, 1, "Mul by 2, less 1"), 0, 1),
         ("int32", LEVELS, 0, 255),
         ("uint8", None, 0, 255),
     ],
 )
 def test_pictures_are_drawn_in_their_range(
-    dtype: str, domain: Domain | None, low: int, high: int
+    dtype: str, domain: ValueRange | None, low: int, high: int
 ) -> None:
     samples = draw([spec(dtype, *IMAGE)], domains={"x": domain} if domain else None)
     turns = ["image", "mosaic", "uniform"] if dtype == "float32" else ["image", "uniform"]

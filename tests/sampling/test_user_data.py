@@ -15,10 +15,10 @@ from hubopt.programs.data_fit import first_sample, fit_data
 from hubopt.sampling.arrays import write_samples
 from hubopt.sampling.samples import draw
 from hubopt.sampling.user_data import DataError, describe_data, read_data
-from hubopt.spec import DTYPES, Bounds, Dim, Domain, ModelSpec, TensorSpec
+from hubopt.spec import DTYPES, Bounds, Dim, ModelSpec, TensorSpec, ValueRange
 
 RNG = np.random.default_rng(0)
-TABLE = Domain(0, 99, "GatherV2 of 100 rows (word/lookup)", strict=True)
+TABLE = ValueRange(0, 99, "GatherV2 of 100 rows (word/lookup)", strict=True)
 
 
 def tensor(name: str, dtype: str, *shape: int | str) -> TensorSpec:
@@ -41,11 +41,11 @@ PICTURES = RNG.random((12, 8, 8, 3), dtype="float32")
 INDICES = RNG.integers(0, 100, (5, 6))
 
 
-def fitted(source: Any, spec: ModelSpec, limit: int = 100, **domains: Domain) -> list[Any]:
+def fitted(source: Any, spec: ModelSpec, limit: int = 100, **domains: ValueRange) -> list[Any]:
     return fit_data(read_data(source, limit), spec, limit, domains)
 
 
-def problems(source: Any, spec: ModelSpec, limit: int = 100, **domains: Domain) -> list[str]:
+def problems(source: Any, spec: ModelSpec, limit: int = 100, **domains: ValueRange) -> list[str]:
     with pytest.raises(DataError) as caught:
         fitted(source, spec, limit, **domains)
     return list(caught.value.problems)
@@ -325,7 +325,7 @@ def test_an_index_outside_its_table_is_refused_and_says_which_table() -> None:
         f"data, item 1, input ids: found values from {INDICES[1].min() + 90} to "
         f"{INDICES[1].max() + 90}; expected 0 to 99, GatherV2 of 100 rows (word/lookup)"
     ]
-    loose = Domain(0, 9, "OneHot of 10 classes", strict=False)
+    loose = ValueRange(0, 9, "OneHot of 10 classes", strict=False)
     assert len(fitted([INDICES[0]], IDS, ids=loose)) == 1, "what is merely unusual is taken"
 
 

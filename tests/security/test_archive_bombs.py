@@ -16,7 +16,7 @@ import pytest
 from hubopt.errors import HandleError, LimitError
 from hubopt.models.archives import is_archive, unpack
 from hubopt.models.formats import keras_suffix
-from hubopt.models.handles import Access, locate
+from hubopt.models.handles import LoadPolicy, locate
 from hubopt.models.limits import Limits
 from tests.security.bombs import Packed, write_zip
 
@@ -176,7 +176,7 @@ def test_a_refusal_does_not_stay(
     with tarfile.open(archive, "w:gz") as stream:
         stream.add(tiny, ".")
     with pytest.raises(LimitError):
-        locate(archive, Access(limits=Limits(unpacked_bytes=10)))
+        locate(archive, LoadPolicy(limits=Limits(unpacked_bytes=10)))
     assert [each.name for each in cache.iterdir() if each.suffix != ".lock"] == []
     assert locate(archive).kind == "saved_model"
 

@@ -17,7 +17,7 @@ from hubopt.errors import BundleError, UnsafeModelError
 from tests.conftest import run_hubopt
 from tests.web import serve
 
-WAYS = [("bench", "--rounds", 1), ("diagnose",)]
+VARIANTS = [("bench", "--rounds", 1), ("diagnose",)]
 MODULE = """
 import pathlib
 import tensorflow as tf
@@ -73,7 +73,7 @@ def armed(bundle: Path, tiny: Path, tmp_path: Path) -> tuple[Path, Path]:
     return bundle, mark
 
 
-@pytest.mark.parametrize("verb", [("verify",), *WAYS])
+@pytest.mark.parametrize("verb", [("verify",), *VARIANTS])
 def test_a_savedmodel_in_a_bundle_is_scanned_before_it_is_loaded(
     verb: tuple[object, ...], armed: tuple[Path, Path]
 ) -> None:

@@ -15,7 +15,7 @@ import pytest
 import tf_keras
 
 from hubopt.errors import LimitError, LoadError
-from hubopt.models.handles import Access, locate
+from hubopt.models.handles import LoadPolicy, locate
 from hubopt.models.keras_files import load_keras_file, read_keras_file
 from hubopt.models.limits import Limits
 from hubopt.models.loading import load_model
@@ -190,7 +190,7 @@ def test_weights_as_npz_are_looked_into(tmp_path: Path) -> None:
 
 def test_the_bound_reaches_every_way_in(tmp_path: Path, hubopt: Callable[..., Ran]) -> None:
     path = small_model(tmp_path / "model.keras")
-    few = Access(limits=Limits(unpacked_bytes=1000))
+    few = LoadPolicy(limits=Limits(unpacked_bytes=1000))
     handle = locate(path, few)
     with pytest.raises(LimitError):
         load_model(handle, access=few)

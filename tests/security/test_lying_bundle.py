@@ -96,7 +96,7 @@ LIES = [
     (("spec", "inputs", 0, "name"), "other", "do not match the structure"),
     (("spec", "outputs"), [], "do not match the structure"),
     (("reference", "constant"), ["other"], "no outputs"),
-    (("reference", "silent"), 10**6, "more units or weights"),
+    (("reference", "inactive"), 10**6, "more units or weights"),
     (("tolerances", "entries"), [{"output": "", "field": "rtol", "value": -1}], "no bound"),
     (("tolerances", "entries"), [{"output": "x", "field": "rtol", "value": 1}], "no such output"),
     (("tolerances", "entries"), [{"output": "", "field": "size", "value": 1}], "no such bound"),

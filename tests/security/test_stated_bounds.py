@@ -7,8 +7,8 @@ import pytest
 
 import hubopt
 from hubopt.bundles.bundle import Bundle
-from hubopt.parity import Overrides, Parity, ReferenceFacts, judge
-from hubopt.parity.moves import Move
+from hubopt.parity import Parity, ReferenceQuality, ToleranceOverrides, judge
+from hubopt.parity.deviations import Deviation
 from hubopt.spec import Dim, ModelSpec, TensorSpec
 from tests.conftest import run_hubopt
 
@@ -22,10 +22,10 @@ SPEC = ModelSpec(
 )
 
 
-def judge_noisy(overrides: Overrides) -> Parity:
+def judge_noisy(overrides: ToleranceOverrides) -> Parity:
     """Judge an artifact that is off by 1e-4, which the layer itself moves by as well."""
     layer = np.array([1, 2, -1, 0.5], np.float32)
-    facts = ReferenceFacts({"onednn": {name: (Move(2e-4, 1e-4),) * 2 for name in NAMES}})
+    facts = ReferenceQuality({"onednn": {name: (Deviation(2e-4, 1e-4),) * 2 for name in NAMES}})
     artifact = layer + np.float32(1.5e-4)
     return judge(
         SPEC,
@@ -37,7 +37,7 @@ def judge_noisy(overrides: Overrides) -> Parity:
 
 
 def test_the_classes_of_the_table_allow_for_the_layers_noise() -> None:
-    parity = judge_noisy(Overrides())
+    parity = judge_noisy(ToleranceOverrides())
     assert parity.status == "verified"
     assert "within the layer's own noise" in (parity.note or "")
 
@@ -45,31 +45,31 @@ def test_the_classes_of_the_table_allow_for_the_layers_noise() -> None:
 @pytest.mark.parametrize("bound", ["rtol", "atol", "sqnr"])
 def test_a_stated_bound_fails_what_only_noise_would_excuse(bound: str) -> None:
     value = {"rtol": "1e-6", "atol": "1e-6", "sqnr": "120"}[bound]
-    parity = judge_noisy(Overrides.parse(**{bound: [value]}))
+    parity = judge_noisy(ToleranceOverrides.parse(**{bound: [value]}))
     assert parity.status == "failed"
     assert "the layer itself moves by 2.0e-04 there" in parity.problems[0]
 
 
 def test_a_stated_bound_holds_for_the_output_that_it_names() -> None:
-    parity = judge_noisy(Overrides.parse(rtol=["b=1e-9"]))
+    parity = judge_noisy(ToleranceOverrides.parse(rtol=["b=1e-9"]))
     assert [bool(each.problems) for each in parity.outputs] == [False, True]
 
 
 def test_a_stated_bound_that_is_kept_passes_and_leaves_the_others_their_allowance() -> None:
-    parity = judge_noisy(Overrides.parse(rtol=["1e-3"]))
+    parity = judge_noisy(ToleranceOverrides.parse(rtol=["1e-3"]))
     assert parity.status == "verified"
 
 
 def test_strict_allows_nothing_for_noise() -> None:
-    assert judge_noisy(Overrides(strict=True)).status == "failed"
+    assert judge_noisy(ToleranceOverrides(strict=True)).status == "failed"
 
 
 def test_float64_does_not_stand_in_for_the_layer_under_a_stated_bound() -> None:
     layer = np.array([1, 2, -1, 0.5], np.float32)
     better = layer.astype(np.float64) + 1.5e-4
-    facts = ReferenceFacts({"float64": {name: (Move(1.5e-4, 1e-4),) for name in NAMES}})
+    facts = ReferenceQuality({"float64": {name: (Deviation(1.5e-4, 1e-4),) for name in NAMES}})
 
-    def status(overrides: Overrides) -> str:
+    def status(overrides: ToleranceOverrides) -> str:
         artifact = dict.fromkeys(NAMES, better.astype(np.float32))
         return judge(
             SPEC,
@@ -80,17 +80,20 @@ def test_float64_does_not_stand_in_for_the_layer_under_a_stated_bound() -> None:
             [dict.fromkeys(NAMES, better)],
         ).status
 
-    assert status(Overrides()) == "verified"
-    assert status(Overrides.parse(atol=["1e-6"])) == "failed"
-    assert status(Overrides(strict=True)) == "failed"
+    assert status(ToleranceOverrides()) == "verified"
+    assert status(ToleranceOverrides.parse(atol=["1e-6"])) == "failed"
+    assert status(ToleranceOverrides(strict=True)) == "failed"
 
 
 def test_a_bound_of_integers_is_not_widened_by_those_that_the_layer_changes() -> None:
     spec = replace(SPEC, outputs=(replace(SPEC.outputs[0], dtype="int32"),), output_structure="a")
-    facts = ReferenceFacts({"onednn": {"a": (Move(1.0, 0.0),)}})
+    facts = ReferenceQuality({"onednn": {"a": (Deviation(1.0, 0.0),)}})
     layer, artifact = np.array([1, 2, 3, 4], np.int32), np.array([1, 2, 3, 5], np.int32)
     # An integer that the layer itself changes is too much noise for any reference.
-    for overrides, expected in ((Overrides(), "unverified"), (Overrides(strict=True), "failed")):
+    for overrides, expected in (
+        (ToleranceOverrides(), "unverified"),
+        (ToleranceOverrides(strict=True), "failed"),
+    ):
         tolerances = overrides.tolerances(["a"], "fp32")
         assert judge(spec, [{"a": artifact}], [{"a": layer}], tolerances, facts).status == expected
 
@@ -105,6 +108,6 @@ def test_on_the_command_line(how: tuple[str, ...], tiny_bundle: Bundle) -> None:
 
 
 def test_in_python(tiny_bundle: Bundle) -> None:
-    overrides = Overrides.parse(rtol=["1e-12"], atol=["1e-12"])
+    overrides = ToleranceOverrides.parse(rtol=["1e-12"], atol=["1e-12"])
     (result,) = hubopt.rejudge(tiny_bundle, ["onnx"], overrides)
     assert (result.status, result.stage) == ("failed", "parity")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hubopt._util.trimming import give_back
+from hubopt._util.trimming import trim_heap
 
 PIECES, PIECE_BYTES = 4000, 100_000  # of a size that glibc takes from its heap
 
@@ -25,6 +25,6 @@ def test_what_lies_between_what_is_kept_goes_back() -> None:
     full = resident_bytes()
     kept = pieces[::50]
     del pieces
-    give_back()
+    trim_heap()
     assert full - resident_bytes() > PIECES * PIECE_BYTES / 2
     assert all(each.all() for each in kept)

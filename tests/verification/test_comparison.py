@@ -142,7 +142,7 @@ def test_bounds_of_ones_own_are_held_to() -> None:
     def off(x: Any) -> Any:
         return np.tanh(x) + np.float32(2.00001)
 
-    strict = hubopt.Overrides.parse(rtol=["1e-7"], atol=["1e-7"], sqnr=["off"])
+    strict = hubopt.ToleranceOverrides.parse(rtol=["1e-7"], atol=["1e-7"], sqnr=["off"])
     assert hubopt.verify(off, layer, noise="off").status == "verified"
     assert hubopt.verify(off, layer, noise="off", overrides=strict).status == "failed"
 

@@ -123,7 +123,7 @@ def test_bench_without_the_model_says_so(tiny: Path, tmp_path: Path) -> None:
 
 def failing(tiny: Path, output: Path, keep: bool = True) -> hubopt.Bundle:
     """Export with tolerances that nothing but equality keeps to."""
-    overrides = hubopt.Overrides.parse(rtol=["0"], atol=["0"], sqnr=["off"])
+    overrides = hubopt.ToleranceOverrides.parse(rtol=["0"], atol=["0"], sqnr=["off"])
     return hubopt.export(
         tiny, ["onnx"], output, rounds=0, noise="off", overrides=overrides, keep_failed=keep
     )
@@ -136,11 +136,11 @@ def test_rejudging_applies_other_tolerances_and_runs_nothing(tiny: Path, tmp_pat
         shutil.rmtree(output / each)  # whatever would run now has nothing to run
     same = hubopt.rejudge(output)
     assert same == bundle.results
-    strict = hubopt.Overrides.parse(rtol=["0"], atol=["0"])
+    strict = hubopt.ToleranceOverrides.parse(rtol=["0"], atol=["0"])
     for result in hubopt.rejudge(output, overrides=strict):
         assert (result.status, result.stage) == ("failed", "parity")
         assert "differ by more than allowed" in str(result.reason)
-    one = hubopt.Overrides.parse(rtol=["sum=0"], atol=["sum=0"])
+    one = hubopt.ToleranceOverrides.parse(rtol=["sum=0"], atol=["sum=0"])
     for result in hubopt.rejudge(output, overrides=one):
         assert "output sum, sample 0: " in str(result.reason)
         assert "output difference" not in str(result.reason)
@@ -153,7 +153,9 @@ def test_a_target_that_did_not_run_is_left_as_it_is(tiny_bundle: hubopt.Bundle) 
 
 def test_rejudging_agrees_with_judging_anew(tiny_bundle: hubopt.Bundle) -> None:
     for rtol, atol in ((1e-4, 1e-5), (1e-7, 1e-7), (0, 1e-6), (1e-6, 0), (0, 1e-8)):
-        overrides = hubopt.Overrides.parse(rtol=[str(rtol)], atol=[str(atol)], sqnr=["off"])
+        overrides = hubopt.ToleranceOverrides.parse(
+            rtol=[str(rtol)], atol=[str(atol)], sqnr=["off"]
+        )
         (again,) = hubopt.rejudge(tiny_bundle, ["onnx"], overrides)
         (anew,) = hubopt.verify_bundle(tiny_bundle, ["onnx"], overrides)
         assert again.status == anew.status, (rtol, atol)
@@ -167,7 +169,7 @@ def test_a_failed_artifact_is_kept_apart_if_asked(tiny: Path, tmp_path: Path) ->
     assert not (bundle.path / "onnx").exists()
     with pytest.raises(BundleError, match="no onnx artifact"):
         bundle.artifact("onnx")
-    (again,) = hubopt.rejudge(bundle, overrides=hubopt.Overrides())
+    (again,) = hubopt.rejudge(bundle, overrides=hubopt.ToleranceOverrides())
     assert again.status == "verified"
 
 
@@ -184,7 +186,9 @@ def test_what_would_pass_but_was_not_kept_stays_failed(
 
     copy = shutil.copytree(tiny_bundle.path, tmp_path / "copy")
     manifest = tiny_bundle.manifest
-    (failed,) = hubopt.rejudge(copy, "onnx", hubopt.Overrides.parse(rtol=["0"], atol=["0"]))
+    (failed,) = hubopt.rejudge(
+        copy, "onnx", hubopt.ToleranceOverrides.parse(rtol=["0"], atol=["0"])
+    )
     lost = replace(failed, path=None, sha256=None, size_bytes=None)
     write_manifest(copy, replace(manifest, targets=manifest.targets | {"onnx": lost}))
     (result,) = hubopt.rejudge(copy, "onnx")

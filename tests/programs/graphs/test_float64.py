@@ -14,7 +14,7 @@ import tf_keras
 from benchmarks import models
 from hubopt.errors import TraceError
 from hubopt.hints import Hints
-from hubopt.models.handles import Access, LayerOptions
+from hubopt.models.handles import LayerOptions, LoadPolicy
 from hubopt.programs.graphs.float64 import Widened, widen
 from hubopt.programs.graphs.freezing import freeze
 from hubopt.programs.graphs.frozen_graph import read_frozen_graph
@@ -318,7 +318,7 @@ def test_an_unknown_operation_is_told() -> None:
 
 
 def _program(folder: Path, model: Path) -> Any:
-    layer = open_layer_session(str(model), LayerOptions(), Access())
+    layer = open_layer_session(str(model), LayerOptions(), LoadPolicy())
     spec = layer.resolve(Hints(batch=1))
     program = layer.trace(spec, folder, "auto")
     samples = [each.tensors for each in draw_samples(spec.inputs, 2) if not each.edge]

@@ -1,4 +1,4 @@
-"""How far the layer itself moves when it is computed in another way."""
+"""How far the layer's answers deviate when it is computed in another way."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 FLOAT64 = "float64"
 REPEATED = "repeated"
-WAYS: Mapping[str, str] = {
+VARIANTS: Mapping[str, str] = {
     REPEATED: "called a second time",
     "onednn": "with oneDNN switched",
     "xla": "compiled by XLA",
     FLOAT64: "computed in float64",
-    "rounded1": "with weights moved by a rounding",
-    "rounded2": "with weights moved by another",
-    "rounded3": "with weights moved by a third",
+    "rounded1": "with weights perturbed, draw 1",
+    "rounded2": "with weights perturbed, draw 2",
+    "rounded3": "with weights perturbed, draw 3",
 }
 """The other ways in which the layer's function is computed, and how to say that."""
 
@@ -23,7 +23,7 @@ MOST_NOISE = 1e-2
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class Deviation:
     """How far one output moves on one sample.
 
     Attributes:
@@ -36,13 +36,13 @@ class Move:
     rms: float
 
 
-STILL = Move(0.0, 0.0)
+STILL = Deviation(0.0, 0.0)
 
 
-def move_at(moves: Mapping[str, Sequence[Move]], sample: int) -> Move:
+def deviation_at(moves: Mapping[str, Sequence[Deviation]], sample: int) -> Deviation:
     """Return the largest move on one sample; a way that was taken once tells of every sample."""
     there = [found[min(sample, len(found) - 1)] for found in moves.values() if found]
-    return Move(
+    return Deviation(
         max((each.largest for each in there), default=0.0),
         max((each.rms for each in there), default=0.0),
     )
