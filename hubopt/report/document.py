@@ -56,7 +56,7 @@ def _reference(manifest: Manifest) -> dict[str, Any]:
     return {
         "samples": manifest.samples,
         "left_out": manifest.left_out,
-        "moves": {
+        "deviations": {
             way: {name: max(each.largest for each in moves) for name, moves in found.items()}
             for way, found in facts.deviations.items()
         },

@@ -142,7 +142,11 @@ def test_the_definition_of_an_operation_names_its_arguments() -> None:
 @pytest.mark.parametrize("switch", ["0", "1"])
 def test_whether_onednn_is_on_is_known(switch: str) -> None:
     ran = subprocess.run(
-        [sys.executable, "-c", "from hubopt import tf_private as t; print(t.onednn_is_on())"],
+        [
+            sys.executable,
+            "-c",
+            "from hubopt._platform import tf_private as t; print(t.onednn_is_on())",
+        ],
         env={**os.environ, "TF_ENABLE_ONEDNN_OPTS": switch},
         capture_output=True,
         text=True,

@@ -199,21 +199,21 @@ def test_a_sealed_entry_that_holds_something_else_is_made_anew(
         json.loads((each / "entry.json").read_text())["entry"]["kind"]: each
         for each in stages.iterdir()
     }
-    assert sorted(entries) == ["reference", "target", "trace"]
+    assert sorted(entries) == ["artifact", "reference", "run", "trace"]
     for path in entries.values():
         forge(path, damage)
     ran = hubopt(*arguments, tmp_path / "second")
     assert ran.code == 0, ran.err
     assert "is damaged and is made anew" in ran.err
     assert "Traceback" not in ran.err
-    # A target is looked for only where the reference is from the cache.
+    # A run is looked for only where the reference is from the cache.
     again = hubopt(*arguments, tmp_path / "third")
     assert again.code == 0, again.err
     assert "Traceback" not in again.err
     last = hubopt(*arguments, tmp_path / "last")
     assert last.code == 0
     assert "damaged" not in last.err
-    assert last.err.count("from the cache") == 3
+    assert last.err.count("from the cache") == 4
 
 
 def forge(path: Path, damage: str) -> None:
