@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := demo-bundle
+# What users may import; the rest may change without notice.
+PUBLIC := hubopt.exporter hubopt.spec hubopt.errors hubopt.testing hubopt.keras3
 
 .PHONY: help demo test test-gpu lint format bench cost mutants attack docs clean
 
@@ -50,7 +52,8 @@ attack: .venv/.installed
 
 docs: .venv/.dev
 	$(BIN)/pip install --quiet --group docs
-	$(BIN)/pdoc --docformat google --output-directory build/docs hubopt
+	$(BIN)/pdoc --docformat google --output-directory build/docs \
+	  hubopt '!hubopt\..*' $(PUBLIC) '!hubopt\.exporter\..*'
 
 clean:
 	rm -rf .venv .cache build dist $(DEMO)

@@ -1,11 +1,17 @@
 """What must stay light stays light; and the test that says so can fail."""
 
+import inspect
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import hubopt
+
+ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("tensorflow", "tf_keras", "keras", "tensorflow_hub", "tf2onnx", "onnx", "onnxruntime",
          "ai_edge_litert", "tensorrt", "tensorrt_rtx", "cuda.bindings")  # fmt: skip
 
@@ -54,8 +60,6 @@ def test_an_export_leaves_the_parent_light(tiny: object, tmp_path: object) -> No
 
 
 def test_the_public_names_are_these() -> None:
-    import hubopt
-
     assert sorted(hubopt.__all__) == sorted(
         [
             "Bounds", "Bundle", "Diagnosis", "Dim", "Hints", "HuboptError", "KerasLayer",
@@ -68,6 +72,18 @@ def test_the_public_names_are_these() -> None:
     assert all(hasattr(hubopt, name) for name in hubopt.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         hubopt.nothing  # noqa: B018
+
+
+def test_the_public_modules_are_these() -> None:
+    public = {"hubopt.errors", "hubopt.exporter", "hubopt.keras3", "hubopt.spec", "hubopt.testing"}
+    makefile = (ROOT / "Makefile").read_text()
+    line = next(line for line in makefile.splitlines() if line.startswith("PUBLIC := "))
+    assert set(line.removeprefix("PUBLIC := ").split()) == public
+    decision = (ROOT / "docs" / "decisions" / "0024-the-line.md").read_text()
+    stated = decision.partition("Public are ")[2].partition(". ")[0]
+    assert set(re.findall(r"`(hubopt\.\w+)`", stated)) == public
+    # hubopt itself gives names, not modules.
+    assert not [name for name in hubopt.__all__ if inspect.ismodule(getattr(hubopt, name))]
 
 
 @pytest.mark.parametrize(
