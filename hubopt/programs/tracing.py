@@ -18,14 +18,13 @@ from hubopt._util.structure import pack, unpack
 from hubopt.errors import ExportError, TraceError
 from hubopt.exporter import OpUse, Program, XlaMode
 from hubopt.models.weight_size import check_size
+from hubopt.programs.analysis import analyze
 from hubopt.programs.graphs.checkpoints import StoredTensor, saved_variables
 from hubopt.programs.graphs.freezing import Frozen, freeze, reference_nodes
 from hubopt.programs.graphs.frozen_graph import write_frozen_graph
-from hubopt.programs.graphs.reach import unreached, weights
 from hubopt.programs.operations import uncompilable, uses
 from hubopt.programs.serving import SIGNATURE, argument_specs, make_root
 from hubopt.programs.shaping.outputs import call_as_is
-from hubopt.sampling.domains import read_domains
 from hubopt.spec import ModelSpec
 
 
@@ -76,49 +75,51 @@ def _trace(
     ).get_concrete_function()
     frozen = freeze(concrete)
     graph_def = frozen.graph.as_graph_def()
-    ops = tuple(uses(graph_def))
-    compilable = all(use.xla for use in ops)
-    if xla == "require" and not compilable:
-        raise uncompilable(ops)
-    apart = sum(each.shape.num_elements() * each.dtype.size for each in frozen.weights.values())
-    check_size(apart + graph_def.ByteSize(), most_bytes)
     input_tensors = tuple(tensor.name for tensor in frozen.inputs[: len(spec.inputs)])
-    names = [each.name for each in spec.inputs]
     output_tensors = tuple(tensor.name for tensor in frozen.outputs)
+    inputs = dict(zip((tensor.name for tensor in spec.inputs), input_tensors, strict=True))
     outputs = dict(zip(spec.output_names, output_tensors, strict=True))
+    facts = analyze(graph_def, inputs, outputs, tuple(frozen.weights), frozen.graph)
+    if xla == "require" and not facts.is_compilable:
+        raise uncompilable(facts.ops)
+    apart = sum(each.shape.num_elements() * each.dtype.size for each in frozen.weights.values())
+    check_size(apart + facts.size_bytes, most_bytes)
     program = Program(
         folder=folder,
         spec=spec,
         input_tensors=input_tensors,
         output_tensors=output_tensors,
-        ops=ops,
-        compiled=compilable and xla != "off",
-        domains=read_domains(frozen.graph, dict(zip(names, input_tensors, strict=True))),
-        constant=unreached(graph_def, outputs, [name.split(":")[0] for name in input_tensors]),
-        weightless=unreached(graph_def, outputs, [*weights(graph_def), *frozen.weights]),
+        ops=facts.ops,
+        compiled=facts.is_compilable and xla != "off",
+        domains=facts.domains,
+        constant=facts.constant,
+        weightless=facts.weightless,
     )
     references = reference_nodes(concrete.graph.as_graph_def())
-    if references and any(use.resource for use in ops):
-        raise TraceError(
-            "layer",
-            f"it has lookup tables beside TensorFlow 1 reference variables ({len(references)} of "
-            "them), and what initializes the tables is not part of what was loaded",
-            "tables, or reference variables, but not both",
-            "save the model again after tf.compat.v1.enable_resource_variables()",
-        )
-    has_tables = any(use.resource for use in ops)
+    if references and facts.has_tables:
+        raise _tables_beside_references(len(references))
     variables: Sequence[Any] = () if references else concrete.graph.variables
-    if saved_model or has_tables:
+    if saved_model or facts.has_tables:
         if references:
             _save(program, _nested_call(frozen, spec))
         else:
-            owner = layer.resolved_object if has_tables else None
+            owner = layer.resolved_object if facts.has_tables else None
             _save(program, lambda inputs: call_as_is(layer, inputs), variables, owner)
-    if has_tables:
+    if facts.has_tables:
         return program
-    apart = ((name, _tensor(value)) for name, value in frozen.weights.items())
+    weights = ((name, _tensor(value)) for name, value in frozen.weights.items())
     saved = _saved(frozen, variables, program) if saved_model else None
-    return write_frozen_graph(program, graph_def, apart, saved)
+    return write_frozen_graph(program, graph_def, weights, saved)
+
+
+def _tables_beside_references(count: int) -> TraceError:
+    return TraceError(
+        "layer",
+        f"it has lookup tables beside TensorFlow 1 reference variables ({count} of them), and what "
+        "initializes the tables is not part of what was loaded",
+        "tables, or reference variables, but not both",
+        "save the model again after tf.compat.v1.enable_resource_variables()",
+    )
 
 
 def _tensor(value: Any) -> Any:
