@@ -46,3 +46,17 @@ def deviation_at(moves: Mapping[str, Sequence[Deviation]], sample: int) -> Devia
         max((each.largest for each in there), default=0.0),
         max((each.rms for each in there), default=0.0),
     )
+
+
+def largest_deviation(deviations: Mapping[str, Sequence[Deviation]]) -> str:
+    """Say how far the layer deviates at most, and how it was computed then.
+
+    That it does not repeat itself goes before everything else.
+    """
+    largest = {
+        variant: max(deviation.largest for deviation in found)
+        for variant, found in deviations.items()
+        if found
+    }
+    variant = REPEATED if largest.get(REPEATED) else max(largest, key=lambda name: largest[name])
+    return f"by {largest[variant]:.1e} {VARIANTS.get(variant, variant)}"

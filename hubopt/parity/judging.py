@@ -126,3 +126,10 @@ def largest_share(differences: Sequence[Difference], tolerance: Tolerance) -> fl
         (math.inf if each.problem else each.worst(tolerance, rounding)[0] for each in differences),
         default=0.0,
     )
+
+
+def leaves_stated(difference: Difference, tolerance: Tolerance) -> bool:
+    """Whether a sample leaves a bound that the user stated; no other way to compute excuses it."""
+    if difference.exact:
+        return tolerance.states_elements
+    return complaint(difference, tolerance.only_stated(), STILL, 0.0) is not None

@@ -14,11 +14,10 @@ from hubopt.exporter import Tensors
 from hubopt.parity.deviations import (
     FLOAT64,
     MOST_NOISE,
-    REPEATED,
     STILL,
-    VARIANTS,
     Deviation,
     deviation_at,
+    largest_deviation,
 )
 from hubopt.parity.form import form_problems
 from hubopt.parity.judging import (
@@ -26,6 +25,7 @@ from hubopt.parity.judging import (
     complaint,
     complaints_of_all,
     largest_share,
+    leaves_stated,
     usual_rounding,
 )
 from hubopt.parity.metrics import Difference, compare
@@ -125,14 +125,8 @@ class OutputParity:
 
     @property
     def deviation_told(self) -> str:
-        """What moves the layer, in words; that it does not repeat itself goes before the rest."""
-        largest = {
-            way: max(each.largest for each in found)
-            for way, found in self.deviations.items()
-            if found
-        }
-        way = REPEATED if largest.get(REPEATED) else max(largest, key=lambda each: largest[each])
-        return f"{printable(self.name)} by {largest[way]:.1e} {VARIANTS.get(way, way)}"
+        """What moves the layer, in words."""
+        return f"{printable(self.name)} {largest_deviation(self.deviations)}"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -279,7 +273,7 @@ def _judge_sample(output: OutputParity, at: int, tolerance: Tolerance) -> _Sampl
         return _SampleVerdict("layer")
     most = _most_noise(output, at)
     noise = deviation_at(output.deviations, at)
-    if tolerance.strict or (tolerance.stated and _leaves_stated(difference, tolerance)):
+    if tolerance.strict or (tolerance.stated and leaves_stated(difference, tolerance)):
         return _SampleVerdict(None, problem + _told_noise(noise))
     if (
         output.from_float64
@@ -292,13 +286,6 @@ def _judge_sample(output: OutputParity, at: int, tolerance: Tolerance) -> _Sampl
     if noise.largest <= most:
         return _SampleVerdict("noise")
     return _SampleVerdict(None, problem, unsteady=True)
-
-
-def _leaves_stated(difference: Difference, tolerance: Tolerance) -> bool:
-    """Whether a sample leaves a bound that the user stated; no other way to compute excuses it."""
-    if difference.exact:
-        return tolerance.states_elements
-    return complaint(difference, tolerance.only_stated(), STILL, 0.0) is not None
 
 
 def _told_noise(noise: Deviation) -> str:
