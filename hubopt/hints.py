@@ -57,11 +57,11 @@ class Hints:
                 )
 
         for name, bounds in self.bounds:
-            if not (_NAME.fullmatch(name) and 1 <= bounds.low <= bounds.usual <= bounds.high):
+            if not (_NAME.fullmatch(name) and 1 <= bounds.min <= bounds.opt <= bounds.max):
                 raise UsageError(
                     f"--dim {name}",
                     f"{bounds}",
-                    "a name, and smallest:usual:largest in this order, from 1",
+                    "a name, and min:opt:max in this order, from 1",
                     "write, for example, --dim B=1:8:32",
                 )
 
@@ -79,7 +79,7 @@ class Hints:
         >>> Hints.parse(["image=1x224x224x3"], batch=1).input_shapes
         (('image', (1, 224, 224, 3)),)
         >>> Hints.parse(["ids=Bx128"], dims=["B=1:8:32"]).bounds
-        (('B', Bounds(low=1, usual=8, high=32)),)
+        (('B', Bounds(min=1, opt=8, max=32)),)
         """
         return cls(
             input_shapes=tuple(_named_shapes("--input-shape", input_shapes)),
@@ -129,7 +129,7 @@ def _bounds(texts: Iterable[str]) -> Iterator[tuple[str, Bounds]]:
             raise UsageError(
                 f"--dim {name}={value}",
                 "no bounds",
-                "a name, and smallest:usual:largest",
+                "a name, and min:opt:max",
                 "write, for example, --dim B=1:8:32",
             )
         yield name, Bounds(*map(int, numbers))

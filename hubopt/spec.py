@@ -33,17 +33,17 @@ class Bounds:
     """The sizes that a dynamic dimension may have.
 
     Attributes:
-        low: The smallest.
-        usual: The one that is optimized for and timed.
-        high: The largest.
+        min: The smallest.
+        opt: The one that is optimized for and timed.
+        max: The largest.
     """
 
-    low: int
-    usual: int
-    high: int
+    min: int
+    opt: int
+    max: int
 
     def __str__(self) -> str:
-        return f"{self.low}:{self.usual}:{self.high}"
+        return f"{self.min}:{self.opt}:{self.max}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,10 +115,10 @@ class TensorRTExporter:
 
 
 def _profile(builder: Any, spec: ModelSpec) -> Any:
-    """Return the profile with the smallest, usual and largest shape of each dynamic input."""
+    """Return the profile with the min, opt and max shape of each dynamic input."""
     sizes = [
         dict(zip(spec.bounds, picked, strict=True))
-        for picked in zip(*((b.low, b.usual, b.high) for b in spec.bounds.values()), strict=True)
+        for picked in zip(*((b.min, b.opt, b.max) for b in spec.bounds.values()), strict=True)
     ]
     profile = builder.create_optimization_profile()
     for each in spec.inputs:

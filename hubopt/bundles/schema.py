@@ -85,7 +85,7 @@ def spec_problems(spec: ModelSpec) -> Iterator[str]:
     if not spec.outputs:
         yield "spec: it has no output"
     for name, bounds in spec.bounds.items():
-        if not 1 <= bounds.low <= bounds.usual <= bounds.high <= _LARGEST_SIZE:
+        if not 1 <= bounds.min <= bounds.opt <= bounds.max <= _LARGEST_SIZE:
             yield f"dimension {name!r}: {bounds} are no bounds"
 
 

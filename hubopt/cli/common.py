@@ -77,23 +77,29 @@ Tolerance = Annotated[
     ),
 ]
 Rtol = Annotated[
-    list[str] | None, typer.Option(metavar="[OUTPUT=]X", help="Of each element; or `off`.")
+    list[str] | None,
+    typer.Option(metavar="[OUTPUT=]X", help="Relative tolerance per element, or `off`."),
 ]
 Atol = Annotated[
-    list[str] | None, typer.Option(metavar="[OUTPUT=]X", help="Of the output's rms; or `off`.")
+    list[str] | None,
+    typer.Option(
+        metavar="[OUTPUT=]X", help="Absolute tolerance as a share of the output's rms, or `off`."
+    ),
 ]
 Sqnr = Annotated[
-    list[str] | None, typer.Option(metavar="[OUTPUT=]DB", help="Least signal to noise; or `off`.")
+    list[str] | None,
+    typer.Option(metavar="[OUTPUT=]DB", help="Least signal-to-noise ratio, or `off`."),
 ]
 Cosine = Annotated[
-    list[str] | None, typer.Option(metavar="[OUTPUT=]X", help="Least cosine; or `off`.")
+    list[str] | None,
+    typer.Option(metavar="[OUTPUT=]X", help="Least cosine similarity, or `off`."),
 ]
 Top1 = Annotated[
     list[str] | None,
     typer.Option(
         "--top1",
         metavar="[OUTPUT=]SHARE",
-        help="Least share of rows with the same class; or `off`.",
+        help="Least share of rows with the same top class, or `off`.",
     ),
 ]
 Strict = Annotated[
@@ -150,7 +156,7 @@ Dtype = Annotated[
 Dim = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="NAME=LOW:USUAL:HIGH",
+        metavar="NAME=MIN:OPT:MAX",
         help="Bounds of a dimension that --input-shape names, such as B=1:8:32; repeatable.",
     ),
 ]

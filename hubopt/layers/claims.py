@@ -57,7 +57,7 @@ def merge(
 def _dim(size: int | str, origin: Origin, bounds: Mapping[str, Bounds]) -> Dim:
     if isinstance(size, int):
         return Dim(size, origin)
-    return Dim(bounds[size].usual if size in bounds else 1, origin, size)
+    return Dim(bounds[size].opt if size in bounds else 1, origin, size)
 
 
 def _agree(one: Dim, other: Dim) -> bool:

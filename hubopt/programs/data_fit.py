@@ -211,7 +211,7 @@ def _split(
 
 def _admits(spec: TensorSpec, shape: tuple[int, ...], model: ModelSpec) -> bool:
     return spec.admits(shape) and all(
-        dim.name is None or model.bounds[dim.name].low <= size <= model.bounds[dim.name].high
+        dim.name is None or model.bounds[dim.name].min <= size <= model.bounds[dim.name].max
         for dim, size in zip(spec.dims, shape, strict=True)
     )
 

@@ -87,8 +87,8 @@ def draw(
 
 def _size(bounds: Bounds, at: int, rng: np.random.Generator) -> int:
     if at < 3:
-        return (bounds.usual, bounds.low, bounds.high)[at]
-    return int(rng.integers(bounds.low, bounds.high + 1))
+        return (bounds.opt, bounds.min, bounds.max)[at]
+    return int(rng.integers(bounds.min, bounds.max + 1))
 
 
 def _draw_one(

@@ -65,8 +65,7 @@ def _check_names(
 ) -> None:
     used = {size: name for name, shape in shapes.items() for size in shape if isinstance(size, str)}
     problems.extend(
-        f"input {tensor}: dimension {name} has no bounds; say --dim {name}=1:8:32, "
-        "smallest:usual:largest"
+        f"input {tensor}: dimension {name} has no bounds; say --dim {name}=1:8:32, min:opt:max"
         for name, tensor in used.items()
         if name not in bounds
     )
@@ -119,7 +118,7 @@ def _settle(
         shape = None if dims is None else tuple(dim.size if dim else None for dim in dims)
         return Partial(name, dtype[0] if dtype else None, shape)
     spec = TensorSpec(name, dtype[0], settled, dtype[1])
-    largest = spec.size_bytes_at({each: bounds.high for each, bounds in hints.bounds})
+    largest = spec.size_bytes_at({each: bounds.max for each, bounds in hints.bounds})
     if largest > _MAX_INPUT_BYTES:
         problems.append(
             f"input {name}: {format_shape(spec.named_shape)} is {largest / 1e9:.1f} GB a sample; "

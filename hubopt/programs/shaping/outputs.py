@@ -154,9 +154,9 @@ def trace_shapes(
 
 def _probe_sizes(bounds: Mapping[str, Bounds]) -> list[dict[str, int]]:
     """Return sizes to trace at: all usual first, then each dimension moved on its own."""
-    usual = {name: each.usual for name, each in bounds.items()}
+    usual = {name: each.opt for name, each in bounds.items()}
     moved = [
-        {**usual, name: size} for name, each in bounds.items() for size in (each.low, each.high)
+        {**usual, name: size} for name, each in bounds.items() for size in (each.min, each.max)
     ]
     return [usual, *moved] if bounds else []
 
