@@ -53,7 +53,7 @@ def _listing(problems: tuple[str, ...]) -> str:
 
 
 class UsageError(HuboptError):
-    """An argument that cannot be meant: an unknown target, an existing output folder."""
+    """An invalid argument: an unknown target, an existing output folder."""
 
 
 class HandleError(HuboptError, ValueError):

@@ -186,7 +186,7 @@ def surroundings() -> dict[str, Any]:
 def describe_exporter(exporter: Exporter) -> dict[str, Any]:
     """Return what tells one exporter from another, and from itself after an edit.
 
-    What a stranger's exporter uses is not known, so every distribution that is installed counts,
+    What a third party's exporter uses is not known, so every distribution that is installed counts,
     its own among them.
     """
     kind = type(exporter)

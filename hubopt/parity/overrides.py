@@ -67,7 +67,7 @@ class ToleranceOverrides:
         """Read ``[OUTPUT=]VALUE`` texts; a value is a class, a number, or ``off``.
 
         Raises:
-            UsageError: Some of them cannot be meant; it names them all.
+            UsageError: Some of them are invalid; it names them all.
         """
         given = {
             CLASS: tolerance,
@@ -109,10 +109,10 @@ class ToleranceOverrides:
         Raises:
             UsageError: The model has no such output.
         """
-        strangers = {each.output for each in self.entries if each.output} - set(outputs)
-        if strangers:
+        unknown = {each.output for each in self.entries if each.output} - set(outputs)
+        if unknown:
             raise UsageError(
-                f"tolerance of output {', '.join(sorted(strangers))}",
+                f"tolerance of output {', '.join(sorted(unknown))}",
                 "the model has no such output",
                 f"one of: {', '.join(outputs)}",
                 "name one of these, or leave the name out for all",

@@ -59,7 +59,7 @@ def scan_config(config: Any, keras: Any) -> KerasFindings:
         label = _label(each)
         if danger is None and not is_registered(each, keras):
             danger = _unknown_part(each, known)
-            unregistered.update(_strangers(each, known, keras))
+            unregistered.update(_unregistered_names(each, known, keras))
         if danger is not None:
             line = f"{danger.layer}{label}: {danger.ability}"
             dangers.setdefault(danger.layer, set()).add(line)
@@ -126,7 +126,9 @@ def _looked_up(serialized: dict[str, Any]) -> list[str]:
     return [str(first)] if second is None else list(dict.fromkeys((str(first), str(second))))
 
 
-def _strangers(serialized: dict[str, Any], known: KerasObjects, keras: Any) -> Iterator[str]:
+def _unregistered_names(
+    serialized: dict[str, Any], known: KerasObjects, keras: Any
+) -> Iterator[str]:
     """Give what Keras would take from elsewhere, or would not find."""
     if not _is_kerass_own(serialized, known):
         yield str(serialized.get("registered_name") or serialized["class_name"])

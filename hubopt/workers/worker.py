@@ -258,7 +258,7 @@ def _answer_all(requests: BinaryIO, answers: BinaryIO) -> None:
             answer = (False, _unexpected(error, _paths(args, kwargs)))
         try:
             data = pickle.dumps(answer)
-        except Exception as error:  # what a stranger returns need not be picklable
+        except Exception as error:  # what a third party returns need not be picklable
             data = pickle.dumps((False, _unexpected(error)))
         answers.write(data)
         answers.flush()
