@@ -39,11 +39,12 @@ def test_a_cached_export_says_so(
     listed = hubopt("cache", "--json")
     assert listed.code == 0, listed.err
     rows = listed.json["entries"]
-    assert [(each["kind"], each["target"]) for each in rows] == [
+    assert {(row["kind"], row["target"]) for row in rows} == {
         ("trace", None),
         ("reference", None),
-        ("target", "onnx"),
-    ]
+        ("artifact", "onnx"),
+        ("run", "onnx"),
+    }
     assert {each["handle"] for each in rows} == {str(tiny)}
     assert listed.json["size_bytes"] == sum(each["size_bytes"] for each in rows) > 0
     assert listed.json["limit_bytes"] == 10**10
@@ -51,12 +52,12 @@ def test_a_cached_export_says_so(
     table = hubopt("cache").out
     headings = "kind target size made last used handle"
     assert table.splitlines()[0].split() == headings.split()
-    assert re.search(r"target +onnx +[\d.]+ kB", table)
-    assert f"3 entries, {listed.json['size_bytes'] / 1e3:.1f} kB of 10.0 GB" in table
+    assert re.search(r"artifact +onnx +[\d.]+ kB", table)
+    assert f"4 entries, {listed.json['size_bytes'] / 1e3:.1f} kB of 10.0 GB" in table
 
     cleared = hubopt("cache", "clear", "--json")
     assert cleared.code == 0, cleared.err
-    assert len(cleared.json["removed"]) == 3
+    assert len(cleared.json["removed"]) == 4
     assert cleared.json["size_bytes"] == listed.json["size_bytes"]
     assert list(stages.iterdir()) == []
 
@@ -70,9 +71,9 @@ def test_an_empty_cache(hubopt: Callable[..., Ran], stages: Path) -> None:
 
 
 def test_clearing_says_what_it_removed(hubopt: Callable[..., Ran], stages: Path) -> None:
-    StageStore(stages, 10**6).put("key", Label("target", "a-model", "onnx"), "1234", {})
+    StageStore(stages, 10**6).put("key", Label("artifact", "a-model", "onnx"), "1234", {})
     cleared = hubopt("cache", "clear")
-    assert cleared.out == f"removed target onnx of a-model\n1 entry, 4 B, from {stages}\n"
+    assert cleared.out == f"removed artifact onnx of a-model\n1 entry, 4 B, from {stages}\n"
 
 
 def test_a_size_that_cannot_be_meant(hubopt: Callable[..., Ran]) -> None:

@@ -66,7 +66,7 @@ class Measured:
                 numbers,
             )
 
-    def moves(self, answers: Answers, way: str) -> dict[str, float]:
+    def deviations(self, answers: Answers, way: str) -> dict[str, float]:
         return largest_moves(answers.answers[way], self.reference, self.program.spec)
 
 

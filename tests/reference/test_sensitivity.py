@@ -22,7 +22,7 @@ def moves(call: Callable[[Any], Any], x: Any = X) -> tuple[int, np.ndarray]:
     outputs = [each.name for each in concrete.outputs]
     runner = GraphRunner(concrete.graph.as_graph_def(), {"x": concrete.inputs[0].name})
     weights = Weights(runner, outputs)
-    return weights.count, weights.deviations(runner.run({"x": x}, weights.tensors))
+    return weights.count, weights.moves(runner.run({"x": x}, weights.tensors))
 
 
 def test_the_estimate_is_what_a_wrong_sign_does() -> None:
