@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points, packages_distributions, version
 
 from hubopt._util.import_path import installed_only
@@ -170,4 +171,12 @@ def _require(needs: Mapping[str, Iterable[Requirement]]) -> None:
 
 def _entry_points() -> dict[str, EntryPoint]:
     with installed_only():
-        return {point.name: point for point in entry_points(group=GROUP)}
+        return dict(_scan(tuple(sys.path), entry_points))
+
+
+@cache
+def _scan(
+    path: tuple[str, ...], find: Callable[..., Iterable[EntryPoint]]
+) -> dict[str, EntryPoint]:
+    """Look through every distribution on ``path``, which takes milliseconds, once."""
+    return {point.name: point for point in find(group=GROUP)}
