@@ -13,7 +13,14 @@ from benchmarks.attacks.place import Place
 from benchmarks.attacks.running import run_forked
 
 _TIMEOUT_S = 120.0
-_FROM_CACHE = ("trace", "reference", "onnx", "tflite")
+_FROM_CACHE = (
+    "trace:",
+    "reference:",
+    "onnx: artifact",
+    "onnx: run",
+    "tflite: artifact",
+    "tflite: run",
+)
 _REFUSED = 4
 """The exit code for artifacts that ran and do not agree."""
 Run = Callable[[Sequence[str], Place, float], Ran]
@@ -74,5 +81,5 @@ def _made_anew(clean: Clean, work: Path, run: Run) -> list[str]:
     return [
         f"{stage} does not come from the clean cache: {ran.err[-300:]}"
         for stage in _FROM_CACHE
-        if f"{stage}: from the cache" not in ran.err
+        if f"{stage} from the cache" not in ran.err
     ]
