@@ -537,7 +537,7 @@ def test_a_hubopt_that_refuses_everything_is_no_safe_one(tmp_path: Path) -> None
     assert {*told} == {"inspect", "verify", "export"}
     assert sum("exit 2, not 0" in each for each in failed) == 11
     assert any("exit 2, not 4" in each for each in failed)  # of artifacts that are another model's
-    assert any("trace does not come from the clean cache" in each for each in failed)
+    assert any("onnx: run does not come from the clean cache" in each for each in failed)
 
 
 def test_manifests_are_read_as_they_are(tmp_path: Path) -> None:
