@@ -75,7 +75,7 @@ def main(arguments: Sequence[str]) -> int:
     until = time.monotonic() + (asked.minutes * 60 if asked.minutes else float("inf"))
     with tempfile.TemporaryDirectory(prefix="attack-") as folder:
         work = Path(folder)
-        _tell("make the models and their bundles")
+        _print("make the models and their bundles")
         clean = prepare(work / "clean")
         if asked.case:
             outcomes = [each for case in asked.case for each in _repeat(case, asked, clean, work)]
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str]) -> int:
         else:
             state = State(asked.state, asked.seed, code_digest("hubopt"))
             if state.stale:
-                _tell(f"{state.stale} cases in {asked.state} were tried on other code")
+                _print(f"{state.stale} cases in {asked.state} were tried on other code")
             finished = _attack(state, asked, clean, work, until)
             outcomes = state.outcomes
     show(outcomes, Console(width=max(Console().width, 200)))
@@ -121,18 +121,18 @@ def _attack(
     state: State, asked: argparse.Namespace, clean: Clean, work: Path, until: float
 ) -> bool:
     """Try what is not done yet; return whether all is."""
-    tell = _Teller(state)
+    record = _CaseLog(state)
     if _kills_done(state) < asked.kills:
         numbers = _kill_numbers(state, asked.kills)
         durations = measure_durations(clean, work / "durations", asked.jobs)
-        attack_by_kills(numbers, asked.seed, clean, work, asked.jobs, tell, until, durations)
+        attack_by_kills(numbers, asked.seed, clean, work, asked.jobs, record, until, durations)
     left = [
         number
         for number in range(asked.files)
         if f"file:{number}" not in state.done
         and kind_of(number, asked.seed) in (asked.kind or ATTACKS)
     ]
-    attack_files(left, asked.seed, clean, work, asked.jobs, tell, until)
+    attack_files(left, asked.seed, clean, work, asked.jobs, record, until)
     left = [number for number in left if f"file:{number}" not in state.done]
     return not left and _kills_done(state) >= asked.kills
 
@@ -190,7 +190,7 @@ def _repeat(case: str, asked: argparse.Namespace, clean: Clean, work: Path) -> S
     return [try_file(int(number), asked.seed, clean, work / "case")]
 
 
-class _Teller:
+class _CaseLog:
     """Keeps finished cases, and says how far it is."""
 
     def __init__(self, state: State) -> None:
@@ -203,12 +203,12 @@ class _Teller:
         self._count += 1
         for each in outcomes:
             for fault, told in each.faults.items():
-                _tell(f"{fault}: {each.case} {each.kind}: {each.detail}: {told[:200]}")
+                _print(f"{fault}: {each.case} {each.kind}: {each.detail}: {told[:200]}")
         if self._count % 100 == 0:
-            _tell(f"{self._count} cases in {time.monotonic() - self._start:.0f} s")
+            _print(f"{self._count} cases in {time.monotonic() - self._start:.0f} s")
 
 
-def _tell(text: str) -> None:
+def _print(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 

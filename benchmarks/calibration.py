@@ -48,7 +48,7 @@ def main() -> int:
 def _judge(case: Case, path: Path, held_to: ToleranceClass) -> Parity:
     found = answers(case.artifact, path, case.inputs)
     tolerance = TOLERANCES[held_to]
-    return judge(case.artifact.spec, found, case.reference, tolerance, case.facts, case.float64)
+    return judge(case.artifact.spec, found, case.reference, tolerance, case.quality, case.float64)
 
 
 def _figures(parity: Parity) -> tuple[str, ...]:

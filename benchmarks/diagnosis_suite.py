@@ -96,7 +96,7 @@ def main(arguments: list[str]) -> int:
         print(json.dumps(_plain(results), indent=2))
     else:
         show(results, Console(width=max(Console().width, 160)))
-    _tell(f"{time.perf_counter() - start:.0f} s")
+    _print(f"{time.perf_counter() - start:.0f} s")
     return int(not enough(_whole(results)))
 
 
@@ -119,7 +119,7 @@ def locate_all(bundles: Mapping[str, Path], seed: int, every: int) -> dict[tuple
         }
         for future in as_completed(futures):
             found[futures[future]] = future.result()
-            _tell(f"{' '.join(futures[future])}: {len(future.result().located)} mutants judged")
+            _print(f"{' '.join(futures[future])}: {len(future.result().located)} mutants judged")
     return {place: found[place] for place in places}
 
 
@@ -204,7 +204,7 @@ def _plain(results: Results) -> list[dict[str, object]]:
 
 
 def _export(name: str, output: Path) -> Path:
-    _tell(f"{name}: export")
+    _print(f"{name}: export")
     bundle = hubopt.export(str(MODELS[name]()), list(TARGETS), output, rounds=0)
     unfit = [f"{each.target}: {each.reason}" for each in bundle.results if not each.path]
     if unfit:
@@ -212,7 +212,7 @@ def _export(name: str, output: Path) -> Path:
     return bundle.path
 
 
-def _tell(text: str) -> None:
+def _print(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 

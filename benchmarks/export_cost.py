@@ -112,12 +112,12 @@ def _measure(
     asked: argparse.Namespace,
     limits: Limits,
 ) -> Costs:
-    def tell(name: str, cost: Cost) -> None:
+    def report(name: str, cost: Cost) -> None:
         took = f"{cost.seconds:.1f} s, {cost.peak_bytes / 1e6:.0f} MB"
         print(f"{model.name}: {name}: {cost.problem or took}", file=sys.stderr, flush=True)
 
     prepare = (lambda: None) if asked.cold else warm_memory
-    return run_rounds(list(steps(model, parts, cache)), asked.rounds, limits, tell, prepare)
+    return run_rounds(list(steps(model, parts, cache)), asked.rounds, limits, report, prepare)
 
 
 if __name__ == "__main__":

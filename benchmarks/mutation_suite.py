@@ -54,12 +54,12 @@ def main(arguments: list[str]) -> int:
         bundles = {name: _export(name, Path(folder) / name) for name in asked.model or MODELS}
         if asked.seeds:
             return _clean(bundles, asked.seeds)
-        results = judge_bundles(bundles, asked.seed, asked.every, _tell_part)
+        results = judge_bundles(bundles, asked.seed, asked.every, _format_part)
     if asked.json:
         print(json.dumps(_plain(results), indent=2))
     else:
         show(results, Console(width=max(Console().width, 160)))
-    _tell(f"{time.perf_counter() - start:.0f} s")
+    _print(f"{time.perf_counter() - start:.0f} s")
     return int(any(each.outcome == "missed" for each in _all(results)))
 
 
@@ -123,13 +123,13 @@ def _clean(bundles: Mapping[str, Path], seeds: int) -> int:
             elif each.problem:
                 unsteady += 1
                 print(f"{each.status}: {name} {each.target}, seed {each.seed}: {each.problem}")
-        _tell(f"{name}: judged on {seeds} seeds")
+        _print(f"{name}: judged on {seeds} seeds")
     print(f"false alarms {alarms}/{total}; layer too unsteady to judge by {unsteady}/{total}")
     return int(alarms > 0)
 
 
 def _export(name: str, output: Path) -> Path:
-    _tell(f"{name}: export")
+    _print(f"{name}: export")
     bundle = hubopt.export(str(MODELS[name]()), list(TARGETS), output, rounds=0)
     unfit = [f"{each.target}: {each.reason}" for each in bundle.results if not each.path]
     if unfit:
@@ -137,11 +137,11 @@ def _export(name: str, output: Path) -> Path:
     return bundle.path
 
 
-def _tell_part(model: str, target: str, count: int) -> None:
-    _tell(f"{model} {target}: {count} mutants judged")
+def _format_part(model: str, target: str, count: int) -> None:
+    _print(f"{model} {target}: {count} mutants judged")
 
 
-def _tell(text: str) -> None:
+def _print(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 

@@ -178,7 +178,7 @@ def assert_parity(
     names: Mapping[str, str] | None = None,
     hints: Hints | None = None,
     layer_options: LayerOptions | None = None,
-    access: LoadPolicy | None = None,
+    load_policy: LoadPolicy | None = None,
     data: Data | None = None,
     samples: int | None = None,
     seed: int = SEED,
@@ -196,7 +196,7 @@ def assert_parity(
         names: The artifact's name for each tensor that the layer names otherwise.
         hints: Shapes and dtypes that the layer leaves open.
         layer_options: Signature, output and tags, for a handle.
-        access: How a handle may be reached.
+        load_policy: How a handle may be reached.
         data: Inputs of your own; drawn by default.
         samples: How many.
         seed: The seed of those that are drawn.
@@ -218,7 +218,7 @@ def assert_parity(
         names=names,
         hints=hints,
         layer_options=layer_options,
-        access=access,
+        load_policy=load_policy,
         data=data,
         samples=samples,
         seed=seed,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.attacks import running
 from benchmarks.attacks.attempt import Attempt
-from benchmarks.attacks.bundle_files import _artifact_is_right, _untold
+from benchmarks.attacks.bundle_files import _artifact_is_right, _missing_claims
 from benchmarks.attacks.clean import read_manifest, seal
 from benchmarks.attacks.files import judge
 from benchmarks.attacks.outcome import Ran
@@ -44,8 +44,12 @@ def planted_answers(bundle: Path, folder: Path) -> dict[str, str]:
     found["wrong artifact"] = told(Ran(0, clean.out, ""))
     lie = json.loads(clean.out)
     lie["targets"]["onnx"]["max_abs_error"] = None
-    found["nothing run"] = "wrong verified" if _untold(Ran(0, json.dumps(lie), "")) else "missed"
-    found["no target"] = "wrong verified" if _untold(Ran(0, '{"targets": {}}', "")) else "missed"
+    found["nothing run"] = (
+        "wrong verified" if _missing_claims(Ran(0, json.dumps(lie), "")) else "missed"
+    )
+    found["no target"] = (
+        "wrong verified" if _missing_claims(Ran(0, '{"targets": {}}', "")) else "missed"
+    )
     seal(copy)
     assert read_manifest(copy)["targets"]["onnx"]["sha256"]
     found["the real refusal"] = told(run_forked(arguments, place, 60))

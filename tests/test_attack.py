@@ -320,7 +320,7 @@ def test_faults_of_a_file_attack_are_counted(place: Place) -> None:
     assert "code that a file carried" in found[1]["wrong verified"]
 
 
-def test_a_lie_in_a_bundle_is_told_by_running_it(tiny_bundle: Bundle, tmp_path: Path) -> None:
+def test_a_lie_in_a_bundle_is_reported_by_running_it(tiny_bundle: Bundle, tmp_path: Path) -> None:
     """In a process of its own, which forks: this one runs TensorFlow already."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, context, initializer=preload) as pool:

@@ -188,7 +188,7 @@ def test_commands_are_those_that_the_bounds_are_about(model: CostModel, tmp_path
     assert "--no-cache" not in without["hubopt onnx"].words
 
 
-def test_tf2onnx_is_told_of_a_large_model(
+def test_tf2onnx_is_reported_of_a_large_model(
     model: CostModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert weights_bytes(model.make()) == 1000
@@ -277,7 +277,7 @@ def test_where_nothing_is_asked_nothing_is_missed(model: CostModel) -> None:
     assert exit_code([row]) == 0
 
 
-def test_what_loading_alone_takes_is_told_beside(model: CostModel) -> None:
+def test_what_loading_alone_takes_is_reported_beside(model: CostModel) -> None:
     (row,) = judge(model, ["floor"], some_costs())
     assert [check.value for check in row.checks] == [0.3, 0.4]
     assert not row.missed
@@ -298,7 +298,7 @@ def test_a_failing_peer_leaves_a_bound_open_and_our_own_failure_misses_it(model:
     assert "some, hubopt: exit 5" in text(*failed)
 
 
-def test_what_no_tool_can_make_is_told_and_not_held_against_us() -> None:
+def test_what_no_tool_can_make_is_reported_and_not_held_against_us() -> None:
     assert sized(1).targets == TARGETS
     large = sized(3)
     assert large.targets == ("savedmodel", "onnx", "trt")

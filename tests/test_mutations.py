@@ -109,7 +109,7 @@ def test_a_fault_that_the_kit_cannot_see_is_missed(
     assert next(judge_mutants(case, [nan], tmp_path)).outcome == "caught"
 
 
-def test_a_mutant_that_does_not_run_is_told_apart(
+def test_a_mutant_that_does_not_run_is_distinguished(
     cases: dict[tuple[str, str], Case], tmp_path: Path
 ) -> None:
     def lose_a_node(model: object) -> None:

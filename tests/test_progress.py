@@ -7,11 +7,11 @@ import threading
 import pytest
 
 from hubopt.progress import Background, done
-from tests.told import Told
+from tests.recorder import Recorder
 
 
-def test_it_runs_while_something_else_does_and_is_told_in_the_end() -> None:
-    told, go = Told(), threading.Event()
+def test_it_runs_while_something_else_does_and_is_reported_in_the_end() -> None:
+    told, go = Recorder(), threading.Event()
     with Background(told) as background:
 
         def work() -> int:
@@ -29,7 +29,7 @@ def test_it_runs_while_something_else_does_and_is_told_in_the_end() -> None:
 
 
 def test_what_is_there_already_is_no_wait() -> None:
-    told = Told()
+    told = Recorder()
     with Background(told) as background:
         with background.note("think"):
             pass
@@ -43,7 +43,7 @@ def test_an_error_comes_to_whoever_waits() -> None:
     def fail() -> None:
         raise LookupError("it is not there")
 
-    with Background(Told()) as background:
+    with Background(Recorder()) as background:
         future = background.submit(fail)
         for _ in range(2):
             with pytest.raises(LookupError, match="it is not there"):
@@ -51,7 +51,7 @@ def test_an_error_comes_to_whoever_waits() -> None:
 
 
 def test_what_runs_in_the_background_may_have_a_part_there() -> None:
-    told, go = Told(), threading.Event()
+    told, go = Recorder(), threading.Event()
     with Background(told) as background:
 
         def work() -> int:
@@ -72,7 +72,7 @@ def test_leaving_waits_for_the_thread() -> None:
         assert go.wait(60)
         ended.set()
 
-    with Background(Told()) as background:
+    with Background(Recorder()) as background:
         background.submit(work)
         threading.Timer(0.2, go.set).start()
     assert ended.is_set()

@@ -83,8 +83,8 @@ def attack_manifest(draw: random.Random, clean: Clean, place: Place) -> Attempt:
         if name == "wrong" and not rejudge:
             return wrong("the artifacts are of another model")
         if rejudge:
-            return compared(_untold(ran))
-        return compared(_untold(ran) or _elsewhere(bundle, clean.bundle(name), ran))
+            return compared(_missing_claims(ran))
+        return compared(_missing_claims(ran) or _elsewhere(bundle, clean.bundle(name), ran))
 
     what = f"{name}{', rejudged' if rejudge else ''}: {detail}"
     return Attempt("manifest", what, arguments, worth, bundle)
@@ -103,8 +103,8 @@ def attack_samples(draw: random.Random, clean: Clean, place: Place) -> Attempt:
     def worth(ran: Ran) -> Worth:
         if not sealed:
             return wrong("the manifest has another digest")
-        if untold := _untold(ran):
-            return compared(untold)
+        if missing := _missing_claims(ran):
+            return compared(missing)
         try:
             inputs = read_npz(bundle / "verification" / "inputs.npz")
             expected = read_npz(bundle / "verification" / "reference.npz")
@@ -145,7 +145,7 @@ def _edit_manifest(draw: random.Random, file: Path, raw: dict[str, Any], name: s
     return told
 
 
-def _untold(ran: Ran) -> list[str]:
+def _missing_claims(ran: Ran) -> list[str]:
     """Return what a verification with exit code 0 owes and does not tell."""
     try:
         targets = json.loads(ran.out)["targets"]

@@ -40,10 +40,12 @@ def show(outcomes: Sequence[Outcome], console: Console) -> None:
     console.print(table)
     for each in outcomes:
         for fault, told in each.faults.items():
-            _tell(console, f"{fault.upper()}: {each.case}, {each.kind}, {each.detail}: {told}")
+            _print(console, f"{fault.upper()}: {each.case}, {each.kind}, {each.detail}: {told}")
     flaky = [each for each in outcomes if each.note.startswith("only in a fork")]
     for each in flaky:
-        _tell(console, f"not repeated by the real command: {each.case}, {each.detail}: {each.note}")
+        _print(
+            console, f"not repeated by the real command: {each.case}, {each.detail}: {each.note}"
+        )
     _print(console, markdown(outcomes))
     faults = sum(bool(each.faults) for each in outcomes)
     attacks = sum(each.counts for each in outcomes)
@@ -61,7 +63,7 @@ def _row(kind: str, outcomes: Sequence[Outcome]) -> list[str]:
     return [kind, *map(str, (sum(each.counts for each in outcomes), *good, *faults))]
 
 
-def _tell(console: Console, text: str) -> None:
+def _print(console: Console, text: str) -> None:
     """Print one short line; what a model carries into it stays visible and does nothing."""
     shown = " ".join(text.split())[:_SHOWN]
     _print(console, "".join(letter if letter.isprintable() else repr(letter) for letter in shown))

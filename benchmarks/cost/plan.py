@@ -96,7 +96,7 @@ def run_rounds(
     plan: Collection[Step],
     rounds: int,
     limits: Limits,
-    tell: Callable[[str, Cost], None],
+    report: Callable[[str, Cost], None],
     prepare: Callable[[], None] = lambda: None,
 ) -> Costs:
     """Run all steps in turn, ``rounds`` times, and return the medians.
@@ -107,7 +107,7 @@ def run_rounds(
         plan: What to run.
         rounds: How often.
         limits: Of each command.
-        tell: Called with what each has taken.
+        report: Called with what each has taken.
         prepare: Called before each.
     """
     costs: dict[str, list[Cost]] = {step.name: [] for step in plan}
@@ -121,7 +121,7 @@ def run_rounds(
                 with _emptied(Path(scratch) / "run") as folder, _emptied(folder / "tmp") as own:
                     prepare()
                     done.append(step.command(folder).run(limits, own))
-                tell(step.name, done[-1])
+                report(step.name, done[-1])
     return {name: middle(done) for name, done in costs.items()}
 
 

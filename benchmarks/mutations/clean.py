@@ -53,11 +53,11 @@ def judge_seeds(bundle: Bundle, seeds: int) -> Iterator[SeedVerdict]:
     runners = {
         target: registry.get(target).runner(artifact) for target, artifact in artifacts.items()
     }
-    access = LoadPolicy(pin=manifest.digest, allow_ops=manifest.allow_ops)
+    load_policy = LoadPolicy(pin=manifest.digest, allow_ops=manifest.allow_ops)
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         log = Path(name) / "log"
         layer = stack.enter_context(
-            LayerProcess(manifest.handle, manifest.layer, access, log, quiet)
+            LayerProcess(manifest.handle, manifest.layer, load_policy, log, quiet)
         )
         program = layer.session.trace(spec, Path(name) / "program", "auto", False)
         background = stack.enter_context(Background(quiet))
@@ -78,7 +78,7 @@ def judge_seeds(bundle: Bundle, seeds: int) -> Iterator[SeedVerdict]:
                     [runner.run(sample) for sample in inputs],
                     known.read_outputs(),
                     manifest.tolerances.tolerances(spec.output_names, artifacts[target].tolerance),
-                    known.facts,
+                    known.quality,
                     known.read_outputs(known.float64) if known.float64 else None,
                 )
                 problem = parity.problems[0] if parity.status != "verified" else None

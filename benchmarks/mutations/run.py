@@ -42,7 +42,7 @@ class Case:
         inputs: The samples of the reference set.
         reference: What the eager layer gave for them.
         float64: What the layer in float64 gave for them; None if that is not there.
-        facts: What is known of the reference.
+        quality: What is known of the reference.
         tolerances: By output.
         further: Samples that are not in the reference set.
         clean: What the clean artifact gives for them.
@@ -52,7 +52,7 @@ class Case:
     inputs: Samples
     reference: Samples
     float64: Samples | None
-    facts: ReferenceQuality
+    quality: ReferenceQuality
     tolerances: Mapping[str, Tolerance]
     further: Samples
     clean: Samples
@@ -91,7 +91,7 @@ def open_case(bundle: Bundle, target: str) -> Case:
         inputs,
         known.read_outputs(),
         known.read_outputs(known.float64) if known.float64 else None,
-        known.facts,
+        known.quality,
         bundle.manifest.tolerances.tolerances(known.spec.output_names, artifact.tolerance),
         further,
         answers(artifact, artifact.path, further),
@@ -137,7 +137,7 @@ def verdict(case: Case, path: Path) -> tuple[bool, str]:
         answers(case.artifact, path, case.inputs),
         case.reference,
         case.tolerances,
-        case.facts,
+        case.quality,
         case.float64,
     )
     return not parity.passed, "; ".join(parity.problems[:1])

@@ -40,9 +40,9 @@ def write_session_model(program: Program, folder: Path) -> None:
     signature = meta.signature_def[SIGNATURE]
     signature.method_name = tf.saved_model.PREDICT_METHOD_NAME
     for each, tensor in zip(program.spec.inputs, program.input_tensors, strict=True):
-        _tell(signature.inputs[each.argument], each, tensor)
+        _fill_tensor_info(signature.inputs[each.argument], each, tensor)
     for each, tensor in zip(program.spec.outputs, program.output_tensors, strict=True):
-        _tell(signature.outputs[each.name], each, tensor)
+        _fill_tensor_info(signature.outputs[each.name], each, tensor)
     folder.mkdir()
     if frozen.weights:
         unread = _add_restoring(meta.graph_def, frozen)
@@ -54,7 +54,7 @@ def write_session_model(program: Program, folder: Path) -> None:
     (folder / "saved_model.pb").write_bytes(model.SerializeToString())
 
 
-def _tell(info: Any, spec: TensorSpec, tensor: str) -> None:
+def _fill_tensor_info(info: Any, spec: TensorSpec, tensor: str) -> None:
     import tensorflow as tf
 
     info.name = tensor

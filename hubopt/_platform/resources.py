@@ -141,7 +141,7 @@ def resource_error(error: BaseException, *places: Path) -> ResourceError | None:
         if shortage in _REFUSALS and isinstance(error, HuboptError):
             return None  # it says as much itself
         if shortage is not None:
-            return _told(shortage, each, places)
+            return _resource_error(shortage, each, places)
     return None
 
 
@@ -161,7 +161,7 @@ def killed_for_memory() -> int:
 
 def out_of_memory() -> ResourceError:
     """Return the error for a process that the kernel ended because memory ran out."""
-    return _told(_MEMORY, MemoryError(), ())
+    return _resource_error(_MEMORY, MemoryError(), ())
 
 
 def is_shortage(error: OSError) -> bool:
@@ -171,7 +171,7 @@ def is_shortage(error: OSError) -> bool:
 
 
 @contextmanager
-def telling_resources(*places: Path) -> Iterator[None]:
+def translate_resource_errors(*places: Path) -> Iterator[None]:
     """Turn failures of the machine into a `ResourceError`, while what it says is still true.
 
     Args:
@@ -219,7 +219,9 @@ def _shortage(error: BaseException) -> _Shortage | None:
     return next((each for each in (*_SHORTAGES, *_REFUSALS) if re.search(each.texts, text)), None)
 
 
-def _told(shortage: _Shortage, error: BaseException, places: Sequence[Path]) -> ResourceError:
+def _resource_error(
+    shortage: _Shortage, error: BaseException, places: Sequence[Path]
+) -> ResourceError:
     text = str(error)
     shape = _SHAPE.search(text)
     detail = f" at a tensor of shape {shape['shape']}" if shape else ""

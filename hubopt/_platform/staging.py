@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from hubopt._platform.resources import telling_resources
+from hubopt._platform.resources import translate_resource_errors
 from hubopt._util.owned_folders import owned_folder
 from hubopt._util.plain_paths import plain_path
 from hubopt.errors import UsageError
@@ -37,7 +37,7 @@ def staging(output: Path) -> Iterator[Path]:
     new_parents = [each for each in output.parents if not each.exists()]
     with ExitStack() as stack:
         stack.callback(_remove_new, new_parents, output)
-        with telling_resources(output.parent):
+        with translate_resource_errors(output.parent):
             folder = _make(output, stack)
         yield folder
         _move(folder, output)

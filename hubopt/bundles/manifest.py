@@ -28,7 +28,7 @@ REFERENCE = "verification/reference.npz"
 FLOAT64 = "verification/float64.npz"
 LOGS = "logs"
 FAILED = "failed"
-FORMAT = 3
+FORMAT = 4
 
 
 def _now() -> str:

@@ -12,7 +12,7 @@ from hubopt.latency.statistics import Latency
 from hubopt.parity.verify import Parity
 
 Status = Literal["verified", "vacuous", "unverified", "failed"]
-_TOLD = 2
+_MOST_SHOWN = 2
 Stage = Literal["obstacles", "source", "export", "load", "run", "parity"]
 
 
@@ -32,21 +32,21 @@ def parity_verdict(parity: Parity, device: str | None, latency: Latency | None =
     """Return the verdict on an artifact that ran, as its parity decides."""
     if parity.passed:
         told = parity.vacuous or ((parity.note,) if parity.note else ())
-        return Verdict(parity.status, None, tell(told) or None, device, parity, latency)
+        return Verdict(parity.status, None, join_problems(told) or None, device, parity, latency)
     if parity.unsteady:
-        moves = ", ".join(each.deviation_told for each in parity.outputs if each.unsteady)
+        moves = ", ".join(each.deviation_summary for each in parity.outputs if each.unsteady)
         reason = (
             f"the layer itself moves {moves}, which is more than the tolerance and explains the "
-            f"difference: {tell(parity.problems)}"
+            f"difference: {join_problems(parity.problems)}"
         )
         return Verdict("unverified", None, reason, device, parity)
-    return Verdict("failed", "parity", tell(parity.problems), device, parity)
+    return Verdict("failed", "parity", join_problems(parity.problems), device, parity)
 
 
-def tell(sentences: Sequence[str]) -> str:
+def join_problems(sentences: Sequence[str]) -> str:
     """Return the first of ``sentences``, and how many more there are."""
-    more = f" (and {len(sentences) - _TOLD} more)" if len(sentences) > _TOLD else ""
-    return "; ".join(sentences[:_TOLD]) + more
+    more = f" (and {len(sentences) - _MOST_SHOWN} more)" if len(sentences) > _MOST_SHOWN else ""
+    return "; ".join(sentences[:_MOST_SHOWN]) + more
 
 
 @dataclass(frozen=True, slots=True)

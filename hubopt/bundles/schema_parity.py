@@ -88,17 +88,17 @@ def _timing_problems(what: str, timing: Timing) -> Iterator[str]:
         yield f"latency: a call of the {what} took no time that there is"
 
 
-def reference_problems(facts: ReferenceQuality, spec: ModelSpec, samples: int) -> Iterator[str]:
+def reference_problems(quality: ReferenceQuality, spec: ModelSpec, samples: int) -> Iterator[str]:
     """Give what cannot be known of the reference of these outputs on so many samples."""
     names = set(spec.output_names)
-    named = {*facts.constant, *facts.weightless}
-    named |= {name for found in facts.probes.values() for name in found}
-    named |= {name for found in facts.deviations.values() for name in found}
+    named = {*quality.constant, *quality.weightless}
+    named |= {name for found in quality.probes.values() for name in found}
+    named |= {name for found in quality.deviations.values() for name in found}
     if named - names:
         yield f"reference: it tells of {sorted(named - names)}, which are no outputs"
-    if not 0 <= facts.inactive <= facts.units or not 0 <= facts.undetected <= facts.weights:
+    if not 0 <= quality.inactive <= quality.units or not 0 <= quality.undetected <= quality.weights:
         yield "reference: it counts more units or weights than there are"
-    for way, found in facts.deviations.items():
+    for way, found in quality.deviations.items():
         for name, moves in found.items():
             if not 1 <= len(moves) <= samples:
                 yield f"reference: {way} moves {name!r} on {len(moves)} of {samples} samples"

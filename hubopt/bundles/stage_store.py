@@ -72,7 +72,7 @@ class Entry:
     digests: Mapping[str, str]
 
     @property
-    def told(self) -> str:
+    def provenance(self) -> str:
         """When and where it was made, such as ``2026-11-25 on this machine``."""
         here = self.machine == platform.node()
         return f"{self.made[:10]} on {'this machine' if here else self.machine or 'another one'}"

@@ -22,8 +22,8 @@ from hubopt.cli.common import (
     accepted,
     out,
     progress,
+    report_errors,
     split_names,
-    tells_errors,
 )
 from hubopt.cli.verify import Bundle, Targets
 from hubopt.latency.protocol import ROUNDS
@@ -34,7 +34,7 @@ from hubopt.runs.trust import Trust
 from hubopt.verification.recheck import bench as run_bench
 
 
-@tells_errors
+@report_errors
 def bench(
     bundle: Bundle,
     target: Targets = None,

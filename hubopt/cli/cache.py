@@ -13,7 +13,7 @@ from rich.text import Text
 from hubopt._util.serialization import to_json
 from hubopt.bundles.stage_settings import FOLDER_VARIABLE, LIMIT_VARIABLE, open_store
 from hubopt.bundles.stage_store import Entry
-from hubopt.cli.common import Json, out, tells_errors
+from hubopt.cli.common import Json, out, report_errors
 from hubopt.errors import UsageError
 from hubopt.report.terminal import size_text
 
@@ -21,7 +21,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.callback(invoke_without_command=True)
-@tells_errors
+@report_errors
 def show(context: typer.Context, json: Json = False) -> None:
     """List the stage results that exports have kept; `clear` removes them."""
     if context.invoked_subcommand is not None:
@@ -58,7 +58,7 @@ def show(context: typer.Context, json: Json = False) -> None:
 
 
 @app.command()
-@tells_errors
+@report_errors
 def clear(json: Json = False) -> None:
     """Remove every stage result. Models that were fetched stay where they are."""
     store = open_store()

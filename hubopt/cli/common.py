@@ -174,7 +174,7 @@ def split_names(values: list[str] | None) -> list[str]:
     return [name for value in values or () for name in value.split(",") if name]
 
 
-def tells_errors(verb: Callable[P, R]) -> Callable[P, R]:
+def report_errors(verb: Callable[P, R]) -> Callable[P, R]:
     """Turn errors into their text on standard error and an exit code, never a traceback.
 
     ``HUBOPT_DEBUG=1`` lets tracebacks through.
@@ -194,7 +194,7 @@ def tells_errors(verb: Callable[P, R]) -> Callable[P, R]:
                 raise
             known = error if isinstance(error, HuboptError) else resource_error(error)
             if known is None:
-                _tell_defect(error)
+                _format_defect(error)
                 raise typer.Exit(EXIT_INTERNAL) from error
             if kwargs.get("json"):
                 print(error_document(known))
@@ -204,7 +204,7 @@ def tells_errors(verb: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
-def _tell_defect(error: Exception) -> None:
+def _format_defect(error: Exception) -> None:
     log = keep_traceback(error)
     told = f"error: this is a defect of hubopt: {type(error).__name__}: {error}\n"
     if log is None:

@@ -19,7 +19,7 @@ from hubopt.cli.common import (
     MinRate,
     out,
     progress,
-    tells_errors,
+    report_errors,
 )
 from hubopt.models.limits import Limits
 from hubopt.runs.trust import Trust
@@ -36,7 +36,7 @@ Output = Annotated[
 ]
 
 
-@tells_errors
+@report_errors
 def diagnose(
     bundle: Bundle,
     target: Target,

@@ -40,9 +40,9 @@ from hubopt.cli.common import (
     accepted,
     out,
     progress,
+    report_errors,
     split_names,
     talk,
-    tells_errors,
 )
 from hubopt.exporter import XlaMode
 from hubopt.exporting.pipeline import export as run_export
@@ -58,7 +58,7 @@ from hubopt.report.terminal import reference_lines, results_table, spec_table
 from hubopt.sampling.samples import SEED
 
 
-@tells_errors
+@report_errors
 def export(
     handle: HandleArgument,
     target: Annotated[
@@ -148,7 +148,7 @@ def export(
         options=_options(names, shorthands, option or ()),
         hints=Hints.parse(input_shape or (), dtype or (), output_shape or (), batch, dim or ()),
         layer_options=LayerOptions(signature, output_key, tuple(tag or ())),
-        access=LoadPolicy(
+        load_policy=LoadPolicy(
             pin,
             offline,
             tuple(allow_op or ()),

@@ -23,7 +23,7 @@ from hubopt.cli.common import (
     Tag,
     out,
     progress,
-    tells_errors,
+    report_errors,
 )
 from hubopt.exporting.pipeline import inspect as run_inspect
 from hubopt.hints import Hints
@@ -32,7 +32,7 @@ from hubopt.models.limits import Limits
 from hubopt.report.terminal import inspection_report
 
 
-@tells_errors
+@report_errors
 def inspect(
     handle: HandleArgument,
     input_shape: InputShape = None,
@@ -57,7 +57,7 @@ def inspect(
         handle,
         hints=Hints.parse(input_shape or (), dtype or (), output_shape or (), batch, dim or ()),
         layer_options=LayerOptions(signature, output_key, tuple(tag or ())),
-        access=LoadPolicy(
+        load_policy=LoadPolicy(
             pin,
             offline,
             tuple(allow_op or ()),

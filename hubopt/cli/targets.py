@@ -10,7 +10,7 @@ from rich.table import Table
 
 from hubopt import registry
 from hubopt._util.serialization import to_json
-from hubopt.cli.common import Json, out, tells_errors
+from hubopt.cli.common import Json, out, report_errors
 from hubopt.errors import UsageError
 from hubopt.exporter import Exporter
 from hubopt.registry.option_values import bounds_text
@@ -24,7 +24,7 @@ Target = Annotated[
 ]
 
 
-@tells_errors
+@report_errors
 def targets(target: Target = None, json: Json = False) -> None:
     """List the exporters that are installed and what is missing to build or run each.
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from hubopt.cli.common import Json, out, tells_errors
+from hubopt.cli.common import Json, out, report_errors
 from hubopt.report.document import tolerances_document
 from hubopt.report.terminal import tolerances_table
 
 
-@tells_errors
+@report_errors
 def tolerances(json: Json = False) -> None:
     """Show how far an artifact may be from the layer, by the arithmetic that it computes in."""
     if json:

@@ -26,9 +26,9 @@ from hubopt.cli.common import (
     accepted,
     out,
     progress,
+    report_errors,
     split_names,
     talk,
-    tells_errors,
 )
 from hubopt.parity import ToleranceOverrides
 from hubopt.report.document import results_document
@@ -46,7 +46,7 @@ Targets = Annotated[
 ]
 
 
-@tells_errors
+@report_errors
 def verify(
     bundle: Bundle,
     target: Targets = None,

@@ -219,7 +219,7 @@ class _Case:
         with progress("follow the error back"):
             search = Evaluator(sides, samples)
             fault = locate_fault(tensors, originals, matched, start, search)
-        found = _told(found, fault, matched, next(n for n, t in ends.items() if t == start))
+        found = _with_fault(found, fault, matched, next(n for n, t in ends.items() if t == start))
         if fault.dropped:
             notes.append(f"names that misled: {', '.join(fault.dropped)}")
         if place is not None and self.probed.script():
@@ -296,7 +296,9 @@ class _Case:
         ]
 
 
-def _told(found: Diagnosis, fault: Fault, matched: Mapping[str, str], output: str) -> Diagnosis:
+def _with_fault(
+    found: Diagnosis, fault: Fault, matched: Mapping[str, str], output: str
+) -> Diagnosis:
     first = fault.operations[0] if fault.operations else None
     tf_tensor = matched[fault.tensor]
     layers = [each.layer for each in fault.operations if each.layer]

@@ -93,7 +93,7 @@ class ExportCache:
             if problem := next(spec_problems(traced.program.spec), None):
                 memory.store.discard(entry.key, problem)
                 continue
-            self._report(f"trace: from the cache (made {entry.told})")
+            self._report(f"trace: from the cache (made {entry.provenance})")
             self.cached["trace"] = entry.made
             self._stored_program = entry
             return _moved(traced, self._work / PROGRAM)
@@ -123,8 +123,8 @@ class ExportCache:
         memory = self._memory
         if memory is None:
             return None
-        for depth in reversed(get_args(NoiseLevel)):
-            found = _look_up(memory.store, memory.keys.reference(depth), "reference", ReferenceSet)
+        for level in reversed(get_args(NoiseLevel)):
+            found = _look_up(memory.store, memory.keys.reference(level), "reference", ReferenceSet)
             if found is None:
                 continue
             entry, stored = found
@@ -141,7 +141,7 @@ class ExportCache:
                 for file in reference_files(there).values():
                     file.unlink(missing_ok=True)
                 continue
-            self._report(f"reference: from the cache (made {entry.told})")
+            self._report(f"reference: from the cache (made {entry.provenance})")
             self.cached["reference"] = entry.made
             return there
         return None
@@ -152,7 +152,7 @@ class ExportCache:
         if memory is not None:
             value = _to_json(replace(placed(known, Path()), variants={}))
             label = Label("reference", memory.handle)
-            key = memory.keys.reference(known.facts.depth)
+            key = memory.keys.reference(known.quality.level)
             memory.store.put(key, label, value, reference_files(known))
 
     def find_artifact(self, target: Target, source: str, spec: ModelSpec) -> Built | None:
@@ -177,7 +177,7 @@ class ExportCache:
         home, log = self._folder / target.id, self._log(target)
         if not memory.store.take(entry, {_ARTIFACT: home, _LOG: log}):
             return None
-        self._report(f"{target.id}: artifact from the cache (made {entry.told})")
+        self._report(f"{target.id}: artifact from the cache (made {entry.provenance})")
         artifact = Artifact(
             target.exporter,
             home / stored.path,
@@ -242,7 +242,7 @@ class ExportCache:
         if not has_answers and stored.reason is None:
             memory.store.discard(key, "it has neither answers nor a reason")
             return None
-        self._report(f"{built.target.id}: run from the cache (made {entry.told})")
+        self._report(f"{built.target.id}: run from the cache (made {entry.provenance})")
         self.cached[built.target.id] = entry.made
         return Run(
             artifact,

@@ -49,7 +49,7 @@ def remember(handle: str, digest: str | None, request: ExportRequest) -> Memory 
         around=digest_of(surroundings()),
         model=digest,
         layer=request.layer,
-        allow_ops=request.access.allow_ops,
+        allow_ops=request.load_policy.allow_ops,
         hints=request.hints,
         items=items,
         count=request.plan.count,

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from hubopt import registry
-from hubopt._platform.resources import telling_resources
+from hubopt._platform.resources import translate_resource_errors
 from hubopt._platform.staging import staging
 from hubopt._util.escaping import escape_file
 from hubopt._util.owned_folders import TEMPORARY, sweep
@@ -53,7 +53,7 @@ def export(
     options: Mapping[str, object] | None = None,
     hints: Hints | None = None,
     layer_options: LayerOptions | None = None,
-    access: LoadPolicy | None = None,
+    load_policy: LoadPolicy | None = None,
     data: Data | None = None,
     samples: int | None = None,
     seed: int = SEED,
@@ -75,7 +75,7 @@ def export(
             lists them.
         hints: Shapes and dtypes that the model leaves open.
         layer_options: Signature, output and tags, for a handle.
-        access: A digest to insist on, no network, operations to allow; for a handle.
+        load_policy: A digest to insist on, no network, operations to allow; for a handle.
         data: Inputs of your own to judge parity on, see `hubopt.sampling.user_data`; by default
             some are drawn.
         samples: How many samples parity is judged on, from 1; by default 8 drawn ones, edge
@@ -107,14 +107,14 @@ def export(
         SamplePlan.read(data, samples, seed, noise),
         hints or Hints(),
         layer_options or LayerOptions(),
-        access or LoadPolicy(),
+        load_policy or LoadPolicy(),
         overrides or ToleranceOverrides(),
         rounds,
         keep_failed,
     )
     request.check(Path(output))
     sweep(Path(tempfile.gettempdir()), TEMPORARY)  # an export from the cache starts no process
-    with staging(Path(output)) as folder, telling_resources(folder):
+    with staging(Path(output)) as folder, translate_resource_errors(folder):
         logs = folder / LOGS
         logs.mkdir()
         with (
@@ -155,7 +155,7 @@ def inspect(
     *,
     hints: Hints | None = None,
     layer_options: LayerOptions | None = None,
-    access: LoadPolicy | None = None,
+    load_policy: LoadPolicy | None = None,
     options: Mapping[str, object] | None = None,
     progress: Progress = quiet,
 ) -> Inspection:
@@ -165,7 +165,7 @@ def inspect(
         model: As for `export`.
         hints: Shapes and dtypes that the model leaves open.
         layer_options: Signature, output and tags, for a handle.
-        access: A digest to insist on, no network, operations to allow; for a handle.
+        load_policy: A digest to insist on, no network, operations to allow; for a handle.
         options: Options of the exporters, as for `export`.
         progress: Told what begins.
     """
@@ -173,7 +173,7 @@ def inspect(
     with temporary_log() as log, ExitStack() as stack:
         layer = stack.enter_context(
             LayerProcess(
-                model, layer_options or LayerOptions(), access or LoadPolicy(), log, progress
+                model, layer_options or LayerOptions(), load_policy or LoadPolicy(), log, progress
             )
         )
         with progress("inspect"):

@@ -20,7 +20,7 @@ from hubopt.reference.layer_process import LayerProcess, find_here
 from hubopt.reference.noise import MOST_COPIED_BYTES
 from hubopt.reference.reference_set import ReferenceSet
 from hubopt.runs.convert import Built
-from hubopt.runs.obstacles import find_obstacles, tell
+from hubopt.runs.obstacles import find_obstacles, format_obstacles
 from hubopt.runs.run import Baseline, Run
 from hubopt.spec import ModelSpec
 
@@ -81,7 +81,7 @@ def prepare(
     Raises:
         HuboptError: The model does not load, its shapes are open, or no target can hold it.
     """
-    here = find_here(request.model, request.access) if use_cache else None
+    here = find_here(request.model, request.load_policy) if use_cache else None
     model = _Model(request, processes, here)
     memory = remember(model.handle, model.digest if use_cache else None, request)
     cache = ExportCache(memory, folder, work, progress)
@@ -194,7 +194,9 @@ def refuse_if_hopeless(obstacles: Mapping[str, Sequence[Obstacle]]) -> None:
     if all(obstacles.values()):
         raise ExportError(
             f"target {', '.join(obstacles)}",
-            "".join(f"\n  - {name}: {tell(found)}" for name, found in obstacles.items()),
+            "".join(
+                f"\n  - {name}: {format_obstacles(found)}" for name, found in obstacles.items()
+            ),
             "a model that a target can hold",
             "see `hubopt inspect HANDLE`; another --signature may be free of these operations",
         )

@@ -77,7 +77,7 @@ class Processes:
             LayerProcess(
                 request.model,
                 request.layer,
-                request.access,
+                request.load_policy,
                 self._log,
                 self._progress,
                 request.most_bytes,
@@ -87,7 +87,7 @@ class Processes:
     def escalation(self, program: Program) -> NoiseEscalation:
         """Return what measures the layer's noise."""
         work = self._work / "noise"
-        return NoiseEscalation(self._request.depth, program, self._meter, work, self._progress)
+        return NoiseEscalation(self._request.level, program, self._meter, work, self._progress)
 
     def begin_reference(
         self, layer: LayerProcess, program: Program, cache: ExportCache, folder: Path

@@ -29,7 +29,7 @@ class ExportRequest:
         plan: Which samples the layer and the artifacts are asked.
         hints: Shapes and dtypes that the model leaves open.
         layer: Signature, output and tags, for a handle.
-        access: What is allowed, for a handle.
+        load_policy: What is allowed, for a handle.
         overrides: Tolerances other than a target's own.
         rounds: How many rounds latency is measured for.
         keep_failed: Whether to keep artifacts that do not agree with the layer.
@@ -40,7 +40,7 @@ class ExportRequest:
     plan: SamplePlan
     hints: Hints
     layer: LayerOptions
-    access: LoadPolicy
+    load_policy: LoadPolicy
     overrides: ToleranceOverrides
     rounds: int
     keep_failed: bool
@@ -85,7 +85,7 @@ class ExportRequest:
         return any(each.reads_saved_model for each in self.exporters)
 
     @property
-    def depth(self) -> Noise:
+    def level(self) -> Noise:
         """How much of the layer's noise is measured."""
         # A verdict that is made elsewhere takes all that can be known of the layer.
         elsewhere = any(

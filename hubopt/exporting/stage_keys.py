@@ -28,7 +28,7 @@ from hubopt.parity.reference import NoiseLevel
 from hubopt.reference.reference_set import ReferenceSet
 from hubopt.sampling.user_data import Item
 
-FORMAT = 4
+FORMAT = 5
 """Of the values and files in the store; a new one leaves all entries behind."""
 
 _OURS = ("hubopt", "hubopt_exporters")
@@ -98,11 +98,11 @@ class StageKeys:
         """
         return digest_of({"program": self.program(), "saved_model": saved_model})
 
-    def reference(self, depth: NoiseLevel) -> str:
+    def reference(self, level: NoiseLevel) -> str:
         """Return the key of samples, reference and what is known of them.
 
         Args:
-            depth: How much of the layer's noise is.
+            level: How much of the layer's noise is.
         """
         return digest_of(
             {
@@ -112,7 +112,7 @@ class StageKeys:
                 "count": self.count,
                 "seed": self.seed,
                 "noise": self.noise,
-                "depth": depth,
+                "level": level,
             }
         )
 

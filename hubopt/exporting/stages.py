@@ -13,7 +13,7 @@ from hubopt.exporting.processes import Processes
 from hubopt.progress import Progress
 from hubopt.reference.reference_set import ReferenceSet
 from hubopt.runs.convert import Built, convert
-from hubopt.runs.obstacles import tell
+from hubopt.runs.obstacles import format_obstacles
 from hubopt.runs.run import Run, run
 from hubopt.runs.settle import are_clear, judge_runs, settle
 
@@ -38,7 +38,7 @@ def convert_target(
     """
     obstacles = prepared.obstacles[target.id]
     if obstacles:
-        return Built(target, stage="obstacles", reason=tell(obstacles))
+        return Built(target, stage="obstacles", reason=format_obstacles(obstacles))
     name = registry.get(target.exporter).source
     source: Source | None = prepared.program if name == PROGRAM else built[name].artifact
     if source is None:
@@ -83,7 +83,7 @@ def run_target(
             cache.answers(built.target),
             log,
             baseline,
-            allow_ops=prepared.request.access.allow_ops,
+            allow_ops=prepared.request.load_policy.allow_ops,
         )
     cache.keep_run(built, ran, processes.background.wait(prepared.reference, _WAITING))
     return ran

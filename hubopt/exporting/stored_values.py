@@ -54,7 +54,7 @@ def stored_problems(stored: ReferenceSet, spec: ModelSpec) -> Iterator[str]:
         yield f"it names {len(stored.kept)} samples and {len(stored.kinds)} kinds"
     if len(set(stored.kept)) != len(stored.kept):
         yield "it names a sample twice"
-    yield from reference_problems(stored.facts, spec, len(stored.kept))
+    yield from reference_problems(stored.quality, spec, len(stored.kept))
 
 
 def files_problem(known: ReferenceSet) -> str | None:

@@ -28,18 +28,18 @@ PACKAGES = (
 
 def describe() -> dict[str, str]:
     """Return the machine and the versions of the packages that take part."""
-    facts = describe_machine()
+    found = describe_machine()
     for package in PACKAGES:
         try:
-            facts[package] = version(package)
+            found[package] = version(package)
         except PackageNotFoundError:
             continue
-    return facts
+    return found
 
 
 def describe_machine() -> dict[str, str]:
     """Return Python, the system, the processor, and the GPUs if there are any."""
-    facts = {
+    found = {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": _processor(),
@@ -47,8 +47,8 @@ def describe_machine() -> dict[str, str]:
     }
     gpus = _gpus()
     if gpus:
-        facts["gpus"] = gpus
-    return facts
+        found["gpus"] = gpus
+    return found
 
 
 def _gpus(driver: Path = Path("/proc/driver/nvidia")) -> str:

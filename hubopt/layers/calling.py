@@ -81,12 +81,12 @@ def fit_inputs(label: str, traces: Sequence[Any], inputs: Any, float_dtype: str 
     fits = [fit for trace in traces if (fit := _Fit(trace, float_dtype).of(inputs)) is not None]
     if fits:
         return min(fits, key=lambda fit: fit.cost).value
-    wanted = list(dict.fromkeys(_tell(trace) for trace in traces))
+    wanted = list(dict.fromkeys(_format_nest(trace) for trace in traces))
     told = " or ".join(wanted[:_SHOWN_TRACES])
     more = f" or {len(wanted) - _SHOWN_TRACES} more" if len(wanted) > _SHOWN_TRACES else ""
     raise ValueError(
         f"Could not find matching concrete function: {label} takes {told}{more}, "
-        f"and was given {_tell(inputs)}"
+        f"and was given {_format_nest(inputs)}"
     )
 
 
@@ -237,14 +237,14 @@ def _cast_floats(inputs: Any, float_dtype: str | None) -> Any:
     return tf.nest.map_structure(cast, inputs)
 
 
-def _tell(nest: Any) -> str:
+def _format_nest(nest: Any) -> str:
     """Write a nest of specs or values in one short line."""
     import tensorflow as tf
 
     if isinstance(nest, Mapping):
-        return "{" + _join(f"{key}: {_tell(nest[key])}" for key in sorted(nest)) + "}"
+        return "{" + _join(f"{key}: {_format_nest(nest[key])}" for key in sorted(nest)) + "}"
     if isinstance(nest, list | tuple):
-        return "[" + _join(_tell(each) for each in nest) + "]"
+        return "[" + _join(_format_nest(each) for each in nest) + "]"
     dtype = getattr(nest, "dtype", None)
     if dtype is None:
         return f"a {type(nest).__name__}"

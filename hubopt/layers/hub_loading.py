@@ -65,7 +65,7 @@ def open_hub(
     output_key: str | None,
     output_shape: Any,
     load_options: Any,
-    access: LoadPolicy,
+    load_policy: LoadPolicy,
 ) -> Opened:
     """Load what ``handle`` leads to and choose what is called.
 
@@ -87,9 +87,9 @@ def open_hub(
             f"Expected a string, got {handle!r}: a handle is a string, a path or a callable."
         )
     else:
-        found = handle if isinstance(handle, Handle) else _locate(handle, access)
+        found = handle if isinstance(handle, Handle) else _locate(handle, load_policy)
         handle = found.text
-        loaded = load_model(found, tags, load_options, access)
+        loaded = load_model(found, tags, load_options, load_policy)
     is_tf1 = getattr(loaded, "_is_hub_module_v1", False)
     if is_tf1:
         signature = signature or "default"
@@ -116,8 +116,8 @@ def open_hub(
     return Opened(given, loaded, _choose(loaded, signature, handle), is_tf1)
 
 
-def _locate(handle: Any, access: LoadPolicy) -> Handle:
-    found = locate(handle, access)
+def _locate(handle: Any, load_policy: LoadPolicy) -> Handle:
+    found = locate(handle, load_policy)
     if found.kind == "python":  # configs name their handles, and they must not import code
         raise ValueError(
             f"KerasLayer({found.text!r}): pass the callable itself; a module's attribute is a "

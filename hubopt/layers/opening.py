@@ -19,7 +19,7 @@ _SERVING = "serving_default"
 def open_layer(
     handle: Handle,
     options: LayerOptions,
-    access: LoadPolicy | None = None,
+    load_policy: LoadPolicy | None = None,
     most_bytes: int | None = None,
 ) -> Any:
     """Load the model behind ``handle`` as a `KerasLayer`.
@@ -30,7 +30,7 @@ def open_layer(
     Args:
         handle: What `hubopt.models.handles.locate` found.
         options: Signature, output and tags.
-        access: Which operations are allowed beside the harmless ones, and how much a file may
+        load_policy: Which operations are allowed beside the harmless ones, and how much a file may
             unpack to.
         most_bytes: How many bytes of weights are wanted at most; None for any number.
 
@@ -38,7 +38,7 @@ def open_layer(
         LoadError: It cannot be loaded, or it lacks the tags, signature or output.
         ExportError: Its file shows that it has more weights; nothing was loaded.
     """
-    access = access or LoadPolicy()
+    load_policy = load_policy or LoadPolicy()
     if handle.kind == "python":
         _refuse_parts(handle, options)
         return _as_layer(load_model(handle), options.output_key)
@@ -48,8 +48,8 @@ def open_layer(
             handle,
             output_key=options.output_key,
             autocast=False,
-            allow_ops=access.allow_ops,
-            limits=access.limits,
+            allow_ops=load_policy.allow_ops,
+            limits=load_policy.limits,
         )
     signature = _choose_signature(handle, options)
     if most_bytes is not None:
@@ -62,8 +62,8 @@ def open_layer(
             output_key=options.output_key,
             signature_outputs_as_dict=bool(signature and options.output_key is None) or None,
             autocast=False,
-            allow_ops=access.allow_ops,
-            limits=access.limits,
+            allow_ops=load_policy.allow_ops,
+            limits=load_policy.limits,
         )
     except HuboptError:
         raise

@@ -77,7 +77,7 @@ def unpack(
             comes out of it.
     """
     thing = thing or f"archive {archive}"
-    with _told(thing), staging(folder) as inside:
+    with _translate_damage(thing), staging(folder) as inside:
         if _is_tar(archive):
             with open_tar(archive, thing, limits) as tar:
                 _check(thing, map(_tar_member, tar.getmembers()), inside)
@@ -102,7 +102,7 @@ def _is_tar(path: Path) -> bool:
 
 
 @contextmanager
-def _told(thing: str) -> Iterator[None]:
+def _translate_damage(thing: str) -> Iterator[None]:
     try:
         yield
     except HuboptError:

@@ -92,7 +92,7 @@ class LoadPolicy:
         return match.group(1).lower() if match else None
 
 
-ANY_ACCESS = LoadPolicy()
+DEFAULT_POLICY = LoadPolicy()
 """Nothing is pinned, the network may be used, the scan's own rules hold."""
 
 
@@ -111,7 +111,7 @@ class LayerOptions:
     tags: tuple[str, ...] = ()
 
 
-def locate(handle: str | os.PathLike[str], access: LoadPolicy = ANY_ACCESS) -> Handle:
+def locate(handle: str | os.PathLike[str], load_policy: LoadPolicy = DEFAULT_POLICY) -> Handle:
     """Find the model that ``handle`` names, fetching or unpacking it first where needed.
 
     A handle is a SavedModel folder, a Keras file, a tar or zip of either, a URL of any of them
@@ -121,15 +121,15 @@ def locate(handle: str | os.PathLike[str], access: LoadPolicy = ANY_ACCESS) -> H
 
     Raises:
         HandleError: Nothing is there, it is no model, or it cannot be reached.
-        PinError: It is not the model that ``access`` pins.
-        LimitError: It is larger or slower than ``access`` allows.
+        PinError: It is not the model that ``load_policy`` pins.
+        LimitError: It is larger or slower than ``load_policy`` allows.
     """
     text = os.fspath(handle)
     try:
         if is_remote(text):
-            found = _handle(text, fetch(text, access.offline, limits=access.limits))
+            found = _handle(text, fetch(text, load_policy.offline, limits=load_policy.limits))
         else:
-            found = _locate_here(text, local_path(text), access.limits)
+            found = _locate_here(text, local_path(text), load_policy.limits)
     except HandleError:
         raise
     except OSError as error:
@@ -139,7 +139,7 @@ def locate(handle: str | os.PathLike[str], access: LoadPolicy = ANY_ACCESS) -> H
             "files and folders that you may read",
             "check the path and its permissions",
         ) from error
-    _check_pin(found, access)
+    _check_pin(found, load_policy)
     return found
 
 
@@ -215,8 +215,8 @@ def _handle(text: str, cached: Cached, archive: Path | None = None) -> Handle:
     return Handle(text, cached.found.kind, path, cached.digest, archive)
 
 
-def _check_pin(handle: Handle, access: LoadPolicy) -> None:
-    pinned = access.pinned_digest
+def _check_pin(handle: Handle, load_policy: LoadPolicy) -> None:
+    pinned = load_policy.pinned_digest
     if pinned in (None, handle.digest):
         return
     if handle.digest is None:

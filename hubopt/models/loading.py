@@ -24,7 +24,7 @@ def load_model(
     handle: Handle,
     tags: Sequence[str] | None = None,
     load_options: Any = None,
-    access: LoadPolicy | None = None,
+    load_policy: LoadPolicy | None = None,
 ) -> Any:
     """Load what ``handle`` leads to.
 
@@ -32,22 +32,22 @@ def load_model(
         handle: What `hubopt.models.handles.locate` found.
         tags: The graph of a SavedModel to load; None for the only one.
         load_options: A ``tf.saved_model.LoadOptions``.
-        access: Which operations are allowed beside the harmless ones.
+        load_policy: Which operations are allowed beside the harmless ones.
 
     Raises:
         LoadError: It cannot be loaded, or it holds operations that are not allowed.
     """
-    access = access or LoadPolicy()
+    load_policy = load_policy or LoadPolicy()
     if handle.kind == "python":
         return _import(handle.text)
     assert handle.path is not None
     if handle.kind == "keras":
-        return load_keras_file(handle.path, access.allow_ops, access.limits)
-    return _load_saved_model(handle, tags, load_options, access)
+        return load_keras_file(handle.path, load_policy.allow_ops, load_policy.limits)
+    return _load_saved_model(handle, tags, load_options, load_policy)
 
 
 def _load_saved_model(
-    handle: Handle, tags: Sequence[str] | None, load_options: Any, access: LoadPolicy
+    handle: Handle, tags: Sequence[str] | None, load_options: Any, load_policy: LoadPolicy
 ) -> Any:
     import tensorflow as tf
 
@@ -62,7 +62,7 @@ def _load_saved_model(
     is_tf1_module = (handle.path / TF1_MODULE_FILE).is_file()
     if tags is None and is_tf1_module:
         tags = []
-    scan(handle.path, tuple(tags or ()), access.allow_ops)
+    scan(handle.path, tuple(tags or ()), load_policy.allow_ops)
     provide_ops(handle.path, tuple(tags or ()))
     whole = nullcontext(handle.path)
     try:

@@ -32,7 +32,7 @@ class ReferenceQuality:
         deviations: By variant, see `hubopt.parity.deviations`, and output: how far the eager
             layer's answer is from that variant's, for each sample that it was computed for, which
             are the first; a second call is made for the first alone.
-        depth: How much of that is known.
+        level: How much of that is known.
         skipped: Why a way, or another measurement, could not be taken.
         probes: By probe and output: how far the answer to another question is from the
             reference, for the sample where that is farthest. ``redrawn``: another sample's
@@ -47,7 +47,7 @@ class ReferenceQuality:
     """
 
     deviations: Mapping[str, Mapping[str, tuple[Deviation, ...]]] = field(default_factory=dict)
-    depth: NoiseLevel = "off"
+    level: NoiseLevel = "off"
     skipped: Mapping[str, str] = field(default_factory=dict)
     probes: Mapping[str, Mapping[str, Difference]] = field(default_factory=dict)
     constant: tuple[str, ...] = ()

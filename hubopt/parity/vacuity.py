@@ -15,11 +15,13 @@ from hubopt.parity.reference import PERMUTED, REDRAWN, WEIGHTS, ReferenceQuality
 from hubopt.parity.tolerance import Tolerance
 
 
-def vacuous_outputs(facts: ReferenceQuality, tolerances: Mapping[str, Tolerance]) -> dict[str, str]:
+def vacuous_outputs(
+    quality: ReferenceQuality, tolerances: Mapping[str, Tolerance]
+) -> dict[str, str]:
     """Return, by output, why parity on it proves nothing.
 
     Args:
-        facts: What was measured of the reference.
+        quality: What was measured of the reference.
         tolerances: What each output is held to.
     """
     found = {}
@@ -27,17 +29,21 @@ def vacuous_outputs(facts: ReferenceQuality, tolerances: Mapping[str, Tolerance]
         inputs = [
             difference
             for probe in (REDRAWN, PERMUTED)
-            if (difference := facts.probes.get(probe, {}).get(name)) is not None
+            if (difference := quality.probes.get(probe, {}).get(name)) is not None
         ]
-        weights = facts.probes.get(WEIGHTS, {}).get(name)
-        if inputs and name not in facts.constant and all(_pass(d, tolerance) for d in inputs):
+        weights = quality.probes.get(WEIGHTS, {}).get(name)
+        if inputs and name not in quality.constant and all(_pass(d, tolerance) for d in inputs):
             found[name] = "the layer gives the same for every input, within the tolerance"
-        elif weights is not None and name not in facts.weightless and _tells(weights, tolerance):
+        elif (
+            weights is not None
+            and name not in quality.weightless
+            and _is_unaffected(weights, tolerance)
+        ):
             found[name] = "the layer gives the same with other weights, within the tolerance"
     return found
 
 
-def _tells(weights: Difference, tolerance: Tolerance) -> bool:
+def _is_unaffected(weights: Difference, tolerance: Tolerance) -> bool:
     """Whether weights do not show; those of a best class or a count seldom do."""
     return not weights.exact and _pass(weights, tolerance)
 

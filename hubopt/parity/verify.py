@@ -124,7 +124,7 @@ class OutputParity:
         return excused and _MARGIN * move <= most
 
     @property
-    def deviation_told(self) -> str:
+    def deviation_summary(self) -> str:
         """What moves the layer, in words."""
         return f"{printable(self.name)} {largest_deviation(self.deviations)}"
 
@@ -170,9 +170,9 @@ class Parity:
         return "unverified" if self.unsteady else "failed"
 
     def __repr__(self) -> str:
-        from hubopt.parity.telling import tell_parity
+        from hubopt.parity.format import format_parity
 
-        return tell_parity(self)
+        return format_parity(self)
 
 
 def judge(
@@ -180,7 +180,7 @@ def judge(
     actual: Sequence[Tensors],
     reference: Sequence[Tensors],
     tolerance: Tolerance | Mapping[str, Tolerance],
-    facts: ReferenceQuality | None = None,
+    quality: ReferenceQuality | None = None,
     float64: Sequence[Tensors] | None = None,
 ) -> Parity:
     """Compare what an artifact gave with what the layer gave, sample by sample.
@@ -192,7 +192,7 @@ def judge(
         actual: The artifact's outputs for each sample.
         reference: The eager layer's outputs for the same samples.
         tolerance: For all outputs, or by output.
-        facts: What is known of the reference.
+        quality: What is known of the reference.
         float64: The layer's outputs computed in float64.
     """
     problems: list[str] = []
@@ -204,7 +204,7 @@ def judge(
     if problems:
         return Parity(False, tuple(problems), (), len(reference))
     names = [each.name for each in spec.outputs]
-    moves = (facts or ReferenceQuality()).deviations
+    moves = (quality or ReferenceQuality()).deviations
     outputs = tuple(
         OutputParity(
             name,
@@ -215,17 +215,17 @@ def judge(
         for name in names
     )
     tolerances = dict.fromkeys(names, tolerance) if isinstance(tolerance, Tolerance) else tolerance
-    return judge_outputs(outputs, tolerances, facts or ReferenceQuality(), len(reference))
+    return judge_outputs(outputs, tolerances, quality or ReferenceQuality(), len(reference))
 
 
 def judge_outputs(
     outputs: Sequence[OutputParity],
     tolerances: Mapping[str, Tolerance],
-    facts: ReferenceQuality,
+    quality: ReferenceQuality,
     samples: int,
 ) -> Parity:
     """Judge what was measured; needs no arrays, so it can be done again at any time."""
-    vacuous = vacuous_outputs(facts, tolerances)
+    vacuous = vacuous_outputs(quality, tolerances)
     judged = tuple(
         replace(_judge_output(each, tolerances[each.name]), vacuous=vacuous.get(each.name))
         for each in outputs
@@ -274,7 +274,7 @@ def _judge_sample(output: OutputParity, at: int, tolerance: Tolerance) -> _Sampl
     most = _most_noise(output, at)
     noise = deviation_at(output.deviations, at)
     if tolerance.strict or (tolerance.stated and leaves_stated(difference, tolerance)):
-        return _SampleVerdict(None, problem + _told_noise(noise))
+        return _SampleVerdict(None, problem + _format_noise(noise))
     if (
         output.from_float64
         and output.deviations[FLOAT64][at].largest <= most
@@ -288,7 +288,7 @@ def _judge_sample(output: OutputParity, at: int, tolerance: Tolerance) -> _Sampl
     return _SampleVerdict(None, problem, unsteady=True)
 
 
-def _told_noise(noise: Deviation) -> str:
+def _format_noise(noise: Deviation) -> str:
     if noise == STILL:
         return ""
     return f"; the layer itself moves by {noise.largest:.1e} there, which the bound does not allow"
@@ -312,7 +312,7 @@ def _differences(
 def _note(outputs: Sequence[OutputParity]) -> str | None:
     """Say what the layer itself moves, where an output needed that to pass."""
     closer = [printable(each.name) for each in outputs if "float64" in each.bases]
-    excused = [each.deviation_told for each in outputs if "noise" in each.bases]
+    excused = [each.deviation_summary for each in outputs if "noise" in each.bases]
     notes = []
     if closer:
         notes.append(f"nearer to the layer in float64 than the eager layer is: {', '.join(closer)}")

@@ -196,7 +196,7 @@ def _split(
     ):
         problems.append(
             f"{label}: found {format_shape(array.shape)}; expected "
-            f"{format_shape(spec.named_shape)}, or several of it{_told_bounds(spec, model)}"
+            f"{format_shape(spec.named_shape)}, or several of it{_format_bounds(spec, model)}"
         )
         return []
     batch = spec.dims[0].size
@@ -216,7 +216,7 @@ def _admits(spec: TensorSpec, shape: tuple[int, ...], model: ModelSpec) -> bool:
     )
 
 
-def _told_bounds(spec: TensorSpec, model: ModelSpec) -> str:
+def _format_bounds(spec: TensorSpec, model: ModelSpec) -> str:
     names = [dim.name for dim in spec.dims if dim.name]
     return "".join(f"; {name} is {model.bounds[name]}" for name in names)
 

@@ -56,7 +56,7 @@ def trace(
     """
     folder = folder or _temporary_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    with _telling_causes(folder):
+    with _translate_errors(folder):
         return _trace(layer, spec, folder, xla, saved_model, most_bytes)
 
 
@@ -174,7 +174,7 @@ def survey(layer: Any, structure: Any, signature: Iterable[Any]) -> Survey:
         return tf.nest.flatten(call_as_is(layer, pack(structure, by_name)))
 
     function = tf.function(call, input_signature=specs, autograph=False)
-    with _telling_causes():
+    with _translate_errors():
         concrete = function.get_concrete_function()
         sizes = [
             (math.prod(each.shape), each.dtype.base_dtype.size) for each in concrete.graph.variables
@@ -190,7 +190,7 @@ def survey(layer: Any, structure: Any, signature: Iterable[Any]) -> Survey:
 
 
 @contextmanager
-def _telling_causes(*places: Path) -> Iterator[None]:
+def _translate_errors(*places: Path) -> Iterator[None]:
     try:
         yield
     except (TraceError, ExportError):

@@ -61,13 +61,13 @@ def answer(
     onednn_on = layer.session.onednn_is_on()
     tensors = [samples[at].tensors for at in kept]
     questions = _Questions(layer, program, work)
-    facts = questions.ask_all(tensors, read_samples(outputs, spec.outputs, kept))
+    quality = questions.ask_all(tensors, read_samples(outputs, spec.outputs, kept))
     return ReferenceSet(
         spec=spec,
         inputs=inputs,
         outputs=outputs,
         kept=kept,
-        facts=replace(facts, constant=program.constant, weightless=program.weightless),
+        quality=replace(quality, constant=program.constant, weightless=program.weightless),
         kinds=tuple(samples[at].kind for at in kept),
         edges=edges & set(kept),
         onednn_on=onednn_on,

@@ -31,7 +31,7 @@ class LayerProcess:
     Args:
         model: A handle, a layer or a callable.
         options: Signature, output and tags, for a handle.
-        access: What is allowed, for a handle.
+        load_policy: What is allowed, for a handle.
         log: Gets what the child prints.
         progress: Told what begins.
         most_bytes: How many bytes of weights are wanted at most; None for any number.
@@ -49,7 +49,7 @@ class LayerProcess:
         self,
         model: Model,
         options: LayerOptions,
-        access: LoadPolicy,
+        load_policy: LoadPolicy,
         log: Path,
         progress: Progress,
         most_bytes: int | None = None,
@@ -62,14 +62,14 @@ class LayerProcess:
         self._is_closed = False
         self._arguments: tuple[str, LayerOptions, LoadPolicy, int | None] | None = None
         if isinstance(model, str | os.PathLike):
-            self._arguments = (os.fspath(model), options, access, most_bytes)
+            self._arguments = (os.fspath(model), options, load_policy, most_bytes)
             with progress("load the layer"):
                 self.session = self._load()
                 found = self.session.handle()
             assert found is not None
             self.handle, self.digest = found.origin, found.digest
         else:
-            _refuse_handle_options(options, access)
+            _refuse_handle_options(options, load_policy)
             self.handle = str(getattr(model, "name", None) or _name_of(model))
             self.session = _wrap(model)
 
@@ -127,7 +127,7 @@ class LayerProcess:
             raise
 
 
-def find_here(model: object, access: LoadPolicy) -> Handle | None:
+def find_here(model: object, load_policy: LoadPolicy) -> Handle | None:
     """Return the model behind a handle if it is on this machine and has a digest.
 
     Whatever is wrong with the handle is reported where the layer is opened.
@@ -136,13 +136,13 @@ def find_here(model: object, access: LoadPolicy) -> Handle | None:
         return None
     try:
         # Offline, because what fetches models may import TensorFlow, and this is no child process.
-        found = locate(model, replace(access, offline=True))
+        found = locate(model, replace(load_policy, offline=True))
     except HandleError:
         return None
     return found if found.digest else None
 
 
-def _refuse_handle_options(options: LayerOptions, access: LoadPolicy) -> None:
+def _refuse_handle_options(options: LayerOptions, load_policy: LoadPolicy) -> None:
     if options != LayerOptions():
         raise UsageError(
             "layer_options",
@@ -150,10 +150,10 @@ def _refuse_handle_options(options: LayerOptions, access: LoadPolicy) -> None:
             "options for a handle only",
             "give signature, output_key and tags to KerasLayer itself",
         )
-    if access != LoadPolicy():
+    if load_policy != LoadPolicy():
         raise UsageError(
-            "access",
-            f"{access} with a layer or a callable",
+            "load_policy",
+            f"{load_policy} with a layer or a callable",
             "conditions for a handle only",
             "pass the handle, or load it with hubopt's own KerasLayer first",
         )

@@ -101,7 +101,7 @@ class LayerSession(Session):
         left_out: dict[int, str] = {}
         for at, sample in zip(numbers, self._samples, strict=True):
             try:
-                with full_float32(), _telling_refusal(at):
+                with full_float32(), _translate_refusal(at):
                     result = self._run(sample)
             except TraceError as error:
                 if at not in edges:
@@ -154,14 +154,14 @@ class LayerSession(Session):
 
 
 def open_layer_session(
-    handle: str, options: LayerOptions, access: LoadPolicy, most_bytes: int | None = None
+    handle: str, options: LayerOptions, load_policy: LoadPolicy, most_bytes: int | None = None
 ) -> LayerSession:
     """Find the model behind ``handle`` and load it, timing TensorFlow's import apart.
 
     Raises:
         HuboptError: As `hubopt.layers.opening.open_layer` does.
     """
-    found = locate(handle, access)
+    found = locate(handle, load_policy)
     if found.kind == "python":
         look_in_current_folder()
     start = time.perf_counter()
@@ -169,12 +169,14 @@ def open_layer_session(
     import_ms = since(start)
     start = time.perf_counter()
     with relaxed_gc():
-        layer = opening.open_layer(replace(found, only_calls=True), options, access, most_bytes)
+        layer = opening.open_layer(
+            replace(found, only_calls=True), options, load_policy, most_bytes
+        )
     return LayerSession(layer, found, import_ms, since(start))
 
 
 @contextmanager
-def _telling_refusal(at: int) -> Iterator[None]:
+def _translate_refusal(at: int) -> Iterator[None]:
     from hubopt._platform.causes import explain, first_line
     from hubopt._platform.resources import resource_error
 

@@ -58,18 +58,18 @@ def ask_layer(
         samples, covered = choose_samples(plan, drawn, program, layer, child, work)
     with background.note(f"run the eager layer on {len(samples)} samples"):
         answered = answer(layer, program, samples, folder, work)
-    answered = replace(answered, facts=_with_coverage(answered.facts, covered))
+    answered = replace(answered, quality=_with_coverage(answered.quality, covered))
     return answered, first
 
 
-def _with_coverage(facts: ReferenceQuality, covered: Coverage) -> ReferenceQuality:
-    skipped = dict(facts.skipped)
+def _with_coverage(quality: ReferenceQuality, covered: Coverage) -> ReferenceQuality:
+    skipped = dict(quality.skipped)
     if covered.problem:
         skipped["samples made by gradient"] = covered.problem
     if covered.crash:
         skipped["what samples reach"] = covered.crash
     return replace(
-        facts,
+        quality,
         units=covered.units,
         inactive=covered.inactive,
         weights=covered.weights,

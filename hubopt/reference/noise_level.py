@@ -126,18 +126,18 @@ class NoiseEscalation:
         set of kernels here: artifacts of such a layer need its answers in float64, here or on
         another machine.
         """
-        if known.facts.depth != "light":
+        if known.quality.level != "light":
             return known
-        is_unknown = "onednn" in known.facts.skipped
+        is_unknown = "onednn" in known.quality.skipped
         return (self._step(known) or known) if is_unknown or leaves_bounds(known) else known
 
     def _step(self, known: ReferenceSet) -> ReferenceSet | None:
-        is_narrow = FLOAT64 in known.facts.skipped or not self.program.has_frozen_graph
-        depth = self._next_to(known.facts.depth, is_narrow)
-        if depth is None:
+        is_narrow = FLOAT64 in known.quality.skipped or not self.program.has_frozen_graph
+        level = self._next_to(known.quality.level, is_narrow)
+        if level is None:
             return None
-        with self.progress(_LABELS[depth]):
-            deeper = self._measure(known, depth)
+        with self.progress(_LABELS[level]):
+            deeper = self._measure(known, level)
         if self._is_large:
             self.meter.rest()  # what it holds is wanted for the artifacts
         return deeper
@@ -153,32 +153,32 @@ class NoiseEscalation:
         asked = read_samples(known.inputs, known.spec.inputs, numbers)
         return all(map(same_tensors, asked, samples))
 
-    def _next_to(self, depth: NoiseLevel, is_narrow: bool = False) -> NoiseLevel | None:
-        """Return the step after ``depth``; ``is_narrow``: there is no float64."""
-        if self.noise == "off" or depth == "full":
+    def _next_to(self, level: NoiseLevel, is_narrow: bool = False) -> NoiseLevel | None:
+        """Return the step after ``level``; ``is_narrow``: there is no float64."""
+        if self.noise == "off" or level == "full":
             return None
         if self.noise == "full" or self._is_large:  # of a large one there is but one way
             return "full"
-        if depth == "off":
+        if level == "off":
             return "light"
-        if depth == "light" and not is_narrow:
+        if level == "light" and not is_narrow:
             return "float64"
-        if depth != "rounded" and self.program.has_frozen_graph:
+        if level != "rounded" and self.program.has_frozen_graph:
             return "rounded"
         return "full"
 
-    def _measure(self, known: ReferenceSet, depth: NoiseLevel) -> ReferenceSet:
-        numbers = known.kept[:LIGHT_SAMPLES] if depth == "light" else known.kept
+    def _measure(self, known: ReferenceSet, level: NoiseLevel) -> ReferenceSet:
+        numbers = known.kept[:LIGHT_SAMPLES] if level == "light" else known.kept
         there = dict(known.variants)
         if known.float64:
             there[FLOAT64] = known.float64
-        ways = [way for way in _ASKED[depth] if way not in there]
+        ways = [way for way in _ASKED[level] if way not in there]
         found = self.meter.measure(
             self.program, known.inputs, self.work, known.onednn_on, ways, numbers
         )
         answers = dict(found.answers)
-        if depth != "light":
+        if level != "light":
             if FLOAT64 in answers:
                 answers[FLOAT64] = answers[FLOAT64].replace(known.inputs.with_name("float64.npz"))
             answers = {**there, **answers}
-        return add_noise(known, answers, found.problems, depth)
+        return add_noise(known, answers, found.problems, level)

@@ -46,7 +46,7 @@ class ReferenceSet:
         outputs: What the eager layer gave for them.
         kept: The numbers of the samples that artifacts are judged on.
         float64: What the layer computed in float64 gives for these; None if that is not there.
-        facts: What is known of the reference, for the samples that are kept.
+        quality: What is known of the reference, for the samples that are kept.
         kinds: What each kept sample is, such as ``uniform``.
         edges: The numbers of edge cases: they are left out if the layer is unsteady there.
         onednn_on: Whether the layer computed with oneDNN's kernels.
@@ -60,7 +60,7 @@ class ReferenceSet:
     outputs: Path
     kept: tuple[int, ...]
     float64: Path | None = None
-    facts: ReferenceQuality = field(default_factory=ReferenceQuality)
+    quality: ReferenceQuality = field(default_factory=ReferenceQuality)
     kinds: tuple[str, ...] = ()
     edges: frozenset[int] = frozenset()
     onednn_on: bool = True
@@ -80,7 +80,7 @@ def add_noise(
     known: ReferenceSet,
     answers: Mapping[str, Path],
     skipped: Mapping[str, str],
-    depth: NoiseLevel = "full",
+    level: NoiseLevel = "full",
 ) -> ReferenceSet:
     """Return ``known`` with what the layer gives when it is computed in other ways.
 
@@ -92,17 +92,17 @@ def add_noise(
         answers: The file of each variant's answers, see `hubopt.reference.noise`: to the first
             kept samples for ``light``, else to all of them.
         skipped: Why a variant could not be computed.
-        depth: How much is known then.
+        level: How much is known then.
     """
     spec, numbers = known.spec, known.kept
-    asked = numbers if depth != "light" else numbers[:LIGHT_SAMPLES]
+    asked = numbers if level != "light" else numbers[:LIGHT_SAMPLES]
     reference = known.read_outputs()
     given = {way: read_samples(path, spec.outputs, asked) for way, path in answers.items()}
     ways = {way: found for way, found in given.items() if way != WEIGHTS}
     edges = [at for at, number in enumerate(numbers) if number in known.edges]
-    odd = _unsteady(spec, edges if depth != "light" else (), ways, reference)
+    odd = _unsteady(spec, edges if level != "light" else (), ways, reference)
     kept = _without(reference, odd)
-    probes = dict(known.facts.probes)
+    probes = dict(known.quality.probes)
     if odd and (among := redrawn(spec, _without(known.read_inputs(), odd), kept)):
         probes[REDRAWN] = among
     if WEIGHTS in given:
@@ -110,28 +110,28 @@ def add_noise(
         probes[WEIGHTS] = farthest(spec, other, kept[: len(other)])
     moves = {
         way: {name: tuple(_without(found, odd)) for name, found in by_output.items()}
-        for way, by_output in known.facts.deviations.items()
+        for way, by_output in known.quality.deviations.items()
     }
     for way, found in ways.items():
         left = _without(found, odd)
         moves[way] = measure_deviations(spec, left, kept[: len(left)])
-    facts = replace(
-        known.facts,
+    quality = replace(
+        known.quality,
         deviations=moves,
-        skipped={**known.facts.skipped, **skipped},
+        skipped={**known.quality.skipped, **skipped},
         probes=probes,
-        depth=depth,
+        level=level,
     )
     why = "the layer itself is unsteady there"
     left_out = {f"{known.kinds[at]} ({numbers[at]})": why for at in odd}
     return replace(
         known,
         kept=tuple(_without(numbers, odd)),
-        float64=answers.get(FLOAT64) if depth != "light" else None,
-        facts=facts,
+        float64=answers.get(FLOAT64) if level != "light" else None,
+        quality=quality,
         kinds=tuple(_without(known.kinds, odd)),
         left_out={**known.left_out, **left_out},
-        variants=dict(answers) if depth != "light" else {},
+        variants=dict(answers) if level != "light" else {},
     )
 
 
@@ -148,7 +148,7 @@ def leaves_bounds(reference: ReferenceSet) -> bool:
     outputs = reference.read_outputs()
     return any(
         move.largest > bound * compare(given, given).rms
-        for by_output in reference.facts.deviations.values()
+        for by_output in reference.quality.deviations.values()
         for name, moves in by_output.items()
         for move, answer in zip(moves, outputs, strict=False)
         if (given := np.asarray(answer[name])).size

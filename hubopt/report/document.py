@@ -52,20 +52,20 @@ def tolerances_document() -> str:
 
 def _reference(manifest: Manifest) -> dict[str, Any]:
     """Return what the layer was asked, and how steady it is."""
-    facts = manifest.reference
+    quality = manifest.reference
     return {
         "samples": manifest.samples,
         "left_out": manifest.left_out,
         "deviations": {
             way: {name: max(each.largest for each in moves) for name, moves in found.items()}
-            for way, found in facts.deviations.items()
+            for way, found in quality.deviations.items()
         },
-        "noise": facts.depth,
-        "not_measured": facts.skipped,
-        "units": facts.units,
-        "inactive_units": facts.inactive,
-        "weights": facts.weights,
-        "undetected_sign_flips": facts.undetected,
+        "noise": quality.level,
+        "not_measured": quality.skipped,
+        "units": quality.units,
+        "inactive_units": quality.inactive,
+        "weights": quality.weights,
+        "undetected_sign_flips": quality.undetected,
     }
 
 

@@ -15,7 +15,7 @@ from hubopt.latency.statistics import Latency
 from hubopt.parity import TABLE
 from hubopt.parity.deviations import VARIANTS
 from hubopt.programs.inspection import Inspection, OpenModel, Signature, Tensor
-from hubopt.runs.obstacles import tell
+from hubopt.runs.obstacles import format_obstacles
 from hubopt.spec import ModelSpec, TensorSpec, format_shape
 
 _STYLES = {"verified": "green", "vacuous": "yellow", "unverified": "yellow", "failed": "red"}
@@ -64,27 +64,29 @@ def results_table(results: tuple[TargetResult, ...]) -> RenderableType:
 
 def reference_lines(manifest: Manifest) -> RenderableType:
     """What the layer was asked, what no sample reaches, and how far the layer itself moves."""
-    facts = manifest.reference
+    quality = manifest.reference
     kinds = Counter(manifest.samples)
     listing = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
     left_out = "".join(f"; without {kind}: {why}" for kind, why in manifest.left_out.items())
     rows = [("samples", f"{listing}{left_out}")]
-    if facts.units:
-        reached = f"{facts.units - facts.inactive:,} of {facts.units:,} rectified units"
+    if quality.units:
+        reached = f"{quality.units - quality.inactive:,} of {quality.units:,} rectified units"
         rows.append(("reached", reached))
-    if facts.weights:
-        shown = f"{facts.weights - facts.undetected:,} of {facts.weights:,} weights would show"
+    if quality.weights:
+        shown = (
+            f"{quality.weights - quality.undetected:,} of {quality.weights:,} weights would show"
+        )
         rows.append(("sign flips caught", shown))
-    for way, found in facts.deviations.items():
+    for way, found in quality.deviations.items():
         largest = {name: max(each.largest for each in moves) for name, moves in found.items()}
         told = ", ".join(f"{printable(name)} {move:.1e}" for name, move in largest.items())
         rows.append(("layer noise", f"{VARIANTS.get(way, way)}: {told}"))
-    if facts.depth not in ("off", "full"):
+    if quality.level not in ("off", "full"):
         rows.append(
             ("noise", "measured as far as the verdicts need it; --noise full for all of it")
         )
     rows += [
-        ("not measured", f"{VARIANTS.get(way, way)}: {why}") for way, why in facts.skipped.items()
+        ("not measured", f"{VARIANTS.get(way, way)}: {why}") for way, why in quality.skipped.items()
     ]
     table = Table(box=None, pad_edge=False, show_header=False)
     for heading, text in rows:
@@ -154,7 +156,7 @@ def inspection_report(inspection: Inspection) -> RenderableType:
     parts.append(Text("\ntargets", style="bold"))
     for name, obstacles in inspection.obstacles.items():
         parts.append(
-            Text(f"  {name}: blocked: {tell(obstacles)}", style="red")
+            Text(f"  {name}: blocked: {format_obstacles(obstacles)}", style="red")
             if obstacles
             else Text(f"  {name}: no string, table or XLA gap blocks it", style="green")
         )

@@ -47,7 +47,7 @@ def find_obstacles(
     return found
 
 
-def tell(obstacles: Sequence[Obstacle]) -> str:
+def format_obstacles(obstacles: Sequence[Obstacle]) -> str:
     """Return obstacles as one sentence, grouped by reason."""
     by_reason: dict[str, list[str]] = {}
     for obstacle in obstacles:

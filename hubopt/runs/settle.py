@@ -90,6 +90,6 @@ def run_parity(
         reference.read_outputs(run.answers),
         reference.read_outputs(),
         overrides.tolerances(spec.output_names, tolerance),
-        reference.facts,
+        reference.quality,
         reference.read_outputs(reference.float64) if reference.float64 else None,
     )

@@ -62,9 +62,9 @@ def open_bundled_layer(
             f"pass --allow-code {handle} (trust=Trust(code={handle!r})) if you trust it",
         )
     is_cached_only = is_remote(handle) and not trust.download
-    access = LoadPolicy(manifest.digest, is_cached_only, trust.allow_ops, trust.limits)
+    load_policy = LoadPolicy(manifest.digest, is_cached_only, trust.allow_ops, trust.limits)
     try:
-        return worker.create(open_layer_session, handle, manifest.layer, access)
+        return worker.create(open_layer_session, handle, manifest.layer, load_policy)
     except PinError:
         raise
     except HandleError as error:

@@ -46,7 +46,7 @@ def verify(
     names: Mapping[str, str] | None = None,
     hints: Hints | None = None,
     layer_options: LayerOptions | None = None,
-    access: LoadPolicy | None = None,
+    load_policy: LoadPolicy | None = None,
     data: Data | None = None,
     samples: int | None = None,
     seed: int = SEED,
@@ -65,7 +65,7 @@ def verify(
         names: The artifact's name for each tensor that the layer names otherwise.
         hints: Shapes and dtypes that the layer leaves open.
         layer_options: Signature, output and tags, for a handle.
-        access: How a handle may be reached.
+        load_policy: How a handle may be reached.
         data: Inputs of your own, see `hubopt.sampling.user_data`; drawn by default.
         samples: How many; by default 8 drawn and the edge cases, or up to 64 of ``data``.
         seed: The seed of those that are drawn.
@@ -88,7 +88,7 @@ def verify(
             "leave them out, or pass the file",
         )
     plan = SamplePlan.read(data, samples, seed, noise)
-    allowed = access or LoadPolicy()
+    allowed = load_policy or LoadPolicy()
     with temporary_log() as log, ExitStack() as stack:
         opened = stack.enter_context(
             LayerProcess(layer, layer_options or LayerOptions(), allowed, log, progress)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hubopt import registry
-from hubopt._platform.resources import telling_resources
+from hubopt._platform.resources import translate_resource_errors
 from hubopt._util.dtypes import numpy_dtype
 from hubopt._util.structure import pack, unpack
 from hubopt.bundles.bundle import Bundle, read_bundle
@@ -79,6 +79,6 @@ def load(
     """
     opened = bundle if isinstance(bundle, Bundle) else read_bundle(Path(bundle))
     artifact = opened.artifact(target)
-    with telling_resources():
+    with translate_resource_errors():
         runner = load_runner(registry.get(target), artifact, allow_ops=allow_ops)
     return LoadedArtifact(runner, artifact.spec)

@@ -213,7 +213,7 @@ def _verify(
 
 def _with_depth(verdict: Verdict, reference: ReferenceSet) -> Verdict:
     """Say of a verdict that blames the artifact if the layer's noise could have excused it."""
-    if verdict.stage != "parity" or reference.facts.depth == "full":
+    if verdict.stage != "parity" or reference.quality.level == "full":
         return verdict
     told = "the layer's noise was measured only in part; export with --noise full to be fair to"
     return replace(verdict, reason=f"{verdict.reason}; {told} other machines")

@@ -66,7 +66,7 @@ def test_what_was_put_is_found_and_copied(
     assert value == '{"a": 1}'
     assert (entry.kind, entry.handle, entry.target) == ("target", "a-model", "onnx")
     assert entry.size_bytes == 100 + 7 + 8
-    assert entry.told.endswith(" on this machine")
+    assert entry.provenance.endswith(" on this machine")
     out = tmp_path / "out"
     out.mkdir()
     assert store.take(entry, {"folder": out / "folder", "log": out / "log"})
@@ -185,7 +185,7 @@ def test_what_is_larger_than_the_store_is_not_stored(tmp_path: Path) -> None:
     assert keys(store) == ["a"]
 
 
-def test_a_folder_that_cannot_be_written_is_told_once(
+def test_a_folder_that_cannot_be_written_is_reported_once(
     tmp_path: Path, files: dict[str, Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").touch()

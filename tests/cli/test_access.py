@@ -29,7 +29,7 @@ def test_a_pin_that_is_no_digest(hubopt: Callable[..., Ran], tiny: Path) -> None
     assert "error: pin sha256:123: no SHA-256 digest" in ran.err
 
 
-def test_offline_a_model_that_was_never_fetched_is_told(
+def test_offline_a_model_that_was_never_fetched_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path))
@@ -52,5 +52,5 @@ def test_the_bundle_keeps_what_was_allowed(tiny: Path, tmp_path: Path) -> None:
 
 
 def test_access_is_for_handles(tmp_path: Path) -> None:
-    with pytest.raises(hubopt.HuboptError, match="access: .* with a layer or a callable"):
-        hubopt.inspect(len, access=hubopt.LoadPolicy(offline=True))
+    with pytest.raises(hubopt.HuboptError, match="load_policy: .* with a layer or a callable"):
+        hubopt.inspect(len, load_policy=hubopt.LoadPolicy(offline=True))

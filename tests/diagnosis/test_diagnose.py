@@ -131,7 +131,7 @@ def test_an_output_folder_that_exists_is_refused_before_any_work(
         diagnose(residual_bundle, "onnx", output=tmp_path)
 
 
-def test_a_target_that_is_not_there_is_told(residual_bundle: Bundle) -> None:
+def test_a_target_that_is_not_there_is_reported(residual_bundle: Bundle) -> None:
     with pytest.raises(BundleError, match="no trt artifact"):
         diagnose(residual_bundle, "trt")
 

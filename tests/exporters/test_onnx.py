@@ -62,7 +62,7 @@ def test_the_newest_opset_is_the_newest_that_tf2onnx_writes() -> None:
     assert opset.most == newest, f"tf2onnx writes up to opset {newest} now: raise _NEWEST_OPSET"
 
 
-def test_a_tf2onnx_that_does_not_write_the_opset_is_told(
+def test_a_tf2onnx_that_does_not_write_the_opset_is_reported(
     tiny_program: tuple[Any, Program], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tf2onnx.constants, "OPSET_TO_IR_VERSION", {13: 7, 17: 8})

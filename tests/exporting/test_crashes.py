@@ -61,15 +61,15 @@ def open_with(kind: type[LayerSession], handle: str, *arguments: Any) -> LayerSe
 
 
 def open_dying_at_questions(
-    handle: str, options: LayerOptions, access: LoadPolicy, most_bytes: int | None = None
+    handle: str, options: LayerOptions, load_policy: LoadPolicy, most_bytes: int | None = None
 ) -> LayerSession:
-    return open_with(DyingAtQuestions, handle, options, access, most_bytes)
+    return open_with(DyingAtQuestions, handle, options, load_policy, most_bytes)
 
 
 def open_dying_when_timed(
-    handle: str, options: LayerOptions, access: LoadPolicy, most_bytes: int | None = None
+    handle: str, options: LayerOptions, load_policy: LoadPolicy, most_bytes: int | None = None
 ) -> LayerSession:
-    return open_with(DyingWhenTimed, handle, options, access, most_bytes)
+    return open_with(DyingWhenTimed, handle, options, load_policy, most_bytes)
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +165,6 @@ class DyingOfASample(LayerSession):
 
 
 def open_dying_of_a_sample(
-    handle: str, options: LayerOptions, access: LoadPolicy, most_bytes: int | None = None
+    handle: str, options: LayerOptions, load_policy: LoadPolicy, most_bytes: int | None = None
 ) -> LayerSession:
-    return open_with(DyingOfASample, handle, options, access, most_bytes)
+    return open_with(DyingOfASample, handle, options, load_policy, most_bytes)

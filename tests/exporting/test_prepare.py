@@ -60,7 +60,7 @@ def test_what_is_not_known_to_be_here_is_opened_at_once() -> None:
     assert opening.did.count("open") == 1
 
 
-def test_a_model_that_changes_during_the_export_is_told() -> None:
+def test_a_model_that_changes_during_the_export_is_reported() -> None:
     model = Opening(digest="other").model(HERE)
     with pytest.raises(HandleError, match="it changed during the export: sha256:other"):
         model.layer()

@@ -103,7 +103,7 @@ def test_what_a_stage_does_not_see_leaves_its_key(
 def test_a_program_with_a_saved_model_is_another_one_on_disk() -> None:
     """But the same to the samples and artifacts that are made from its graph."""
     assert KEYS.trace(saved_model=True) != KEYS.trace(saved_model=False)
-    assert len({KEYS.reference(depth) for depth in ("light", "float64", "full")}) == 3
+    assert len({KEYS.reference(level) for level in ("light", "float64", "full")}) == 3
 
 
 def test_an_artifact_depends_on_its_source_its_exporter_and_its_options() -> None:
@@ -300,6 +300,6 @@ def test_where_data_are_does_not_count() -> None:
     assert describe_items(None) is None
 
 
-def test_data_without_a_digest_are_told() -> None:
+def test_data_without_a_digest_are_reported() -> None:
     with pytest.raises(TypeError, match="a complex has no digest"):
         describe_items([Item("here", 1j)])

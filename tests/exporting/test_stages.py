@@ -71,7 +71,7 @@ def filled(kept: Path, stages: Path) -> Path:
     return shutil.copytree(kept, stages)
 
 
-class Told(told.Told):
+class Recorder(told.Recorder):
     """What an export says of its progress."""
 
     def made(self) -> set[str]:
@@ -90,8 +90,8 @@ class Told(told.Told):
         return {label.split(":")[0] for label in self.labels if "from the cache" in label}
 
 
-def export(model: Path, output: Path, *targets: str, **options: Any) -> tuple[Manifest, Told]:
-    told = Told()
+def export(model: Path, output: Path, *targets: str, **options: Any) -> tuple[Manifest, Recorder]:
+    told = Recorder()
     bundle = hubopt.export(model, targets or ["onnx"], output, progress=told, **(QUICK | options))
     assert read_bundle(output) == bundle
     bundle.check_samples()

@@ -5,7 +5,7 @@ import pytest
 from hubopt.latency.environment import _gpus, describe
 
 
-def test_driver_and_gpus_are_told(tmp_path: Path) -> None:
+def test_driver_and_gpus_are_reported(tmp_path: Path) -> None:
     (tmp_path / "version").write_text("NVRM version: 570.1\nGCC version: 12\n")
     (tmp_path / "gpus" / "0000").mkdir(parents=True)
     (tmp_path / "gpus" / "0000" / "information").write_text("Model: \t NVIDIA H100\nIRQ: 1\n")

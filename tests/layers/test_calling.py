@@ -113,7 +113,7 @@ def test_what_does_not_fit_is_one_line(trace: Any, inputs: Any, told: str) -> No
     assert "\n" not in str(caught.value)
 
 
-def test_many_traces_are_told_in_part() -> None:
+def test_many_traces_are_reported_in_part() -> None:
     traces = [tf.TensorSpec([size], tf.float32) for size in range(2, 8)]
     with pytest.raises(ValueError, match=r"float32 \(4,\) or 3 more, and was given"):
         fit_inputs("it", traces, np.ones(9), None)

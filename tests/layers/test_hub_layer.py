@@ -338,7 +338,7 @@ def test_it_works_in_a_distribution_of_its_own_graph(saved: Saved) -> None:
         assert output.shape.as_list() == [None, 1]
 
 
-def test_a_folder_without_a_model_is_told_in_words_users_search_for(
+def test_a_folder_without_a_model_is_reported_in_words_users_search_for(
     generation: Generation, tmp_path: Path
 ) -> None:
     told = "Trying to load a model of incompatible/unknown type.*contains neither 'saved_model.pb'"

@@ -25,9 +25,9 @@ from tests.layers import models
 FLOAT = tf.float32
 
 
-def opened(handle: Any, access: LoadPolicy | None = None, **options: Any) -> hubopt.KerasLayer:
-    access = access or LoadPolicy()
-    return open_layer(locate(handle, access), LayerOptions(**options), access)
+def opened(handle: Any, load_policy: LoadPolicy | None = None, **options: Any) -> hubopt.KerasLayer:
+    load_policy = load_policy or LoadPolicy()
+    return open_layer(locate(handle, load_policy), LayerOptions(**options), load_policy)
 
 
 def half(x: float) -> Any:
@@ -173,7 +173,7 @@ def test_a_python_attribute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         opened("my_models:net.double", signature="a", tags=("b",))
 
 
-def test_a_module_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_module_that_fails_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "broken_models.py").write_text("1 / 0\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(LoadError, match="importing it fails: ZeroDivisionError"):
@@ -224,7 +224,7 @@ def test_a_model_of_another_package_names_it(tmp_path: Path) -> None:
         opened(folder)
 
 
-def test_missing_variables_are_told(tmp_path: Path) -> None:
+def test_missing_variables_are_reported(tmp_path: Path) -> None:
     folder = models.half_plus_one(tmp_path / "m")
     shutil.rmtree(folder / "variables")
     with pytest.raises(LoadError, match="files of the variables are missing"):
@@ -254,7 +254,7 @@ def test_an_output_key_of_a_model_that_returns_a_tensor(tmp_path: Path) -> None:
     assert caught.value.exit_code == 2
 
 
-def test_a_path_that_tensorflow_reads_as_a_pattern_is_told(tmp_path: Path) -> None:
+def test_a_path_that_tensorflow_reads_as_a_pattern_is_reported(tmp_path: Path) -> None:
     folder = models.half_plus_one(tmp_path / "plain").rename(tmp_path / "m[1]")
     with pytest.raises(LoadError, match=r"has one of \* \? \[ \] in it"):
         opened(folder)

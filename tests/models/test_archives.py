@@ -53,7 +53,7 @@ def test_a_zip_is_unpacked(tiny: Path, tmp_path: Path) -> None:
     assert sha256(tmp_path / "out") == sha256(tiny)
 
 
-def test_every_bad_member_of_a_tar_is_told_at_once(tmp_path: Path) -> None:
+def test_every_bad_member_of_a_tar_is_reported_at_once(tmp_path: Path) -> None:
     archive = tar_of(
         tmp_path / "bad.tar",
         member("saved_model.pb"),
@@ -84,7 +84,7 @@ def test_every_bad_member_of_a_tar_is_told_at_once(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [archive]
 
 
-def test_every_bad_member_of_a_zip_is_told_at_once(tmp_path: Path) -> None:
+def test_every_bad_member_of_a_zip_is_reported_at_once(tmp_path: Path) -> None:
     archive = zip_of(
         tmp_path / "bad.zip",
         ("saved_model.pb", stat.S_IFREG | 0o644),

@@ -157,7 +157,7 @@ def test_a_page_about_a_model_is_not_the_model(web: Web, cache: Path) -> None:
     assert strays(cache) == []
 
 
-def test_a_damaged_archive_is_told_by_its_address(web: Web, packed: bytes, cache: Path) -> None:
+def test_a_damaged_archive_is_reported_by_its_address(web: Web, packed: bytes, cache: Path) -> None:
     web.pages["/model"] = Page(packed[:-400])
     with pytest.raises(HandleError, match="cannot be unpacked: EOFError") as told:
         fetch(f"{web.url}/model", patience=QUICK)
@@ -405,7 +405,7 @@ def test_kaggle_models_come_through_kagglehub(kaggle: Web, tiny: Path, packed: b
     assert len(kaggle.asked) == asked
 
 
-def test_when_kagglehub_fails_plain_http_is_tried_and_both_are_told(
+def test_when_kagglehub_fails_plain_http_is_tried_and_both_are_reported(
     kaggle: Web, tiny: Path, packed: bytes, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from hubopt.models import fetch as module

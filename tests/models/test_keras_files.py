@@ -184,14 +184,14 @@ def test_a_custom_loss_does_not_matter(generation: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("generation", GENERATIONS, ids=lambda each: each.__name__)
-def test_weights_alone_are_told_apart(generation: Any, tmp_path: Path) -> None:
+def test_weights_alone_are_distinguished(generation: Any, tmp_path: Path) -> None:
     small(generation).save_weights(tmp_path / "model.weights.h5")
     assert "it holds weights alone" in refuse(tmp_path / "model.weights.h5")
 
 
 @pytest.mark.parametrize(("generation", "suffix"), EVERY_FILE)
 @pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.99])
-def test_a_file_cut_short_is_told(
+def test_a_file_cut_short_is_reported(
     generation: Any, suffix: str, share: float, tmp_path: Path
 ) -> None:
     path = save(small(generation), tmp_path, suffix)
@@ -200,7 +200,7 @@ def test_a_file_cut_short_is_told(
     refuse(path)
 
 
-def test_missing_weights_are_told(tmp_path: Path) -> None:
+def test_missing_weights_are_reported(tmp_path: Path) -> None:
     path = save(small(keras), tmp_path, "h5")
     with h5py.File(path, "a") as file:
         del file["model_weights"]

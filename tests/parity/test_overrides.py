@@ -25,7 +25,7 @@ def test_names_may_hold_an_equals_sign() -> None:
     )
 
 
-def test_everything_wrong_is_told_at_once() -> None:
+def test_everything_wrong_is_reported_at_once() -> None:
     with pytest.raises(UsageError) as caught:
         ToleranceOverrides.parse(
             tolerance=["fp8"], rtol=["a=x"], cosine=["2"], atol=["nan"], sqnr=["-1e5"]
@@ -41,6 +41,6 @@ def test_everything_wrong_is_told_at_once() -> None:
     assert "--sqnr -1e5: it must be from -1000 to 1000" in text
 
 
-def test_an_output_that_is_not_there_is_told() -> None:
+def test_an_output_that_is_not_there_is_reported() -> None:
     with pytest.raises(UsageError, match="the model has no such output"):
         ToleranceOverrides.parse(rtol=["c=1"]).tolerances(["a", "b"], "fp32")

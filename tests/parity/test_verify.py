@@ -110,15 +110,17 @@ def moved(size: float) -> Deviation:
 
 def verdict(move: float, float64_move: float | None = None, **moves: float) -> Parity:
     """Judge an artifact that is off by ``move`` from a layer that moves itself."""
-    facts = ReferenceQuality(deviations={way: {"y": (moved(size),)} for way, size in moves.items()})
+    quality = ReferenceQuality(
+        deviations={way: {"y": (moved(size),)} for way, size in moves.items()}
+    )
     actual = [{"y": STEADY + np.float32(move)}]
     float64 = None
     if float64_move is not None:
         float64 = [{"y": STEADY.astype("float64") + float64_move}]
-        facts = ReferenceQuality(
-            deviations={**facts.deviations, "float64": {"y": (moved(float64_move),)}}
+        quality = ReferenceQuality(
+            deviations={**quality.deviations, "float64": {"y": (moved(float64_move),)}}
         )
-    return judge(ONE, actual, [{"y": STEADY}], TOLERANCES["fp32"], facts, float64)
+    return judge(ONE, actual, [{"y": STEADY}], TOLERANCES["fp32"], quality, float64)
 
 
 def test_the_layers_noise_is_added_to_the_tolerance_and_told() -> None:
@@ -134,8 +136,8 @@ def test_noise_in_one_element_excuses_no_error_in_all() -> None:
     """What the layer moves in one ill-conditioned element is no room for a rounded layer."""
     actual = [{"y": STEADY + np.float32(1e-3)}]
     for rms, status in ((1e-3, "verified"), (1e-5, "failed")):
-        facts = ReferenceQuality(deviations={"onednn": {"y": (Deviation(1e-3, rms),)}})
-        parity = judge(ONE, actual, [{"y": STEADY}], TOLERANCES["fp32"], facts)
+        quality = ReferenceQuality(deviations={"onednn": {"y": (Deviation(1e-3, rms),)}})
+        parity = judge(ONE, actual, [{"y": STEADY}], TOLERANCES["fp32"], quality)
         assert parity.status == status
 
 
@@ -181,9 +183,9 @@ def test_whether_more_could_be_known_that_matters() -> None:
 def test_integers_that_the_layer_itself_changes_cannot_be_judged() -> None:
     spec = ModelSpec((tensor("x", 1),), (tensor("y", 4, dtype="int64"),), "x", "y")
     old, new = [{"y": np.arange(4)}], [{"y": np.array([0, 1, 3, 2])}]
-    facts = ReferenceQuality(deviations={"onednn": measure_deviations(spec, new, old)})
-    assert facts.deviations["onednn"] == {"y": (Deviation(2.0, 0.0),)}
-    assert judge(spec, new, old, TOLERANCE, facts).status == "unverified"
+    quality = ReferenceQuality(deviations={"onednn": measure_deviations(spec, new, old)})
+    assert quality.deviations["onednn"] == {"y": (Deviation(2.0, 0.0),)}
+    assert judge(spec, new, old, TOLERANCE, quality).status == "unverified"
     assert judge(spec, new, old, TOLERANCE).status == "failed"
 
 
@@ -193,8 +195,8 @@ INPUTS = [{"x": np.float32([at])} for at in range(3)]
 
 def test_an_output_that_ignores_its_input_is_vacuous() -> None:
     """Another sample's answer would pass as well, so that this one's does proves nothing."""
-    facts = ReferenceQuality(probes={"redrawn": redrawn(ONE, INPUTS, CONSTANT)})
-    parity = judge(ONE, CONSTANT, CONSTANT, TOLERANCES["fp32"], facts)
+    quality = ReferenceQuality(probes={"redrawn": redrawn(ONE, INPUTS, CONSTANT)})
+    parity = judge(ONE, CONSTANT, CONSTANT, TOLERANCES["fp32"], quality)
     assert (parity.passed, parity.status) == (True, "vacuous")
     assert parity.vacuous == (
         "output y: the layer gives the same for every input, within the tolerance",
@@ -208,9 +210,9 @@ def moving(share: float) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(("share", "status"), [(1e-6, "vacuous"), (1e-2, "verified")])
 def test_the_tolerance_decides_what_is_the_same(share: float, status: str) -> None:
     reference = moving(share)
-    facts = ReferenceQuality(probes={"redrawn": redrawn(ONE, INPUTS, reference)})
-    assert judge(ONE, reference, reference, TOLERANCES["fp32"], facts).status == status
-    assert judge(ONE, reference, reference, TOLERANCES["bf16"], facts).status == "vacuous"
+    quality = ReferenceQuality(probes={"redrawn": redrawn(ONE, INPUTS, reference)})
+    assert judge(ONE, reference, reference, TOLERANCES["fp32"], quality).status == status
+    assert judge(ONE, reference, reference, TOLERANCES["bf16"], quality).status == "vacuous"
 
 
 def test_one_probe_that_moves_the_output_is_enough() -> None:
@@ -218,8 +220,8 @@ def test_one_probe_that_moves_the_output_is_enough() -> None:
         "redrawn": redrawn(ONE, INPUTS, CONSTANT),
         "permuted": farthest(ONE, moving(1.0)[1:], CONSTANT[1:]),
     }
-    facts = ReferenceQuality(probes=probes)
-    assert judge(ONE, CONSTANT, CONSTANT, TOLERANCES["fp32"], facts).status == "verified"
+    quality = ReferenceQuality(probes=probes)
+    assert judge(ONE, CONSTANT, CONSTANT, TOLERANCES["fp32"], quality).status == "verified"
 
 
 def test_weights_that_do_not_show_are_vacuous_and_constants_are_not() -> None:
@@ -228,11 +230,11 @@ def test_weights_that_do_not_show_are_vacuous_and_constants_are_not() -> None:
     weights = ReferenceQuality(probes={"weights": same})
     parity = judge(ONE, reference, reference, TOLERANCES["fp32"], weights)
     assert "the same with other weights" in parity.vacuous[0]
-    for facts in (
+    for quality in (
         ReferenceQuality(probes={"weights": same}, weightless=("y",)),
         ReferenceQuality(probes={"redrawn": redrawn(ONE, INPUTS, CONSTANT)}, constant=("y",)),
     ):
-        assert judge(ONE, reference, reference, TOLERANCES["fp32"], facts).status == "verified"
+        assert judge(ONE, reference, reference, TOLERANCES["fp32"], quality).status == "verified"
 
 
 def test_equal_inputs_are_no_redraw() -> None:

@@ -52,7 +52,7 @@ def test_what_appears_meanwhile_is_left_alone(tmp_path: Path, kind: str) -> None
     assert [each.name for each in tmp_path.iterdir()] == ["out"]
 
 
-def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
         pytest.raises(UsageError, match="file cannot be written: File exists"),

@@ -247,9 +247,9 @@ def test_the_bundle_says_what_stays_silent(tmp_path: Path) -> None:
     signature = [tf.TensorSpec([1, 8], tf.float32, name="x")]
     call = tf.function(lambda x: tf.nn.relu(x @ WEIGHTS + closed), input_signature=signature)
     bundle = hubopt.export(call, ["tflite"], tmp_path / "out", rounds=0)
-    facts = bundle.manifest.reference
-    assert (facts.units, facts.inactive) == (32, 5)
-    assert 0 < facts.undetected <= facts.weights
+    quality = bundle.manifest.reference
+    assert (quality.units, quality.inactive) == (32, 5)
+    assert 0 < quality.undetected <= quality.weights
 
 
 def test_a_large_graph_is_run_once_a_sample(

@@ -63,8 +63,10 @@ class Frail(LayerSession):
         return super().answer(spec, inputs, outputs, edges, numbers)
 
 
-def open_frail(handle: str, options: LayerOptions, access: LoadPolicy, *rest: Any) -> LayerSession:
-    found = open_layer_session(handle, options, access, *rest)
+def open_frail(
+    handle: str, options: LayerOptions, load_policy: LoadPolicy, *rest: Any
+) -> LayerSession:
+    found = open_layer_session(handle, options, load_policy, *rest)
     return Frail(found._layer, found._handle, found._import_ms, found._load_ms)
 
 
@@ -130,12 +132,12 @@ def test_the_first_samples_are_taken_where_choosing_them_ends_the_layer(
 ) -> None:
     monkeypatch.setattr("hubopt.reference.sample_plan.cover_in_child", death)
     with asked(str(tiny), tmp_path) as (known, layer, _):
-        assert list(known.facts.skipped) == [REACH]
-        assert known.facts.skipped[REACH].startswith(told)
+        assert list(known.quality.skipped) == [REACH]
+        assert known.quality.skipped[REACH].startswith(told)
         assert known.kept == tuple(range(8))
-        assert (known.facts.weights, known.facts.undetected) == (0, 0)
-        assert set(known.facts.probes) == {"redrawn", "permuted"}
-        assert "repeated" in known.facts.deviations
+        assert (known.quality.weights, known.quality.undetected) == (0, 0)
+        assert set(known.quality.probes) == {"redrawn", "permuted"}
+        assert "repeated" in known.quality.deviations
         check_complete(known, layer, tmp_path)
 
 
@@ -147,7 +149,7 @@ def test_samples_of_a_layer_in_this_process_are_chosen_in_another(
     signature = [tf.TensorSpec([1, 4], tf.float32, name="x")]
     model = tf.function(lambda x: tf.nn.relu(x @ kernel), input_signature=signature)
     with asked(model, tmp_path, samples=3) as (known, layer, _):
-        assert known.facts.skipped[REACH].startswith(EXITED)
+        assert known.quality.skipped[REACH].startswith(EXITED)
         assert known.kept == (0, 1, 2)
         check_complete(known, layer, tmp_path)
 
@@ -165,11 +167,11 @@ def test_a_question_that_ends_the_layer_is_left_out(
 ) -> None:
     frail(*places)
     with asked(str(tiny), tmp_path) as (known, layer, _):
-        assert list(known.facts.skipped) == places
-        assert all(why.startswith(EXITED) for why in known.facts.skipped.values())
-        assert set(known.facts.probes) == probes
-        assert set(known.facts.deviations) == moves
-        assert known.facts.weights > 0, "what samples reach was told before"
+        assert list(known.quality.skipped) == places
+        assert all(why.startswith(EXITED) for why in known.quality.skipped.values())
+        assert set(known.quality.probes) == probes
+        assert set(known.quality.deviations) == moves
+        assert known.quality.weights > 0, "what samples reach was told before"
         check_complete(known, layer, tmp_path)
 
 
@@ -178,8 +180,8 @@ def test_one_sample_alone_has_no_others_beside_it_then(
 ) -> None:
     frail("other samples")
     with asked(str(tiny), tmp_path, samples=1) as (known, layer, _):
-        assert known.facts.skipped["other samples"].startswith(EXITED)
-        assert set(known.facts.probes) == {"permuted"}
+        assert known.quality.skipped["other samples"].startswith(EXITED)
+        assert set(known.quality.probes) == {"permuted"}
         assert known.kept == (0,)
         check_complete(known, layer, tmp_path)
 
@@ -192,7 +194,7 @@ def test_a_question_for_which_the_memory_does_not_reach_is_left_out(
     counts = itertools.count()
     monkeypatch.setattr("hubopt.workers.worker.killed_for_memory", lambda: next(counts))
     with asked(str(tiny), tmp_path) as (known, layer, _):
-        assert "memory" in known.facts.skipped[REACH]
+        assert "memory" in known.quality.skipped[REACH]
         check_complete(known, layer, tmp_path)
 
 
@@ -201,13 +203,13 @@ def test_a_way_to_compute_it_that_ends_its_process_costs_no_other(
 ) -> None:
     frail("weights", "rounded2", "xla")
     with asked(str(tiny), tmp_path, "full") as (known, layer, _):
-        skipped = {way: why for way, why in known.facts.skipped.items() if way != "onednn"}
+        skipped = {way: why for way, why in known.quality.skipped.items() if way != "onednn"}
         assert set(skipped) == {"weights", "rounded2", "xla"}
         assert all(why.startswith(EXITED) for why in skipped.values())
-        assert {"repeated", "float64", "rounded1", "rounded3"} <= set(known.facts.deviations)
-        assert "weights" not in known.facts.probes
+        assert {"repeated", "float64", "rounded1", "rounded3"} <= set(known.quality.deviations)
+        assert "weights" not in known.quality.probes
         assert known.float64 is not None
-        assert known.facts.depth == "full"
+        assert known.quality.level == "full"
         check_complete(known, layer, tmp_path)
 
 
@@ -217,8 +219,8 @@ def test_a_first_look_that_ends_its_process_is_looked_beyond(
     """As nothing tells how steady the layer is, it is asked in float64 at once."""
     frail("onednn", "weights")
     with asked(str(tiny), tmp_path, "auto") as (known, layer, _):
-        assert set(known.facts.skipped) == {"onednn", "weights"}
-        assert known.facts.depth == "float64"
+        assert set(known.quality.skipped) == {"onednn", "weights"}
+        assert known.quality.level == "float64"
         assert known.float64 is not None
         check_complete(known, layer, tmp_path)
 

@@ -21,7 +21,7 @@ from hubopt.sampling.arrays import read_samples, write_samples
 from hubopt.sampling.samples import draw
 from hubopt.workers.shared import SharedWorker
 from hubopt.workers.worker import Worker
-from tests.told import Told
+from tests.recorder import Recorder
 
 
 def open_process(model: Any, folder: Path) -> LayerProcess:
@@ -66,7 +66,7 @@ def answers(layer: LayerProcess, folder: Path) -> list[dict[str, Any]]:
 def test_a_layer_that_crashed_answers_again_as_before(
     tiny: Path, tmp_path: Path, workers: list[Worker], child: SharedWorker
 ) -> None:
-    told = Told()
+    told = Recorder()
     with LayerProcess(str(tiny), LayerOptions(), LoadPolicy(), tmp_path / "log", told) as layer:
         assert (layer.handle, len(layer.digest or "")) == (str(tiny), 64)
         before = answers(layer, tmp_path)
@@ -136,12 +136,12 @@ def test_a_model_that_does_not_load_leaves_no_process_behind(
 
 
 def test_a_layer_or_callable_takes_no_options_of_handles(tmp_path: Path) -> None:
-    for options, access in (
+    for options, load_policy in (
         (LayerOptions(signature="x"), LoadPolicy()),
         (LayerOptions(), LoadPolicy(offline=True)),
     ):
         with pytest.raises(UsageError, match="for a handle only"):
-            LayerProcess(lambda x: x, options, access, tmp_path / "log", quiet)
+            LayerProcess(lambda x: x, options, load_policy, tmp_path / "log", quiet)
 
 
 def test_models_are_found_without_a_network_and_without_loading(

@@ -227,7 +227,7 @@ def test_with_a_lookup_table_only_onednn_is_switched(measured: Callable[..., Mea
         )
 
 
-def test_what_xla_cannot_compile_is_told(measured: Callable[..., Measured]) -> None:
+def test_what_xla_cannot_compile_is_reported(measured: Callable[..., Measured]) -> None:
     model = measured(lambda x: tf.strings.to_number(tf.strings.as_string(x)) @ WEIGHTS)
     answers = model.measure()
     assert set(answers.answers) == set(VARIANTS) - {"xla"}
@@ -235,7 +235,7 @@ def test_what_xla_cannot_compile_is_told(measured: Callable[..., Measured]) -> N
     assert problem == "not available: XLA has no kernel for AsString, StringToNumber"
 
 
-def test_what_tensorflow_cannot_compute_is_told(measured: Callable[..., Measured]) -> None:
+def test_what_tensorflow_cannot_compute_is_reported(measured: Callable[..., Measured]) -> None:
     """A program that says of its operations what is not so: XLA is asked, and refuses."""
     model = measured(lambda x: tf.strings.to_number(tf.strings.as_string(x)) @ WEIGHTS)
     ops = tuple(replace(use, xla=True) for use in model.program.ops)
@@ -267,7 +267,7 @@ def test_a_child_that_dies_costs_one_way(measured: Callable[..., Measured]) -> N
         assert answers.problems[way].startswith("the process was ended by SIGABRT")
 
 
-def test_a_program_that_is_damaged_is_told(tiny_measured: tuple[Measured, Answers]) -> None:
+def test_a_program_that_is_damaged_is_reported(tiny_measured: tuple[Measured, Answers]) -> None:
     model, _ = tiny_measured
     answers = model.measure(replace(model.program, output_tensors=("no:0", "such:0")))
     assert answers.answers == {}
@@ -276,7 +276,7 @@ def test_a_program_that_is_damaged_is_told(tiny_measured: tuple[Measured, Answer
     assert not list((model.inputs.parent / "noise").iterdir())
 
 
-def test_where_oneDNN_cannot_be_switched_it_is_told(  # noqa: N802
+def test_where_oneDNN_cannot_be_switched_it_is_reported(  # noqa: N802
     tiny_measured: tuple[Measured, Answers], tmp_path: Path
 ) -> None:
     """In this very process, where nothing was switched."""
@@ -286,7 +286,7 @@ def test_where_oneDNN_cannot_be_switched_it_is_told(  # noqa: N802
     assert problem == "TensorFlow has one set of kernels on this machine"
 
 
-def test_a_model_too_large_for_float64_is_told(
+def test_a_model_too_large_for_float64_is_reported(
     tiny_measured: tuple[Measured, Answers], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, _ = tiny_measured

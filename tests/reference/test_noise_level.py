@@ -18,8 +18,8 @@ from hubopt.reference.noise_level import FirstLook, Noise, NoiseEscalation
 from hubopt.sampling.arrays import sample_numbers
 from hubopt_exporters.onnx import OnnxExporter
 from tests.faults import export_wrong
+from tests.recorder import Recorder
 from tests.reference.making import ask
-from tests.told import Told
 
 WEIGHTS = np.random.default_rng(0).standard_normal((6, 6)).astype("float32")
 
@@ -37,38 +37,38 @@ def shaky(x: Any) -> Any:
 
 def test_the_steps_of_auto(tmp_path: Path) -> None:
     program, known = ask(steady, tmp_path)
-    assert known.facts.depth == "off"
+    assert known.quality.level == "off"
     with NoiseMeter(tmp_path / "log") as meter:
         escalation = NoiseEscalation("auto", program, meter, tmp_path / "noise", quiet)
         light = escalation.next(known)
         assert light is not None
-        assert light.facts.depth == "light"
+        assert light.quality.level == "light"
         (name,) = known.spec.output_names
-        measured = {way: len(found[name]) for way, found in light.facts.deviations.items()}
+        measured = {way: len(found[name]) for way, found in light.quality.deviations.items()}
         assert measured.pop("repeated") == 1
         assert set(measured) <= {"onednn"}
         assert set(measured.values()) <= {2}
-        assert "weights" in light.facts.probes
+        assert "weights" in light.quality.probes
         assert light.float64 is None
 
         double = escalation.next(light)
         assert double is not None
-        assert double.facts.depth == "float64"
+        assert double.quality.level == "float64"
         assert double.float64 is not None
-        assert len(double.facts.deviations["float64"][name]) == len(known.kinds)
+        assert len(double.quality.deviations["float64"][name]) == len(known.kinds)
         assert sample_numbers(double.float64) == known.kept
 
         rounded = escalation.next(double)
         assert rounded is not None
-        assert rounded.facts.depth == "rounded"
+        assert rounded.quality.level == "rounded"
         for way in ("rounded1", "rounded2", "rounded3"):
-            assert len(rounded.facts.deviations[way][name]) == len(known.kinds)
-        assert "xla" not in rounded.facts.deviations
+            assert len(rounded.quality.deviations[way][name]) == len(known.kinds)
+        assert "xla" not in rounded.quality.deviations
 
         full = escalation.next(rounded)
         assert full is not None
-        assert full.facts.depth == "full"
-        assert len(full.facts.deviations["xla"][name]) == len(full.kinds)
+        assert full.quality.level == "full"
+        assert len(full.quality.deviations["xla"][name]) == len(full.kinds)
         assert escalation.next(full) is None
 
 
@@ -90,7 +90,7 @@ def test_an_edge_case_is_left_out_as_soon_as_all_samples_were_asked(tmp_path: Pa
         assert rounded is not None
     assert rounded.kinds == double.kinds
     for way in ("float64", "rounded1"):
-        assert len(rounded.facts.deviations[way][name]) == len(rounded.kinds)
+        assert len(rounded.quality.deviations[way][name]) == len(rounded.kinds)
     assert rounded.float64 is not None
     for samples in (rounded.read_inputs(), rounded.read_outputs(rounded.float64)):
         assert len(samples) == len(rounded.kinds)
@@ -105,9 +105,9 @@ def test_a_layer_that_does_not_keep_to_the_bounds_is_asked_in_float64_at_once(
     with NoiseMeter(tmp_path / "log") as meter:
         double = NoiseEscalation("auto", program, meter, tmp_path / "noise", quiet).next(known)
     assert double is not None
-    assert double.facts.depth == "float64"
-    assert len(double.facts.deviations["float64"][name]) == len(double.kinds)
-    assert "weights" in double.facts.probes, "the first look was taken as well"
+    assert double.quality.level == "float64"
+    assert len(double.quality.deviations["float64"][name]) == len(double.kinds)
+    assert "weights" in double.quality.probes, "the first look was taken as well"
 
 
 def test_where_there_is_one_set_of_kernels_float64_tells_how_steady_the_layer_is(
@@ -124,7 +124,7 @@ def test_where_there_is_one_set_of_kernels_float64_tells_how_steady_the_layer_is
     with OneSet(tmp_path / "log") as meter:
         double = NoiseEscalation("auto", program, meter, tmp_path / "noise", quiet).next(known)
     assert double is not None
-    assert double.facts.depth == "float64"
+    assert double.quality.level == "float64"
 
 
 @tf.function(input_signature=[tf.TensorSpec([2, 6], tf.float32, name="x")])
@@ -156,22 +156,22 @@ def test_a_first_look_counts_for_a_reference_set_that_begins_so(same: bool, tmp_
         assert escalation.begins_light
         first = FirstLook(likely, done(escalation.look(likely, known.onednn_on)))
         light = escalation.begin(known, first)
-    assert light.facts.depth == "light"
+    assert light.quality.level == "light"
     (name,) = known.spec.output_names
-    assert all(len(light.facts.deviations[way][name]) <= 2 for way in light.facts.deviations)
+    assert all(len(light.quality.deviations[way][name]) <= 2 for way in light.quality.deviations)
     ahead = tmp_path / "noise" / "first.npz"
     assert asked == ([ahead] if same else [ahead, known.inputs])
 
 
-@pytest.mark.parametrize(("noise", "depth"), [("off", "off"), ("full", "full")])
+@pytest.mark.parametrize(("noise", "level"), [("off", "off"), ("full", "full")])
 def test_there_is_no_first_look_where_nothing_or_everything_is_measured(
-    noise: Noise, depth: str, tmp_path: Path
+    noise: Noise, level: str, tmp_path: Path
 ) -> None:
     program, known = ask(steady, tmp_path)
     with NoiseMeter(tmp_path / "log") as meter:
         escalation = NoiseEscalation(noise, program, meter, tmp_path / "noise", quiet)
         assert not escalation.begins_light
-        assert escalation.begin(known).facts.depth == depth
+        assert escalation.begin(known).quality.level == level
     assert not (tmp_path / "noise" / "first.npz").exists()
 
 
@@ -181,19 +181,19 @@ def test_full_is_one_step_and_off_is_none(tmp_path: Path) -> None:
         assert NoiseEscalation("off", program, meter, tmp_path / "noise", quiet).next(known) is None
         full = NoiseEscalation("full", program, meter, tmp_path / "noise", quiet).next(known)
         assert full is not None
-        assert full.facts.depth == "full"
-        assert set(full.facts.deviations) | set(full.facts.skipped) >= {
+        assert full.quality.level == "full"
+        assert set(full.quality.deviations) | set(full.quality.skipped) >= {
             "float64",
             "rounded3",
             "xla",
         }
 
 
-@pytest.mark.parametrize(("noise", "depth"), [("off", "off"), ("auto", "light"), ("full", "full")])
-def test_an_export_of_a_steady_layer(noise: Noise, depth: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("noise", "level"), [("off", "off"), ("auto", "light"), ("full", "full")])
+def test_an_export_of_a_steady_layer(noise: Noise, level: str, tmp_path: Path) -> None:
     bundle = hubopt.export(steady, ["onnx"], tmp_path / "out", rounds=0, noise=noise)
     assert bundle.results[0].status == "verified"
-    assert bundle.manifest.reference.depth == depth
+    assert bundle.manifest.reference.level == level
     assert hubopt.verify_bundle(bundle)[0].status == "verified"
 
 
@@ -223,13 +223,13 @@ def test_targets_are_judged_on_one_reference_set(
 ) -> None:
     """The second needs a deeper look: the first is judged again on that, and runs once."""
     monkeypatch.setattr("hubopt.runs.convert.export", export_wrong)
-    told = Told()
+    told = Recorder()
     bundle = hubopt.export(
         tiny, ["tflite", "onnx"], tmp_path / "out", rounds=1, progress=told, cache=False
     )
     tflite, onnx = bundle.results
     assert (tflite.status, onnx.status) == ("verified", "failed")
-    assert bundle.manifest.reference.depth == "full"
+    assert bundle.manifest.reference.level == "full"
     assert [label for label in told.labels if label.startswith("tflite: ")] == [
         "tflite: export",
         "tflite: run and time",
@@ -247,7 +247,7 @@ def test_of_a_layer_with_an_artifact_for_another_machine_everything_is_measured(
     """Its verdict is made there, by what is known here."""
     monkeypatch.setattr(OnnxExporter, "machine_problem", lambda self: "as the test wants")
     bundle = hubopt.export(steady, ["tflite", "onnx"], tmp_path / "out", rounds=0, cache=False)
-    assert bundle.manifest.reference.depth == "full"
+    assert bundle.manifest.reference.level == "full"
     assert [each.status for each in bundle.results] == ["verified", "verified"]
 
 

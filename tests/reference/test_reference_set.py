@@ -73,10 +73,10 @@ def test_what_is_left_out_leaves_the_files_as_they_are(five: ReferenceSet, tmp_p
     assert {path: path.read_bytes() for path in before} == before
     assert [sample["y"][0] for sample in known.read_outputs()] == [1, 3, 5]
     assert len(known.read_outputs(known.float64)) == 3
-    assert [each.largest for each in known.facts.deviations["float64"]["y"]] == pytest.approx(
+    assert [each.largest for each in known.quality.deviations["float64"]["y"]] == pytest.approx(
         [0, 1e-4, 2e-4], rel=1e-2
     )
-    assert known.facts.skipped == {"xla": "why"}
+    assert known.quality.skipped == {"xla": "why"}
 
 
 def test_what_is_left_out_is_named_by_its_number(five: ReferenceSet, tmp_path: Path) -> None:
@@ -93,10 +93,10 @@ def test_what_was_known_of_a_sample_that_is_left_out_is_forgotten(
     five: ReferenceSet, tmp_path: Path
 ) -> None:
     moves = {"onednn": {"y": tuple(Deviation(float(at), 0.0) for at in range(4))}}
-    five = replace(five, facts=ReferenceQuality(deviations=moves))
+    five = replace(five, quality=ReferenceQuality(deviations=moves))
     odd = moved(tmp_path / "float64.npz", {0: 0.0, 2: 0.0, 3: 1.0, 4: 0.0})
     known = add_noise(five, {"float64": odd}, {}, "rounded")
-    assert [each.largest for each in known.facts.deviations["onednn"]["y"]] == [0, 1, 3]
+    assert [each.largest for each in known.quality.deviations["onednn"]["y"]] == [0, 1, 3]
 
 
 def test_a_first_look_is_at_the_first_samples_and_leaves_none_out(
@@ -106,7 +106,7 @@ def test_a_first_look_is_at_the_first_samples_and_leaves_none_out(
     assert light.kept == five.kept
     assert light.float64 is None
     assert light.variants == {}
-    assert len(light.facts.deviations["onednn"]["y"]) == 2
+    assert len(light.quality.deviations["onednn"]["y"]) == 2
 
 
 def test_a_sample_that_is_no_edge_case_stays_however_unsteady(
@@ -135,7 +135,7 @@ def test_float64_is_nearer_to_the_truth_than_the_layer(tmp_path: Path) -> None:
         pairs = zip(answers, truths, strict=True)
         errors.append(max(float(np.abs(next(iter(a.values())) - t).max()) for a, t in pairs))
     assert errors[1] < 1e-12 < errors[0]
-    moves = known.facts.deviations["float64"][known.spec.output_names[0]]
+    moves = known.quality.deviations["float64"][known.spec.output_names[0]]
     assert max(each.largest for each in moves) == pytest.approx(errors[0], rel=0.5)
 
 
@@ -170,9 +170,9 @@ def test_a_bundle_has_only_the_samples_that_artifacts_are_judged_on(tmp_path: Pa
 def test_zeros_are_no_weights(tmp_path: Path) -> None:
     """What pads with zeros has nothing that other weights could change."""
     known = measure(signature(2, 3)(lambda x: tf.concat([x, tf.zeros([2, 4])], 1)), tmp_path)
-    assert known.facts.weightless == known.spec.output_names
+    assert known.quality.weightless == known.spec.output_names
     again = measure(signature(2, 3)(lambda x: x @ tf.ones([3, 4])), tmp_path / "ones")
-    assert again.facts.weightless == ()
+    assert again.quality.weightless == ()
 
 
 @pytest.mark.parametrize(("share", "leaves"), [(0.9, False), (1.1, True)])
@@ -186,4 +186,4 @@ def test_a_layer_leaves_the_bounds_as_an_artifact_does(
     (first, *_) = read_samples(known.outputs, known.spec.outputs)
     rms = float(np.sqrt(np.mean(first[name].astype("float64") ** 2)))
     noise = {"onednn": {name: (Deviation(share * (TOLERANCES["fp32"].atol or 0) * rms, 0.0),)}}
-    assert leaves_bounds(replace(known, facts=replace(known.facts, deviations=noise))) is leaves
+    assert leaves_bounds(replace(known, quality=replace(known.quality, deviations=noise))) is leaves

@@ -24,7 +24,7 @@ def test_without_noise_nothing_is_measured_and_no_edge_is_taken(tmp_path: Path) 
     known = measure(signature(2, 3)(lambda x: tf.tanh(x)), tmp_path, "off")
     assert len(known.kinds) == 8
     assert known.float64 is None
-    assert set(known.facts.deviations) == {"repeated"}
+    assert set(known.quality.deviations) == {"repeated"}
 
 
 def test_integer_inputs_stay_inside_their_tables(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_options_of_every_type_conform() -> None:
         (frozen(Literal["a"], option("b", "a level")), "has the default 'b', which is not a"),
     ],
 )
-def test_options_that_cannot_be_read_are_told(options: Any, told: str) -> None:
+def test_options_that_cannot_be_read_are_reported(options: Any, told: str) -> None:
     (problem,) = declaring(Options=options)
     assert told in problem
 
@@ -187,7 +187,7 @@ def test_obstacles_that_fail_are_that_targets_failure(
     assert found["tflite"] == []
 
 
-def test_weights_that_a_format_cannot_hold_are_told_before_any_work(
+def test_weights_that_a_format_cannot_hold_are_reported_before_any_work(
     tiny_program: tuple[Any, Program],
 ) -> None:
     targets, ops = [Target("tflite"), Target("onnx")], tiny_program[1].ops

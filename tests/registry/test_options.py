@@ -89,7 +89,7 @@ def test_texts_and_values_are_read(name: str, given: object, value: object) -> N
         ("mode", None, "require | auto", "the default is require"),
     ],
 )
-def test_a_wrong_value_is_told_with_the_nearest_right_one(
+def test_a_wrong_value_is_reported_with_the_nearest_right_one(
     name: str, given: object, expected: str, way_out: str
 ) -> None:
     error = refused(**{name: given})
@@ -105,7 +105,7 @@ def test_the_nearest_right_value_is_right() -> None:
         make_options(Exporter(), {name: near})
 
 
-def test_a_wrong_name_is_told_with_the_nearest_and_with_all() -> None:
+def test_a_wrong_name_is_reported_with_the_nearest_and_with_all() -> None:
     assert str(refused(cuont=3)) == (
         "option mine.cuont: mine has no option cuont\n"
         "  expected: one of: flag (bool), count (int), share (float), label (str), "
@@ -119,7 +119,7 @@ def test_an_exporter_without_options_says_so() -> None:
         make_options(TensorRTExporter(), {"fp16": True})
 
 
-def test_every_problem_is_told_at_once() -> None:
+def test_every_problem_is_reported_at_once() -> None:
     error = refused(cuont=3, share="2", mode="atuo", label="fine")
     assert error.thing == "options of mine"
     assert error.found.startswith("3 problems\n")
@@ -128,7 +128,7 @@ def test_every_problem_is_told_at_once() -> None:
     assert "label" not in error.found.replace("label (str)", "")
 
 
-def test_what_the_exporter_itself_refuses_is_told_in_its_words() -> None:
+def test_what_the_exporter_itself_refuses_is_reported_in_its_words() -> None:
     error = refused(flag=True, mode="auto")
     assert str(error).startswith("options of mine: flag does not go with mode=auto\n")
     assert refused(label="broken").found == "LookupError: a third party's bug"

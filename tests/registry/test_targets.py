@@ -107,7 +107,7 @@ def test_an_unknown_name_keeps_its_text() -> None:
 
 
 @pytest.mark.parametrize("given", ["engine:fp61", "engine:FP16"])
-def test_an_unknown_precision_is_told_with_the_nearest(given: str) -> None:
+def test_an_unknown_precision_is_reported_with_the_nearest(given: str) -> None:
     error = refused([given])
     assert error.thing == f"target {given}"
     assert error.expected == "one of: fp32, fp16, int8"
@@ -134,14 +134,14 @@ def test_an_empty_precision_is_none() -> None:
         ("trt.opset", "trt has no option opset", "leave it out"),
     ],
 )
-def test_an_option_that_is_nobodys_is_told(key: str, found: str, way_out: str) -> None:
+def test_an_option_that_is_nobodys_is_reported(key: str, found: str, way_out: str) -> None:
     error = refused(["trt"], {key: "17"})
     assert error.thing == f"option {key}"
     assert error.found == found
     assert way_out in error.way_out
 
 
-def test_every_problem_is_told_at_once() -> None:
+def test_every_problem_is_reported_at_once() -> None:
     error = refused(
         ["foo", "foo", "broken", "engine:fp61", "trt"],
         {"onnx.opset": "99", "opset": 1, "engine.levle": 2, "foo.x": 1, "tflite.x": 1},
@@ -162,7 +162,7 @@ def test_every_problem_is_told_at_once() -> None:
     assert "the nearest is onnx.opset=18" in error.found
 
 
-def test_the_problem_of_a_source_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_problem_of_a_source_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Engine, "source", "gone")
     assert refused(["engine"]).thing == "target gone"
 
@@ -176,7 +176,7 @@ def test_words_of_the_command_line() -> None:
     }
 
 
-def test_wrong_words_of_the_command_line_are_told_at_once() -> None:
+def test_wrong_words_of_the_command_line_are_reported_at_once() -> None:
     with pytest.raises(UsageError) as caught:
         parse_options(["onnx.opset", "=3", "a.b=1", "a.b=2"])
     assert caught.value.found.splitlines() == [

@@ -111,7 +111,7 @@ def test_a_failure_costs_one_target_and_no_other(
     assert len(workers) == (2 if fault is crash else 1)
 
 
-def test_an_exporter_that_does_not_conform_is_told(
+def test_an_exporter_that_does_not_conform_is_reported(
     tiny_program: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It writes beside its artifact what it does not name."""
@@ -127,7 +127,7 @@ def test_an_exporter_that_does_not_conform_is_told(
         export(make_task(exporter, program, tmp_path / "model.onnx"))
 
 
-def test_what_conversions_need_is_told_once_each() -> None:
+def test_what_conversions_need_is_reported_once_each() -> None:
     both = needs([registry.get("tflite"), registry.get("savedmodel")])
     assert "tensorflow" in both
     assert len(set(both)) == len(both)

@@ -204,7 +204,7 @@ def test_it_is_loaded_while_the_layer_still_answers(
         assert running.result().answers is not None
 
 
-def test_a_layer_that_fails_is_told_to_whoever_waits_for_its_answers(
+def test_a_layer_that_fails_is_reported_to_whoever_waits_for_its_answers(
     run_with: Runs, tmp_path: Path
 ) -> None:
     """It is no fault of the artifact."""

@@ -23,7 +23,7 @@ from hubopt.runs.settle import are_clear, judge_run, judge_runs, settle
 from hubopt.sampling.arrays import write_samples
 from hubopt.spec import Dim, ModelSpec, TensorSpec
 
-DEPTHS: tuple[NoiseLevel, ...] = ("light", "float64", "full")
+LEVELS: tuple[NoiseLevel, ...] = ("light", "float64", "full")
 SPEC = ModelSpec(
     (TensorSpec("x", "float32", (Dim(1, "trace"),)),),
     (TensorSpec("y", "float32", (Dim(4, "trace"),)),),
@@ -54,18 +54,18 @@ class Steps:
             inputs,
             outputs,
             tuple(range(COUNT)),
-            facts=ReferenceQuality(depth="light"),
+            quality=ReferenceQuality(level="light"),
             kinds=("normal",) * COUNT,
         )
 
     def next(self, known: ReferenceSet) -> ReferenceSet | None:
-        at = DEPTHS.index(known.facts.depth) + 1
-        if at == len(DEPTHS):
+        at = LEVELS.index(known.quality.level) + 1
+        if at == len(LEVELS):
             return None
-        depth = DEPTHS[at]
-        self.asked.append(depth)
-        facts = replace(known.facts, depth=depth)
-        return replace(known, **{"facts": facts, **self._found.get(depth, {})})
+        level = LEVELS[at]
+        self.asked.append(level)
+        quality = replace(known.quality, level=level)
+        return replace(known, **{"quality": quality, **self._found.get(level, {})})
 
     def settle(self, *runs: Run) -> tuple[ReferenceSet, list[str]]:
         """Return the reference set and the status of each run."""
@@ -106,7 +106,7 @@ def test_one_that_fails_asks_for_everything(steps: Steps, tmp_path: Path) -> Non
     known, statuses = steps.settle(ran(tmp_path, 50.0))
     assert statuses == ["failed"]
     assert steps.asked == ["float64", "full"]
-    assert known.facts.depth == "full"
+    assert known.quality.level == "full"
 
 
 def test_one_that_passes_narrowly_asks_for_float64(tmp_path: Path) -> None:
@@ -121,8 +121,8 @@ def test_one_that_passes_narrowly_asks_for_float64(tmp_path: Path) -> None:
 def test_one_that_is_vacuous_asks_for_everything(steps: Steps, tmp_path: Path) -> None:
     """Whether answers depend on inputs and weights is better known from all samples."""
     same = {"y": compare(LAYER, LAYER)}
-    facts = replace(steps.known.facts, probes={REDRAWN: same, PERMUTED: same})
-    steps.known = replace(steps.known, facts=facts)
+    quality = replace(steps.known.quality, probes={REDRAWN: same, PERMUTED: same})
+    steps.known = replace(steps.known, quality=quality)
     assert steps.settle(ran(tmp_path))[1] == ["vacuous"]
     assert steps.asked == ["float64", "full"]
 
@@ -132,7 +132,7 @@ def test_other_names_are_no_question_of_noise(steps: Steps, tmp_path: Path) -> N
     assert steps.asked == []
 
 
-def test_an_artifact_that_gives_nothing_is_told_what_is_missing(
+def test_an_artifact_that_gives_nothing_is_reported_what_is_missing(
     steps: Steps, tmp_path: Path
 ) -> None:
     silent = ran(tmp_path)
@@ -156,7 +156,7 @@ def test_of_a_layer_whose_artifact_cannot_run_here_everything_is_measured(
     elsewhere = Run(Artifact("trt", Path("model.plan"), SPEC), reason="no GPU; take it to one")
     known, statuses = steps.settle(ran(tmp_path), elsewhere)
     assert statuses == ["verified", "unverified"]
-    assert known.facts.depth == "full"
+    assert known.quality.level == "full"
 
 
 def test_all_verdicts_are_on_what_is_known_in_the_end(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_to_judge_again_runs_nothing(
     judge_files = settling.run_parity
 
     def count(reference: ReferenceSet, run: Run, *rest: Any) -> Any:
-        judged.append((reference.facts.depth, run.answers))
+        judged.append((reference.quality.level, run.answers))
         return judge_files(reference, run, *rest)
 
     def forbidden(*_: object, **__: object) -> None:
@@ -205,7 +205,7 @@ def test_to_judge_again_runs_nothing(
     assert not any(run.artifact.path.exists() for run in runs)
     known, statuses = steps.settle(*runs)
     assert statuses == ["failed", "verified"]
-    assert judged == [(depth, run.answers) for depth in DEPTHS for run in runs]
+    assert judged == [(level, run.answers) for level in LEVELS for run in runs]
     judged.clear()
     judge_runs(known, runs, ToleranceOverrides.parse(rtol=["1"], atol=["1"]))
     assert judged == [("full", run.answers) for run in runs]

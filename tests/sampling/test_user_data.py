@@ -202,18 +202,18 @@ def test_at_most_the_limit_is_taken() -> None:
         ([], "data: it has no items"),
     ],
 )
-def test_what_leads_to_no_data_is_told(source: Any, text: str) -> None:
+def test_what_leads_to_no_data_is_reported(source: Any, text: str) -> None:
     with pytest.raises(UsageError) as caught:
         read_data(source, 5)
     assert text in str(caught.value)
 
 
-def test_a_folder_without_data_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_data_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="the folder has no such file"):
         read_data(tmp_path, 5)
 
 
-def test_nothing_is_unpickled_and_every_broken_file_is_told(tmp_path: Path) -> None:
+def test_nothing_is_unpickled_and_every_broken_file_is_reported(tmp_path: Path) -> None:
     class Bomb:
         def __reduce__(self) -> Any:
             return (Path.write_text, (tmp_path / "exploded", "x"))
@@ -250,7 +250,7 @@ def test_a_stack_of_samples_and_batches_are_split() -> None:
         np.testing.assert_array_equal(samples[2]["image"], PICTURES[8:])
 
 
-def test_a_remainder_is_told_not_dropped() -> None:
+def test_a_remainder_is_reported_not_dropped() -> None:
     assert problems({"image": PICTURES[:10]}, BATCH) == [
         "data, input image: found 10 along the batch axis; expected a multiple of 4, the batch; "
         "say --batch 1, or leave out the last 2"
@@ -329,7 +329,7 @@ def test_an_index_outside_its_table_is_refused_and_says_which_table() -> None:
     assert len(fitted([INDICES[0]], IDS, ids=loose)) == 1, "what is merely unusual is taken"
 
 
-def test_wrong_names_are_told() -> None:
+def test_wrong_names_are_reported() -> None:
     item = {"ids": INDICES[:1], "attention": INDICES[:1]}
     assert problems([item], TWO) == [
         "data, item 0: found arrays ids, attention; expected ids, mask"
@@ -338,7 +338,7 @@ def test_wrong_names_are_told() -> None:
     assert "expected image" in problems([(PICTURES[0], 3)], IMAGE)[0]
 
 
-def test_texts_for_another_input_are_told(tmp_path: Path) -> None:
+def test_texts_for_another_input_are_reported(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("one\ntwo\n")
     assert problems(tmp_path, IDS) == ["a.txt, input ids: found texts; expected integers (int32)"]
 
@@ -357,7 +357,7 @@ def test_all_problems_come_at_once_and_not_endlessly(tmp_path: Path) -> None:
     assert many[-1] == "and 30 more of this sort"
 
 
-def test_nothing_in_an_array_is_told() -> None:
+def test_nothing_in_an_array_is_reported() -> None:
     assert "found 0x8x8x3" in problems([PICTURES[:0]], IMAGE)[0]
 
 

@@ -58,7 +58,7 @@ def test_tensorflow_text_is_asked_for_in_the_version_that_fits(tiny: Path, tmp_p
     assert package.requirement() == f"tensorflow-text=={minor}.*"
 
 
-def test_an_unknown_operation_is_told_with_the_writer_of_the_model(
+def test_an_unknown_operation_is_reported_with_the_writer_of_the_model(
     tiny: Path, tmp_path: Path
 ) -> None:
     text = refuse(with_op(tiny, tmp_path, "Mine", "Addons>Resampler"))
@@ -68,7 +68,7 @@ def test_an_unknown_operation_is_told_with_the_writer_of_the_model(
     assert "Addons>Resampler (of tensorflow-addons" in text
 
 
-def test_a_package_that_does_not_import_is_told(
+def test_a_package_that_does_not_import_is_reported(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "tensorflow_addons.py").write_text("raise ImportError('undefined symbol: x')")
@@ -77,7 +77,7 @@ def test_a_package_that_does_not_import_is_told(
     assert "which does not import: ImportError: undefined symbol: x" in text
 
 
-def test_a_package_too_old_for_an_operation_is_told(
+def test_a_package_too_old_for_an_operation_is_reported(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "tensorflow_io.py").write_text("")

@@ -269,7 +269,7 @@ def test_the_order_of_the_bytes_does_not_matter(copy: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff" * 30], ids=["empty", "garbage"])
-def test_a_damaged_fingerprint_is_told(copy: Path, content: bytes) -> None:
+def test_a_damaged_fingerprint_is_reported(copy: Path, content: bytes) -> None:
     (copy / "fingerprint.pb").write_bytes(content)
     with pytest.raises(LoadError, match=r"fingerprint.pb cannot be read"):
         scan(copy)

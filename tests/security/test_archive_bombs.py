@@ -122,10 +122,10 @@ def test_an_xz_stream_takes_no_more_memory_than_xz_does(tmp_path: Path) -> None:
 
 
 def unpack_xz(archive: Path) -> None:
-    from hubopt.models.archives import _told
+    from hubopt.models.archives import _translate_damage
     from hubopt.models.bounded import open_unpacked
 
-    with _told("archive"), open_unpacked(archive) as stream:
+    with _translate_damage("archive"), open_unpacked(archive) as stream:
         stream.read(1)
 
 

@@ -235,7 +235,7 @@ def test_each_bound_has_its_flag(
     assert "--min-rate x: no size" in ran.err
 
 
-def test_every_wrong_limit_is_told_at_once() -> None:
+def test_every_wrong_limit_is_reported_at_once() -> None:
     with pytest.raises(UsageError) as caught:
         Limits.parse("much", "20GB", "soon", "-1")
     for flag in ("--max-download much", "--max-time soon", "--min-rate -1"):

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hubopt._platform.resources import telling_resources
+from hubopt._platform.resources import translate_resource_errors
 from hubopt._platform.staging import staging
 from hubopt.bundles.stage_store import Entry, Label, StageStore
 from hubopt.errors import ResourceError
@@ -160,12 +160,12 @@ def test_an_export_on_a_full_disk_says_so(
 
 
 @needs_mounts
-def test_files_that_run_out_are_told_apart_from_space(tmp_path: Path) -> None:
+def test_files_that_run_out_are_distinguished_from_space(tmp_path: Path) -> None:
     with (
         small_disk(tmp_path / "disk", "size=10m,nr_inodes=8") as disk,
         pytest.raises(ResourceError, match="no inodes are left of 8"),
         staging(disk / "out") as folder,
-        telling_resources(folder),
+        translate_resource_errors(folder),
     ):
         fill(folder)
 
@@ -179,7 +179,7 @@ def test_a_place_that_is_full_before_anything_is_written(tmp_path: Path) -> None
 
 
 @needs_mounts
-def test_an_error_that_names_no_file_is_told_with_the_disk(disk: Path, tmp_path: Path) -> None:
+def test_an_error_that_names_no_file_is_reported_with_the_disk(disk: Path, tmp_path: Path) -> None:
     with Worker(tmp_path / "log") as worker, pytest.raises(ResourceError) as caught:
         worker.call(write_too_much, disk / "file")
     assert caught.value.thing == f"disk {disk}"

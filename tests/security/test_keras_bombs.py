@@ -193,7 +193,7 @@ def test_the_bound_reaches_every_way_in(tmp_path: Path, hubopt: Callable[..., Ra
     few = LoadPolicy(limits=Limits(unpacked_bytes=1000))
     handle = locate(path, few)
     with pytest.raises(LimitError):
-        load_model(handle, access=few)
+        load_model(handle, load_policy=few)
     from hubopt import KerasLayer
 
     with pytest.raises(LimitError):

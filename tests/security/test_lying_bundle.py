@@ -309,7 +309,7 @@ def test_no_archive_at_all(bundle: Path) -> None:
         hubopt.verify_bundle(bundle, ["onnx"])
 
 
-def test_tolerances_that_came_with_the_bundle_are_told(bundle: Path) -> None:
+def test_tolerances_that_came_with_the_bundle_are_reported(bundle: Path) -> None:
     loose = {"output": "", "field": "rtol", "value": 1e6}
     edit(bundle, set_at("tolerances", "entries", value=[loose]))
     ran = run_hubopt("verify", bundle, "-t", "onnx", "--json")

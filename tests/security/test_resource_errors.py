@@ -89,7 +89,7 @@ def system(number: int, path: str | None = None) -> OSError:
         (FileNotFoundError(errno.ENOENT, "No such file or directory", "x"), None),
     ],
 )
-def test_it_is_told_whoever_raises_it_and_whatever_that_causes(
+def test_it_is_reported_whoever_raises_it_and_whatever_that_causes(
     error: Exception, told: str | None
 ) -> None:
     found = resource_error(error)
@@ -174,7 +174,7 @@ def open_much(folder: Path) -> None:
         (limit_files, open_much, "too many files are open"),
     ],
 )
-def test_a_limit_in_a_child_is_told(
+def test_a_limit_in_a_child_is_reported(
     tmp_path: Path, limit: Callable[[int], None], use: Callable[[Path], None], told: str
 ) -> None:
     with Worker(tmp_path / "log") as worker:
@@ -188,7 +188,9 @@ def die_of_memory() -> None:
     os.abort()
 
 
-def test_a_child_that_dies_of_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_that_dies_of_it_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with (
         Worker(tmp_path / "log") as worker,
         pytest.raises(ResourceError, match="memory ran out"),
@@ -225,7 +227,9 @@ def test_no_file_and_no_process_left_for_a_child(
     ("limit", "told"),
     [("-f 8", "the limit of file sizes is reached"), ("-n 12", "too many files are open")],
 )
-def test_a_limit_of_the_command_is_told(tiny: Path, tmp_path: Path, limit: str, told: str) -> None:
+def test_a_limit_of_the_command_is_reported(
+    tiny: Path, tmp_path: Path, limit: str, told: str
+) -> None:
     command = f"{sys.executable} -m hubopt export {tiny} -t onnx -o {tmp_path}/out --rounds 0"
     done = subprocess.run(
         ["bash", "-c", f"ulimit {limit}; {command} --noise off --no-cache"],
@@ -257,7 +261,7 @@ def fail(error: Exception) -> Ran:
     import typer
     from rich.console import Console
 
-    @common.tells_errors
+    @common.report_errors
     def verb() -> None:
         raise error
 
@@ -313,7 +317,7 @@ def test_a_defect_in_a_child_names_its_log(tmp_path: Path, monkeypatch: pytest.M
     assert "in stumble" in path.read_text()
 
 
-def test_threads_that_cannot_be_started_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_that_cannot_be_started_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: Any) -> None:
         raise RuntimeError("can't start new thread")
 

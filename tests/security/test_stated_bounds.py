@@ -25,14 +25,14 @@ SPEC = ModelSpec(
 def judge_noisy(overrides: ToleranceOverrides) -> Parity:
     """Judge an artifact that is off by 1e-4, which the layer itself moves by as well."""
     layer = np.array([1, 2, -1, 0.5], np.float32)
-    facts = ReferenceQuality({"onednn": {name: (Deviation(2e-4, 1e-4),) * 2 for name in NAMES}})
+    quality = ReferenceQuality({"onednn": {name: (Deviation(2e-4, 1e-4),) * 2 for name in NAMES}})
     artifact = layer + np.float32(1.5e-4)
     return judge(
         SPEC,
         [dict.fromkeys(NAMES, artifact)] * 2,
         [dict.fromkeys(NAMES, layer)] * 2,
         overrides.tolerances(NAMES, "fp32"),
-        facts,
+        quality,
     )
 
 
@@ -67,7 +67,7 @@ def test_strict_allows_nothing_for_noise() -> None:
 def test_float64_does_not_stand_in_for_the_layer_under_a_stated_bound() -> None:
     layer = np.array([1, 2, -1, 0.5], np.float32)
     better = layer.astype(np.float64) + 1.5e-4
-    facts = ReferenceQuality({"float64": {name: (Deviation(1.5e-4, 1e-4),) for name in NAMES}})
+    quality = ReferenceQuality({"float64": {name: (Deviation(1.5e-4, 1e-4),) for name in NAMES}})
 
     def status(overrides: ToleranceOverrides) -> str:
         artifact = dict.fromkeys(NAMES, better.astype(np.float32))
@@ -76,7 +76,7 @@ def test_float64_does_not_stand_in_for_the_layer_under_a_stated_bound() -> None:
             [artifact],
             [dict.fromkeys(NAMES, layer)],
             overrides.tolerances(NAMES, "fp32"),
-            facts,
+            quality,
             [dict.fromkeys(NAMES, better)],
         ).status
 
@@ -87,7 +87,7 @@ def test_float64_does_not_stand_in_for_the_layer_under_a_stated_bound() -> None:
 
 def test_a_bound_of_integers_is_not_widened_by_those_that_the_layer_changes() -> None:
     spec = replace(SPEC, outputs=(replace(SPEC.outputs[0], dtype="int32"),), output_structure="a")
-    facts = ReferenceQuality({"onednn": {"a": (Deviation(1.0, 0.0),)}})
+    quality = ReferenceQuality({"onednn": {"a": (Deviation(1.0, 0.0),)}})
     layer, artifact = np.array([1, 2, 3, 4], np.int32), np.array([1, 2, 3, 5], np.int32)
     # An integer that the layer itself changes is too much noise for any reference.
     for overrides, expected in (
@@ -95,7 +95,9 @@ def test_a_bound_of_integers_is_not_widened_by_those_that_the_layer_changes() ->
         (ToleranceOverrides(strict=True), "failed"),
     ):
         tolerances = overrides.tolerances(["a"], "fp32")
-        assert judge(spec, [{"a": artifact}], [{"a": layer}], tolerances, facts).status == expected
+        assert (
+            judge(spec, [{"a": artifact}], [{"a": layer}], tolerances, quality).status == expected
+        )
 
 
 @pytest.mark.parametrize("how", [(), ("--rejudge",)])

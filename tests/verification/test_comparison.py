@@ -15,7 +15,7 @@ from hubopt.errors import ExportError, NotRunnableHereError, SpecError, UsageErr
 from hubopt.exporter import Artifact
 from hubopt.testing import assert_parity, write_tiny_model
 from tests.faults import swap_outputs
-from tests.told import Told
+from tests.recorder import Recorder
 
 
 def test_an_artifact_and_its_layer(tiny_bundle: hubopt.Bundle, tiny: Path) -> None:
@@ -61,7 +61,9 @@ def test_anything_that_can_be_called(tiny: Path) -> None:
     ("artifact", "told"),
     [(lambda inputs: inputs["left"], "a mapping with keys"), (lambda inputs: 1 / 0, "by zero")],
 )
-def test_what_cannot_stand_in_for_the_layer_is_told(tiny: Path, artifact: Any, told: str) -> None:
+def test_what_cannot_stand_in_for_the_layer_is_reported(
+    tiny: Path, artifact: Any, told: str
+) -> None:
     with pytest.raises(ExportError, match=f"sample 0: .*{told}"):
         hubopt.verify(artifact, str(tiny), noise="off")
 
@@ -109,7 +111,7 @@ def test_a_model_that_is_another_one(tiny_bundle: hubopt.Bundle, tmp_path: Path)
 @pytest.mark.parametrize(
     ("name", "told"), [("missing.onnx", "no such file"), ("model.bin", "tells no target")]
 )
-def test_what_is_no_artifact_is_told(name: str, told: str, tiny: Path, tmp_path: Path) -> None:
+def test_what_is_no_artifact_is_reported(name: str, told: str, tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "model.bin").touch()
     with pytest.raises(UsageError, match=told):
         hubopt.verify(tmp_path / name, str(tiny), noise="off")
@@ -155,7 +157,7 @@ def test_an_artifact_is_asked_once_however_much_is_measured_of_the_layer() -> No
         return tf.tanh(x) + 2.0
 
     asked: list[Any] = []
-    told = Told()
+    told = Recorder()
 
     def off(x: Any) -> Any:
         asked.append(x)

@@ -31,7 +31,7 @@ def test_users_have_the_same_child_and_logs_of_their_own(tmp_path: Path) -> None
     assert [(tmp_path / name).read_text() for name in ("one", "other")] == ["one", "other"]
 
 
-def test_a_crash_is_told_to_its_user_and_to_nobody_else(tmp_path: Path) -> None:
+def test_a_crash_is_reported_to_its_user_and_to_nobody_else(tmp_path: Path) -> None:
     with SharedWorker(tmp_path / "log") as child:
         begun = Event()
 

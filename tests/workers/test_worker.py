@@ -124,7 +124,7 @@ def test_an_error_of_ours_comes_back_as_it_is(log: Path) -> None:
         assert worker.call(double, 1) == 2
 
 
-def test_any_other_error_is_told_and_its_traceback_logged(log: Path) -> None:
+def test_any_other_error_is_reported_and_its_traceback_logged(log: Path) -> None:
     with Worker(log) as worker, pytest.raises(WorkerCrashError, match="RuntimeError: an exporter"):
         worker.call(stumble)
     assert "in stumble" in log.read_text()
@@ -137,7 +137,7 @@ def test_any_other_error_is_told_and_its_traceback_logged(log: Path) -> None:
         (give_what_only_the_child_knows, "its answer cannot be read: No module named"),
     ],
 )
-def test_an_answer_that_does_not_travel_is_told(log: Path, function: object, told: str) -> None:
+def test_an_answer_that_does_not_travel_is_reported(log: Path, function: object, told: str) -> None:
     with Worker(log) as worker, pytest.raises(WorkerCrashError, match=told):
         worker.call(function)  # type: ignore[arg-type]
 

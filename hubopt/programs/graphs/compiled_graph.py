@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hubopt.exporter import Tensors
 from hubopt.programs.graphs.freezing import rename_functions
 from hubopt.programs.graphs.frozen_graph import import_function
-from hubopt.programs.graphs.graph_runs import telling_errors
+from hubopt.programs.graphs.graph_runs import translate_errors
 
 
 class CompiledGraph:
@@ -74,7 +74,7 @@ class CompiledGraph:
 
         if fetches not in self._functions:
             places = [*self._inputs.values(), *self._weights]
-            with telling_errors():
+            with translate_errors():
                 whole = import_function(self._graph_def, places, fetches)
             variables = list(self._weights.values())
             self._functions[fetches] = tf.function(

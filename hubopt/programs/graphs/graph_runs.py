@@ -50,7 +50,7 @@ class GraphRunner:
         }
         self.graph = tf.Graph()
         """The ``tf.Graph``."""
-        with telling_errors(), self.graph.as_default():
+        with translate_errors(), self.graph.as_default():
             tf.import_graph_def(own, name="")
         self._inputs = dict(inputs)
         self._session = tf.compat.v1.Session(graph=self.graph, config=_config(on_cpu))
@@ -117,7 +117,7 @@ def _config(on_cpu: bool) -> Any:
 
 
 @contextmanager
-def telling_errors() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Turn what TensorFlow finds in a graph into a `TraceError`."""
     try:
         yield

@@ -148,7 +148,7 @@ def _settle(
     claims = [*said, *([Claim(traced.shape, "trace")] if traced.shape is not None else [])]
     if not claims and has_data and calls:
         claims = [Claim(calls[0].shapes[name], "sample")]
-    seen = _tell_calls(name, calls)
+    seen = _format_calls(name, calls)
     flag = f"--output-shape {name}="
     if not claims:
         wanted = _agreed(name, calls)
@@ -231,6 +231,6 @@ def _agreed_dim(seen: Sequence[tuple[Mapping[str, int], int]]) -> int | str | No
     return sizes.pop() if len(sizes) == 1 else None
 
 
-def _tell_calls(name: str, calls: Sequence[Call]) -> str:
+def _format_calls(name: str, calls: Sequence[Call]) -> str:
     shape = _agreed(name, calls)
     return "" if shape is None else f"; every sample gave {format_shape(shape)}"

@@ -51,7 +51,7 @@ def trace_outputs(
         raise
     except Exception as error:  # whatever the layer's own Python code raises
         given = ", ".join(
-            f"{name}: {each.dtype.name} {_tell_shape(each.shape)}"
+            f"{name}: {each.dtype.name} {_format_shape(each.shape)}"
             for name, each in zip(names, signature, strict=True)
         )
         raise TraceError(
@@ -88,7 +88,7 @@ def _own_names(layer: Any, structure: Structure) -> Structure:
     return structure
 
 
-def _tell_shape(shape: Any) -> str:
+def _format_shape(shape: Any) -> str:
     return "of unknown rank" if shape.rank is None else format_shape(shape.as_list())
 
 

@@ -187,7 +187,7 @@ def test_loops_of_tensorflow_1() -> None:
     np.testing.assert_allclose(output, expected, **EXACT)
 
 
-def test_an_operation_without_a_kernel_stays_narrow_and_is_told() -> None:
+def test_an_operation_without_a_kernel_stays_narrow_and_is_reported() -> None:
     x = draw(1, 3, 3, 8)
 
     def network(x: Any) -> Any:
@@ -201,14 +201,14 @@ def test_an_operation_without_a_kernel_stays_narrow_and_is_told() -> None:
     np.testing.assert_array_equal(output, inner * np.float64(np.float32(0.1)))
 
 
-def test_an_operation_that_always_gives_float32_is_told() -> None:
+def test_an_operation_that_always_gives_float32_is_reported() -> None:
     x = draw(1, 3, 3, 2)
     model = Frozen(lambda x: tf.image.resize(x, [5, 5]) * np.float32(0.1), x)
     assert list(model.widened.narrow) == ["ResizeBilinear"]
     np.testing.assert_allclose(model.run()[0], model.run_narrow()[0], rtol=1e-6)
 
 
-def test_one_inside_a_function_is_told_as_well() -> None:
+def test_one_inside_a_function_is_reported_as_well() -> None:
     x = draw(1, 3, 3, 8)
 
     def step(at: Any, x: Any) -> Any:
@@ -310,7 +310,7 @@ def test_the_graph_that_came_in_is_left_alone() -> None:
     assert model.graph_def.SerializeToString(deterministic=True) == before
 
 
-def test_an_unknown_operation_is_told() -> None:
+def test_an_unknown_operation_is_reported() -> None:
     graph_def = tf.compat.v1.GraphDef()
     graph_def.node.add(name="x", op="NoSuchOperation")
     with pytest.raises(TraceError, match="not available: .*NoSuchOperation"):

@@ -131,7 +131,7 @@ def test_two_graphs_with_functions_of_one_name_do_not_mix(kind: Any) -> None:
     np.testing.assert_array_equal(outputs[1], X * 27)
 
 
-def test_a_graph_that_does_not_fit_together_is_told() -> None:
+def test_a_graph_that_does_not_fit_together_is_reported() -> None:
     graph_def, (x,), _ = graph_of(tf.exp, X)
     for node in graph_def.node:
         if node.op == "Exp":

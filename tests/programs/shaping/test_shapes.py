@@ -334,7 +334,7 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], dict[str, Any], Any, list[str]]] =
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_conflicts_or_stays_open_is_told(case: str) -> None:
+def test_what_conflicts_or_stays_open_is_reported(case: str) -> None:
     shape, options, hints, data, told = REFUSED[case]
     with pytest.raises(SpecError) as caught:
         hubopt.resolve(layer(shape=shape, **options), Hints.parse(**hints), data)
@@ -351,7 +351,7 @@ def two_inputs(nest: Any, function: Callable[[Any], Any]) -> hubopt.KerasLayer:
     return hubopt.KerasLayer(tf.function(function, input_signature=[nest]))
 
 
-def test_every_problem_of_every_input_is_told_at_once() -> None:
+def test_every_problem_of_every_input_is_reported_at_once() -> None:
     two = [tf.TensorSpec([None, None], tf.float32, name) for name in ("a", "b")]
     with pytest.raises(SpecError) as caught:
         hubopt.resolve(two_inputs(two, lambda nest: nest[0]), Hints.parse(["a=1x2x3"], ["b=int32"]))
@@ -428,7 +428,7 @@ def test_data_fills_the_last_gap() -> None:
     assert origins(spec.outputs[0]) == [(2, "sample"), (3, "sample")]
 
 
-def test_data_of_another_structure_is_told() -> None:
+def test_data_of_another_structure_is_reported() -> None:
     with pytest.raises(SpecError, match="data: "):
         hubopt.resolve(layer(), data={"a": DATA, "b": DATA})
 
@@ -506,7 +506,7 @@ def test_a_dimension_that_the_trace_cannot_follow_is_suggested_by_its_name() -> 
         dynamic(hide_shape)
 
 
-def test_a_wrong_name_is_told_once_for_each_dimension() -> None:
+def test_a_wrong_name_is_reported_once_for_each_dimension() -> None:
     with pytest.raises(SpecError) as caught:
         dynamic(lambda x: hide_shape(tf.concat([x, x], 0)), output_shapes=["BxB"])
     assert len(caught.value.problems) == 2

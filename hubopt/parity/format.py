@@ -24,7 +24,7 @@ _HEADINGS = (
 _PROBLEMS_SHOWN = 10
 
 
-def tell_parity(parity: Parity) -> str:
+def format_parity(parity: Parity) -> str:
     """Return a table of the outputs' metrics, then what is wrong or worth a note."""
     rows = [_HEADINGS, *(_row(each) for each in parity.outputs)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]

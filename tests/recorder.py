@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Told:
+class Recorder:
     """Give it as ``progress``.
 
     Attributes:
