@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from hubopt.latency.statistics import Latency, Timing
-from hubopt.parity import OutputParity, Parity, ReferenceQuality
+from hubopt.parity import Comparison, OutputParity, Parity, ReferenceQuality
 from hubopt.parity.deviations import FLOAT64
 from hubopt.parity.metrics import Difference
 from hubopt.spec import ModelSpec, TensorSpec, format_shape
@@ -67,6 +67,24 @@ def _difference_problems(difference: Difference, spec: TensorSpec) -> Iterator[s
 
 def _largest_gap(difference: Difference) -> float:
     return max((gap for _, gap, _ in difference.front), default=0.0)
+
+
+def comparison_problems(comparison: Comparison, spec: ModelSpec) -> Iterator[str]:
+    """Give what a comparison of these outputs cannot say."""
+    names, samples = set(spec.output_names), len(comparison.samples)
+    if comparison.problems or not samples or len(set(comparison.samples)) != samples:
+        yield "it has no samples, or one twice, or nothing was measured"
+    wide = comparison.from_float64
+    if set(comparison.differences) != names or (wide and set(wide) != names):
+        yield f"it compares {sorted(comparison.differences)}, the outputs are {sorted(names)}"
+        return
+    for tensor in spec.outputs:
+        measured = [comparison.differences[tensor.name], *([wide[tensor.name]] if wide else [])]
+        for differences in measured:
+            if len(differences) != samples:
+                yield f"output {tensor.name!r}: {len(differences)} samples, not {samples}"
+            for difference in differences:
+                yield from _difference_problems(difference, tensor)
 
 
 def latency_problems(latency: Latency) -> Iterator[str]:

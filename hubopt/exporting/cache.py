@@ -6,28 +6,30 @@ was not makes nothing at all. What comes out of the store is reported.
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar, get_args
+from typing import get_args
 
-from hubopt._util.serialization import from_json, plain
 from hubopt.bundles.manifest import LOGS
 from hubopt.bundles.schema import spec_problems
-from hubopt.bundles.schema_parity import latency_problems
-from hubopt.bundles.stage_store import Entry, Label, StageStore
-from hubopt.exporter import PROGRAM, Artifact, Program, Target
+from hubopt.bundles.schema_parity import comparison_problems, latency_problems
+from hubopt.bundles.stage_store import Entry, Label
+from hubopt.exporter import PROGRAM, Artifact, Target
 from hubopt.exporting.memory import Memory
-from hubopt.exporting.stage_keys import inputs_digest
+from hubopt.exporting.stage_keys import comparison_key, inputs_digest
 from hubopt.exporting.stored_values import (
     StoredArtifact,
     StoredRun,
+    Traced,
     files_problem,
     is_own_place,
+    look_up,
     placed,
     reference_files,
     stored_problems,
+    to_json,
 )
+from hubopt.parity import Comparison
 from hubopt.parity.reference import NoiseLevel
 from hubopt.progress import Progress
 from hubopt.reference.reference_set import ReferenceSet
@@ -36,22 +38,7 @@ from hubopt.runs.run import Run
 from hubopt.sampling.arrays import sample_numbers
 from hubopt.spec import ModelSpec
 
-T = TypeVar("T")
-
 _ARTIFACT, _ANSWERS, _LOG = "artifact", "answers.npz", "log"
-
-
-@dataclass(frozen=True, slots=True)
-class Traced:
-    """What tracing gives.
-
-    Attributes:
-        program: The traced layer.
-        signature: The signature that the layer calls, or None for the model's own call.
-    """
-
-    program: Program
-    signature: str | None
 
 
 class ExportCache:
@@ -75,6 +62,7 @@ class ExportCache:
         self._work = work
         self._progress = progress
         self._stored_program: Entry | None = None
+        self._compared: set[str] = set()
 
     def find_trace(self, saved_model: bool) -> Traced | None:
         """Return the program; its files, which are large, are not taken yet.
@@ -86,7 +74,7 @@ class ExportCache:
         if memory is None:
             return None
         for with_model in dict.fromkeys((saved_model, True)):
-            found = _look_up(memory.store, memory.keys.trace(with_model), "trace", Traced)
+            found = look_up(memory.store, memory.keys.trace(with_model), "trace", Traced)
             if found is None:
                 continue
             entry, traced = found
@@ -113,7 +101,7 @@ class ExportCache:
         """Keep a program and its files."""
         memory = self._memory
         if memory is not None:
-            value = _to_json(_moved(traced, Path(PROGRAM)))
+            value = to_json(_moved(traced, Path(PROGRAM)))
             files = {PROGRAM: traced.program.folder}
             label = Label("trace", memory.handle)
             memory.store.put(memory.keys.trace(saved_model), label, value, files)
@@ -124,7 +112,7 @@ class ExportCache:
         if memory is None:
             return None
         for level in reversed(get_args(NoiseLevel)):
-            found = _look_up(memory.store, memory.keys.reference(level), "reference", ReferenceSet)
+            found = look_up(memory.store, memory.keys.reference(level), "reference", ReferenceSet)
             if found is None:
                 continue
             entry, stored = found
@@ -150,7 +138,7 @@ class ExportCache:
         """Keep a reference set with what is known of the layer's noise."""
         memory = self._memory
         if memory is not None:
-            value = _to_json(replace(placed(known, Path()), variants={}))
+            value = to_json(replace(placed(known, Path()), variants={}))
             label = Label("reference", memory.handle)
             key = memory.keys.reference(known.quality.level)
             memory.store.put(key, label, value, reference_files(known))
@@ -167,7 +155,7 @@ class ExportCache:
         if memory is None:
             return None
         key = memory.keys.artifact(target, source)
-        found = _look_up(memory.store, key, "artifact", StoredArtifact)
+        found = look_up(memory.store, key, "artifact", StoredArtifact)
         if found is None:
             return None
         entry, stored = found
@@ -216,7 +204,7 @@ class ExportCache:
         files = {_ARTIFACT: home, _LOG: self._log(built.target)}
         label = Label("artifact", memory.handle, built.target.id)
         key = memory.keys.artifact(built.target, source)
-        memory.store.put(key, label, _to_json(stored), files)
+        memory.store.put(key, label, to_json(stored), files)
 
     def find_run(self, built: Built, reference: ReferenceSet) -> Run | None:
         """Return what running an artifact on the samples of ``reference`` showed."""
@@ -224,7 +212,7 @@ class ExportCache:
         if memory is None or artifact is None:
             return None
         key = self._run_key(memory, built, reference)
-        found = _look_up(memory.store, key, "run", StoredRun)
+        found = look_up(memory.store, key, "run", StoredRun)
         if found is None:
             return None
         entry, stored = found
@@ -250,6 +238,7 @@ class ExportCache:
             stored.device,
             stored.latency,
             reason=stored.reason,
+            comparison=self._find_comparison(memory, key, reference),
         )
 
     def keep_run(self, built: Built, run: Run, reference: ReferenceSet) -> None:
@@ -263,7 +252,34 @@ class ExportCache:
         stored = StoredRun(run.device, run.latency, run.reason)
         label = Label("run", memory.handle, built.target.id)
         key = self._run_key(memory, built, reference)
-        memory.store.put(key, label, _to_json(stored), files)
+        memory.store.put(key, label, to_json(stored), files)
+
+    def keep_comparison(
+        self, built: Built, comparison: Comparison, reference: ReferenceSet
+    ) -> None:
+        """Keep how far an artifact is from the layer, so that it can be judged from the store."""
+        memory = self._memory
+        if memory is None or comparison.problems:
+            return
+        key = comparison_key(self._run_key(memory, built, reference), reference)
+        if key in self._compared:
+            return
+        label = Label("comparison", memory.handle, built.target.id)
+        memory.store.put(key, label, to_json(comparison), {})
+
+    def _find_comparison(
+        self, memory: Memory, run: str, reference: ReferenceSet
+    ) -> Comparison | None:
+        key = comparison_key(run, reference)
+        found = look_up(memory.store, key, "comparison", Comparison)
+        if found is None:
+            return None
+        _, comparison = found
+        if problem := next(comparison_problems(comparison, reference.spec), None):
+            memory.store.discard(key, problem)
+            return None
+        self._compared.add(key)
+        return comparison
 
     def forget(self, built: Built, source: str, reference: ReferenceSet) -> None:
         """Remove an artifact that does not agree with the layer, and its run.
@@ -271,7 +287,9 @@ class ExportCache:
         Trying again is what a person expects then.
         """
         if self._memory is not None and built.artifact is not None:
-            self._memory.store.remove(self._run_key(self._memory, built, reference))
+            run = self._run_key(self._memory, built, reference)
+            self._memory.store.remove(comparison_key(run, reference))
+            self._memory.store.remove(run)
             self._memory.store.remove(self._memory.keys.artifact(built.target, source))
 
     def answers(self, target: Target) -> Path:
@@ -288,28 +306,6 @@ class ExportCache:
     def _report(self, text: str) -> None:
         with self._progress(text):
             pass
-
-
-def _look_up(store: StageStore, key: str, kind: str, of: type[T]) -> tuple[Entry, T] | None:
-    """Return an entry and its value; one that holds something else is damaged, and removed."""
-    found = store.look_up(key)
-    if found is None:
-        return None
-    entry, value = found
-    if entry.kind != kind:
-        store.discard(key, f"it is a {entry.kind}, not a {kind}")
-        return None
-    try:
-        return entry, from_json(value, of)
-    except MemoryError:
-        raise
-    except Exception as error:  # cattrs raises groups of nearly every type there is
-        store.discard(key, f"its value cannot be read: {type(error).__name__}: {error}")
-        return None
-
-
-def _to_json(value: object) -> str:
-    return json.dumps(plain(value), allow_nan=False)
 
 
 def _moved(traced: Traced, folder: Path) -> Traced:

@@ -10,10 +10,11 @@ from pathlib import Path
 from hubopt import registry
 from hubopt.errors import ExportError, HandleError, SpecError
 from hubopt.exporter import PROGRAM, Obstacle, Program, Target
-from hubopt.exporting.cache import ExportCache, Traced
+from hubopt.exporting.cache import ExportCache
 from hubopt.exporting.memory import remember
 from hubopt.exporting.processes import Processes
 from hubopt.exporting.request import ExportRequest
+from hubopt.exporting.stored_values import Traced
 from hubopt.models.handles import Handle
 from hubopt.progress import Progress, done
 from hubopt.reference.layer_process import LayerProcess, find_here

@@ -168,6 +168,23 @@ def inputs_digest(reference: ReferenceSet) -> str:
     return sha256(reference.inputs)
 
 
+def comparison_key(run: str, reference: ReferenceSet) -> str:
+    """Return the key of how far an artifact is from the layer.
+
+    Args:
+        run: The key of the artifact's run.
+        reference: What it is compared with.
+    """
+    return digest_of(
+        {
+            "stage": "comparison",
+            "run": run,
+            "reference": sha256(reference.outputs),
+            "float64": sha256(reference.float64) if reference.float64 else None,
+        }
+    )
+
+
 def surroundings() -> dict[str, Any]:
     """Return what every stage depends on: hubopt, the packages, the machine, the settings."""
     return {

@@ -15,7 +15,7 @@ from hubopt.reference.reference_set import ReferenceSet
 from hubopt.runs.convert import Built, convert
 from hubopt.runs.obstacles import format_obstacles
 from hubopt.runs.run import Run, run
-from hubopt.runs.settle import are_clear, judge_runs, settle
+from hubopt.runs.settle import are_clear, compare_run, judge_runs, settle
 
 _WAITING = "wait for the layer's answers"
 
@@ -99,16 +99,17 @@ def settle_targets(
         runs: The runs, by target.
         processes: What measures more of the layer's noise.
     """
-    known = processes.background.wait(prepared.reference, _WAITING)
+    cache, known = prepared.cache, processes.background.wait(prepared.reference, _WAITING)
     ran = {name: run for name, run in runs.items() if run is not None}
-    overrides, artifacts = prepared.request.overrides, list(ran.values())
+    overrides = prepared.request.overrides
+    artifacts = [compare_run(known, run) for run in ran.values()]
     verdicts = judge_runs(known, artifacts, overrides)
     # The program is in the cache still if nothing had to be made from it.
-    if not are_clear(artifacts, verdicts) and prepared.cache.take_program():
+    if not are_clear(artifacts, verdicts) and cache.take_program():
         escalation = processes.escalation(prepared.program)
         deeper, verdicts = settle(known, artifacts, overrides, escalation)
         if deeper is not known:
-            prepared.cache.keep_reference(deeper)
+            cache.keep_reference(deeper)
         known = deeper
     return known, dict(zip(ran, verdicts, strict=True))
 

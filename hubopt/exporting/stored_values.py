@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
+from hubopt._util.serialization import from_json, plain
 from hubopt.bundles.schema_parity import reference_problems
-from hubopt.exporter import ToleranceClass
+from hubopt.bundles.stage_store import Entry, StageStore
+from hubopt.exporter import Program, ToleranceClass
 from hubopt.latency.statistics import Latency
 from hubopt.reference.reference_set import INPUTS, OUTPUTS, ReferenceSet
 from hubopt.sampling.arrays import sample_numbers
 from hubopt.spec import ModelSpec
 
+T = TypeVar("T")
+
 _FLOAT64 = "float64.npz"
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """What tracing gives.
+
+    Attributes:
+        program: The traced layer.
+        signature: The signature that the layer calls, or None for the model's own call.
+    """
+
+    program: Program
+    signature: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +98,26 @@ def placed(known: ReferenceSet, folder: Path) -> ReferenceSet:
         outputs=folder / OUTPUTS,
         float64=folder / _FLOAT64 if known.float64 else None,
     )
+
+
+def look_up(store: StageStore, key: str, kind: str, of: type[T]) -> tuple[Entry, T] | None:
+    """Return an entry and its value; one that holds something else is damaged, and removed."""
+    found = store.look_up(key)
+    if found is None:
+        return None
+    entry, value = found
+    if entry.kind != kind:
+        store.discard(key, f"it is a {entry.kind}, not a {kind}")
+        return None
+    try:
+        return entry, from_json(value, of)
+    except MemoryError:
+        raise
+    except Exception as error:  # cattrs raises groups of nearly every type there is
+        store.discard(key, f"its value cannot be read: {type(error).__name__}: {error}")
+        return None
+
+
+def to_json(value: object) -> str:
+    """Return a value as the store keeps it."""
+    return json.dumps(plain(value), allow_nan=False)

@@ -53,6 +53,9 @@ def write(
         if _is_failed(result) and artifact.artifact is not None:
             key = source_key(artifact.target, built) or PROGRAM
             prepared.cache.forget(artifact, key, reference)
+        elif result.parity is not None:
+            compared = result.parity.comparison(reference.kept)
+            prepared.cache.keep_comparison(artifact, compared, reference)
         results[name] = _place(prepared, artifact, result)
     if not any(result.path for result in results.values()):
         raise _none_left(tuple(results.values()))

@@ -1,18 +1,22 @@
 """Whether an artifact computes the layer's function."""
 
+from hubopt.parity.comparison import Comparison, compare_outputs
 from hubopt.parity.overrides import ToleranceOverrides
 from hubopt.parity.reference import ReferenceQuality
 from hubopt.parity.tolerance import TABLE, TOLERANCES, Tolerance
-from hubopt.parity.verify import OutputParity, Parity, judge, judge_outputs
+from hubopt.parity.verify import OutputParity, Parity, judge, judge_comparison, judge_outputs
 
 __all__ = [
     "TABLE",
     "TOLERANCES",
+    "Comparison",
     "OutputParity",
     "Parity",
     "ReferenceQuality",
     "Tolerance",
     "ToleranceOverrides",
+    "compare_outputs",
     "judge",
+    "judge_comparison",
     "judge_outputs",
 ]

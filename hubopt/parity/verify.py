@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
-import numpy as np
-
 from hubopt._util.escaping import printable
 from hubopt.exporter import Tensors
+from hubopt.parity.comparison import Comparison, compare_outputs
 from hubopt.parity.deviations import (
     FLOAT64,
     MOST_NOISE,
@@ -19,7 +18,6 @@ from hubopt.parity.deviations import (
     deviation_at,
     largest_deviation,
 )
-from hubopt.parity.form import form_problems
 from hubopt.parity.judging import (
     NOISE_FACTOR,
     complaint,
@@ -28,7 +26,7 @@ from hubopt.parity.judging import (
     leaves_stated,
     usual_rounding,
 )
-from hubopt.parity.metrics import Difference, compare
+from hubopt.parity.metrics import Difference
 from hubopt.parity.reference import ReferenceQuality
 from hubopt.parity.tolerance import Tolerance
 from hubopt.parity.vacuity import vacuous_outputs
@@ -162,6 +160,12 @@ class Parity:
             return True
         return self.passed and not self.vacuous and all(each.is_clear for each in self.outputs)
 
+    def comparison(self, samples: Sequence[int]) -> Comparison:
+        """Return what was measured, without the verdict; ``samples`` are the samples' numbers."""
+        wide = {output.name: output.from_float64 for output in self.outputs if output.from_float64}
+        near = {output.name: output.differences for output in self.outputs}
+        return Comparison(tuple(samples), near, wide, () if near else self.problems)
+
     @property
     def status(self) -> Literal["verified", "vacuous", "unverified", "failed"]:
         """What a target with this parity is."""
@@ -195,27 +199,39 @@ def judge(
         quality: What is known of the reference.
         float64: The layer's outputs computed in float64.
     """
-    problems: list[str] = []
-    if not reference or len(actual) != len(reference):
-        problems.append(f"{len(actual)} samples were run, {len(reference)} have a reference")
-    for at, given in enumerate(actual):
-        expected = reference[at] if at < len(reference) else {}
-        problems += form_problems(spec, given, expected, at)
-    if problems:
-        return Parity(False, tuple(problems), (), len(reference))
-    names = [each.name for each in spec.outputs]
-    moves = (quality or ReferenceQuality()).deviations
+    comparison = compare_outputs(spec, actual, reference, float64)
+    names = spec.output_names
+    tolerances = dict.fromkeys(names, tolerance) if isinstance(tolerance, Tolerance) else tolerance
+    return judge_comparison(comparison, tolerances, quality or ReferenceQuality())
+
+
+def judge_comparison(
+    comparison: Comparison, tolerances: Mapping[str, Tolerance], quality: ReferenceQuality
+) -> Parity:
+    """Judge what was measured before.
+
+    Args:
+        comparison: How far the artifact is from the layer.
+        tolerances: By output.
+        quality: What is known of the reference, for the same samples.
+    """
+    samples = len(comparison.samples)
+    if comparison.problems:
+        return Parity(False, comparison.problems, (), samples)
     outputs = tuple(
         OutputParity(
             name,
-            _differences(name, actual, reference),
-            _differences(name, actual, float64) if float64 else (),
-            {way: by_output[name] for way, by_output in moves.items() if name in by_output},
+            differences,
+            comparison.from_float64.get(name, ()),
+            {
+                variant: by_output[name]
+                for variant, by_output in quality.deviations.items()
+                if name in by_output
+            },
         )
-        for name in names
+        for name, differences in comparison.differences.items()
     )
-    tolerances = dict.fromkeys(names, tolerance) if isinstance(tolerance, Tolerance) else tolerance
-    return judge_outputs(outputs, tolerances, quality or ReferenceQuality(), len(reference))
+    return judge_outputs(outputs, tolerances, quality, samples)
 
 
 def judge_outputs(
@@ -298,15 +314,6 @@ def _most_noise(output: OutputParity, sample: int) -> float:
     """Return what the layer may move on one sample and still be a reference."""
     usual = max(each.rms for each in output.differences)
     return 0.0 if output.differences[sample].exact else MOST_NOISE * usual
-
-
-def _differences(
-    name: str, actual: Sequence[Tensors], reference: Sequence[Tensors]
-) -> tuple[Difference, ...]:
-    return tuple(
-        compare(np.asarray(a[name]), np.asarray(r[name]), name)
-        for a, r in zip(actual, reference, strict=True)
-    )
 
 
 def _note(outputs: Sequence[OutputParity]) -> str | None:

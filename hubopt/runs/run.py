@@ -12,6 +12,7 @@ from hubopt.errors import HuboptError, NotRunnableHereError
 from hubopt.exporter import Artifact
 from hubopt.latency.protocol import interleave
 from hubopt.latency.statistics import Latency
+from hubopt.parity import Comparison
 from hubopt.reference.layer_session import LayerSession
 from hubopt.reference.reference_set import ReferenceSet
 from hubopt.runs.artifact_session import ArtifactSession
@@ -45,6 +46,7 @@ class Run:
         stage: Where it failed; None if it ran, or if this machine has no means to run it.
         reason: Why it did not run.
         error: The same, where it was raised here and not in an earlier export.
+        comparison: How far its answers are from the layer's, where that was measured.
     """
 
     artifact: Artifact
@@ -54,6 +56,7 @@ class Run:
     stage: Stage | None = None
     reason: str | None = None
     error: HuboptError | None = None
+    comparison: Comparison | None = None
 
     @property
     def is_unrunnable(self) -> bool:

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from hubopt.bundles.results import Verdict, parity_verdict
-from hubopt.exporter import ToleranceClass
-from hubopt.parity import Parity, ToleranceOverrides, judge
+from hubopt.parity import Parity, ToleranceOverrides, compare_outputs, judge_comparison
 from hubopt.reference.noise_level import NoiseEscalation
 from hubopt.reference.reference_set import ReferenceSet
 from hubopt.runs.run import Run
@@ -37,12 +36,14 @@ def settle(
     Returns:
         The reference set that all verdicts are made on, and the verdicts.
     """
-    verdicts = judge_runs(known, runs, overrides)
+    compared = [compare_run(known, run) for run in runs]
+    verdicts = judge_runs(known, compared, overrides)
     while not are_clear(runs, verdicts):
         deeper = escalation.next(known)
         if deeper is None:
             break
-        known, verdicts = deeper, judge_runs(deeper, runs, overrides)
+        known, compared = deeper, [compare_run(deeper, run) for run in compared]
+        verdicts = judge_runs(known, compared, overrides)
     return known, verdicts
 
 
@@ -67,29 +68,43 @@ def judge_run(reference: ReferenceSet, run: Run, overrides: ToleranceOverrides) 
         return Verdict("unverified", None, run.reason)
     if run.stage is not None:
         return Verdict("failed", run.stage, run.reason)
-    parity = run_parity(reference, run, overrides, run.artifact.tolerance)
+    parity = run_parity(reference, run, overrides)
     verdict = parity_verdict(parity, run.device)
     timed = run.latency if verdict.status in ("verified", "vacuous") else None
     return replace(verdict, latency=timed)
 
 
-def run_parity(
-    reference: ReferenceSet, run: Run, overrides: ToleranceOverrides, tolerance: ToleranceClass
-) -> Parity:
-    """Compare an artifact's answers on disk with the reference set.
+def run_parity(reference: ReferenceSet, run: Run, overrides: ToleranceOverrides) -> Parity:
+    """Judge an artifact's answers by its class of tolerances and what the user set instead.
 
     Args:
         reference: What the layer gave.
         run: An artifact that ran.
         overrides: Tolerances that the user set.
-        tolerance: The class that the artifact must keep to where the user sets nothing else.
     """
-    spec = reference.spec
-    return judge(
-        spec,
-        reference.read_outputs(run.answers),
-        reference.read_outputs(),
-        overrides.tolerances(spec.output_names, tolerance),
-        reference.quality,
-        reference.read_outputs(reference.float64) if reference.float64 else None,
-    )
+    comparison = compare_run(reference, run).comparison
+    assert comparison is not None
+    tolerances = overrides.tolerances(reference.spec.output_names, run.artifact.tolerance)
+    return judge_comparison(comparison, tolerances, reference.quality)
+
+
+def compare_run(reference: ReferenceSet, run: Run) -> Run:
+    """Return ``run`` with its comparison with ``reference``; measures only what is missing.
+
+    Args:
+        reference: What the layer gave.
+        run: A run; one without answers is returned as it is.
+    """
+    if run.answers is None:
+        return run
+    known, wide = run.comparison, reference.float64
+    found = known and known.of(reference.kept, wide is not None)
+    if found is None:
+        found = compare_outputs(
+            reference.spec,
+            reference.read_outputs(run.answers),
+            reference.read_outputs(),
+            reference.read_outputs(wide) if wide else None,
+            reference.kept,
+        )
+    return replace(run, comparison=found)

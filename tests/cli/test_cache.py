@@ -44,6 +44,7 @@ def test_a_cached_export_says_so(
         ("reference", None),
         ("artifact", "onnx"),
         ("run", "onnx"),
+        ("comparison", "onnx"),
     }
     assert {each["handle"] for each in rows} == {str(tiny)}
     assert listed.json["size_bytes"] == sum(each["size_bytes"] for each in rows) > 0
@@ -53,11 +54,11 @@ def test_a_cached_export_says_so(
     headings = "kind target size made last used handle"
     assert table.splitlines()[0].split() == headings.split()
     assert re.search(r"artifact +onnx +[\d.]+ kB", table)
-    assert f"4 entries, {listed.json['size_bytes'] / 1e3:.1f} kB of 10.0 GB" in table
+    assert f"5 entries, {listed.json['size_bytes'] / 1e3:.1f} kB of 10.0 GB" in table
 
     cleared = hubopt("cache", "clear", "--json")
     assert cleared.code == 0, cleared.err
-    assert len(cleared.json["removed"]) == 4
+    assert len(cleared.json["removed"]) == 5
     assert cleared.json["size_bytes"] == listed.json["size_bytes"]
     assert list(stages.iterdir()) == []
 

@@ -18,9 +18,9 @@ import tensorflow as tf
 import hubopt
 from hubopt.bundles.bundle import read_bundle
 from hubopt.bundles.manifest import Manifest
-from hubopt.bundles.stage_store import Entry, StageStore
+from hubopt.bundles.stage_store import Entry, Label, StageStore
 from hubopt.workers.worker import Worker
-from tests import told
+from tests import recorder
 from tests.exporting.test_pipeline import convert_failing, convert_wrong
 from tests.test_imports import HEAVY
 
@@ -71,7 +71,7 @@ def filled(kept: Path, stages: Path) -> Path:
     return shutil.copytree(kept, stages)
 
 
-class Recorder(told.Recorder):
+class Recorder(recorder.Recorder):
     """What an export says of its progress."""
 
     def made(self) -> set[str]:
@@ -230,7 +230,59 @@ def test_other_tolerances_make_and_run_nothing(tiny: Path, tmp_path: Path, fille
     with pytest.raises(hubopt.HuboptError, match="no target gave an artifact"):
         export(tiny, tmp_path / "3", overrides=impossible)
     # An artifact that does not agree is made again, which is what trying again means.
-    assert set(entries(filled)) == before - {"onnx artifact", "onnx run"}
+    assert set(entries(filled)) == before - {"onnx artifact", "onnx run", "onnx comparison"}
+
+
+def test_what_was_compared_is_not_compared_again(
+    tiny: Path, tmp_path: Path, filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other tolerances are judged from the stored differences; no array is read for them."""
+
+    def forbidden(*_: object) -> None:
+        raise AssertionError("arrays were compared")
+
+    monkeypatch.setattr("hubopt.runs.settle.compare_outputs", forbidden)
+    loose = hubopt.ToleranceOverrides.parse(rtol=["1e-3"])
+    for number, overrides in enumerate((None, loose)):
+        manifest, _ = export(tiny, tmp_path / str(number), overrides=overrides)
+        assert manifest.targets["onnx"].status == "verified"
+        assert manifest.targets["onnx"].parity is not None
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda value: value["differences"].pop("sum"),
+        lambda value: value["differences"]["sum"].pop(),
+        lambda value: value.update(samples=[0] * len(value["samples"])),
+        lambda value: value.update(samples=[], differences={}),
+        lambda value: value["differences"]["sum"][0].update(max_abs=0.5),
+        lambda value: value["differences"]["sum"][0].update(shape=[7]),
+    ],
+)
+def test_a_stored_comparison_that_contradicts_itself_is_measured_anew(
+    tiny: Path,
+    tmp_path: Path,
+    filled: Path,
+    caplog: pytest.LogCaptureFixture,
+    edit: Callable[[dict[str, Any]], object],
+) -> None:
+    """The entry is whole and its digest is right; what it says is not."""
+    store, key = StageStore(filled, 10**9), entries(filled)["onnx comparison"].key
+    found = store.look_up(key)
+    assert found is not None
+    entry, value = found
+    changed = json.loads(value)
+    edit(changed)
+    store.remove(key)
+    store.put(key, Label(entry.kind, entry.handle, entry.target), json.dumps(changed), {})
+    manifest, told = export(tiny, tmp_path / "2")
+    assert told.made() == set()
+    assert manifest.targets["onnx"].status == "verified"
+    assert "an entry of the cache is damaged and is made anew" in caplog.text
+    again = store.look_up(key)
+    assert again is not None
+    assert json.loads(again[1]) == json.loads(value)
 
 
 def test_a_stored_reference_can_be_timed_against(tiny: Path, tmp_path: Path, filled: Path) -> None:
@@ -318,7 +370,7 @@ def test_without_a_cache_nothing_is_read_or_written(
         monkeypatch.setenv("HUBOPT_CACHE_MAX_BYTES", "0")
     _, told = export(tiny, tmp_path / "1", cache=how == "size")
     assert told.stored() == set()
-    assert set(entries(filled)) == {"trace", "reference"}
+    assert set(entries(filled)) == {"trace", "reference", "onnx comparison"}
 
 
 def test_a_cache_that_cannot_be_written_costs_no_export(
@@ -363,5 +415,6 @@ def test_two_processes_may_export_the_same_at_once(
         each.stdout.close()
     for name in ("1", "2"):
         assert read_bundle(tmp_path / name).manifest.targets["onnx"].status == "verified"
-    assert {"trace", "reference", "onnx artifact", "onnx run"} == set(entries(stages))
+    kinds = {"trace", "reference", "onnx artifact", "onnx run", "onnx comparison"}
+    assert set(entries(stages)) == kinds
     assert probe(tiny, tmp_path / "3", "cache")["children"] == 0
