@@ -64,7 +64,7 @@ def test_numbers_that_json_lacks_survive() -> None:
         (lambda path: (path / MANIFEST).write_text("{"), "is damaged"),
         (lambda path: (path / MANIFEST).write_text("[]"), "is damaged"),
         (lambda path: (path / MANIFEST).write_text('{"format": 99}'), "format 99"),
-        (lambda path: (path / MANIFEST).write_text('{"format": 3}'), "is damaged"),
+        (lambda path: (path / MANIFEST).write_text('{"format": 4}'), "is damaged"),
     ],
 )
 def test_what_is_no_bundle_is_refused(copy: Path, damage: object, told: str) -> None:
