@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 _HOME = Path(__file__).resolve().parents[2]
@@ -19,12 +20,17 @@ _HOME = Path(__file__).resolve().parents[2]
 
 def installed_path() -> list[str]:
     """Return Python's import path without the current folder."""
-    here = _current_folder()
-    return [
+    return list(_without(tuple(sys.path), _current_folder()))
+
+
+@cache
+def _without(entries: tuple[str, ...], here: Path | None) -> tuple[str, ...]:
+    """Return ``entries`` but for the current folder; links are resolved, which takes a while."""
+    return tuple(
         entry
-        for entry in sys.path
+        for entry in entries
         if entry and (_same(entry, _HOME) or here is None or not _same(entry, here))
-    ]
+    )
 
 
 @contextmanager

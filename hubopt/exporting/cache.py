@@ -10,13 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
+from hubopt._util.digest import sha256
 from hubopt.bundles.manifest import LOGS
 from hubopt.bundles.schema import spec_problems
 from hubopt.bundles.schema_parity import comparison_problems, latency_problems
 from hubopt.bundles.stage_store import Entry, Label
 from hubopt.exporter import PROGRAM, Artifact, Target
 from hubopt.exporting.memory import Memory
-from hubopt.exporting.stage_keys import comparison_key, inputs_digest
+from hubopt.exporting.stage_keys import comparison_key
 from hubopt.exporting.stored_values import (
     StoredArtifact,
     StoredRun,
@@ -63,6 +64,7 @@ class ExportCache:
         self._progress = progress
         self._stored_program: Entry | None = None
         self._compared: set[str] = set()
+        self._digests: dict[Path, str] = {}
 
     def find_trace(self, saved_model: bool) -> Traced | None:
         """Return the program; its files, which are large, are not taken yet.
@@ -261,7 +263,7 @@ class ExportCache:
         memory = self._memory
         if memory is None or comparison.problems:
             return
-        key = comparison_key(self._run_key(memory, built, reference), reference)
+        key = self._comparison_key(self._run_key(memory, built, reference), reference)
         if key in self._compared:
             return
         label = Label("comparison", memory.handle, built.target.id)
@@ -270,7 +272,7 @@ class ExportCache:
     def _find_comparison(
         self, memory: Memory, run: str, reference: ReferenceSet
     ) -> Comparison | None:
-        key = comparison_key(run, reference)
+        key = self._comparison_key(run, reference)
         found = look_up(memory.store, key, "comparison", Comparison)
         if found is None:
             return None
@@ -288,7 +290,7 @@ class ExportCache:
         """
         if self._memory is not None and built.artifact is not None:
             run = self._run_key(self._memory, built, reference)
-            self._memory.store.remove(comparison_key(run, reference))
+            self._memory.store.remove(self._comparison_key(run, reference))
             self._memory.store.remove(run)
             self._memory.store.remove(self._memory.keys.artifact(built.target, source))
 
@@ -297,8 +299,18 @@ class ExportCache:
         return self._work / f"{target.id}.npz"
 
     def _run_key(self, memory: Memory, built: Built, reference: ReferenceSet) -> str:
-        inputs = inputs_digest(reference)
+        inputs = self._digest(reference.inputs)
         return memory.keys.run(built.target, built.sha256 or "", built.companions, inputs)
+
+    def _comparison_key(self, run: str, reference: ReferenceSet) -> str:
+        float64 = self._digest(reference.float64) if reference.float64 else None
+        return comparison_key(run, self._digest(reference.outputs), float64)
+
+    def _digest(self, file: Path) -> str:
+        """Return the digest of a file of the reference set, none of which is ever rewritten."""
+        if file not in self._digests:
+            self._digests[file] = sha256(file)
+        return self._digests[file]
 
     def _log(self, target: Target) -> Path:
         return self._folder / LOGS / f"{target.id}.log"

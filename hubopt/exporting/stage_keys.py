@@ -25,7 +25,6 @@ from hubopt.hints import Hints
 from hubopt.latency.environment import describe_machine
 from hubopt.models.handles import LayerOptions
 from hubopt.parity.reference import NoiseLevel
-from hubopt.reference.reference_set import ReferenceSet
 from hubopt.sampling.user_data import Item
 
 FORMAT = 5
@@ -141,7 +140,7 @@ class StageKeys:
             target: What runs it.
             artifact: The artifact's digest.
             companions: The digests of its other files.
-            inputs: The digest of the samples, see `inputs_digest`.
+            inputs: The digest of the samples.
         """
         return digest_of(
             {
@@ -163,26 +162,16 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def inputs_digest(reference: ReferenceSet) -> str:
-    """Return the digest of the samples that artifacts are run on."""
-    return sha256(reference.inputs)
-
-
-def comparison_key(run: str, reference: ReferenceSet) -> str:
+def comparison_key(run: str, reference: str, float64: str | None) -> str:
     """Return the key of how far an artifact is from the layer.
 
     Args:
         run: The key of the artifact's run.
-        reference: What it is compared with.
+        reference: The digest of the eager layer's outputs.
+        float64: The digest of the layer's outputs in float64, where those are known.
     """
-    return digest_of(
-        {
-            "stage": "comparison",
-            "run": run,
-            "reference": sha256(reference.outputs),
-            "float64": sha256(reference.float64) if reference.float64 else None,
-        }
-    )
+    parts = {"stage": "comparison", "run": run, "reference": reference, "float64": float64}
+    return digest_of(parts)
 
 
 def surroundings() -> dict[str, Any]:
