@@ -118,9 +118,7 @@ def test_every_error_in_a_manifest_is_reported_at_once(bundle: Path) -> None:
     edit(bundle, set_at(*ONNX, "path", value=None))
     edit(bundle, set_at("targets", "tflite", "sha256", value="x"))
     text = refuse(bundle)
-    assert all(
-        message in text for message in ("handle is empty", "without an artifact", "'tflite'")
-    )
+    assert all(error in text for error in ("handle is empty", "without an artifact", "'tflite'"))
 
 
 @pytest.mark.parametrize(
