@@ -27,7 +27,7 @@ def tensor(name: str, dtype: str, *shape: int | str) -> TensorSpec:
 
 
 def model(*inputs: TensorSpec, structure: Any = None, **bounds: Bounds) -> ModelSpec:
-    names = [tensor.name for tensor in inputs]
+    names = [spec.name for spec in inputs]
     structure = structure or (names[0] if len(names) == 1 else {name: name for name in names})
     return ModelSpec(inputs, (tensor("y", "float32", 1),), structure, "y", bounds)
 
