@@ -1,4 +1,4 @@
-"""Hub-style models for the tests of `KerasLayer`, each a few lines and known by heart."""
+"""Small Hub-style models with known results for the tests of `KerasLayer`."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def affine(folder: Path) -> Path:
 
 
 def text_embedding(folder: Path) -> Path:
-    """``[batch] string -> [batch, 20] float32``, and TensorFlow cannot infer the 20.
+    """``[batch] string -> [batch, 20] float32``, where TensorFlow cannot infer the 20.
 
     The shape passes through a function that hides it, as in published text embeddings.
     """
@@ -93,7 +93,7 @@ def hide_shape(tensor: Any) -> Any:
 
 
 def nested(folder: Path) -> Path:
-    """A dict of two in, a list of one tensor and a dict out; no shape can be inferred."""
+    """Inputs: a dict of two. Outputs: a list of a tensor and a dict. No shape can be inferred."""
     spec = {name: tf.TensorSpec([None, 1], FLOAT, name) for name in ("x", "y")}
 
     @tf.function(input_signature=[spec])
@@ -106,7 +106,7 @@ def nested(folder: Path) -> Path:
 
 
 def signatures_only(folder: Path, *names: str) -> Path:
-    """A SavedModel without a call: each signature gives ``sum`` and ``product`` of a and b."""
+    """A SavedModel without a call: every signature returns ``sum`` and ``product`` of a and b."""
 
     @tf.function(
         input_signature=[tf.TensorSpec([None], FLOAT, "a"), tf.TensorSpec([None], FLOAT, "b")]

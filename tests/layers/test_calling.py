@@ -1,4 +1,4 @@
-"""How a callable wants its inputs, and what is made of those that it is given."""
+"""How a callable declares its inputs, and how given inputs are converted to them."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class Callable:
         (tf.identity, False),
     ],
 )
-def test_an_argument_training_is_found(function: Any, expected: bool) -> None:
+def test_a_training_argument_is_found(function: Any, expected: bool) -> None:
     assert takes_training(function) is expected
 
 
-def test_what_nothing_declares_is_empty() -> None:
+def test_a_function_without_an_input_signature_declares_no_inputs() -> None:
     assert declared_inputs(lambda x: x) == []
     assert declared_inputs(tf.function(lambda x: x)) == []
     assert declared_inputs(tf.function(lambda x: x, input_signature=[FLOATS])) == [FLOATS]
@@ -52,24 +52,24 @@ def fitted(trace: Any, inputs: Any) -> Any:
     return fit_inputs("it", [trace], inputs, "float32")
 
 
-def test_floats_are_cast_to_what_is_declared() -> None:
+def test_floats_are_cast_to_the_declared_dtype() -> None:
     assert fitted(FLOATS, np.ones([3, 2])).dtype == tf.float32
     assert fitted(tf.TensorSpec([None], tf.float16), np.ones(3)).dtype == tf.float16
 
 
-def test_numbers_written_in_python_take_the_declared_dtype() -> None:
+def test_python_numbers_take_the_declared_dtype() -> None:
     assert fitted(FLOATS, [[1, 2]]).dtype == tf.float32
     assert fitted(WHOLE, [1, 2]).dtype == tf.int64
     assert fitted(tf.TensorSpec([], tf.float64), 1).dtype == tf.float64
 
 
-def test_lists_of_texts_are_one_tensor() -> None:
+def test_a_list_of_texts_becomes_one_tensor() -> None:
     assert fitted(TEXTS, ["a", "b"]).numpy().tolist() == [b"a", b"b"]
 
 
-def test_nests_become_what_the_trace_has() -> None:
+def test_nests_take_the_container_types_of_the_trace() -> None:
     Pair = namedtuple("Pair", ["a", "b"])
-    assert isinstance(fitted([WHOLE, TEXTS], Pair([1], ["x"])), list)  # it takes no other
+    assert isinstance(fitted([WHOLE, TEXTS], Pair([1], ["x"])), list)  # the trace takes only a list
     assert isinstance(fitted((WHOLE, TEXTS), [[1], ["x"]]), tuple)
     pair = fitted(Pair(WHOLE, TEXTS), ([1], ["x"]))
     assert isinstance(pair, Pair)
@@ -77,7 +77,7 @@ def test_nests_become_what_the_trace_has() -> None:
     assert set(fitted({"a": WHOLE, "b": TEXTS}, {"b": ["x"], "a": [1]})) == {"a", "b"}
 
 
-def test_ragged_and_sparse_inputs_stay_what_they_are() -> None:
+def test_ragged_and_sparse_inputs_stay_ragged_and_sparse() -> None:
     ragged = tf.ragged.constant([[1.0], [2.0, 3.0]])
     assert fitted(tf.RaggedTensorSpec([None, None], tf.float32), ragged) is ragged
     double = tf.cast(ragged, tf.float64)
@@ -89,7 +89,7 @@ def test_ragged_and_sparse_inputs_stay_what_they_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("trace", "inputs", "told"),
+    ("trace", "inputs", "message"),
     [
         (FLOATS, np.ones([3, 4], "float32"), r"takes float32 \(None, 2\), and was given float32"),
         (WHOLE, np.ones(3), r"takes int64 \(None,\), and was given float64 \(3,\)"),
@@ -107,13 +107,15 @@ def test_ragged_and_sparse_inputs_stay_what_they_are() -> None:
         ),
     ],
 )
-def test_what_does_not_fit_is_one_line(trace: Any, inputs: Any, told: str) -> None:
-    with pytest.raises(ValueError, match=told) as caught:
+def test_inputs_that_do_not_fit_are_reported_in_one_line(
+    trace: Any, inputs: Any, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
         fitted(trace, inputs)
     assert "\n" not in str(caught.value)
 
 
-def test_many_traces_are_reported_in_part() -> None:
+def test_only_the_first_of_many_traces_are_reported() -> None:
     traces = [tf.TensorSpec([size], tf.float32) for size in range(2, 8)]
     with pytest.raises(ValueError, match=r"float32 \(4,\) or 3 more, and was given"):
         fit_inputs("it", traces, np.ones(9), None)
@@ -131,17 +133,17 @@ def test_many_traces_are_reported_in_part() -> None:
         (["float16", "int32"], "float64", None, "float16"),
     ],
 )
-def test_of_several_traces_none_loses_digits_without_need(
+def test_the_trace_that_loses_least_precision_is_chosen(
     declared: list[str], given: str, float_dtype: str | None, expected: str
 ) -> None:
-    """As tensorflow_hub: the layer's own width first; then the input's; then wider."""
+    """As in tensorflow_hub: first the layer's own dtype, then the input's, then a wider one."""
     for order in (declared, declared[::-1]):
         traces = [tf.TensorSpec([None], dtype) for dtype in order]
         found = fit_inputs("it", traces, tf.ones([2], given), float_dtype)
         assert found.dtype.name == expected
 
 
-def test_without_traces_floats_become_the_layers_or_stay() -> None:
+def test_without_traces_floats_take_the_layers_dtype_or_keep_their_own() -> None:
     double = tf.ones([2], tf.float64)
     assert fit_inputs("it", [], double, "float32").dtype == tf.float32
     assert fit_inputs("it", [], double, None) is double

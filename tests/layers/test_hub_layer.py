@@ -31,7 +31,7 @@ def trained(generation: Generation, model: Any, x: Any, y: Any, rate: float, epo
     return model
 
 
-def test_retraining_moves_the_trainable_weight_only(generation: Generation, saved: Saved) -> None:
+def test_retraining_changes_the_trainable_weight_only(generation: Generation, saved: Saved) -> None:
     keras = generation.keras
     inputs = keras.Input((1,))
     layer = generation.layer(saved("half_plus_one"), trainable=True)
@@ -41,7 +41,7 @@ def test_retraining_moves_the_trainable_weight_only(generation: Generation, save
     assert len(model.non_trainable_weights) == 2
     x = column(*[9, 10, 11] * 10)
     trained(generation, model, x, x / 2 + 6, 0.002, 10)
-    assert floats(model(column(0))) == [[1]]  # the bias stayed
+    assert floats(model(column(0))) == [[1]]  # the bias did not change
     np.testing.assert_allclose(model(column(10)), [[11]], rtol=0.03)
     np.testing.assert_allclose(model.losses, [0.01], rtol=0.06)
 
@@ -65,12 +65,12 @@ def test_batch_norm_learns_when_trainable(generation: Generation, saved: Saved) 
     x = column(11, 12, 13)
     model = trained(generation, keras.Model(inputs, layer(inputs)), x, 2 * x, 0.1, 100)
     np.testing.assert_allclose(mean.numpy(), [12], rtol=1e-5)
-    for _ in range(3):  # inference uses what was aggregated, and changes nothing
+    for _ in range(3):  # inference uses the moving statistics and does not change them
         np.testing.assert_allclose(model(column(10, 20, 30)), column(20, 40, 60), rtol=1e-4)
     np.testing.assert_allclose(mean.numpy(), [12], rtol=1e-5)
 
 
-def test_frozen_batch_norm_stays_though_the_model_trains(
+def test_frozen_batch_norm_does_not_change_while_the_model_trains(
     generation: Generation, saved: Saved
 ) -> None:
     keras = generation.keras
@@ -84,7 +84,7 @@ def test_frozen_batch_norm_stays_though_the_model_trains(
     np.testing.assert_allclose(model(x), 2 * x, rtol=1e-3)
 
 
-def test_a_sequential_model_of_text(generation: Generation, saved: Saved) -> None:
+def test_a_sequential_model_takes_texts(generation: Generation, saved: Saved) -> None:
     keras = generation.keras
     embed = generation.layer(
         saved("text_embedding"), output_shape=[20], input_shape=[], dtype=tf.string
@@ -98,7 +98,9 @@ def test_a_sequential_model_of_text(generation: Generation, saved: Saved) -> Non
     assert tuple(embed(["texts", "may be", "a list"]).shape) == (3, 20)
 
 
-def test_a_nest_goes_in_and_comes_out(generation: Generation, saved: Saved) -> None:
+def test_nested_inputs_and_outputs_keep_their_structure(
+    generation: Generation, saved: Saved
+) -> None:
     keras = generation.keras
     layer = generation.layer(saved("nested"), output_shape=[[2], {"difference": [1]}])
     inputs = {name: keras.Input((1,), name=name) for name in ("x", "y")}
@@ -130,7 +132,7 @@ def test_a_callable_has_no_config(generation: Generation) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"signature": "serving_default"}, "When using a signature, either output_key or"),
         (
@@ -145,11 +147,11 @@ def test_a_callable_has_no_config(generation: Generation) -> None:
         ),
     ],
 )
-def test_contradicting_arguments_are_refused_in_words_users_search_for(
-    generation: Generation, saved: Saved, options: dict[str, Any], told: str
+def test_contradicting_arguments_are_refused_in_the_words_of_tensorflow_hub(
+    generation: Generation, saved: Saved, options: dict[str, Any], message: str
 ) -> None:
     folder = saved("signatures_only", "serving_default", "other")
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         generation.layer(folder, **options)
 
 
@@ -199,7 +201,7 @@ def test_a_tf1_module_has_signature_and_output_default(
         layer(x)
 
 
-def test_trainable_without_weights_is_said_once(
+def test_a_trainable_layer_without_weights_warns_once(
     generation: Generation, caplog: pytest.LogCaptureFixture
 ) -> None:
     layer = generation.layer(tf.identity, trainable=True)
@@ -298,7 +300,7 @@ def test_a_model_goes_through_json(generation: Generation, saved: Saved) -> None
     assert floats(again(column(8))) == [[5]]
 
 
-def test_checkpoints_fit_the_stock_layer(saved: Saved, tmp_path: Path) -> None:
+def test_checkpoints_load_into_the_layer_of_tensorflow_hub(saved: Saved, tmp_path: Path) -> None:
     import tensorflow_hub as hub
 
     from hubopt.layers.layer import KerasLayer
@@ -326,7 +328,7 @@ def test_assets_and_attributes_stay_reachable(generation: Generation, tmp_path: 
     assert int(layer([Path(path).read_text()])[0]) == int(layer.resolved_object.answer)
 
 
-def test_it_works_in_a_distribution_of_its_own_graph(saved: Saved) -> None:
+def test_the_layer_works_in_a_v1_graph_of_its_own(saved: Saved) -> None:
     import tf_keras
 
     from hubopt.layers.layer import KerasLayer
@@ -338,25 +340,25 @@ def test_it_works_in_a_distribution_of_its_own_graph(saved: Saved) -> None:
         assert output.shape.as_list() == [None, 1]
 
 
-def test_a_folder_without_a_model_is_reported_in_words_users_search_for(
+def test_a_folder_without_a_model_is_reported_in_the_words_of_tensorflow_hub(
     generation: Generation, tmp_path: Path
 ) -> None:
-    told = "Trying to load a model of incompatible/unknown type.*contains neither 'saved_model.pb'"
-    with pytest.raises(ValueError, match=told):
+    message = (
+        "Trying to load a model of incompatible/unknown type.*contains neither 'saved_model.pb'"
+    )
+    with pytest.raises(ValueError, match=message):
         generation.layer(tmp_path)
     with pytest.raises(ValueError, match="does not exist"):
         generation.layer(str(tmp_path / "nowhere"))
 
 
-def test_tags_may_be_one_word(generation: Generation, saved: Saved) -> None:
+def test_tags_may_be_a_single_string(generation: Generation, saved: Saved) -> None:
     layer = generation.layer(saved("half_plus_one"), tags="serve")
     assert layer.get_config()["tags"] == ["serve"]
     assert floats(layer(column(8))) == [[5]]
 
 
-def test_inference_ignores_that_the_layer_is_trainable(
-    generation: Generation, saved: Saved
-) -> None:
+def test_inference_ignores_the_trainable_flag(generation: Generation, saved: Saved) -> None:
     layer = generation.layer(saved("batch_norm"), trainable=True)
     before = [value.tolist() for value in layer.get_weights()]
     layer.infer(tf.constant(column(5, 6, 7)))

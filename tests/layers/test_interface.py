@@ -23,7 +23,7 @@ def test_a_signature_declares_its_inputs(tiny: Path) -> None:
         Declared("left", "float32", (None, 8)),
         Declared("right", "float32", (None, 8)),
     }
-    assert interface.structure == {each.name: each.name for each in interface.inputs}
+    assert interface.structure == {tensor.name: tensor.name for tensor in interface.inputs}
 
 
 def test_the_inference_trace_is_chosen_and_named_as_in_the_signature(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_the_inference_trace_is_chosen_and_named_as_in_the_signature(tmp_path: P
     assert interface.only_output == Declared("score", "float32", (None, 2))
 
 
-def test_the_most_open_of_several_traces_is_chosen(tmp_path: Path) -> None:
+def test_the_trace_with_the_most_unknown_dimensions_is_chosen(tmp_path: Path) -> None:
     root = tf.Module()
     root.__call__ = tf.function(lambda x: x + 1)
     for shape in ([1, 3], [None, None], [1, None]):
@@ -56,7 +56,7 @@ def test_nested_inputs_keep_their_structure(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("keras", ["tf_keras", "keras"])
-def test_a_keras_model_is_read_as_it_is(keras: str) -> None:
+def test_the_inputs_of_a_keras_model_are_read(keras: str) -> None:
     import importlib
 
     library = importlib.import_module(keras)
@@ -79,7 +79,7 @@ def test_a_keras_3_sequential_has_a_list_of_inputs() -> None:
     assert read_interface(hubopt.KerasLayer(model)).inputs == (Declared("x", "float32", (None, 3)),)
 
 
-def test_signatures_that_disagree_lend_no_name(tmp_path: Path) -> None:
+def test_signatures_with_different_output_names_give_no_name(tmp_path: Path) -> None:
     spec = tf.TensorSpec([None, 3], tf.float32, name="x")
     root = tf.Module()
     root.__call__ = tf.function(lambda x: x, input_signature=[spec])
@@ -92,7 +92,7 @@ def test_signatures_that_disagree_lend_no_name(tmp_path: Path) -> None:
         serving_default=serve.get_concrete_function(),
     )
     assert read_interface(layer).only_output is None
-    assert [each.name for each in hubopt.resolve(layer).outputs] == ["output_0"]
+    assert [output.name for output in hubopt.resolve(layer).outputs] == ["output_0"]
 
 
 @pytest.mark.parametrize("arguments", [0, 2])
@@ -121,7 +121,7 @@ def test_a_function_with_an_input_signature_declares_it() -> None:
     )
 
 
-def test_further_tensors_may_have_defaults_or_come_with_the_layer(tmp_path: Path) -> None:
+def test_further_tensors_may_have_defaults_or_be_arguments_of_the_layer(tmp_path: Path) -> None:
     folder = affine(tmp_path / "m")
     for arguments, expected in ((None, 3.0), ({"a": 2.0}, 6.0), ({"a": 2.0, "b": 1.0}, 7.0)):
         layer = hubopt.KerasLayer(folder, arguments=arguments)

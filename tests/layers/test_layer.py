@@ -22,27 +22,27 @@ def test_the_layer_is_a_hub_layer_and_takes_a_path(tiny: Path) -> None:
     np.testing.assert_array_equal(layer(inputs)["sum"], stock["sum"])
 
 
-def test_only_a_dtype_that_was_given_is_a_hint() -> None:
+def test_only_an_explicit_dtype_is_a_hint() -> None:
     assert hubopt.KerasLayer(tf.identity).dtype_hint is None
     assert hubopt.KerasLayer(tf.identity, dtype=tf.string).dtype_hint == "string"
 
 
-def test_an_unknown_signature_lists_those_there_are(tiny: Path) -> None:
+def test_the_error_for_an_unknown_signature_lists_the_signatures(tiny: Path) -> None:
     with pytest.raises(LoadError, match=r"signature nope: not in .*\n.*one of: serving_default"):
         open_layer(locate(tiny), LayerOptions(signature="nope"))
 
 
-def test_unknown_tags_list_those_there_are(tiny: Path) -> None:
+def test_the_error_for_unknown_tags_lists_the_tags(tiny: Path) -> None:
     with pytest.raises(LoadError, match="--tag with one of: serve"):
         open_layer(locate(tiny), LayerOptions(tags=("gpu",)))
 
 
-def test_an_unknown_output_key_lists_those_there_are(tiny: Path) -> None:
+def test_the_error_for_an_unknown_output_key_lists_the_keys(tiny: Path) -> None:
     with pytest.raises(LoadError, match="output nope: .*\n.*one of: difference, sum"):
         open_layer(locate(tiny), LayerOptions("serving_default", "nope"))
 
 
-def test_a_float64_model_gets_float64(tmp_path: Path) -> None:
+def test_a_float64_model_keeps_float64(tmp_path: Path) -> None:
     root = tf.Module()
     root.__call__ = tf.function(tf.exp, input_signature=[tf.TensorSpec([1], tf.float64, name="x")])
     tf.saved_model.save(root, str(tmp_path / "m"))
@@ -51,7 +51,7 @@ def test_a_float64_model_gets_float64(tmp_path: Path) -> None:
     assert output.dtype == "float64"
 
 
-def test_tf32_is_off_for_the_call_and_as_before_after_it() -> None:
+def test_tf32_is_off_during_a_call_and_restored_after_it() -> None:
     config = tf.config.experimental
     config.enable_tensor_float_32_execution(True)
     with full_float32():
@@ -89,7 +89,7 @@ def test_of_several_signatures_one_must_be_named(tmp_path: Path) -> None:
         open_layer(locate(folder), LayerOptions())
 
 
-def test_truncated_weights_are_an_error_of_one_line(tiny: Path, tmp_path: Path) -> None:
+def test_truncated_weights_are_reported_in_one_line(tiny: Path, tmp_path: Path) -> None:
     import shutil
 
     broken = shutil.copytree(tiny, tmp_path / "broken")

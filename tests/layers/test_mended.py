@@ -1,6 +1,7 @@
-"""What hub.KerasLayer gets wrong and hubopt.KerasLayer does not.
+"""Defects of hub.KerasLayer that hubopt.KerasLayer does not have.
 
-Each test has a twin that shows stock failing, so that a mended upstream is noticed.
+Each test has a counterpart that shows the stock layer (hub.KerasLayer) failing, so that a fix
+upstream is noticed.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def test_training_reaches_a_plain_function(generation: Generation) -> None:
     assert float(layer(column(1), training=True)[0, 0]) == 2
     assert float(layer(column(1), training=False)[0, 0]) == 1
     assert float(layer(column(1))[0, 0]) == 1
-    layer.trainable = False  # as batch normalization does
+    layer.trainable = False  # as for batch normalization, this turns training off
     assert float(layer(column(1), training=True)[0, 0]) == 1
 
 
@@ -183,25 +184,27 @@ def test_a_float64_model_is_given_float64(generation: Generation, tmp_path: Path
         ([["a"]], r"\[\[a str\]\]"),
     ],
 )
-def test_a_wrong_input_is_one_line(
+def test_a_wrong_input_is_reported_in_one_line(
     generation: Generation, saved: Saved, inputs: Any, given: str
 ) -> None:
     layer = generation.layer(saved("half_plus_one"), name="half")
-    told = (
+    message = (
         r"^Could not find matching concrete function: KerasLayer 'half' takes "
         rf"float32 \(None, 1\), and was given {given}$"
     )
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         layer(inputs)
 
 
-def test_a_wrong_symbolic_input_is_one_line(generation: Generation, saved: Saved) -> None:
+def test_a_wrong_symbolic_input_is_reported_in_one_line(
+    generation: Generation, saved: Saved
+) -> None:
     layer = generation.layer(saved("half_plus_one"))
     with pytest.raises(ValueError, match=r"takes float32 \(None, 1\), and was given string"):
         layer(generation.keras.Input((1,), dtype="string"))
 
 
-def test_stock_tells_a_wrong_input_on_many_lines(saved: Saved) -> None:
+def test_stock_reports_a_wrong_input_on_many_lines(saved: Saved) -> None:
     layer = hub.KerasLayer(saved("half_plus_one"))
     with pytest.raises((TypeError, ValueError)) as caught:
         layer(np.ones([2, 1], "int64"))
@@ -217,9 +220,9 @@ WRONG = {
 
 @pytest.mark.parametrize("wrong", WRONG)
 def test_a_wrong_output_shape_is_an_error(generation: Generation, wrong: str) -> None:
-    hint, told = WRONG[wrong]
+    hint, message = WRONG[wrong]
     layer = generation.layer(tf.identity, output_shape=hint)
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         layer(np.ones([2, 3], "float32"))
 
 
@@ -235,28 +238,30 @@ def test_a_wrong_output_shape_is_an_error_in_a_graph_too(
         graph(tf.ones([2, 3]))
 
 
-def test_stock_believes_a_wrong_output_shape_in_a_graph() -> None:
+def test_stock_accepts_a_wrong_output_shape_in_a_graph() -> None:
     layer = hub.KerasLayer(hide_shape, output_shape=[4])
     graph = tf.function(lambda x: layer(x), input_signature=[tf.TensorSpec([None, 3])])
-    assert graph(tf.ones([2, 3])).shape == [2, 3]  # and says nothing
+    assert graph(tf.ones([2, 3])).shape == [2, 3]  # without an error
 
 
-def test_a_text_model_needs_no_hint_to_tell_its_shape(generation: Generation, saved: Saved) -> None:
+def test_the_output_shape_of_a_text_model_needs_no_hint(
+    generation: Generation, saved: Saved
+) -> None:
     layer = generation.layer(saved("text_embedding"))
     assert tuple(layer.compute_output_shape((None,))) == (None, None)
 
 
-def test_stock_cannot_tell_the_shape_of_a_text_model(saved: Saved) -> None:
+def test_stock_cannot_compute_the_output_shape_of_a_text_model(saved: Saved) -> None:
     with pytest.raises(NotImplementedError):
         hub.KerasLayer(saved("text_embedding")).compute_output_shape((None,))
 
 
 @pytest.mark.parametrize("member", ["apply", "get_losses_for", "get_updates_for"])
-def test_stock_lacks_what_its_reference_documents(saved: Saved, member: str) -> None:
+def test_stock_lacks_members_that_its_reference_documents(saved: Saved, member: str) -> None:
     assert not hasattr(hub.KerasLayer(saved("half_plus_one")), member)
 
 
-def test_a_model_with_several_float_traces_is_called_in_the_layers_own_width(
+def test_a_model_with_several_float_traces_is_called_with_the_layers_dtype(
     generation: Generation, tmp_path: Path
 ) -> None:
     @tf.function
@@ -270,7 +275,7 @@ def test_a_model_with_several_float_traces_is_called_in_the_layers_own_width(
 
 
 @pytest.mark.parametrize("hint", [1, [np.int64(1)], (1,), tf.TensorShape([1])])
-def test_whatever_is_a_shape_to_tensorflow_is_a_hint(
+def test_anything_that_tensorflow_takes_for_a_shape_is_a_hint(
     generation: Generation, saved: Saved, hint: Any
 ) -> None:
     layer = generation.layer(saved("half_plus_one"), output_shape=hint)
@@ -283,10 +288,10 @@ def test_compute_output_shape_refuses_a_wrong_hint(generation: Generation, saved
         layer.compute_output_shape((5, 1))
 
 
-def test_a_text_layer_goes_first_in_a_sequential_model(
+def test_a_text_layer_may_be_the_first_of_a_sequential_model(
     generation: Generation, saved: Saved
 ) -> None:
-    """The reference's own example, word for word but for the folder."""
+    """The example of the reference, unchanged except for the folder."""
     layer = generation.layer(
         saved("text_embedding"), output_shape=[20], input_shape=[], dtype=tf.string
     )
@@ -295,7 +300,7 @@ def test_a_text_layer_goes_first_in_a_sequential_model(
 
 
 @pytest.mark.parametrize("kind", ["ragged", "sparse"])
-def test_symbolic_inputs_of_every_kind(tmp_path: Path, kind: str) -> None:
+def test_symbolic_inputs_may_be_ragged_or_sparse(tmp_path: Path, kind: str) -> None:
     from hubopt.layers.layer import KerasLayer
 
     function, spec, value, expected = {
@@ -318,7 +323,7 @@ def test_symbolic_inputs_of_every_kind(tmp_path: Path, kind: str) -> None:
     assert float(model(value)[0]) == expected
 
 
-def test_handles_that_are_none_fail_as_stock_does(generation: Generation, tmp_path: Path) -> None:
+def test_invalid_handles_fail_as_in_stock(generation: Generation, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="does not exist"):
         generation.layer(str(tmp_path / "nowhere"))
     with pytest.raises(ValueError, match="Expected a string, got None"):

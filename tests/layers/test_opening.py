@@ -1,4 +1,4 @@
-"""Every kind of model, from its handle to a layer that answers."""
+"""Every kind of model is opened from its handle and called as a layer."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def half(x: float) -> Any:
 
 
 def keras_model(generation: Any) -> Any:
-    """Two outputs in a list, so that a swap or a lost name shows."""
+    """Return a model with two outputs in a list, so that a swap or a lost name is noticed."""
     inputs = generation.Input((3,), name="image")
     dense = generation.layers.Dense
     outputs = [dense(2, name="boxes")(inputs), dense(2, name="scores")(inputs)]
@@ -48,14 +48,14 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("form", ["str", "path", "url"])
-def test_a_folder(tmp_path: Path, form: str) -> None:
+def test_a_folder_is_opened(tmp_path: Path, form: str) -> None:
     folder = models.half_plus_one(tmp_path / "a model")
     handle = {"str": str(folder), "path": folder, "url": folder.as_uri()}[form]
     assert float(opened(handle)(half(8))[0, 0]) == 5
 
 
 @pytest.mark.parametrize("suffix", [".tar.gz", ".tar", ".zip"])
-def test_an_archive(tmp_path: Path, suffix: str) -> None:
+def test_an_archive_is_opened(tmp_path: Path, suffix: str) -> None:
     folder = models.half_plus_one(tmp_path / "model")
     archive = tmp_path / f"model{suffix}"
     if suffix == ".zip":
@@ -73,25 +73,25 @@ def test_an_archive(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
 @pytest.mark.parametrize("generation", [tf_keras, keras], ids=["keras2", "keras3"])
-def test_a_keras_file(tmp_path: Path, generation: Any, suffix: str) -> None:
+def test_a_keras_file_is_opened(tmp_path: Path, generation: Any, suffix: str) -> None:
     model = keras_model(generation)
     model.save(tmp_path / f"model{suffix}")
     layer = opened(tmp_path / f"model{suffix}")
     spec = hubopt.resolve(layer)
-    assert [each.name for each in spec.inputs] == ["image"]
-    assert [each.name for each in spec.outputs] == ["boxes", "scores"]
+    assert [tensor.name for tensor in spec.inputs] == ["image"]
+    assert [tensor.name for tensor in spec.outputs] == ["boxes", "scores"]
     x = np.ones([1, 3], "float32")
     for ours, theirs in zip(layer(x), model(x), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-6)
 
 
-def test_a_tf1_hub_module(tmp_path: Path) -> None:
+def test_a_tf1_hub_module_is_opened(tmp_path: Path) -> None:
     layer = opened(models.tf1_module(tmp_path / "m", False))
     assert np.asarray(layer(np.ones([1, 3], "float32"))).tolist() == [[7, 10]]
     assert str(hubopt.resolve(layer)) == "in  x: float32 1x3\nout default: float32 1x2"
 
 
-def test_a_tf1_saved_model_with_several_graphs_asks_for_tags(tmp_path: Path) -> None:
+def test_a_tf1_saved_model_with_several_graphs_needs_tags(tmp_path: Path) -> None:
     v1 = tf.compat.v1
     builder = v1.saved_model.Builder(str(tmp_path / "m"))
     for at, (tags, factor) in enumerate(((["serve"], 2.0), (["serve", "gpu"], 3.0))):
@@ -109,36 +109,38 @@ def test_a_tf1_saved_model_with_several_graphs_asks_for_tags(tmp_path: Path) -> 
     with pytest.raises(LoadError, match=r"2 graphs and no --tag\n.*serve; gpu,serve|gpu,serve"):
         opened(tmp_path / "m")
     layer = opened(tmp_path / "m", tags=("serve", "gpu"))
-    assert np.asarray(layer(np.ones(1, "float32"))["y"]).tolist() == [2]  # one set of variables
+    assert np.asarray(layer(np.ones(1, "float32"))["y"]).tolist() == [
+        2
+    ]  # both graphs share one set of variables
 
 
-def test_no_call_and_one_signature(tmp_path: Path) -> None:
+def test_a_model_without_a_call_uses_its_only_signature(tmp_path: Path) -> None:
     layer = opened(models.signatures_only(tmp_path / "m", "predict"))
     outputs = layer({"a": np.array([2.0], "float32"), "b": np.array([3.0], "float32")})
     assert {name: float(value[0]) for name, value in outputs.items()} == {"sum": 5, "product": 6}
 
 
-def test_no_call_and_several_signatures(tmp_path: Path) -> None:
+def test_a_model_without_a_call_and_with_several_signatures_needs_a_choice(tmp_path: Path) -> None:
     folder = models.signatures_only(tmp_path / "m", "first", "second")
     with pytest.raises(LoadError, match="one of: first, second"):
         opened(folder)
     layer = opened(folder, signature="second", output_key="sum")
-    assert [each.name for each in hubopt.resolve(layer).outputs] == ["sum"]
+    assert [tensor.name for tensor in hubopt.resolve(layer).outputs] == ["sum"]
 
 
-def test_no_signature_at_all(tmp_path: Path) -> None:
+def test_a_model_without_a_signature_is_called(tmp_path: Path) -> None:
     layer = opened(models.batch_norm(tmp_path / "m"))
     assert not layer.resolved_object.signatures
     assert float(layer(half(0))[0, 0]) == 0
 
 
-def test_neither_call_nor_signature(tmp_path: Path) -> None:
+def test_a_model_without_call_and_signature_is_an_error(tmp_path: Path) -> None:
     tf.saved_model.save(tf.train.Checkpoint(step=tf.Variable(1)), str(tmp_path / "m"))
     with pytest.raises(LoadError, match="none; the model has none"):
         opened(tmp_path / "m")
 
 
-def test_a_list_a_dict_and_a_nest(tmp_path: Path) -> None:
+def test_inputs_may_be_a_list_a_dict_or_a_nest(tmp_path: Path) -> None:
     two = [tf.TensorSpec([None], FLOAT, name) for name in ("a", "b")]
     difference = tf.function(lambda pair: pair[0] - pair[1], input_signature=[two])
     layer = opened(models.save(difference, tmp_path / "list"))
@@ -149,14 +151,14 @@ def test_a_list_a_dict_and_a_nest(tmp_path: Path) -> None:
     assert float(rest["difference"][0, 0]) == 10
 
 
-def test_outputs_of_unknown_rank(tmp_path: Path) -> None:
+def test_outputs_of_unknown_rank_are_resolved(tmp_path: Path) -> None:
     root = tf.function(lambda x: x, input_signature=[tf.TensorSpec(None, FLOAT)])
     layer = opened(models.save(root, tmp_path / "m"))
     spec = hubopt.resolve(layer, hubopt.Hints.parse(["2x3"]))
     assert spec.outputs[0].shape == (2, 3)
 
 
-def test_a_python_attribute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_python_attribute_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my_models.py").write_text(
         "class net:\n    @staticmethod\n    def double(x):\n        return x * 2\nanswer = 42\n"
     )
@@ -210,14 +212,14 @@ def test_a_model_that_reads_files_is_refused_unless_allowed(tmp_path: Path) -> N
         assert layer(tf.constant(str(secret))).numpy() == b"42"
 
 
-def test_a_model_of_another_package_names_it(tmp_path: Path) -> None:
-    """An operation of tensorflow_text in a process that has it not."""
+def test_a_model_with_an_unknown_operation_is_reported_with_its_name(tmp_path: Path) -> None:
+    """Replace the name of an operation in the file by one that is not registered."""
     if "tensorflow_text" in sys.modules:
         pytest.skip("tensorflow_text is imported here")
     folder = models.half_plus_one(tmp_path / "m")
     (folder / "fingerprint.pb").unlink()
     file = folder / "saved_model.pb"
-    # A name as long as the one it takes the place of keeps the file's lengths right.
+    # The new name has the length of the old one, so the length fields in the file stay right.
     assert b"MatMul" in file.read_bytes()
     file.write_bytes(file.read_bytes().replace(b"\x12\x06MatMul", b"\x12\x06NoSuch"))
     with pytest.raises(LoadError, match="NoSuch"):
@@ -231,7 +233,7 @@ def test_missing_variables_are_reported(tmp_path: Path) -> None:
         opened(folder)
 
 
-def test_a_layer_keeps_what_it_was_made_with(
+def test_a_keras_layer_as_a_handle_keeps_its_own_options(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = models.signatures_only(tmp_path / "m", "predict")
@@ -242,12 +244,12 @@ def test_a_layer_keeps_what_it_was_made_with(
     monkeypatch.syspath_prepend(tmp_path)
     layer = opened("my_layers:layer")
     spec = hubopt.resolve(layer)
-    assert [each.name for each in (*spec.inputs, *spec.outputs)] == ["a", "b", "sum"]
+    assert [tensor.name for tensor in (*spec.inputs, *spec.outputs)] == ["a", "b", "sum"]
     with pytest.raises(LoadError, match="the attribute is a KerasLayer already"):
         opened("my_layers:layer", output_key="product")
 
 
-def test_an_output_key_of_a_model_that_returns_a_tensor(tmp_path: Path) -> None:
+def test_an_output_key_for_a_model_that_returns_a_tensor_is_an_error(tmp_path: Path) -> None:
     layer = opened(models.half_plus_one(tmp_path / "m"), output_key="y")
     with pytest.raises(LoadError, match="forbidden if output type .* is not a dict") as caught:
         hubopt.resolve(layer)

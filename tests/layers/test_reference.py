@@ -1,6 +1,6 @@
-"""One test for each member that the reference of hub.KerasLayer lists, on both Kerases.
+"""One test for each member that the reference of hub.KerasLayer lists, on both Keras generations.
 
-``reference_members.txt`` is the reference's own list of members, in its order.
+``reference_members.txt`` is the list of members from the reference, in its order.
 """
 
 from __future__ import annotations
@@ -41,7 +41,10 @@ def connected(generation: Generation, saved: Saved, **options: Any) -> Any:
 
 
 def activity_loss(generation: Generation, regularizer: Any, outputs: Any) -> float:
-    """Return what Keras's own layers make of ``outputs``; whether it is a mean has changed."""
+    """Return the loss that Keras's own layers compute from ``outputs``.
+
+    Whether the loss is a mean differs between versions of Keras.
+    """
     own = generation.keras.layers.Activation("linear", activity_regularizer=regularizer)
     own(outputs)
     (loss,) = own.losses
@@ -178,7 +181,7 @@ def _(generation: Generation, saved: Saved) -> None:
 @checks("updates")
 def _(generation: Generation, saved: Saved) -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Keras 2 says that it will go
+        warnings.simplefilter("ignore")  # Keras 2 warns that it is deprecated
         assert list(half(generation, saved).updates) == []
 
 
@@ -196,7 +199,9 @@ def _(generation: Generation, saved: Saved) -> None:
 @checks("weights")
 def _(generation: Generation, saved: Saved) -> None:
     layer = half(generation, saved)
-    assert [id(weight) for weight in layer.weights] == [id(each) for each in layer.variables]
+    assert [id(weight) for weight in layer.weights] == [
+        id(variable) for variable in layer.variables
+    ]
 
 
 @checks("__call__")

@@ -1,4 +1,4 @@
-"""Archives from anywhere: unpacked whole, or refused with nothing left behind."""
+"""An untrusted archive is unpacked completely, or refused with nothing left behind."""
 
 import io
 import os
@@ -104,7 +104,7 @@ def test_every_bad_member_of_a_zip_is_reported_at_once(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [archive]
 
 
-def test_a_file_where_a_folder_is_needed_is_refused(tmp_path: Path) -> None:
+def test_a_member_below_another_members_file_is_refused(tmp_path: Path) -> None:
     archive = tar_of(
         tmp_path / "bad.tar",
         member("variables"),
@@ -120,7 +120,7 @@ def test_a_file_where_a_folder_is_needed_is_refused(tmp_path: Path) -> None:
     ]
 
 
-def test_a_file_that_comes_twice_is_the_later_one(tmp_path: Path) -> None:
+def test_the_later_of_two_members_with_one_name_counts(tmp_path: Path) -> None:
     later = member("x")
     later.size = 3
     unpack(tar_of(tmp_path / "a.tar", member("x"), later), tmp_path / "out")
@@ -137,7 +137,7 @@ def test_a_truncated_archive_is_an_error(tmp_path: Path, kind: str, kept: float)
     part.write_bytes(whole.read_bytes()[: int(kept * whole.stat().st_size)])
     with pytest.raises(HandleError, match="cannot be unpacked"):
         unpack(part, tmp_path / "out")
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["in", "part", whole.name]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "part", whole.name]
 
 
 def test_a_zip_with_a_bad_checksum_is_an_error(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_a_zip_with_a_bad_checksum_is_an_error(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_bomb_is_refused_before_it_is_unpacked(
+def test_an_archive_larger_than_the_disk_is_refused_before_it_is_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     large = member("x")
@@ -161,7 +161,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(
     assert list(tmp_path.iterdir()) == [archive]
 
 
-def test_errors_name_what_the_archive_is_called(tmp_path: Path) -> None:
+def test_errors_use_the_given_name_of_the_archive(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"nothing of the kind")
     assert not is_archive(tmp_path / "x")
     with pytest.raises(HandleError, match=r"handle https://h/x: cannot be unpacked"):

@@ -1,4 +1,4 @@
-"""Models behind URLs: whole or not at all, once for all processes, and kept."""
+"""A model behind a URL is fetched completely or not at all, once for all processes, and kept."""
 
 import hashlib
 import json
@@ -52,8 +52,8 @@ def key(url: str) -> str:
 
 
 def strays(cache: Path) -> list[str]:
-    """What an interrupted download could have left in the cache."""
-    return sorted(each.name for each in cache.iterdir() if each.suffix != ".lock")
+    """Return the files in the cache, with those that an interrupted download would leave."""
+    return sorted(path.name for path in cache.iterdir() if path.suffix != ".lock")
 
 
 def test_a_model_is_fetched_once_and_kept(web: Web, tiny: Path, packed: bytes, cache: Path) -> None:
@@ -78,16 +78,14 @@ def test_the_format_is_appended_to_the_query() -> None:
     assert with_format("https://h/m?a=1&b=", "x") == "https://h/m?a=1&b=&tf-hub-format=x"
 
 
-def test_a_connection_that_is_cut_is_tried_again(web: Web, tiny: Path, packed: bytes) -> None:
+def test_a_broken_connection_is_retried(web: Web, tiny: Path, packed: bytes) -> None:
     web.pages["/model"] = Page(packed, cuts=[len(packed) // 2])
     assert fetch(f"{web.url}/model", patience=QUICK).digest == sha256(tiny)
     assert web.ranges == [None, None]
 
 
-def test_a_download_goes_on_where_it_was_cut_off(
-    web: Web, tmp_path: Path, tiny: Path, packed: bytes
-) -> None:
-    padded = packed + bytes(1 << 18)  # gzip and tar take zeros at the end for none
+def test_a_broken_download_is_resumed(web: Web, tmp_path: Path, tiny: Path, packed: bytes) -> None:
+    padded = packed + bytes(1 << 18)  # gzip and tar ignore zeros at the end
     web.pages["/model"] = Page(
         padded, headers={"ETag": '"1"', "Accept-Ranges": "bytes"}, cuts=[len(padded) - 1000]
     )
@@ -98,7 +96,7 @@ def test_a_download_goes_on_where_it_was_cut_off(
     assert int(second.removeprefix("bytes=").rstrip("-")) > 0
 
 
-def test_content_that_changed_meanwhile_is_fetched_whole(
+def test_content_that_changed_meanwhile_is_fetched_from_the_start(
     web: Web, tiny: Path, packed: bytes
 ) -> None:
     page = Page(
@@ -118,7 +116,7 @@ def test_a_busy_server_is_asked_again(web: Web, tiny: Path, packed: bytes) -> No
     assert len(web.asked) == 3
 
 
-def test_a_connection_that_is_always_cut_leaves_nothing(
+def test_a_connection_that_always_breaks_leaves_nothing(
     web: Web, tiny: Path, packed: bytes, cache: Path
 ) -> None:
     web.pages["/model"] = Page(packed, cuts=[100, 200, 300])
@@ -136,7 +134,7 @@ def test_a_silent_server_is_given_up(web: Web, packed: bytes) -> None:
     assert len(web.asked) == 2
 
 
-def test_a_refusal_is_final(web: Web, cache: Path) -> None:
+def test_a_client_error_is_not_retried(web: Web, cache: Path) -> None:
     with pytest.raises(HandleError, match="cannot be fetched: HTTPError: 404"):
         fetch(f"{web.url}/missing", patience=QUICK)
     assert len(web.asked) == 1
@@ -144,29 +142,31 @@ def test_a_refusal_is_final(web: Web, cache: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://", "http://[", "https://127.0.0.1:1/x"])
-def test_an_address_that_is_none(url: str) -> None:
+def test_an_invalid_address_is_an_error(url: str) -> None:
     with pytest.raises(HandleError):
         fetch(url, patience=QUICK)
 
 
-def test_a_page_about_a_model_is_not_the_model(web: Web, cache: Path) -> None:
+def test_an_html_page_is_refused(web: Web, cache: Path) -> None:
     web.pages["/model"] = Page(b"<!doctype html><p>hi", headers={"Content-Type": "text/html"})
-    with pytest.raises(HandleError, match=r"answers with text/html: 20 bytes .*'<!doctype") as told:
+    with pytest.raises(
+        HandleError, match=r"answers with text/html: 20 bytes .*'<!doctype"
+    ) as caught:
         fetch(f"{web.url}/model", patience=QUICK)
-    assert told.value.thing == f"handle {web.url}/model"
+    assert caught.value.thing == f"handle {web.url}/model"
     assert strays(cache) == []
 
 
 def test_a_damaged_archive_is_reported_by_its_address(web: Web, packed: bytes, cache: Path) -> None:
     web.pages["/model"] = Page(packed[:-400])
-    with pytest.raises(HandleError, match="cannot be unpacked: EOFError") as told:
+    with pytest.raises(HandleError, match="cannot be unpacked: EOFError") as caught:
         fetch(f"{web.url}/model", patience=QUICK)
-    assert told.value.thing == f"handle {web.url}/model"
+    assert caught.value.thing == f"handle {web.url}/model"
     assert strays(cache) == []
 
 
 @pytest.mark.parametrize("harm", ["changed", "truncated", "gone", "emptied", "record"])
-def test_a_damaged_entry_heals(
+def test_a_damaged_entry_is_fetched_again(
     web: Web,
     tiny: Path,
     packed: bytes,
@@ -199,7 +199,7 @@ def test_a_damaged_entry_heals(
     assert len(strays(cache)) == 3
 
 
-def test_what_a_killed_process_left_is_ignored_and_cleared(
+def test_leftovers_of_a_killed_process_are_ignored_and_removed(
     web: Web, tiny: Path, packed: bytes, cache: Path
 ) -> None:
     url = f"{web.url}/model"
@@ -211,7 +211,7 @@ def test_what_a_killed_process_left_is_ignored_and_cleared(
         time.sleep(0.02)
     child.send_signal(signal.SIGKILL)
     child.communicate()
-    assert any(each.endswith(".hubopt.tmp") for each in strays(cache))
+    assert any(name.endswith(".hubopt.tmp") for name in strays(cache))
     web.pages["/model"] = Page(packed)
     assert fetch(url).digest == sha256(tiny)
     assert len(strays(cache)) == 3
@@ -242,14 +242,14 @@ def test_offline_the_cache_serves_and_the_network_is_never_touched(
     monkeypatch.setattr(socket, "getaddrinfo", no_network)
     assert fetch(f"{web.url}/model", offline=True).digest == sha256(tiny)
     for url in (f"{web.url}/other", KAGGLE, "gs://bucket/model", "https://tfhub.dev/google/m/1"):
-        with pytest.raises(HandleError, match="offline, and .* is not there") as told:
+        with pytest.raises(HandleError, match="offline, and .* is not there") as caught:
             fetch(url, offline=True)
-        assert str(cache / key(url)) in told.value.found
-        assert f"copy {key(url)}* from its cache to {cache}" in told.value.way_out
+        assert str(cache / key(url)) in caught.value.found
+        assert f"copy {key(url)}* from its cache to {cache}" in caught.value.way_out
     assert len(web.asked) == 1
 
 
-def test_what_tensorflow_hub_has_fetched_is_found(
+def test_a_model_that_tensorflow_hub_fetched_is_found(
     web: Web, tiny: Path, packed: bytes, cache: Path
 ) -> None:
     import tensorflow_hub
@@ -266,7 +266,7 @@ def test_what_tensorflow_hub_has_fetched_is_found(
         fetch(url, offline=True)
 
 
-def test_tensorflow_hub_finds_what_was_fetched(web: Web, packed: bytes) -> None:
+def test_tensorflow_hub_finds_a_fetched_model(web: Web, packed: bytes) -> None:
     import tensorflow_hub
 
     web.pages["/model"] = Page(packed)
@@ -278,7 +278,7 @@ def test_tensorflow_hub_finds_what_was_fetched(web: Web, packed: bytes) -> None:
 def test_a_cache_that_cannot_be_written_still_serves(
     web: Web, tiny: Path, packed: bytes, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The superuser writes to every folder: a writer that fails stands in for the read-only."""
+    """A failing write replaces a read-only folder, because root may write to every folder."""
     shutil.copytree(tiny, cache / key(web.url))
 
     def read_only(*_: object, **__: object) -> None:
@@ -315,7 +315,7 @@ def test_a_keras_file_under_another_name_gets_its_suffix(web: Web) -> None:
 
 @pytest.fixture
 def ram(tiny: Path) -> Iterator[str]:
-    """The tiny model in TensorFlow's file system in memory, which stands in for gs://."""
+    """The tiny model in TensorFlow's in-memory file system, as a replacement for gs://."""
     import tensorflow as tf
 
     root = "ram://bucket/model"
@@ -342,13 +342,13 @@ def test_an_archive_that_tensorflow_reads_is_unpacked(ram: str, tiny: Path, pack
 
 
 @pytest.mark.parametrize("url", ["ram://bucket/nothing", "nosuchscheme://bucket/model"])
-def test_what_tensorflow_cannot_read(url: str, cache: Path) -> None:
+def test_a_url_that_tensorflow_cannot_read_is_an_error(url: str, cache: Path) -> None:
     with pytest.raises(HandleError, match=f"cannot be fetched: {url}: "):
         fetch(url)
     assert strays(cache) == []
 
 
-def test_the_uncompressed_protocol(
+def test_a_model_is_fetched_by_the_uncompressed_protocol(
     web: Web, ram: str, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from hubopt.models import fetch as module
@@ -377,13 +377,13 @@ def test_the_uncompressed_protocol(
         ("https://tfhub.dev/google/m/1", None),
     ],
 )
-def test_kaggle_addresses(url: str, name: str | None) -> None:
+def test_kaggle_addresses_are_recognized(url: str, name: str | None) -> None:
     assert kaggle_name(url) == name
 
 
 @pytest.fixture
 def kaggle(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Web:
-    """Kaggle's real client, talking to the server on this machine."""
+    """The real Kaggle client, connected to the local server."""
     environments = pytest.importorskip("kagglesdk.kaggle_env")
     monkeypatch.setitem(environments._env_to_endpoint, environments.KaggleEnv.LOCAL, web.url)
     monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "LOCALHOST")
@@ -392,7 +392,7 @@ def kaggle(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Web:
     return web
 
 
-def test_kaggle_models_come_through_kagglehub(kaggle: Web, tiny: Path, packed: bytes) -> None:
+def test_kaggle_models_are_fetched_by_kagglehub(kaggle: Web, tiny: Path, packed: bytes) -> None:
     service = "/api/v1/models.ModelApiService"
     files = Page(
         b'{"files": [], "nextPageToken": "more"}', headers={"Content-Type": "application/json"}
@@ -411,9 +411,9 @@ def test_when_kagglehub_fails_plain_http_is_tried_and_both_are_reported(
     from hubopt.models import fetch as module
 
     monkeypatch.setattr(module, "kaggle_name", lambda _: "google/m/TensorFlow2/v/1")
-    with pytest.raises(HandleError) as told:
+    with pytest.raises(HandleError) as caught:
         fetch(f"{kaggle.url}/model", patience=QUICK)
-    _, by_kagglehub, *_, by_http = told.value.found.splitlines()
+    _, by_kagglehub, *_, by_http = caught.value.found.splitlines()
     assert by_kagglehub.startswith("  - by kagglehub: KaggleApiHTTPError: 404")
     assert by_http.startswith("  - by plain HTTP: cannot be fetched: HTTPError: 404")
     assert strays(cache) == []
@@ -421,7 +421,7 @@ def test_when_kagglehub_fails_plain_http_is_tried_and_both_are_reported(
     assert fetch(f"{kaggle.url}/model", patience=QUICK).digest == sha256(tiny)
 
 
-def test_without_kagglehub_plain_http_serves(
+def test_without_kagglehub_plain_http_is_used(
     web: Web, tiny: Path, packed: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from hubopt.models import fetch as module
@@ -432,7 +432,7 @@ def test_without_kagglehub_plain_http_serves(
     assert fetch(f"{web.url}/model").digest == sha256(tiny)
 
 
-def test_a_package_that_fetching_needs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_that_a_download_needs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "requests", None)
     with pytest.raises(RuntimeMissingError, match="no requests is installed here"):
         fetch("https://h/m")

@@ -1,4 +1,4 @@
-"""Every kind of handle, found on this machine and told by its digest."""
+"""Every kind of handle is resolved locally and identified by its digest."""
 
 import hashlib
 import shutil
@@ -33,7 +33,7 @@ def web() -> Iterator[Web]:
 
 
 def write_keras_file(path: Path) -> Path:
-    """A file with the members of a Keras 3 file; their contents do not matter here."""
+    """Write a file with the members of a Keras 3 file; their contents do not matter here."""
     with zipfile.ZipFile(path, "w") as archive:
         for name in ("metadata.json", "config.json", "model.weights.h5"):
             archive.writestr(name, "{}")
@@ -60,7 +60,7 @@ def test_a_path_is_relative_to_the_current_folder(
     assert locate(tiny.name).origin == str(tiny.resolve())
 
 
-def test_a_tilde_is_the_home(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tilde_is_the_home_folder(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tiny.parent))
     assert locate(f"~/{tiny.name}").path == tiny.resolve()
     with pytest.raises(HandleError, match="does not exist"):
@@ -76,23 +76,23 @@ def test_a_file_url_is_a_folder(tiny: Path, tmp_path: Path) -> None:
     assert handle.origin == str(spaced.resolve())
 
 
-def test_an_empty_handle_is_none() -> None:
+def test_an_empty_handle_is_an_error() -> None:
     with pytest.raises(HandleError, match="does not exist: no such file or folder"):
         locate("")
 
 
-def test_no_such_handle() -> None:
+def test_a_handle_that_does_not_exist_is_an_error() -> None:
     with pytest.raises(HandleError, match="handle nowhere: does not exist: no such file"):
         locate("nowhere")
 
 
 @pytest.mark.parametrize("text", ["x" * 5000, "a\0b"])
-def test_a_handle_that_can_be_no_path(text: str) -> None:
+def test_a_handle_that_cannot_be_a_path_is_an_error(text: str) -> None:
     with pytest.raises(HandleError):
         locate(text)
 
 
-def test_a_folder_that_is_no_model_tells_what_it_holds(tmp_path: Path) -> None:
+def test_the_error_for_a_folder_without_a_model_lists_its_contents(tmp_path: Path) -> None:
     (tmp_path / "weights.txt").touch()
     with pytest.raises(HandleError, match=r"without saved_model.pb \(it holds weights.txt\)") as e:
         locate(tmp_path)
@@ -121,13 +121,13 @@ def test_keras_files_are_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["net.keras", "net.h5", "net.hdf5", "model.tar.gz", "net.onnx"])
-def test_a_file_that_is_no_model(tmp_path: Path, name: str) -> None:
+def test_a_file_that_is_no_model_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"no such thing")
     with pytest.raises(HandleError, match="a file that is no model: 13 bytes"):
         locate(tmp_path / name)
 
 
-def test_a_zip_that_is_called_keras_is_no_archive(tiny: Path, tmp_path: Path) -> None:
+def test_a_zip_with_the_suffix_keras_is_not_unpacked(tiny: Path, tmp_path: Path) -> None:
     archive = Path(shutil.make_archive(str(tmp_path / "model"), "zip", tiny))
     with pytest.raises(HandleError, match="a file that is no model"):
         locate(archive.rename(tmp_path / "model.keras"))
@@ -147,7 +147,7 @@ def test_an_archive_is_unpacked_into_the_cache(
     assert locate(archive, LoadPolicy(offline=True)) == handle
 
 
-def test_an_archive_is_known_by_its_content(tiny: Path, tmp_path: Path) -> None:
+def test_an_archive_is_recognized_by_its_content(tiny: Path, tmp_path: Path) -> None:
     archive = write_tar(tmp_path / "model.tgz", **{".": tiny}).rename(tmp_path / "download")
     assert locate(archive).digest == sha256(tiny)
 
@@ -161,7 +161,7 @@ def test_an_archive_that_changed_is_unpacked_again(tiny: Path, tmp_path: Path) -
     assert locate(archive).digest == sha256(other)
 
 
-def test_the_one_model_in_an_archive_may_be_folders_down(tiny: Path, tmp_path: Path) -> None:
+def test_the_only_model_in_an_archive_may_be_in_a_subfolder(tiny: Path, tmp_path: Path) -> None:
     assert locate(write_tar(tmp_path / "a.tgz", net=tiny)).digest == sha256(tiny)
     assert locate(write_tar(tmp_path / "b.tgz", **{"net/1": tiny})).digest == sha256(tiny)
     keras = write_keras_file(tmp_path / "net.keras")
@@ -172,13 +172,13 @@ def test_the_one_model_in_an_archive_may_be_folders_down(tiny: Path, tmp_path: P
 
 def test_an_archive_of_several_models_lists_them(tiny: Path, tmp_path: Path, cache: Path) -> None:
     archive = write_tar(tmp_path / "models.tgz", one=tiny, two=tiny)
-    with pytest.raises(HandleError, match="2 models are in it: one, two") as told:
+    with pytest.raises(HandleError, match="2 models are in it: one, two") as caught:
         locate(archive)
-    assert told.value.thing == f"handle {archive}"
-    assert [each.suffix for each in cache.iterdir()] in ([], [".lock"])
+    assert caught.value.thing == f"handle {archive}"
+    assert [path.suffix for path in cache.iterdir()] in ([], [".lock"])
 
 
-def test_an_archive_without_a_model_tells_what_it_holds(tmp_path: Path) -> None:
+def test_the_error_for_an_archive_without_a_model_lists_its_contents(tmp_path: Path) -> None:
     (tmp_path / "readme").touch()
     archive = write_tar(tmp_path / "a.tgz", readme=tmp_path / "readme")
     with pytest.raises(HandleError, match="no model is in it; it holds readme"):
@@ -206,7 +206,7 @@ def test_a_python_object_is_named_and_not_imported(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["net:", ":Model", "a..b:c", "a b:c", "1a:b"])
-def test_what_is_no_python_object(text: str) -> None:
+def test_a_text_that_names_no_python_object_is_taken_for_a_path(text: str) -> None:
     assert not is_python(text)
     with pytest.raises(HandleError, match="does not exist"):
         locate(text)
@@ -232,17 +232,17 @@ def test_a_child_finds_no_module_in_the_current_folder_unless_a_handle_names_it(
         child.create(open_layer_session, "only_here:call", LayerOptions(), LoadPolicy())
 
 
-def test_a_pin_that_fits(tiny: Path) -> None:
+def test_a_pin_that_matches_is_accepted(tiny: Path) -> None:
     digest = sha256(tiny)
     for pin in (f"sha256:{digest}", digest, digest.upper()):
         assert locate(tiny, LoadPolicy(pin)).digest == digest
 
 
-def test_a_pin_that_does_not_fit_names_both_digests(tiny: Path) -> None:
-    with pytest.raises(PinError) as told:
+def test_a_pin_that_does_not_match_is_an_error_with_both_digests(tiny: Path) -> None:
+    with pytest.raises(PinError) as caught:
         locate(tiny, LoadPolicy(f"sha256:{'0' * 64}"))
-    assert told.value.found == f"sha256:{sha256(tiny)}"
-    assert f"sha256:{'0' * 64}" in told.value.expected
+    assert caught.value.found == f"sha256:{sha256(tiny)}"
+    assert f"sha256:{'0' * 64}" in caught.value.expected
 
 
 def test_a_python_object_cannot_be_pinned() -> None:
@@ -251,7 +251,7 @@ def test_a_python_object_cannot_be_pinned() -> None:
 
 
 @pytest.mark.parametrize("pin", ["", "sha256:", "md5:" + "0" * 32, "0" * 63, "sha256:" + "g" * 64])
-def test_a_pin_that_is_no_digest(pin: str) -> None:
+def test_a_pin_that_is_no_digest_is_an_error(pin: str) -> None:
     with pytest.raises(UsageError, match="no SHA-256 digest"):
         LoadPolicy(pin)
 
@@ -261,7 +261,7 @@ def test_the_digest_of_a_file_is_what_sha256sum_prints(tmp_path: Path) -> None:
     assert sha256(tmp_path / "x") == hashlib.sha256(b"abc").hexdigest()
 
 
-def test_the_digest_of_a_folder_follows_names_and_contents(tiny: Path, tmp_path: Path) -> None:
+def test_the_digest_of_a_folder_depends_on_names_and_contents(tiny: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(tiny, tmp_path / "copy")
     assert sha256(copy) == sha256(tiny)
     assert size_bytes(copy) == size_bytes(tiny)

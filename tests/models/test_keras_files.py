@@ -1,4 +1,4 @@
-"""Keras's own files, by either generation: loaded, refused, and never run before that."""
+"""Keras files of both generations are scanned first, and then loaded or refused."""
 
 import io
 import json
@@ -37,7 +37,7 @@ def save(model: Any, folder: Path, suffix: str) -> Path:
 
 
 def small(generation: Any, *layers: Any) -> Any:
-    # Older Keras 3 takes no model without a layer.
+    # Older versions of Keras 3 cannot save a model without a layer.
     inner = layers or (generation.layers.Activation("linear"),)
     model = generation.Sequential([generation.layers.Input((3,)), *inner])
     return generation.Sequential(
@@ -100,7 +100,7 @@ def test_a_lambda_is_refused_until_it_is_allowed(
     np.testing.assert_array_equal(loaded(x, training=False), model(x, training=False))
 
 
-@pytest.mark.parametrize("generation", GENERATIONS, ids=lambda each: each.__name__)
+@pytest.mark.parametrize("generation", GENERATIONS, ids=lambda package: package.__name__)
 def test_a_lambda_as_an_activation_is_refused(generation: Any, tmp_path: Path) -> None:
     path = save(small(generation), tmp_path, "keras")
 
@@ -133,7 +133,7 @@ def test_a_call_of_tensorflow_that_reads_files_is_refused(tmp_path: Path) -> Non
     assert "calls tf.compat.v1.read_file" in refuse(path)
 
 
-@pytest.mark.parametrize("generation", GENERATIONS, ids=lambda each: each.__name__)
+@pytest.mark.parametrize("generation", GENERATIONS, ids=lambda package: package.__name__)
 @pytest.mark.parametrize(
     "function",
     [
@@ -143,7 +143,7 @@ def test_a_call_of_tensorflow_that_reads_files_is_refused(tmp_path: Path) -> Non
     ],
     ids=lambda function: function["module"],
 )
-def test_no_module_is_imported_because_a_file_says_so(
+def test_a_file_cannot_make_keras_import_a_module(
     generation: Any, function: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = save(small(generation), tmp_path, "keras")
@@ -172,7 +172,7 @@ def test_custom_layers_are_named_and_load_once_registered(
         load_keras_file(path)
 
 
-@pytest.mark.parametrize("generation", GENERATIONS, ids=lambda each: each.__name__)
+@pytest.mark.parametrize("generation", GENERATIONS, ids=lambda package: package.__name__)
 def test_a_custom_loss_does_not_matter(generation: Any, tmp_path: Path) -> None:
     def loss(expected: Any, found: Any) -> Any:
         return expected - found
@@ -183,15 +183,15 @@ def test_a_custom_loss_does_not_matter(generation: Any, tmp_path: Path) -> None:
         load_keras_file(save(model, tmp_path, suffix))
 
 
-@pytest.mark.parametrize("generation", GENERATIONS, ids=lambda each: each.__name__)
-def test_weights_alone_are_distinguished(generation: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("generation", GENERATIONS, ids=lambda package: package.__name__)
+def test_a_file_with_weights_only_is_recognized(generation: Any, tmp_path: Path) -> None:
     small(generation).save_weights(tmp_path / "model.weights.h5")
     assert "it holds weights alone" in refuse(tmp_path / "model.weights.h5")
 
 
 @pytest.mark.parametrize(("generation", "suffix"), EVERY_FILE)
 @pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.99])
-def test_a_file_cut_short_is_reported(
+def test_a_truncated_file_is_reported(
     generation: Any, suffix: str, share: float, tmp_path: Path
 ) -> None:
     path = save(small(generation), tmp_path, suffix)
@@ -228,7 +228,7 @@ def zipped(**files: str) -> bytes:
         ("missing.keras", None),
     ],
 )
-def test_files_of_other_kinds_are_one_line(
+def test_a_file_that_is_no_keras_model_is_reported_in_three_lines(
     name: str, content: bytes | None, tmp_path: Path
 ) -> None:
     if content is not None:

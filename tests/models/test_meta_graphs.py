@@ -1,4 +1,4 @@
-"""A SavedModel's graphs are described from its file."""
+"""A description of a SavedModel's graphs is read from its file."""
 
 from pathlib import Path
 

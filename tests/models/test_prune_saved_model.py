@@ -1,4 +1,4 @@
-"""What is left of a SavedModel when only calls of the model itself are wanted."""
+"""A SavedModel is pruned to the functions that a call of the model itself needs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def swish(x: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
-    """A network whose gradient captures what a layer inside computed, and what it gives for X."""
+    """A network whose gradient captures the result of an inner layer, and its outputs for X."""
     tf_keras.utils.set_random_seed(0)
     inputs = tf_keras.Input((6,), 2)
     inner = tf_keras.Sequential([tf_keras.layers.Dense(5, tf_keras.activations.relu)])
@@ -41,7 +41,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]
 
 def functions_in(folder: Path) -> set[str]:
     (graph,) = read_saved_model(folder).meta_graphs
-    return {each.signature.name for each in graph.graph_def.library.function}
+    return {function.signature.name for function in graph.graph_def.library.function}
 
 
 def call_a_layer_of(loaded: Any) -> Any:
@@ -49,17 +49,17 @@ def call_a_layer_of(loaded: Any) -> Any:
     return loaded.keras_api.layers[1](X, training=False)
 
 
-def test_the_model_is_called_as_before_and_its_layers_cannot_be(
+def test_a_pruned_model_computes_the_same_and_its_layers_cannot_be_called(
     network: tuple[Path, np.ndarray],
 ) -> None:
     folder, wanted = network
-    before = sorted(each.name for each in folder.rglob("*"))
+    before = sorted(path.name for path in folder.rglob("*"))
     with pruned_saved_model(folder) as smaller:
         assert smaller != folder
         kept = functions_in(smaller)
         loaded = tf.saved_model.load(str(smaller))
     assert not smaller.exists()
-    assert sorted(each.name for each in folder.rglob("*")) == before
+    assert sorted(path.name for path in folder.rglob("*")) == before
     assert kept < functions_in(folder)
     whole = tf.saved_model.load(str(folder))
     np.testing.assert_allclose(loaded(X), wanted, rtol=1e-5, atol=1e-6)
@@ -69,17 +69,19 @@ def test_the_model_is_called_as_before_and_its_layers_cannot_be(
     (answer,) = signature(tf.constant(X)).values()
     (same,) = whole.signatures[name](tf.constant(X)).values()
     np.testing.assert_array_equal(answer, same)
-    assert [each.name for each in loaded.variables] == [each.name for each in whole.variables]
+    assert [variable.name for variable in loaded.variables] == [
+        variable.name for variable in whole.variables
+    ]
     for mine, theirs in zip(loaded.variables, whole.variables, strict=True):
         np.testing.assert_array_equal(mine, theirs)
-    (mine,), (theirs,) = ([f() for f in each.regularization_losses] for each in (loaded, whole))
+    (mine,), (theirs,) = ([f() for f in model.regularization_losses] for model in (loaded, whole))
     assert mine == theirs
     assert call_a_layer_of(whole).shape == X.shape
     with pytest.raises(TypeError):
         call_a_layer_of(loaded)
 
 
-def test_gradients_flow_through_it(network: tuple[Path, np.ndarray]) -> None:
+def test_gradients_flow_through_a_pruned_model(network: tuple[Path, np.ndarray]) -> None:
     folder, _ = network
     with pruned_saved_model(folder) as smaller:
         loaded = tf.saved_model.load(str(smaller))
@@ -93,13 +95,13 @@ def test_gradients_flow_through_it(network: tuple[Path, np.ndarray]) -> None:
         np.testing.assert_allclose(mine, theirs, rtol=1e-5)
 
 
-def test_what_is_not_keras_s_is_loaded_as_it_is(tiny: Path) -> None:
+def test_a_model_that_is_not_from_keras_is_loaded_unchanged(tiny: Path) -> None:
     with pruned_saved_model(tiny) as folder:
         assert folder == tiny
     assert tiny.is_dir()
 
 
-def test_a_model_of_tensorflow_1_is_loaded_as_it_is(tmp_path: Path) -> None:
+def test_a_model_of_tensorflow_1_is_loaded_unchanged(tmp_path: Path) -> None:
     folder, v1 = tmp_path / "model", tf.compat.v1
     with tf.Graph().as_default(), v1.Session() as session:
         x = v1.placeholder(tf.float32, X.shape, "x")
@@ -127,7 +129,7 @@ class Looked(tf.Module):
         return self.table.lookup(words)
 
 
-def test_a_model_that_reads_files_of_its_own_is_loaded_where_they_are(tmp_path: Path) -> None:
+def test_a_model_with_asset_files_is_loaded_from_its_own_folder(tmp_path: Path) -> None:
     (tmp_path / "words.txt").write_text("a\nb\n")
     model = Looked(tmp_path / "words.txt")
     model.inner = tf_keras.Sequential([tf_keras.Input((6,)), tf_keras.layers.Dense(2)])
@@ -136,8 +138,8 @@ def test_a_model_that_reads_files_of_its_own_is_loaded_where_they_are(tmp_path: 
         assert folder == tmp_path / "model"
 
 
-def test_tables_inside_of_a_layer_still_work(tmp_path: Path) -> None:
-    """Their functions are no layer's: the loader calls them."""
+def test_tables_inside_a_layer_still_work(tmp_path: Path) -> None:
+    """The functions of a table belong to no layer. The loader calls them."""
     words = tf_keras.Input((3,), 2, dtype=tf.string)
     index = tf_keras.layers.StringLookup(vocabulary=["a", "b", "c"])(words)
     model = tf_keras.Model(words, tf_keras.layers.Embedding(4, 2)(index))
@@ -149,7 +151,7 @@ def test_tables_inside_of_a_layer_still_work(tmp_path: Path) -> None:
     np.testing.assert_array_equal(loaded(texts), model(texts))
 
 
-def test_an_export_loads_no_more_and_an_ordinary_layer_all(
+def test_an_export_loads_the_pruned_model_and_a_keras_layer_the_whole_one(
     network: tuple[Path, np.ndarray],
 ) -> None:
     import hubopt

@@ -1,4 +1,4 @@
-"""How many weights a call takes, read from a SavedModel's file."""
+"""The size of the weights that a call reads, computed from the SavedModel's file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FLOATS = tf.TensorSpec([1, 4], tf.float32, name="x")
 
 
 class Model(tf.Module):
-    """Of four variables the call reads two, one of them in a function of its own."""
+    """A call reads two of the four variables, one of them inside a nested function."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,19 +50,19 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("signature", "expected"), [(None, 4 * 4 * 4 + 4 * 8 * 2), ("score", 4 * 4 * 4)]
 )
-def test_what_a_call_reads_is_counted_and_nothing_else(
+def test_only_the_weights_that_a_call_reads_are_counted(
     signature: str | None, expected: int, saved: Path
 ) -> None:
     assert weight_size_bytes(saved, (), signature) == expected
 
 
-def test_of_a_damaged_file_nothing_is_known(saved: Path, tmp_path: Path) -> None:
-    """The loader says more."""
+def test_the_size_for_a_damaged_file_is_0(saved: Path, tmp_path: Path) -> None:
+    """The loader reports the damage later."""
     message = read_saved_model(saved)
     (graph,) = choose_graphs(message, ())
     for function in graph.object_graph_def.concrete_functions.values():
         function.bound_inputs[:] = [10**6 for _ in function.bound_inputs]
-    for function in graph.graph_def.library.function:  # and those that call, call themselves
+    for function in graph.graph_def.library.function:  # make every function with a call recursive
         for node in function.node_def:
             if node.op.endswith("PartitionedCall"):
                 node.attr["f"].func.name = function.signature.name
@@ -72,7 +72,7 @@ def test_of_a_damaged_file_nothing_is_known(saved: Path, tmp_path: Path) -> None
     assert weight_size_bytes(saved, (), "no such signature") == 0
 
 
-def test_a_model_of_tensorflow_1_is_not_known(tmp_path: Path) -> None:
+def test_the_size_for_a_model_of_tensorflow_1_is_0(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         x = tf.compat.v1.placeholder(tf.float32, [1, 4])
@@ -82,7 +82,7 @@ def test_a_model_of_tensorflow_1_is_not_known(tmp_path: Path) -> None:
     assert weight_size_bytes(folder, (), "serving_default") == 0
 
 
-def test_more_than_is_wanted_is_refused_before_anything_is_loaded(
+def test_too_many_weights_are_refused_before_anything_is_loaded(
     saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handle = locate(str(saved), LoadPolicy())

@@ -1,4 +1,4 @@
-"""TensorFlow's failures, each provoked here, in plain words."""
+"""TensorFlow's failures, provoked here, are explained in plain words."""
 
 import shutil
 from collections.abc import Callable
@@ -88,7 +88,7 @@ def test_a_damaged_graph(broken: Path) -> None:
     assert explained(lambda: load(broken)) == "saved_model.pb is damaged or cut short"
 
 
-def test_an_operation_that_is_not_there(broken: Path) -> None:
+def test_an_operation_that_is_not_registered(broken: Path) -> None:
     saved_model = read_saved_model(broken)
     for function in saved_model.meta_graphs[0].graph_def.library.function:
         for node in function.node_def:
@@ -145,18 +145,20 @@ def test_memory_that_ran_out() -> None:
     assert found == f"memory ran out at a tensor of shape [{1 << 44}]"
 
 
-def test_variables_that_are_gone(tiny: Path) -> None:
+def test_variables_that_were_deleted(tiny: Path) -> None:
     call = load(tiny).__call__
     ones = tf.ones([1, 8])
     found = explained(lambda: call({"left": ones, "right": ones}))
     assert found == "the function was kept, but the object with its variables was not"
 
 
-def test_what_is_not_known_is_left_alone() -> None:
+def test_an_unknown_error_is_not_explained() -> None:
     assert explain(ValueError("the moon is full")) is None
 
 
-def test_the_telling_line_stands_below_the_headings(text_model: Path, tmp_path: Path) -> None:
+def test_the_first_informative_line_is_found_below_the_headings(
+    text_model: Path, tmp_path: Path
+) -> None:
     folder = Path(shutil.copytree(text_model, tmp_path / "text"))
     (folder / "assets" / "words.txt").write_text("a\na\n")
     assert first_line(provoke(lambda: load(folder))).startswith("HashTable has different value")
@@ -165,7 +167,7 @@ def test_the_telling_line_stands_below_the_headings(text_model: Path, tmp_path: 
     assert first_line(ValueError()) == "ValueError"
 
 
-def test_the_telling_line_of_code_that_autograph_traced() -> None:
+def test_the_first_informative_line_is_found_in_an_autograph_error() -> None:
     @tf.function
     def fails(x: tf.Tensor) -> tf.Tensor:
         return tf.reshape(x, [7])

@@ -6,15 +6,15 @@ from hubopt._platform.staging import staging
 from hubopt.errors import UsageError
 
 
-def test_an_output_appears_whole(tmp_path: Path) -> None:
+def test_an_output_appears_only_when_it_is_complete(tmp_path: Path) -> None:
     with staging(tmp_path / "deep" / "out") as folder:
         (folder / "file").touch()
         assert not (tmp_path / "deep" / "out").exists()
-    assert [each.name for each in (tmp_path / "deep" / "out").iterdir()] == ["file"]
-    assert [each.name for each in (tmp_path / "deep").iterdir()] == ["out"]
+    assert [path.name for path in (tmp_path / "deep" / "out").iterdir()] == ["file"]
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["out"]
 
 
-def test_or_not_at_all(tmp_path: Path) -> None:
+def test_an_interrupted_output_does_not_appear(tmp_path: Path) -> None:
     def interrupted() -> None:
         with staging(tmp_path / "deep" / "down" / "out") as folder:
             (folder / "file").touch()
@@ -26,7 +26,7 @@ def test_or_not_at_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["folder", "file", "dangling link"])
-def test_what_is_there_already_is_left_alone(tmp_path: Path, kind: str) -> None:
+def test_an_existing_output_is_left_alone(tmp_path: Path, kind: str) -> None:
     output = tmp_path / "out"
     if kind == "folder":
         output.mkdir()
@@ -40,7 +40,7 @@ def test_what_is_there_already_is_left_alone(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["folder", "file"])
-def test_what_appears_meanwhile_is_left_alone(tmp_path: Path, kind: str) -> None:
+def test_an_output_that_appears_meanwhile_is_left_alone(tmp_path: Path, kind: str) -> None:
     output = tmp_path / "out"
 
     def raced() -> None:
@@ -49,10 +49,10 @@ def test_what_appears_meanwhile_is_left_alone(tmp_path: Path, kind: str) -> None
 
     with pytest.raises(UsageError, match="something has appeared there meanwhile"):
         raced()
-    assert [each.name for each in tmp_path.iterdir()] == ["out"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_a_place_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
         pytest.raises(UsageError, match="file cannot be written: File exists"),

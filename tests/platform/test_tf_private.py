@@ -1,4 +1,4 @@
-"""Each test here fails when an upgrade moves something private; the message says what to do."""
+"""Each test here fails when an upgrade changes a private API; the message says what to fix."""
 
 import os
 import platform
@@ -14,16 +14,16 @@ import hubopt
 from hubopt._platform import tf_private
 from tests.layers.models import tf1_module
 
-ADVICE = "TensorFlow or tensorflow_hub has changed: mend hubopt/_platform/tf_private.py: "
+ADVICE = "TensorFlow or tensorflow_hub has changed: fix hubopt/_platform/tf_private.py: "
 
 
 def test_xla_kernels_are_known_by_name_and_dtype() -> None:
     assert tf_private.xla_kernel_constraints("Conv2D"), ADVICE + "no XLA kernels are registered"
     assert not tf_private.xla_kernel_constraints("StringLower"), ADVICE + "xla_kernel_constraints"
-    dtypes = [each["T"] for each in tf_private.xla_kernel_constraints("AddV2")]
+    dtypes = [constraint["T"] for constraint in tf_private.xla_kernel_constraints("AddV2")]
     assert dtypes, ADVICE + "kernel constraints carry no dtypes"
-    assert all(tf.float32.as_datatype_enum in each for each in dtypes)
-    assert all(tf.string.as_datatype_enum not in each for each in dtypes)
+    assert all(tf.float32.as_datatype_enum in constraint for constraint in dtypes)
+    assert all(tf.string.as_datatype_enum not in constraint for constraint in dtypes)
 
 
 def test_fixed_dtypes_come_from_the_definition_of_an_operation() -> None:
@@ -33,7 +33,7 @@ def test_fixed_dtypes_come_from_the_definition_of_an_operation() -> None:
     assert not tf_private.fixed_dtypes("a_function_of_the_graph"), ADVICE
 
 
-def test_jit_compile_leaves_its_attribute() -> None:
+def test_jit_compile_sets_its_attribute() -> None:
     inner = tf.function(lambda x: x + 1, jit_compile=True)
     outer = tf.function(inner, input_signature=[tf.TensorSpec([], tf.float32)])
     graph_def = outer.get_concrete_function().graph.as_graph_def()
@@ -42,7 +42,7 @@ def test_jit_compile_leaves_its_attribute() -> None:
     assert not tf_private.compiled_functions(graph_def)
 
 
-def test_what_a_hub_layer_keeps_to_itself(tiny: Path) -> None:
+def test_private_attributes_of_a_hub_layer_are_read(tiny: Path) -> None:
     layer = hubopt.KerasLayer(tiny, input_shape=[8], output_shape={"sum": [8], "difference": [8]})
     assert callable(tf_private.layer_callable(layer)), ADVICE + "_callable"
     assert tf_private.layer_signature(layer) is None, ADVICE + "_signature"
@@ -54,7 +54,7 @@ def test_what_a_hub_layer_keeps_to_itself(tiny: Path) -> None:
     assert tf_private.layer_output_key(signature) == "sum", ADVICE + "_output_key"
 
 
-def test_what_keras_3_keeps_to_itself(tiny: Path) -> None:
+def test_private_attributes_of_keras_3_are_read(tiny: Path) -> None:
     import keras
 
     from hubopt.keras3 import KerasLayer
@@ -79,7 +79,7 @@ def test_losses_of_weights_are_marked() -> None:
     assert sorted(marks) == [False, True], ADVICE + "_unconditional_loss"
 
 
-def test_reference_variables_are_read_by_their_nodes(tmp_path: Path) -> None:
+def test_reference_variables_are_read_through_their_nodes(tmp_path: Path) -> None:
     folder = tf1_module(tmp_path / "model", False)
     loaded = tf.saved_model.load(str(folder), tags=[])
     graph_def = loaded.signatures["default"].graph.as_graph_def()
@@ -122,20 +122,20 @@ def test_a_fingerprint_can_be_computed_again(tiny: Path) -> None:
 
 def test_cpu_kernels_are_known_by_dtype() -> None:
     double = tf.float64.as_datatype_enum
-    dtypes = [each["T"] for each in tf_private.cpu_kernel_constraints("Conv2D")]
+    dtypes = [constraint["T"] for constraint in tf_private.cpu_kernel_constraints("Conv2D")]
     assert (double,) in dtypes, ADVICE + "cpu_kernel_constraints"
-    dtypes = [each["T"] for each in tf_private.cpu_kernel_constraints("LRN")]
+    dtypes = [constraint["T"] for constraint in tf_private.cpu_kernel_constraints("LRN")]
     assert dtypes, ADVICE + "cpu_kernel_constraints"
     assert (double,) not in dtypes, ADVICE + "LRN has a float64 kernel: name another operation"
-    # Registered for any device, and the CPU falls back on it.
-    dtypes = [each["T"] for each in tf_private.cpu_kernel_constraints("NextIteration")]
+    # The kernel is registered for DEFAULT (any device), and the CPU falls back to it.
+    dtypes = [constraint["T"] for constraint in tf_private.cpu_kernel_constraints("NextIteration")]
     assert (double,) in dtypes, ADVICE + "the device DEFAULT"
 
 
 def test_the_definition_of_an_operation_names_its_arguments() -> None:
     definition = tf_private.op_definition("FusedBatchNormV3")
     names = ["x", "scale", "offset", "mean", "variance"]
-    assert [each.name for each in definition.input_arg] == names, ADVICE + "op_definition"
+    assert [argument.name for argument in definition.input_arg] == names, ADVICE + "op_definition"
     assert tf_private.op_definition("NoSuchOperation") is None, ADVICE + "op_definition"
 
 
@@ -171,4 +171,4 @@ def test_a_program_of_stablehlo_is_read(capfd: pytest.CaptureFixture[str]) -> No
     assert printed is not None, ADVICE + "stablehlo or ExperimentalRunPassPipeline"
     assert "func.func @main(%arg0: tensor<f32>)" in printed, ADVICE + "the printer of MLIR"
     assert tf_private.stablehlo_text(b"func.nothing") is None
-    capfd.readouterr()  # MLIR writes its own complaints
+    capfd.readouterr()  # discard what MLIR writes to stderr

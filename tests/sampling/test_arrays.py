@@ -7,7 +7,7 @@ from hubopt.sampling.arrays import read_samples, sample_numbers, write_samples
 from hubopt.spec import Dim, TensorSpec
 
 
-def test_samples_come_back_as_they_were(tmp_path: Path) -> None:
+def test_samples_are_read_back_unchanged(tmp_path: Path) -> None:
     strings = np.array([[b"a\0", "é".encode()], [b"", b"long " * 9]], dtype=object)
     samples = [
         {
@@ -31,7 +31,7 @@ def test_samples_come_back_as_they_were(tmp_path: Path) -> None:
             np.testing.assert_array_equal(one[name], other[name])
 
 
-def test_some_samples_are_left_out_and_the_others_keep_their_numbers(tmp_path: Path) -> None:
+def test_the_other_samples_keep_their_numbers_when_some_are_left_out(tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
     write_samples(path, {12: {"x": np.float32([12])}, 3: {"x": np.float32([3])}, 4: {}})
     assert sample_numbers(path) == (3, 12)
@@ -48,7 +48,7 @@ def test_reading_needs_no_pickle(tmp_path: Path) -> None:
 
 
 def test_texts_of_any_numpy_dtype_keep_every_byte(tmp_path: Path) -> None:
-    """A runner may give fixed-width bytes; losing their last byte made a wrong artifact right."""
+    """A runner may return fixed-width bytes. Without their last byte a wrong artifact passed."""
     spec = TensorSpec("y", "string", (Dim(2, "flag"),))
     for given in (
         np.array([b"one!", b"two!!"]),

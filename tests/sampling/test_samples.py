@@ -46,7 +46,7 @@ def test_every_dtype_is_drawn_and_only_zeros_are_constant(dtype: str) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "int32", "uint8", "string", "bool", "complex64"])
 @pytest.mark.parametrize("shape", [(3, 64), IMAGE])
-def test_the_seed_decides(dtype: str, shape: tuple[int, ...]) -> None:
+def test_the_seed_determines_the_samples(dtype: str, shape: tuple[int, ...]) -> None:
     one, same, other = (draw([spec(dtype, *shape)], seed=seed) for seed in (1, 1, 2))
     assert kinds(one) == kinds(same) == kinds(other)
     for a, b, c in zip(one, same, other, strict=True):
@@ -54,14 +54,14 @@ def test_the_seed_decides(dtype: str, shape: tuple[int, ...]) -> None:
         assert a.kind == "zeros" or not np.array_equal(a.tensors["x"], c.tensors["x"])
 
 
-def test_no_sample_comes_twice() -> None:
+def test_no_two_samples_are_equal() -> None:
     for dtype in ("float32", "int32", "string"):
         samples = draw([spec(dtype, 2, 16)])
         for a, b in itertools.combinations(samples, 2):
             assert not np.array_equal(a.tensors["x"], b.tensors["x"])
 
 
-def test_four_distributions_take_turns() -> None:
+def test_four_distributions_alternate() -> None:
     samples = main(draw([spec("float32", 5000)]))
     assert kinds(samples) == ["normal", "uniform", "signed", "heavy-tailed"] * 2
     normal, uniform, signed, heavy = (sample.tensors["x"] for sample in samples[:4])
@@ -73,12 +73,12 @@ def test_four_distributions_take_turns() -> None:
     assert 5 < abs(heavy).max() <= 10
 
 
-def test_one_sample_is_one_sample_and_the_edge_cases() -> None:
+def test_a_count_of_one_gives_one_sample_and_the_edge_cases() -> None:
     assert kinds(draw([spec("float32", 8)], count=1)) == ["normal", "zeros", "extremes", "small"]
     assert kinds(draw([spec("string", 8)], count=1)) == ["texts", "zeros", "extremes"]
 
 
-def test_the_edge_cases_are_what_they_say() -> None:
+def test_the_edge_cases_match_their_names() -> None:
     specs = [spec("float32", 9), spec("int64", 9, name="ids"), spec("int8", 9, name="pixels")]
     found = edges(draw(specs, domains={"ids": TABLE}))
     assert all(not array.any() for array in found["zeros"].tensors.values())
@@ -110,7 +110,7 @@ def test_indices_fill_their_table_and_stay_in_it() -> None:
         assert 999 in edges(samples)["extremes"].tensors["x"]
 
 
-def test_the_last_row_is_reached_by_a_single_index_too() -> None:
+def test_a_single_index_reaches_the_last_row_too() -> None:
     specs = [spec("int32", 1, name=name) for name in ("user", "item")]
     domains = {"user": TABLE, "item": ValueRange(1, 50, "GatherV2 of 50 rows, shifted")}
     found = edges(draw(specs, domains=domains))
@@ -119,7 +119,7 @@ def test_the_last_row_is_reached_by_a_single_index_too() -> None:
     assert found["zeros"].tensors["item"] == 1
 
 
-def test_a_domain_wider_than_the_dtype_is_cut_to_it() -> None:
+def test_a_domain_wider_than_the_dtype_is_clipped_to_it() -> None:
     samples = draw([spec("int8", 100)], domains={"x": TABLE})
     assert edges(samples)["extremes"].tensors["x"].max() == 127
     assert values(samples).min() == 0
@@ -160,10 +160,10 @@ def test_pictures_are_drawn_in_their_range(
     assert values(samples).max() <= high
     for sample in main(samples):
         spread = np.ptp(sample.tensors["x"].astype(float))
-        assert spread > 0.8 * (high - low), "each sample uses the whole range"
+        assert spread > 0.8 * (high - low), "every sample uses the whole range"
 
 
-def test_pictures_of_no_known_range_are_drawn_in_both_usual_ones() -> None:
+def test_pictures_of_unknown_range_are_drawn_in_both_usual_ranges() -> None:
     samples = {sample.kind: sample.tensors["x"] for sample in main(draw([spec("float32", *IMAGE)]))}
     assert list(samples) == [
         "image", "normal", "signed image", "mosaic", "uniform", "heavy-tailed"
@@ -174,25 +174,27 @@ def test_pictures_of_no_known_range_are_drawn_in_both_usual_ones() -> None:
 
 
 @pytest.mark.parametrize("shape", [IMAGE, (2, 3, 32, 48), (1, 8, 8, 1), (1, 16, 16, 4)])
-def test_pictures_are_smooth_with_edges_and_each_is_another(shape: tuple[int, ...]) -> None:
+def test_pictures_are_smooth_with_edges_and_differ_from_each_other(shape: tuple[int, ...]) -> None:
     picture = draw([spec("float32", *shape)])[0]
     assert picture.kind == "image"
     array = picture.tensors["x"]
     sides = (2, 3) if shape[1] == 3 else (1, 2)
     for axis in sides:
         steps = abs(np.diff(array, axis=axis))
-        assert np.median(steps) < 0.2, "neighbours are alike; those of noise differ by 0.3"
-    assert abs(np.diff(array, axis=sides[1])).max() > 0.2, "and there are edges"
+        assert np.median(steps) < 0.2, (
+            "neighbouring pixels are similar; in noise they differ by 0.3"
+        )
+    assert abs(np.diff(array, axis=sides[1])).max() > 0.2, "the picture has edges"
     if shape[0] == 2:
         assert not np.array_equal(array[0], array[1])
 
 
-def test_what_is_no_picture_is_not_drawn_as_one() -> None:
+def test_a_tensor_that_is_no_picture_is_not_drawn_as_one() -> None:
     for shape in ((1, 43844, 1), (1, 7, 7, 3), (1, 32, 32, 64), (3, 32, 32)):
         assert "image" not in kinds(draw([spec("float32", *shape)]))
 
 
-def test_texts_are_of_many_sorts_and_all_come() -> None:
+def test_texts_are_of_many_kinds_and_all_kinds_are_drawn() -> None:
     samples = draw([spec("string", 8)])
     texts = [text.decode() for text in values(main(samples))]
     assert len(set(texts)) > 35
@@ -213,7 +215,7 @@ def test_no_two_inputs_are_equal(dtype: str) -> None:
             assert sample.kind == "zeros" or not np.array_equal(one, other), sample.kind
 
 
-def test_dynamic_sizes_are_usual_smallest_largest_and_any() -> None:
+def test_dynamic_sizes_are_the_usual_the_smallest_the_largest_and_random_ones() -> None:
     bounds = {"n": Bounds(1, 4, 16)}
     samples = draw([spec("float32", "n", 8)], bounds=bounds, count=40)
     sizes = [sample.tensors["x"].shape[0] for sample in samples]
@@ -224,7 +226,7 @@ def test_dynamic_sizes_are_usual_smallest_largest_and_any() -> None:
 
 
 @pytest.mark.parametrize("shape", [("n", "n", "n", 3), ("n", 3, "n", "n"), (1, "n", 8, 1)])
-def test_pictures_of_any_size_are_pictures(shape: tuple[int | str, ...]) -> None:
+def test_pictures_of_dynamic_size_are_drawn_as_pictures(shape: tuple[int | str, ...]) -> None:
     samples = draw([spec("float32", *shape)], bounds={"n": Bounds(1, 9, 12)})
     assert samples[0].kind == "image"
     assert samples[3].kind == "mosaic"
@@ -233,7 +235,7 @@ def test_pictures_of_any_size_are_pictures(shape: tuple[int | str, ...]) -> None
         assert spec("float32", *shape).admits(sample.tensors["x"].shape)
 
 
-def test_an_open_batch_of_pictures_is_of_pictures() -> None:
+def test_a_dynamic_batch_of_pictures_is_drawn_as_pictures() -> None:
     samples = draw([spec("float32", "n", 32, 32, 3)], bounds={"n": Bounds(1, 2, 3)})
     assert [sample.tensors["x"].shape[0] for sample in samples][:3] == [2, 1, 3]
     assert samples[0].kind == "image"
@@ -247,7 +249,7 @@ def test_mosaics_hold_several_textures() -> None:
     assert tiles.max() > 0.4, "and a busy one"
 
 
-def test_indices_are_padded_and_repeated_in_turn() -> None:
+def test_indices_are_alternately_padded_and_repeated() -> None:
     samples = main(draw([spec("int32", 4, 50)], domains={"x": TABLE}))
     padded, repeated = samples[1].tensors["x"], samples[3].tensors["x"]
     assert (padded[:, -1] == 0).any()

@@ -1,4 +1,4 @@
-"""Reading data of the user's own, and fitting it to a model."""
+"""Reading the user's own data and fitting it to a model."""
 
 import itertools
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ def tensor(name: str, dtype: str, *shape: int | str) -> TensorSpec:
 
 
 def model(*inputs: TensorSpec, structure: Any = None, **bounds: Bounds) -> ModelSpec:
-    names = [each.name for each in inputs]
+    names = [spec.name for spec in inputs]
     structure = structure or (names[0] if len(names) == 1 else {name: name for name in names})
     return ModelSpec(inputs, (tensor("y", "float32", 1),), structure, "y", bounds)
 
@@ -56,7 +56,7 @@ def npz(path: Path, **arrays: Any) -> Path:
     return path
 
 
-# --- what is read ---
+# --- reading ---
 
 
 def test_an_npz_has_arrays_by_input_name(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_folder_is_read_in_the_order_of_names(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.concatenate([s["image"] for s in samples]), PICTURES[:3])
 
 
-def test_each_line_of_a_text_file_is_a_text(tmp_path: Path) -> None:
+def test_every_line_of_a_text_file_is_one_text(tmp_path: Path) -> None:
     path = tmp_path / "texts.txt"
     path.write_bytes("naïve\r\n\nthe last\nline".encode())
     first, second = fitted(path, TEXT)
@@ -98,7 +98,7 @@ def test_each_line_of_a_text_file_is_a_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_what_hubopt_wrote_is_read_again(dtype: str, tmp_path: Path) -> None:
+def test_data_that_hubopt_wrote_is_read_back(dtype: str, tmp_path: Path) -> None:
     spec = model(tensor("a", dtype, 2, 3), tensor("b", dtype, 2))
     drawn = [sample.tensors for sample in draw(spec.inputs, count=2)]
     write_samples(tmp_path / "inputs.npz", drawn)
@@ -110,7 +110,7 @@ def test_what_hubopt_wrote_is_read_again(dtype: str, tmp_path: Path) -> None:
             assert array.dtype == other[name].dtype
 
 
-def test_an_attribute_of_a_module_gives_data(
+def test_data_may_come_from_an_attribute_of_a_module(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "my_data.py").write_text(
@@ -134,11 +134,11 @@ def test_an_attribute_of_a_module_gives_data(
             read_data(name, 5)
 
 
-def test_data_from_python() -> None:
+def test_data_may_be_python_objects() -> None:
     import tensorflow as tf
 
     def generator() -> Iterator[Any]:
-        yield from ({"image": each} for each in PICTURES)
+        yield from ({"image": picture} for picture in PICTURES)
 
     sources = [
         list(PICTURES),
@@ -187,7 +187,7 @@ def test_an_item_may_be_packed_as_the_layer_takes_its_inputs() -> None:
 def test_at_most_the_limit_is_taken() -> None:
     endless = ({"ids": np.full((1, 6), at)} for at in itertools.count())
     assert len(read_data(endless, 5)) == 5
-    assert next(endless)["ids"][0, 0] == 5, "not one more was asked for"
+    assert next(endless)["ids"][0, 0] == 5, "no further item was read"
     assert len(fitted(PICTURES, IMAGE, limit=5)) == 5
     assert len(fitted([PICTURES, PICTURES], IMAGE, limit=15)) == 15
 
@@ -202,7 +202,7 @@ def test_at_most_the_limit_is_taken() -> None:
         ([], "data: it has no items"),
     ],
 )
-def test_what_leads_to_no_data_is_reported(source: Any, text: str) -> None:
+def test_a_source_without_data_is_reported(source: Any, text: str) -> None:
     with pytest.raises(UsageError) as caught:
         read_data(source, 5)
     assert text in str(caught.value)
@@ -228,19 +228,19 @@ def test_nothing_is_unpickled_and_every_broken_file_is_reported(tmp_path: Path) 
     pickled = "found pickled Python objects, expected arrays of numbers, bytes or str"
     found = caught.value.problems
     assert found[:2] == (f"a.npy: {pickled}", f"b.npz: {pickled}")
-    assert [each[:5] for each in found[2:]] == ["c.npz", "d.npy", "e.npy"]
+    assert [problem[:5] for problem in found[2:]] == ["c.npz", "d.npy", "e.npy"]
     assert "save strings as bytes or str arrays" in str(caught.value)
     assert not (tmp_path / "exploded").exists()
 
 
-def test_data_is_called_by_its_name() -> None:
+def test_data_is_described_by_its_name() -> None:
     assert describe_data("my:data") == "my:data"
     assert describe_data(Path("x.npz")) == "x.npz"
     assert describe_data([]) == "a list in Python"
     assert describe_data(read_data) == "hubopt.sampling.user_data:read_data"
 
 
-# --- how it fits ---
+# --- fitting to the model ---
 
 
 def test_a_stack_of_samples_and_batches_are_split() -> None:
@@ -258,7 +258,7 @@ def test_a_remainder_is_reported_not_dropped() -> None:
     assert len(fitted({"image": PICTURES[:10]}, BATCH, limit=2)) == 2
 
 
-def test_a_dynamic_batch_takes_what_is_within_its_bounds() -> None:
+def test_a_dynamic_batch_takes_any_size_within_its_bounds() -> None:
     spec = model(tensor("image", "float32", "n", 8, 8, 3), n=Bounds(1, 4, 8))
     sizes = [len(sample["image"]) for sample in fitted([PICTURES[:7], PICTURES[0]], spec)]
     assert sizes == [7, 1]
@@ -278,7 +278,7 @@ def test_a_dynamic_dimension_is_the_same_in_all_inputs() -> None:
     ]
 
 
-def test_every_input_has_as_many_samples() -> None:
+def test_every_input_needs_the_same_number_of_samples() -> None:
     assert problems({"ids": INDICES, "mask": INDICES[:3]}, TWO) == [
         "data: found 5 of ids, 3 of mask; expected as many samples of each input"
     ]
@@ -310,7 +310,9 @@ def test_every_input_has_as_many_samples() -> None:
         ("float64", np.array([np.inf, np.nan, 1]), "1 NaN, 1 infinite; expected finite numbers"),
     ],
 )  # fmt: skip
-def test_width_may_change_and_kind_may_not(dtype: str, given: Any, found: str | None) -> None:
+def test_the_width_of_a_dtype_may_change_and_its_kind_may_not(
+    dtype: str, given: Any, found: str | None
+) -> None:
     spec = model(tensor("x", dtype, 3))
     if found is None:
         (sample,) = fitted([given], spec)
@@ -320,13 +322,15 @@ def test_width_may_change_and_kind_may_not(dtype: str, given: Any, found: str | 
         assert problems([given], spec) == [f"data, item 0, input x: found {found}"]
 
 
-def test_an_index_outside_its_table_is_refused_and_says_which_table() -> None:
+def test_an_index_outside_its_table_is_refused_with_the_name_of_the_table() -> None:
     assert problems([INDICES[0], INDICES[1] + 90], IDS, ids=TABLE) == [
         f"data, item 1, input ids: found values from {INDICES[1].min() + 90} to "
         f"{INDICES[1].max() + 90}; expected 0 to 99, GatherV2 of 100 rows (word/lookup)"
     ]
     loose = ValueRange(0, 9, "OneHot of 10 classes", strict=False)
-    assert len(fitted([INDICES[0]], IDS, ids=loose)) == 1, "what is merely unusual is taken"
+    assert len(fitted([INDICES[0]], IDS, ids=loose)) == 1, (
+        "a value outside a domain that is not strict is accepted"
+    )
 
 
 def test_wrong_names_are_reported() -> None:
@@ -343,7 +347,7 @@ def test_texts_for_another_input_are_reported(tmp_path: Path) -> None:
     assert problems(tmp_path, IDS) == ["a.txt, input ids: found texts; expected integers (int32)"]
 
 
-def test_all_problems_come_at_once_and_not_endlessly(tmp_path: Path) -> None:
+def test_all_problems_are_reported_at_once_up_to_a_limit(tmp_path: Path) -> None:
     npz(tmp_path / "a.npz", ids=INDICES.astype(float), mask=np.ones((5, 7), int))
     npz(tmp_path / "b.npz", ids=INDICES)
     found = problems(tmp_path, TWO)
@@ -357,11 +361,11 @@ def test_all_problems_come_at_once_and_not_endlessly(tmp_path: Path) -> None:
     assert many[-1] == "and 30 more of this sort"
 
 
-def test_nothing_in_an_array_is_reported() -> None:
+def test_an_empty_array_is_reported() -> None:
     assert "found 0x8x8x3" in problems([PICTURES[:0]], IMAGE)[0]
 
 
-# --- the first sample settles shapes ---
+# --- the first sample determines shapes ---
 
 
 @pytest.mark.parametrize(
@@ -375,7 +379,7 @@ def test_nothing_in_an_array_is_reported() -> None:
         (None, Hints(), (12, 8, 8, 3)),
     ],
 )
-def test_the_first_sample_settles_shapes(
+def test_the_first_sample_determines_unknown_shapes(
     declared: Any, hints: Hints, shape: tuple[int, ...]
 ) -> None:
     interface = Interface((Declared("image", "float32", declared),), "image")
@@ -383,8 +387,8 @@ def test_the_first_sample_settles_shapes(
 
 
 @pytest.mark.parametrize("shape", [(0, 4), (0, 1, 4)])
-def test_data_without_a_sample_settle_no_shape(shape: tuple[int, ...]) -> None:
-    """A batch of 0 would be exported, and nothing would ever be compared."""
+def test_data_without_a_sample_determine_no_shape(shape: tuple[int, ...]) -> None:
+    """Otherwise a batch of 0 would be exported and nothing would be compared."""
     interface = Interface((Declared("x", "float32", (None, 4)),), "x")
     with pytest.raises(DataError, match="input x: found no samples in it"):
         first_sample(read_data([np.zeros(shape, np.float32)], 1), interface, Hints())

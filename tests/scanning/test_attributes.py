@@ -1,4 +1,4 @@
-"""Attributes as far as they are literal."""
+"""Attributes are read only if they are literals."""
 
 import numpy as np
 import pytest
@@ -11,14 +11,14 @@ def node(op: str = "Const") -> tf.compat.v1.NodeDef:
     return tf.compat.v1.NodeDef(name="a", op=op)
 
 
-def test_a_missing_attribute_has_its_default_and_stays_missing() -> None:
+def test_a_missing_attribute_has_its_default_and_is_not_added() -> None:
     empty = node()
     assert literal(empty, "text", "s", b"default") == b"default"
     assert literal(empty, "text", "s") is None
     assert "text" not in empty.attr
 
 
-def test_only_a_literal_of_the_kind_is_read() -> None:
+def test_only_a_literal_of_the_requested_type_is_read() -> None:
     made = node()
     made.attr["text"].s = b"x"
     made.attr["number"].i = 1
@@ -30,11 +30,11 @@ def test_only_a_literal_of_the_kind_is_read() -> None:
 
 
 @pytest.mark.parametrize("value", ["", "a", ["a", "b"], np.zeros([0], object)])
-def test_the_strings_of_a_constant(value: object) -> None:
+def test_the_strings_of_a_constant_are_read(value: object) -> None:
     with tf.Graph().as_default() as graph:
         tf.constant(value, tf.string)
     (made,) = graph.as_graph_def().node
-    expected = tuple(str(each).encode() for each in np.ravel(np.array(value, object)))
+    expected = tuple(str(element).encode() for element in np.ravel(np.array(value, object)))
     assert strings(made) == expected
 
 

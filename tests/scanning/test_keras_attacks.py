@@ -1,4 +1,4 @@
-"""Keras's own files that would do more than compute while they load: refused, nothing done."""
+"""Keras files that would do more than compute while they load are refused and do nothing."""
 
 import json
 import zipfile
@@ -29,21 +29,21 @@ def refuse(path: Path) -> str:
 
 def edit_zip(path: Path, name: str, change: Callable[[bytes], bytes]) -> None:
     with zipfile.ZipFile(path) as archive:
-        files = {each: archive.read(each) for each in archive.namelist()}
+        files = {member: archive.read(member) for member in archive.namelist()}
     with zipfile.ZipFile(path, "w") as archive:
-        for each, content in files.items():
-            archive.writestr(each, change(content) if each == name else content)
+        for member, content in files.items():
+            archive.writestr(member, change(content) if member == name else content)
 
 
 def save_calls(path: Path, layer: dict[str, Any]) -> Path:
-    """Write a model with a second layer of TensorFlow, called at once while it loads."""
+    """Write a model with a second TensorFlow layer that is called while the model loads."""
     x = tf_keras.Input((1,), name="x")
     model = tf_keras.Model(x, tf.nn.relu(x))
 
     def add(content: bytes) -> bytes:
         config = json.loads(content)
         layers = config["config"]["layers"]
-        first = next(each for each in layers if each["class_name"] == "TFOpLambda")
+        first = next(entry for entry in layers if entry["class_name"] == "TFOpLambda")
         evil = json.loads(json.dumps(first))
         evil["name"] = evil["config"]["name"] = "evil"
         evil["class_name"] = layer.get("class_name", "TFOpLambda")
@@ -97,7 +97,7 @@ def test_a_call_while_loading_writes_nothing(suffix: str, kind: str, tmp_path: P
         ("TensorFlowOpLayer", {"node_def": "no node"}, "the operation it hides"),
     ],
 )
-def test_other_layers_of_plain_tensorflow_are_looked_into(
+def test_other_layers_of_plain_tensorflow_are_scanned(
     kind: str, config: dict[str, Any], called: str, tmp_path: Path
 ) -> None:
     layer = {"class_name": kind, "config": config, "argument": "text"}
@@ -148,7 +148,7 @@ def test_other_layers_of_plain_tensorflow_are_looked_into(
         "random.set_seed",
     ],
 )
-def test_what_does_more_than_compute_is_not_called(function: str) -> None:
+def test_a_function_that_does_more_than_compute_is_not_called(function: str) -> None:
     assert not computes(function)
 
 
@@ -187,7 +187,7 @@ def test_what_does_more_than_compute_is_not_called(function: str) -> None:
         "nn.depth_to_space",
     ],
 )
-def test_what_models_compute_with_is_called(function: str) -> None:
+def test_a_function_that_models_compute_with_is_called(function: str) -> None:
     assert computes(function)
 
 
@@ -204,7 +204,7 @@ def test_models_of_plain_operations_load(tmp_path: Path) -> None:
             load_keras_file(tmp_path / f"{name}.{suffix}")
 
 
-@pytest.mark.parametrize("generation", GENERATIONS, ids=lambda each: each.__name__)
+@pytest.mark.parametrize("generation", GENERATIONS, ids=lambda package: package.__name__)
 @pytest.mark.parametrize(
     ("layer", "key"),
     [
@@ -229,9 +229,9 @@ def test_a_vocabulary_is_not_read_from_a_path(
 
     def change(content: bytes) -> bytes:
         config = json.loads(content)
-        for each in config["config"]["layers"]:
-            if each["class_name"] == layer:
-                each["config"][key] = str(secret)
+        for entry in config["config"]["layers"]:
+            if entry["class_name"] == layer:
+                entry["config"][key] = str(secret)
         return json.dumps(config).encode()
 
     edit_zip(tmp_path / "model.keras", "config.json", change)
@@ -241,7 +241,7 @@ def test_a_vocabulary_is_not_read_from_a_path(
 
 
 def redirect(path: Path, kind: str, secret: Path) -> None:
-    """Let the kernel in an HDF5 file come from ``secret``."""
+    """Replace the kernel in an HDF5 file by a reference to ``secret``."""
     with h5py.File(path, "a") as file:
         names: list[str] = []
         file.visititems(
@@ -263,10 +263,10 @@ def redirect(path: Path, kind: str, secret: Path) -> None:
             file.create_virtual_dataset(name, layout)
 
 
-@pytest.mark.parametrize("generation", GENERATIONS, ids=lambda each: each.__name__)
+@pytest.mark.parametrize("generation", GENERATIONS, ids=lambda package: package.__name__)
 @pytest.mark.parametrize("suffix", ["keras", "h5"])
 @pytest.mark.parametrize("kind", ["ExternalLink", "ExternalStorage", "VirtualDataset"])
-def test_weights_come_from_no_other_file(
+def test_weights_are_not_read_from_another_file(
     generation: Any, suffix: str, kind: str, tmp_path: Path
 ) -> None:
     secret = tmp_path / "secret"

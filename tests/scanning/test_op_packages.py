@@ -1,4 +1,4 @@
-"""Operations from elsewhere: named, and provided where their package is installed."""
+"""Operations of other packages are named, and provided if their package is installed."""
 
 import subprocess
 import sys
@@ -48,7 +48,9 @@ def test_the_package_is_named(op: str, distribution: str, tiny: Path, tmp_path: 
     assert f"pip install '{distribution}'" in text
 
 
-def test_tensorflow_text_is_asked_for_in_the_version_that_fits(tiny: Path, tmp_path: Path) -> None:
+def test_tensorflow_text_is_required_in_the_version_of_tensorflow(
+    tiny: Path, tmp_path: Path
+) -> None:
     if is_registered("CaseFoldUTF8"):
         pytest.skip("tensorflow_text is imported in this process")
     minor = tf.__version__.rpartition(".")[0]
@@ -58,7 +60,7 @@ def test_tensorflow_text_is_asked_for_in_the_version_that_fits(tiny: Path, tmp_p
     assert package.requirement() == f"tensorflow-text=={minor}.*"
 
 
-def test_an_unknown_operation_is_reported_with_the_writer_of_the_model(
+def test_an_unknown_operation_is_reported_with_the_tensorflow_version(
     tiny: Path, tmp_path: Path
 ) -> None:
     text = refuse(with_op(tiny, tmp_path, "Mine", "Addons>Resampler"))
@@ -105,7 +107,7 @@ else:
 """
 
 
-def test_the_package_is_imported_where_it_is_installed(tmp_path: Path) -> None:
+def test_an_installed_package_is_imported(tmp_path: Path) -> None:
     pytest.importorskip("tensorflow_text", reason="the test extra's tensorflow-text")
     for step in ("save", "load"):
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""What a SavedModel must not do, and what every SavedModel may."""
+"""Operations that are forbidden in a SavedModel, and those that are allowed."""
 
 import re
 import shutil
@@ -72,7 +72,7 @@ def test_an_operation_that_does_more_than_compute_is_named(
     scan(tmp_path, allow=[op])
 
 
-def test_every_such_operation_is_named_at_once(tmp_path: Path) -> None:
+def test_all_dangerous_operations_are_named_at_once(tmp_path: Path) -> None:
     def spy(name: tf.Tensor) -> tf.Tensor:
         content = tf.cond(tf.strings.length(name) > 3, lambda: tf.io.read_file(name), lambda: name)
         with tf.control_dependencies([tf.io.write_file("/tmp/stolen", content)]):
@@ -89,7 +89,7 @@ def test_every_such_operation_is_named_at_once(tmp_path: Path) -> None:
     assert "ReadFile" not in refuse(tmp_path, "ReadFile")
 
 
-def test_writing_summaries_is_named(tmp_path: Path) -> None:
+def test_an_operation_that_writes_summaries_is_named(tmp_path: Path) -> None:
     def call(x: tf.Tensor) -> tf.Tensor:
         writer = tf.raw_ops.SummaryWriter(shared_name="w", container="")
         tf.raw_ops.CreateSummaryFileWriter(
@@ -100,7 +100,7 @@ def test_writing_summaries_is_named(tmp_path: Path) -> None:
     assert "CreateSummaryFileWriter" in refuse(save(tmp_path, call))
 
 
-def test_what_loading_runs_is_looked_at_too(tmp_path: Path) -> None:
+def test_operations_that_run_while_loading_are_scanned_too(tmp_path: Path) -> None:
     class Resource(tf.saved_model.experimental.TrackableResource):  # type: ignore[misc]
         def _create_resource(self) -> tf.Tensor:
             return tf.raw_ops.MutableHashTableV2(key_dtype=tf.string, value_dtype=tf.int64)
@@ -126,17 +126,19 @@ def test_memory_caches_and_messages_are_harmless(tmp_path: Path) -> None:
     def call(x: tf.Tensor) -> tf.Tensor:
         tf.print("a message", x)
         dataset = tf.data.Dataset.from_tensor_slices(x).cache()
-        return dataset.reduce(0.0, lambda total, each: total + each)
+        return dataset.reduce(0.0, lambda total, element: total + element)
 
     scan(save(tmp_path, call))
     ops = {placed.node.op for placed in nodes(read_saved_model(tmp_path).meta_graphs[0])}
-    assert {"PrintV2", "CacheDatasetV2"} <= ops, "the model must hold what it is to be forgiven"
+    assert {"PrintV2", "CacheDatasetV2"} <= ops, (
+        "the model must contain the operations that are allowed"
+    )
 
 
 def test_a_cache_in_a_file_is_named(tmp_path: Path) -> None:
     def call(x: tf.Tensor) -> tf.Tensor:
         dataset = tf.data.Dataset.from_tensor_slices(x).cache("/tmp/stolen")
-        return dataset.reduce(0.0, lambda total, each: total + each)
+        return dataset.reduce(0.0, lambda total, element: total + element)
 
     assert "CacheDatasetV2" in refuse(save(tmp_path, call))
 
@@ -160,7 +162,7 @@ def test_tables_and_vocabularies_are_harmless(tmp_path: Path) -> None:
 
 
 def save_tf1(folder: Path, spies: bool) -> Path:
-    """Write a flat TF1 graph with a saver, and one left over from training."""
+    """Write a flat TF1 graph with a saver and an unused saver from training."""
     v1 = tf.compat.v1
     with tf.Graph().as_default(), v1.Session() as session:
         x = v1.placeholder(tf.float32, [None], name="x")
@@ -180,13 +182,13 @@ def save_tf1(folder: Path, spies: bool) -> Path:
 def test_a_tf1_graph_may_hold_savers_but_not_call_them(tmp_path: Path) -> None:
     harmless = save_tf1(tmp_path / "harmless", spies=False)
     ops = [placed.node.op for placed in nodes(read_saved_model(harmless).meta_graphs[0])]
-    assert ops.count("SaveV2") >= 2, "the model must hold what it is to be forgiven"
+    assert ops.count("SaveV2") >= 2, "the model must contain the operations that are allowed"
     scan(harmless)
     text = refuse(save_tf1(tmp_path / "spying", spies=True))
     assert re.search(r"RestoreV2 \(x1, node RestoreV2\): ", text)
 
 
-def test_only_the_graph_with_the_tags_is_looked_at(tiny: Path, tmp_path: Path) -> None:
+def test_only_the_graph_with_the_given_tags_is_scanned(tiny: Path, tmp_path: Path) -> None:
     both = read_saved_model(tiny)
     spying = read_saved_model(save(tmp_path / "spying", tf.io.read_file, STRING)).meta_graphs[0]
     spying.meta_info_def.tags[:] = ["serve", "gpu"]
@@ -198,7 +200,7 @@ def test_only_the_graph_with_the_tags_is_looked_at(tiny: Path, tmp_path: Path) -
         scan(tmp_path, ("gpu", "serve"))
 
 
-def test_a_text_file_is_looked_at(tmp_path: Path) -> None:
+def test_a_saved_model_in_text_format_is_scanned(tmp_path: Path) -> None:
     binary = save(tmp_path, tf.io.read_file, STRING) / "saved_model.pb"
     text = str(read_saved_model(tmp_path))
     binary.unlink()
@@ -212,7 +214,9 @@ def test_a_text_file_is_looked_at(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"\0", b"\xff" * 100, b"a picture, say"], ids=["empty", "0", "ff", "text"]
 )
-def test_a_file_that_is_no_saved_model_is_one_line(content: bytes, tmp_path: Path) -> None:
+def test_a_file_that_is_no_saved_model_is_reported_in_one_line(
+    content: bytes, tmp_path: Path
+) -> None:
     (tmp_path / "saved_model.pb").write_bytes(content)
     with pytest.raises(LoadError, match="it cannot be read: ") as caught:
         scan(tmp_path)
@@ -238,7 +242,7 @@ def flip(file: Path, at: int) -> None:
     file.write_bytes(content)
 
 
-def test_a_changed_index_does_not_have_its_fingerprint(copy: Path) -> None:
+def test_a_changed_index_does_not_match_its_fingerprint(copy: Path) -> None:
     scan(copy)
     flip(copy / "variables" / "variables.index", 10)
     with pytest.raises(LoadError, match="changed or damaged") as caught:
@@ -251,7 +255,7 @@ def test_a_changed_index_does_not_have_its_fingerprint(copy: Path) -> None:
     scan(copy)
 
 
-def test_a_changed_graph_does_not_have_its_fingerprint(copy: Path) -> None:
+def test_a_changed_graph_does_not_match_its_fingerprint(copy: Path) -> None:
     changed = read_saved_model(copy)
     changed.meta_graphs[0].meta_info_def.tensorflow_version = "2.0.0"
     (copy / "saved_model.pb").write_bytes(changed.SerializeToString())
@@ -259,7 +263,7 @@ def test_a_changed_graph_does_not_have_its_fingerprint(copy: Path) -> None:
         scan(copy)
 
 
-def test_the_order_of_the_bytes_does_not_matter(copy: Path) -> None:
+def test_the_order_of_serialized_fields_does_not_matter(copy: Path) -> None:
     file = copy / "saved_model.pb"
     before = file.read_bytes()
     file.write_bytes(read_saved_model(copy).SerializeToString(deterministic=False))
@@ -275,7 +279,7 @@ def test_a_damaged_fingerprint_is_reported(copy: Path, content: bytes) -> None:
         scan(copy)
 
 
-def test_fingerprints_of_other_versions_are_left_alone(copy: Path) -> None:
+def test_fingerprints_of_other_versions_are_ignored(copy: Path) -> None:
     from tensorflow.core.protobuf.fingerprint_pb2 import FingerprintDef
 
     for producer in (0, 1000):
@@ -285,9 +289,9 @@ def test_fingerprints_of_other_versions_are_left_alone(copy: Path) -> None:
         scan(copy)
 
 
-def test_a_node_without_what_fingerprinting_reads_does_not_end_the_process(copy: Path) -> None:
+def test_a_node_without_a_dtype_does_not_crash_the_fingerprinting(copy: Path) -> None:
     broken = read_saved_model(copy)
-    node = next(each for each in broken.meta_graphs[0].graph_def.node if each.op == "Const")
+    node = next(node for node in broken.meta_graphs[0].graph_def.node if node.op == "Const")
     del node.attr["dtype"]
     (copy / "saved_model.pb").write_bytes(broken.SerializeToString())
     with pytest.raises(LoadError, match="has no dtype"):

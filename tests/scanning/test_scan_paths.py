@@ -1,4 +1,4 @@
-"""What a SavedModel may do with files: restore its own variables, read its own vocabularies."""
+"""A SavedModel may restore its own variables and read its own vocabularies, and no other file."""
 
 import re
 from collections.abc import Callable
@@ -89,7 +89,7 @@ def add_writer(meta_graph: Any, path: Path) -> None:
         )  # fmt: skip
     for node in graph.as_graph_def().node:
         node.name = f"x/{node.name}"
-        node.input[:] = [f"x/{each}" for each in node.input]
+        node.input[:] = [f"x/{name}" for name in node.input]
         meta_graph.graph_def.node.append(node)
 
 
@@ -112,8 +112,8 @@ def test_tf1_modules_are_harmless(resource: bool, tmp_path: Path) -> None:
     scan(tf1_module(tmp_path, resource=resource))
 
 
-def test_assets_are_known_wherever_the_file_lists_them(tmp_path: Path) -> None:
-    folder = save_tf1(tmp_path / "model")  # which lists them in the older collection
+def test_assets_are_found_in_both_lists_of_a_saved_model(tmp_path: Path) -> None:
+    folder = save_tf1(tmp_path / "model")  # lists its assets in the older collection
 
     def leave(meta_graph: Any) -> None:
         packed = meta_graph.collection_def["saved_model_assets"].any_list.value
@@ -141,7 +141,7 @@ def test_nothing_is_saved_while_a_model_loads(place: str, tmp_path: Path) -> Non
         add_writer(meta_graph, tmp_path / "stolen")
         name = meta_graph.saver_def.restore_op_name if place == "restore" else place
         node_of(meta_graph, name).input.append("^x/evil")
-        # The loader runs the initializers of local variables where there is no other.
+        # The loader runs the initializers of local variables if the model has no init op.
         for key in ("__saved_model_init_op",):
             meta_graph.signature_def.pop(key, None)
         for key in ("saved_model_main_op", "legacy_init_op"):
@@ -183,7 +183,7 @@ def test_a_vocabulary_outside_the_model_is_refused(name: str, tmp_path: Path) ->
     scan(folder, allow=["AssetFileDef"])
 
 
-def test_a_cache_that_links_to_its_contents_is_fine(tmp_path: Path) -> None:
+def test_a_model_of_links_into_a_cache_is_accepted(tmp_path: Path) -> None:
     folder = save_table(tmp_path / "model")
     (tmp_path / "blobs").mkdir()
     for file in (folder / "saved_model.pb", folder / "assets" / "words.txt"):
@@ -237,25 +237,25 @@ def test_a_vocabulary_that_is_no_asset_is_refused(call: Any, tmp_path: Path) -> 
     scan(tmp_path, allow=["InitializeTableFromTextFileV2"])
 
 
-def test_an_asset_exchanged_for_a_constant_is_refused(tmp_path: Path) -> None:
+def test_an_asset_replaced_by_a_constant_is_refused(tmp_path: Path) -> None:
     folder = save_table(tmp_path / "model")
 
     def attack(meta_graph: Any) -> None:
-        for each in meta_graph.object_graph_def.nodes:
-            if each.WhichOneof("kind") == "asset":
-                each.constant.operation = "asset_path_initializer"
+        for node in meta_graph.object_graph_def.nodes:
+            if node.WhichOneof("kind") == "asset":
+                node.constant.operation = "asset_path_initializer"
 
     edit(folder, attack)
     assert "InitializeTableFromTextFileV2 (x1" in refuse(folder)
 
 
-def test_a_signature_of_tf1_reads_no_vocabulary_where_none_is_fed(tmp_path: Path) -> None:
+def test_a_vocabulary_initializer_in_a_tf1_signature_is_refused(tmp_path: Path) -> None:
     folder = save_tf1(tmp_path / "model")
 
     def attack(meta_graph: Any) -> None:
-        names = {each.name: each for each in meta_graph.graph_def.node}
+        names = {node.name: node for node in meta_graph.graph_def.node}
         output = meta_graph.signature_def["serving_default"].outputs["y"].name.partition(":")[0]
-        (init,) = (n for n, each in names.items() if each.op.startswith("InitializeTableFromText"))
+        (init,) = (n for n, node in names.items() if node.op.startswith("InitializeTableFromText"))
         names[output].input.append(f"^{init}")
 
     edit(folder, attack)

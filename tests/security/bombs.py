@@ -1,4 +1,4 @@
-"""Small files that say, or hide, that much is in them."""
+"""Write small archives that unpack to gigabytes, openly or with a false declared size."""
 
 import struct
 import zlib
@@ -10,14 +10,14 @@ _PIECE = 16 << 20
 
 @dataclass
 class Packed:
-    """A member of a zip whose content is one byte again and again.
+    """A member of a zip whose content is one byte, repeated.
 
     Attributes:
-        name: What it is called.
-        fill: The byte.
-        size_bytes: What it unpacks to.
-        declared: What it says that it unpacks to; the truth by default.
-        method: The number of its compression.
+        name: The member's name.
+        fill: The repeated byte.
+        size_bytes: The unpacked size.
+        declared: The unpacked size in the header; by default the true one.
+        method: The number of the compression method.
     """
 
     name: str
@@ -28,12 +28,12 @@ class Packed:
 
 
 def write_zip(path: Path, *members: Packed, shared: bool = False) -> Path:
-    """Write a zip by hand, for zipfile writes none that lies.
+    """Write a zip by hand, because zipfile cannot write a wrong size.
 
     Args:
-        path: Where to.
-        members: What is in it.
-        shared: Whether every member's entry leads to the first one's data.
+        path: The file to write.
+        members: The members of the archive.
+        shared: Whether every entry points to the data of the first member.
     """
     listing, first = b"", 0
     with path.open("wb") as stream:
@@ -59,7 +59,7 @@ def write_zip(path: Path, *members: Packed, shared: bool = False) -> Path:
 
 
 def _deflated(member: Packed) -> tuple[bytes, int]:
-    """Deflate in pieces that are alike, so that gigabytes take no time."""
+    """Compress one piece and repeat the result, so that gigabytes take no time."""
     piece, rest = member.fill * _PIECE, member.size_bytes % _PIECE
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     first = packer.compress(piece) + packer.flush(zlib.Z_FULL_FLUSH)

@@ -33,7 +33,7 @@ def edit(folder: Path, change: Callable[[Any], None]) -> Path:
 
 
 def members(meta_graph: Any, op: str) -> list[tuple[Any, Any]]:
-    """Return every node of functions that has the type ``op``, with its function."""
+    """Return every (function, node) pair whose node has the type ``op``."""
     return [
         (function, node)
         for function in meta_graph.graph_def.library.function
@@ -43,7 +43,7 @@ def members(meta_graph: Any, op: str) -> list[tuple[Any, Any]]:
 
 
 def refuse(folder: Path) -> str:
-    """Return the message with which the scan refuses the model."""
+    """Return the message of the scan's refusal of the model."""
     with pytest.raises(UnsafeModelError) as caught:
         scan(folder)
     return str(caught.value)

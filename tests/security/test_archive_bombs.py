@@ -1,4 +1,4 @@
-"""Archives that inflate, by what they declare or by what they hide: refused, nothing written."""
+"""Archives that unpack to too much, declared or hidden, are refused and nothing is written."""
 
 import bz2
 import gzip
@@ -51,7 +51,9 @@ def header(
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress])
-def test_a_tar_that_declares_too_much(pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
+def test_a_tar_that_declares_too_much_is_refused(
+    pack: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
     archive = tmp_path / "a.tar"
     archive.write_bytes(pack(header("a", 6 * MB) + bytes(6 * MB) + header("b", 6 * MB)))
     error = refused(archive)
@@ -60,7 +62,7 @@ def test_a_tar_that_declares_too_much(pack: Callable[[bytes], bytes], tmp_path: 
     assert "--max-unpacked SIZE (Limits(unpacked_bytes=...))" in error.way_out
 
 
-def test_a_sparse_file_counts_as_what_it_becomes(tmp_path: Path) -> None:
+def test_a_sparse_file_counts_with_its_unpacked_size(tmp_path: Path) -> None:
     archive = tmp_path / "a.tar"
     pax = {"GNU.sparse.map": "0,0", "GNU.sparse.size": str(10**12), "GNU.sparse.numblocks": "1"}
     archive.write_bytes(header("a", 0, pax=pax) + bytes(1024))
@@ -79,7 +81,7 @@ def test_the_headers_of_a_tar_are_bounded(tmp_path: Path) -> None:
         assert "it has a header of 524,288,000 bytes" in refused(archive, Limits()).found
 
 
-def test_members_without_number_are_refused(tmp_path: Path) -> None:
+def test_too_many_members_are_refused(tmp_path: Path) -> None:
     archive = tmp_path / "a.tar.gz"
     block = header("x" * 90, 0) * 1000
     with gzip.open(archive, "wb", 1) as stream:
@@ -89,7 +91,7 @@ def test_members_without_number_are_refused(tmp_path: Path) -> None:
         unpack(archive, tmp_path / "out")
 
 
-def test_numbers_that_are_none_are_damage(tmp_path: Path) -> None:
+def test_a_number_that_cannot_be_parsed_is_reported_as_damage(tmp_path: Path) -> None:
     archive = tmp_path / "a.tar"
     pax = {"GNU.sparse.map": "x", "GNU.sparse.size": "1", "GNU.sparse.numblocks": "1"}
     archive.write_bytes(header("a", 0, pax=pax) + bytes(1024))
@@ -97,7 +99,7 @@ def test_numbers_that_are_none_are_damage(tmp_path: Path) -> None:
         unpack(archive, tmp_path / "out")
 
 
-def test_a_member_of_negative_size_hides_nothing(tmp_path: Path) -> None:
+def test_a_member_of_negative_size_does_not_hide_the_others(tmp_path: Path) -> None:
     archive = tmp_path / "a.tar"
     archive.write_bytes(
         header("a", 0, pax={"size": "-20000000"}) + header("b", 20 * MB) + bytes(20 * MB)
@@ -112,7 +114,7 @@ def test_an_xz_stream_takes_no_more_memory_than_xz_does(tmp_path: Path) -> None:
     with tarfile.open(fileobj=content, mode="w") as tar:
         tar.addfile(tarfile.TarInfo("a"))
     archive = tmp_path / "a.tar.xz"
-    # Twice, as xz writes several streams one after the other.
+    # Two streams, because an xz file may hold several in sequence.
     archive.write_bytes(lzma.compress(content.getvalue()[:512], preset=9) * 2)
     unpack(archive, tmp_path / "out")
     huge = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 30}]
@@ -129,7 +131,7 @@ def unpack_xz(archive: Path) -> None:
         stream.read(1)
 
 
-def test_a_zip_that_declares_too_much(tmp_path: Path) -> None:
+def test_a_zip_that_declares_too_much_is_refused(tmp_path: Path) -> None:
     archive = write_zip(tmp_path / "a.zip", Packed("a", b"\0", 6 * MB), Packed("b", b"\0", 6 * MB))
     assert refused(archive).found == "it unpacks to 12,582,912 bytes or more"
     assert archive.stat().st_size < 20_000
@@ -148,7 +150,7 @@ def test_members_that_share_their_data_are_refused(tmp_path: Path) -> None:
     assert "'same' shares its data with another one" in refused(archive).found
 
 
-def test_the_list_of_members_of_a_zip_is_bounded(tmp_path: Path) -> None:
+def test_the_central_directory_of_a_zip_is_bounded(tmp_path: Path) -> None:
     archive = tmp_path / "a.zip"
     entry = b"PK\1\2" + bytes(24) + b"\0\0" + b"\xff\xff" + bytes(14) + b"x" * 65535
     listing = entry * 300
@@ -167,7 +169,7 @@ def test_lzma_in_a_zip_is_refused(tmp_path: Path) -> None:
         unpack(archive, tmp_path / "out")
 
 
-def test_a_refusal_does_not_stay(
+def test_a_refused_archive_leaves_nothing_in_the_cache_and_loads_with_other_limits(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = tmp_path / "cache"
@@ -177,11 +179,11 @@ def test_a_refusal_does_not_stay(
         stream.add(tiny, ".")
     with pytest.raises(LimitError):
         locate(archive, LoadPolicy(limits=Limits(unpacked_bytes=10)))
-    assert [each.name for each in cache.iterdir() if each.suffix != ".lock"] == []
+    assert [path.name for path in cache.iterdir() if path.suffix != ".lock"] == []
     assert locate(archive).kind == "saved_model"
 
 
-def test_a_high_ratio_alone_is_no_reason(tmp_path: Path) -> None:
+def test_a_high_compression_ratio_alone_is_no_reason_to_refuse(tmp_path: Path) -> None:
     archive = write_zip(tmp_path / "a.zip", Packed("a", b"\0", 9 * MB))
     unpack(archive, tmp_path / "out", limits=SMALL)
     assert (tmp_path / "out" / "a").stat().st_size == 9 * MB

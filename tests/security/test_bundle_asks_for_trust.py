@@ -1,4 +1,4 @@
-"""What a manifest names is run, fetched or allowed only if the user says so."""
+"""Code and models that a manifest names are run, fetched or allowed only with the user's flag."""
 
 import json
 import shutil
@@ -39,7 +39,7 @@ def edit(bundle: Path, **changes: Any) -> None:
 
 
 def with_write(tiny: Path, folder: Path, mark: Path) -> Path:
-    """Save a SavedModel that is the tiny model and writes a file whenever it is called."""
+    """Save a copy of the tiny model that also writes a file whenever it is called."""
     loaded = tf.saved_model.load(str(tiny))
     serving = loaded.signatures["serving_default"]
 
@@ -58,7 +58,7 @@ def with_write(tiny: Path, folder: Path, mark: Path) -> Path:
 
 @pytest.fixture
 def armed(bundle: Path, tiny: Path, tmp_path: Path) -> tuple[Path, Path]:
-    """A bundle whose SavedModel writes a file, with good digests; and that file."""
+    """A bundle with valid digests whose SavedModel writes a file, and the path of that file."""
     mark = tmp_path / "ran"
     folder = with_write(tiny, bundle / "savedmodel", mark)
     manifest = read_bundle(bundle).manifest
@@ -80,13 +80,13 @@ def test_a_savedmodel_in_a_bundle_is_scanned_before_it_is_loaded(
     bundle, mark = armed
     ran = run_hubopt(verb[0], bundle, "-t", "savedmodel", *verb[1:])
     assert ran.code in (2, 5), ran.out
-    told = ran.out + ran.err
-    assert "WriteFile" in told
-    assert "--allow-op WriteFile" in " ".join(told.split())
+    output = ran.out + ran.err
+    assert "WriteFile" in output
+    assert "--allow-op WriteFile" in " ".join(output.split())
     assert not mark.exists()
 
 
-def test_in_python_too(armed: tuple[Path, Path]) -> None:
+def test_the_python_api_scans_too(armed: tuple[Path, Path]) -> None:
     bundle, mark = armed
     with pytest.raises(UnsafeModelError):
         hubopt.load(bundle, "savedmodel")
@@ -95,7 +95,7 @@ def test_in_python_too(armed: tuple[Path, Path]) -> None:
     assert not mark.exists()
 
 
-def test_any_savedmodel_is_scanned_wherever_it_lies(tiny: Path, tmp_path: Path) -> None:
+def test_a_savedmodel_outside_a_bundle_is_scanned_too(tiny: Path, tmp_path: Path) -> None:
     mark = tmp_path / "ran"
     folder = with_write(tiny, tmp_path / "anywhere", mark)
     with pytest.raises(UnsafeModelError):
@@ -103,7 +103,7 @@ def test_any_savedmodel_is_scanned_wherever_it_lies(tiny: Path, tmp_path: Path) 
     assert not mark.exists()
 
 
-def test_the_users_flag_allows_it(armed: tuple[Path, Path]) -> None:
+def test_the_users_flag_allows_the_operation(armed: tuple[Path, Path]) -> None:
     bundle, mark = armed
     ran = run_hubopt("verify", bundle, "-t", "savedmodel", "--allow-op", "WriteFile")
     assert ran.code == 0, ran.err + ran.out
@@ -112,7 +112,7 @@ def test_the_users_flag_allows_it(armed: tuple[Path, Path]) -> None:
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a module and a bundle of an object in it."""
+    """A folder with a Python module and a bundle exported from an object of that module."""
     folder = tmp_path_factory.mktemp("coded")
     (folder / "planted_layer.py").write_text(MODULE.format(mark=str(folder / "imported")))
     arguments = ("planted_layer:double", "-t", "onnx", "-o", "coded", "--rounds", 0)
@@ -123,7 +123,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def coded(exported: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
-    """A bundle whose handle is code in the current folder; and the file that importing leaves."""
+    """A bundle whose handle is code in the current folder, and the file that an import writes."""
     (exported / "imported").unlink(missing_ok=True)
     monkeypatch.chdir(exported)
     return exported / "coded", exported / "imported"
@@ -142,7 +142,7 @@ def test_code_that_a_manifest_names_is_not_imported(coded: tuple[Path, Path]) ->
 
 
 @pytest.mark.parametrize("typed", ["planted_layer", "other:double", "planted_layer:other"])
-def test_the_code_must_be_named_as_it_is(typed: str, coded: tuple[Path, Path]) -> None:
+def test_the_flag_must_name_the_code_exactly(typed: str, coded: tuple[Path, Path]) -> None:
     bundle, mark = coded
     refused = run_hubopt("diagnose", bundle, "-t", "onnx", "--allow-code", typed)
     assert refused.code == 2

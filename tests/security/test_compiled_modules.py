@@ -1,4 +1,4 @@
-"""Programs of StableHLO inside a model, as jax2tf writes them, that call native code by name."""
+"""StableHLO programs in a model, as jax2tf writes them, that call native code by name."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ THREE = tf.TensorSpec([3], tf.float32)
 
 
 def program(line: str) -> bytes:
-    """Return a portable artifact of a program that adds its input to itself, then does more."""
+    """Return a portable artifact of a program that adds its input to itself and runs ``line``."""
     from tensorflow.compiler.mlir.stablehlo import stablehlo
 
     text = f"""
@@ -68,7 +68,7 @@ def node(module: bytes) -> Any:
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read programs that are known to be whole in this process, which is faster."""
+    """Parse programs in this process, which is faster and safe for undamaged programs."""
     monkeypatch.setattr("hubopt.scanning.compiled_modules.program_text", stablehlo_text)
 
 
@@ -76,18 +76,18 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "target", ["evil", '"Sharding("', '"a b"', '"@Sharding"', '"x\\22y"', '"Shar\\64ing2"']
 )
-def test_a_target_is_read_whatever_its_name(target: str) -> None:
+def test_a_call_target_is_read_whatever_its_name(target: str) -> None:
     assert calls_native_code(node(program(call(target))))
 
 
 @pytest.mark.usefixtures("here")
-def test_a_target_without_a_name_is_dangerous() -> None:
+def test_a_call_target_without_a_name_is_dangerous() -> None:
     line = '%1 = "stablehlo.custom_call"(%0) {call_target_name = ""} : '
     assert calls_native_code(node(program(f"{line}(tensor<3xf32>) -> tensor<3xf32>")))
 
 
 @pytest.mark.usefixtures("here")
-def test_what_talks_to_the_host_is_dangerous() -> None:
+def test_an_operation_that_talks_to_the_host_is_dangerous() -> None:
     line = """
         %t = stablehlo.create_token : !stablehlo.token
         %1 = "stablehlo.outfeed"(%0, %t) {outfeed_config = ""}
@@ -96,7 +96,7 @@ def test_what_talks_to_the_host_is_dangerous() -> None:
     assert calls_native_code(node(program(line)))
 
 
-def test_what_cannot_be_read_is_dangerous() -> None:
+def test_a_program_that_cannot_be_read_is_dangerous() -> None:
     whole = program(call("Sharding"))
     assert not calls_native_code(node(whole))
     name = whole.index(b"custom_call") + len("custom_call")
@@ -105,10 +105,10 @@ def test_what_cannot_be_read_is_dangerous() -> None:
 
 
 @pytest.mark.parametrize("ending", ["os._exit(0)", "os.abort()", "time.sleep(60)"])
-def test_a_program_that_ends_or_holds_its_reader_is_dangerous(
+def test_a_program_that_crashes_or_blocks_its_reader_is_dangerous(
     ending: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A damaged program does any of this to MLIR's reader, which is native code.
+    # A damaged program can do any of this to MLIR's reader, which is native code.
     monkeypatch.setattr("hubopt.scanning.program_text._CHILD", f"import os, time; {ending}")
     monkeypatch.setattr("hubopt.scanning.program_text._TIMEOUT_S", 1)
     program_text.cache_clear()
@@ -121,12 +121,12 @@ def test_a_program_without_such_operations_needs_no_reader(monkeypatch: pytest.M
     assert not calls_native_code(node(program("")))
 
 
-def test_a_program_that_the_caller_fills_in_is_refused(tmp_path: Path) -> None:
+def test_a_program_in_a_placeholder_attribute_is_refused(tmp_path: Path) -> None:
     folder = save_program(tmp_path, program(""))
     scan(folder)
 
     def attack(meta_graph: Any) -> None:
-        for _, each in members(meta_graph, "XlaCallModule"):
-            each.attr["module"].placeholder = "secret"
+        for _, call_module in members(meta_graph, "XlaCallModule"):
+            call_module.attr["module"].placeholder = "secret"
 
     assert "XlaCallModule (x1" in refuse(edit(folder, attack))

@@ -1,4 +1,4 @@
-"""Modules beside a model are the model's, and no reason to run them."""
+"""Python modules in a model's folder belong to the model and are not imported."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ from tests.conftest import Ran
 
 _PLANTED = "import pathlib\npathlib.Path({mark!r}).write_text(__name__)\n"
 ENTRY_POINT = "[hubopt.exporters]\nplanted = {module}:Exporter\n"
-# hubopt as a user has it: not imported from the folder that one stands in.
+# hubopt as a user has it: not imported from the current folder.
 HERE = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path[1:]))}
 
 
@@ -25,7 +25,7 @@ def plant(folder: Path, mark: Path, *names: str) -> None:
 
 
 def run(folder: Path, *arguments: str, start: str = "from hubopt.cli import main; main()") -> Ran:
-    """Run the command in ``folder``, which Python puts on its import path for ``-c``."""
+    """Run the command in ``folder``. With ``-c``, Python puts it on its import path."""
     done = subprocess.run(
         [sys.executable, "-c", start, *arguments],
         cwd=folder,
@@ -39,7 +39,7 @@ def run(folder: Path, *arguments: str, start: str = "from hubopt.cli import main
 
 @pytest.fixture
 def model(tiny: Path, tmp_path: Path) -> Path:
-    """A downloaded model that needs operations of packages, which lie beside it."""
+    """A downloaded model with operations of packages whose modules lie in its folder."""
     folder = shutil.copytree(tiny, tmp_path / "model")
     (folder / "fingerprint.pb").unlink(missing_ok=True)
     saved_model = read_saved_model(folder)
@@ -50,21 +50,21 @@ def model(tiny: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def test_packages_of_operations_are_not_taken_from_the_models_folder(
+def test_packages_of_operations_are_not_imported_from_the_models_folder(
     model: Path, tmp_path: Path
 ) -> None:
     mark = tmp_path / "ran"
-    plant(model, mark, *(each.module for each in PACKAGES))
+    plant(model, mark, *(package.module for package in PACKAGES))
     ran = run(model, "inspect", ".")
     assert ran.code == 2
     assert not mark.exists()
 
 
-def test_nothing_that_a_library_tries_to_import_is_taken_from_there(
+def test_optional_imports_of_libraries_are_not_taken_from_the_models_folder(
     tiny: Path, tmp_path: Path
 ) -> None:
     folder, mark = shutil.copytree(tiny, tmp_path / "model"), tmp_path / "ran"
-    # Some libraries look for these, whether they are installed or not.
+    # Some libraries try to import these even where they are not installed.
     plant(folder, mark, "jax", "torch", "pandas", "tensorflow_text", "sitecustomize", "pydot")
     ran = subprocess.run(
         [sys.executable, "-m", "hubopt", "inspect", "."],
@@ -78,7 +78,7 @@ def test_nothing_that_a_library_tries_to_import_is_taken_from_there(
     assert not mark.exists()
 
 
-def test_an_exporter_is_not_taken_from_there(tiny: Path, tmp_path: Path) -> None:
+def test_an_exporter_is_not_taken_from_the_models_folder(tiny: Path, tmp_path: Path) -> None:
     folder, mark = shutil.copytree(tiny, tmp_path / "model"), tmp_path / "ran"
     plant(folder, mark, "planted")
     metadata = folder / "planted-1.0.dist-info"
@@ -89,7 +89,7 @@ def test_an_exporter_is_not_taken_from_there(tiny: Path, tmp_path: Path) -> None
     assert not mark.exists()
 
 
-def test_a_handle_that_the_user_typed_is_looked_for_there(tmp_path: Path) -> None:
+def test_a_python_handle_of_the_user_is_imported_from_the_current_folder(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "import tensorflow as tf\n"
         "@tf.function(input_signature=[tf.TensorSpec([2, 3])])\n"
@@ -99,14 +99,16 @@ def test_a_handle_that_the_user_typed_is_looked_for_there(tmp_path: Path) -> Non
     assert ran.code == 0, ran.err
 
 
-def test_the_import_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_import_path_leaves_out_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "link").symlink_to(tmp_path)
     elsewhere = str(tmp_path.parent)
     planted = ["", str(tmp_path), str(tmp_path / "link"), elsewhere]
     monkeypatch.setattr(sys, "path", [*planted, *sys.path])
     before = list(sys.path)
-    assert installed_path() == [elsewhere, *(each for each in before[4:] if each)]
+    assert installed_path() == [elsewhere, *(entry for entry in before[4:] if entry)]
     with installed_only():
         assert sys.path == installed_path()
         with current_folder_too():

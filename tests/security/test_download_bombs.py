@@ -1,4 +1,4 @@
-"""Downloads without end, in size or in time: given up, with the flag that raises the bound."""
+"""Endless downloads, in size or in time, are given up. The error names the flag for the bound."""
 
 import gzip
 import itertools
@@ -45,7 +45,7 @@ def packed(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def refused(url: str, cache: Path, limits: Limits, patience: Patience = QUICK) -> LimitError:
     with pytest.raises(LimitError) as caught:
         fetch(url, patience=patience, limits=limits)
-    assert [each.name for each in cache.iterdir() if each.suffix != ".lock"] == []
+    assert [path.name for path in cache.iterdir() if path.suffix != ".lock"] == []
     return caught.value
 
 
@@ -59,7 +59,7 @@ def endless(head: bytes, piece: bytes, wait_s: float = 0.0) -> Callable[[], Iter
     return give
 
 
-def test_a_download_without_end_is_given_up_and_leaves_nothing(
+def test_an_endless_download_is_given_up_and_leaves_nothing(
     web: Web, tiny: Path, packed: bytes, cache: Path
 ) -> None:
     web.pages["/model"] = Page(b"", raw=endless(OK + b"\r\n", bytes(1 << 16)))
@@ -72,7 +72,7 @@ def test_a_download_without_end_is_given_up_and_leaves_nothing(
     assert fetch(f"{web.url}/model", limits=Limits(download_bytes=10**6)).digest == sha256(tiny)
 
 
-def test_what_declares_too_much_is_not_read(web: Web, cache: Path) -> None:
+def test_a_download_that_declares_too_much_is_not_read(web: Web, cache: Path) -> None:
     sent: list[int] = []
 
     def give() -> Iterator[bytes]:
@@ -96,7 +96,7 @@ def test_what_declares_too_much_is_not_read(web: Web, cache: Path) -> None:
     ],
     ids=["open", "declared", "chunked"],
 )
-def test_a_download_that_drips_is_given_up(
+def test_a_download_that_is_too_slow_is_given_up(
     head: bytes, piece: bytes, web: Web, cache: Path
 ) -> None:
     web.pages["/model"] = Page(b"", raw=endless(OK + head, piece, 0.02))
@@ -116,7 +116,9 @@ def test_a_download_that_drips_is_given_up(
     [OK + b"\r\n", OK + b"Transfer-Encoding: chunked\r\n\r\n", OK + b"X-Long: "],
     ids=["body", "length", "header"],
 )
-def test_the_time_has_an_end_wherever_the_server_drips(head: bytes, web: Web, cache: Path) -> None:
+def test_the_time_is_bounded_wherever_the_server_is_slow(
+    head: bytes, web: Web, cache: Path
+) -> None:
     web.pages["/model"] = Page(b"", raw=endless(head, b"1", 0.02))
     start = time.monotonic()
     error = refused(f"{web.url}/model", cache, Limits(download_s=0.4, min_rate=0))
@@ -125,7 +127,7 @@ def test_the_time_has_an_end_wherever_the_server_drips(head: bytes, web: Web, ca
     assert "--max-time" in error.way_out
 
 
-def test_redirects_and_attempts_share_one_time(web: Web, cache: Path) -> None:
+def test_redirects_and_attempts_share_one_time_limit(web: Web, cache: Path) -> None:
     for number in range(20):
         location = {"Location": f"{web.url}/{number + 1}"}
         web.pages[f"/{number}"] = Page(b"", 302, location, seconds=0.15)
@@ -139,14 +141,16 @@ def test_redirects_and_attempts_share_one_time(web: Web, cache: Path) -> None:
     assert time.monotonic() - start < 3
 
 
-def test_redirects_in_a_circle_end(web: Web) -> None:
+def test_a_redirect_loop_is_an_error(web: Web) -> None:
     web.pages["/model"] = Page(b"", 302, {"Location": f"{web.url}/model"})
     with pytest.raises(HandleError, match="more than 30 redirects"):
         fetch(f"{web.url}/model", patience=QUICK)
     assert len(web.asked) == 31
 
 
-def test_a_redirect_is_followed_and_its_body_left(web: Web, tiny: Path, packed: bytes) -> None:
+def test_a_redirect_is_followed_without_reading_its_body(
+    web: Web, tiny: Path, packed: bytes
+) -> None:
     head = b"HTTP/1.0 302 Found\r\nLocation: /there\r\n\r\n"
     web.pages["/model"] = Page(b"", raw=endless(head, bytes(1 << 16)))
     web.pages["/there"] = Page(packed)
@@ -154,7 +158,7 @@ def test_a_redirect_is_followed_and_its_body_left(web: Web, tiny: Path, packed: 
     assert fetch(f"{web.url}/model", patience=QUICK, limits=limits).digest == sha256(tiny)
 
 
-def test_a_packed_body_that_inflates_is_refused(
+def test_a_compressed_body_that_inflates_too_much_is_refused(
     web: Web, tiny: Path, packed: bytes, cache: Path
 ) -> None:
     headers = {"Content-Encoding": "gzip"}
@@ -175,7 +179,7 @@ def test_a_packed_body_that_inflates_is_refused(
             fetch(f"{web.url}{name}", patience=QUICK)
 
 
-def test_an_answer_without_end_gives_no_storage_location(
+def test_an_endless_answer_gives_no_storage_location(
     web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TFHUB_MODEL_LOAD_FORMAT", "UNCOMPRESSED")
@@ -185,7 +189,7 @@ def test_an_answer_without_end_gives_no_storage_location(
         fetch(f"{web.url}/model", patience=QUICK, limits=Limits(download_s=20))
 
 
-def test_what_tensorflow_reads_is_bounded_too(tmp_path: Path, cache: Path) -> None:
+def test_a_download_through_tensorflow_is_bounded_too(tmp_path: Path, cache: Path) -> None:
     import tensorflow as tf
 
     for name in ("saved_model.pb", "more"):
@@ -198,7 +202,7 @@ def test_what_tensorflow_reads_is_bounded_too(tmp_path: Path, cache: Path) -> No
         tf.io.gfile.remove(f"ram://bomb/model/{name}")
 
 
-def test_kagglehub_gets_no_more_time_and_no_larger_model(
+def test_the_limits_of_time_and_size_hold_for_kagglehub(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import kagglehub

@@ -1,4 +1,4 @@
-"""Operations that reach outside: each is known, and what is not known is refused."""
+"""Every operation that reaches outside the model is known; unknown operations are refused."""
 
 import re
 from collections.abc import Callable
@@ -33,22 +33,22 @@ REASONS = {op: group.reason for group in (*HARMLESS, *PACKAGED) for op in group.
 
 
 def test_the_table_knows_every_operation_of_this_tensorflow() -> None:
-    assert len(OWN) > 1500, "the registry cannot be read this way any more"
+    assert len(OWN) > 1500, "the registry can no longer be read like this"
     unknown = sorted(op for op in OWN if danger_of(op) is UNKNOWN)
-    assert not unknown, "new operations: judge each, and add it to the table of its kind"
+    assert not unknown, "new operations: judge every one, and add it to the table of its group"
 
 
-def test_every_operation_is_in_one_group() -> None:
+def test_every_operation_is_in_exactly_one_group() -> None:
     groups = [
         COMPUTING, *(group.ops for group in (*HARMLESS, *PACKAGED)),
         *(danger.ops for danger in DANGERS),
     ]  # fmt: skip
     names = [name for group in groups for name in group]
     assert len(names) == len(set(names))
-    assert all(group for group in groups[:-1]), "the last one has a prefix only"
+    assert all(group for group in groups[:-1]), "only the last group may be empty, it has a prefix"
 
 
-def test_what_only_computes_is_not_called_stateful() -> None:
+def test_no_computing_operation_is_registered_as_stateful() -> None:
     assert not COMPUTING & stateful_operations()
 
 
@@ -64,17 +64,19 @@ FAMILIES = re.compile(
 )
 
 
-def test_what_seems_to_reach_out_is_dangerous_or_has_a_reason() -> None:
+def test_an_operation_that_seems_to_reach_outside_is_dangerous_or_has_a_reason() -> None:
     by_argument = {op for op, names in REGISTERED.items() if any(map(REACHES_OUT.search, names))}
     by_name = {op for op in REGISTERED if FAMILIES.search(op)}
     assert len(by_argument) > 70
     assert len(by_name) > 200
     unjudged = sorted((by_argument | by_name) & COMPUTING - MISLEADING)
-    assert not unjudged, "they seem to reach out: give a reason why not, or call them dangerous"
+    assert not unjudged, (
+        "they seem to reach outside: give a reason why they do not, or list them as dangerous"
+    )
 
 
 MISLEADING = {"DeserializeManySparse", "DeserializeSparse"}
-"""Operations whose names match for no reason: these turn a tensor of bytes to a sparse one."""
+"""Operations whose names match by accident: these turn a tensor of bytes into a sparse one."""
 
 NAMED_BY_OTHERS = """
 ReadFile WriteFile
@@ -94,18 +96,18 @@ SleepDataset SleepOp Abort
 IfrtCall TRTEngineOp XlaCallModule XlaCustomCall XlaCustomCallV2 DatasetFromGraph
 IO>FileRead TFRA>RedisTableFind SimpleMLLoadModelFromPathWithHandle ParquetDataset
 """
-"""What the model scanner modelscan refuses (the first two), what TensorFlow's notes on security
-warn of (files, Python, the network), and one or more of every family that reaches out."""
+"""Operations that the model scanner modelscan refuses (the first two), that TensorFlow's security
+notes warn of (files, Python, the network), and one or more of every family that reaches outside."""
 
 
-def test_what_others_name_is_dangerous() -> None:
+def test_operations_that_other_tools_name_are_dangerous() -> None:
     for op in NAMED_BY_OTHERS.split():
         danger = danger_of(op)
         assert danger is not None, op
         assert danger is not UNKNOWN, op
 
 
-def test_what_others_name_is_refused_where_it_runs(tmp_path: Path) -> None:
+def test_operations_that_other_tools_name_are_refused_in_a_function(tmp_path: Path) -> None:
     ops = NAMED_BY_OTHERS.split()
 
     def add(meta_graph: Any) -> None:
@@ -124,13 +126,13 @@ StatefulPartitionedCall TensorArrayV3 VarHandleOp While WriteScalarSummary XlaLa
 """
 
 
-def test_what_ordinary_models_hold_is_harmless() -> None:
+def test_operations_of_ordinary_models_are_harmless() -> None:
     for op in ORDINARY.split():
         assert danger_of(op) is None, op
         assert REASONS[op]
 
 
-def test_the_conditions_are_about_dangerous_operations() -> None:
+def test_every_operation_with_a_condition_is_dangerous() -> None:
     ours = {*DANGEROUS_IF, *FILE_INPUT, *VOCABULARY_INPUT, *CHECKPOINT_INPUT}
     for op in {*ours, *FOREST_INPUT}:
         assert danger_of(op) not in (None, UNKNOWN), op
@@ -159,9 +161,9 @@ def gather(x: Any) -> Any:
 
 def sleep(x: Any) -> Any:
     dataset = tf.data.Dataset.from_tensors(x).apply(
-        lambda each: tf.data.experimental.from_variant(
+        lambda element: tf.data.experimental.from_variant(
             tf.raw_ops.SleepDataset(
-                input_dataset=tf.data.experimental.to_variant(each),
+                input_dataset=tf.data.experimental.to_variant(element),
                 sleep_microseconds=tf.constant(10**12, tf.int64),
                 output_types=[tf.float32], output_shapes=[[None]],
             ),
@@ -181,7 +183,7 @@ def sleep(x: Any) -> Any:
         ("SleepDataset", sleep, FLOATS),
     ],
 )
-def test_an_operation_that_reaches_out_is_refused(
+def test_an_operation_that_reaches_outside_is_refused(
     op: str, function: Callable[..., Any], spec: tf.TensorSpec, tmp_path: Path
 ) -> None:
     folder = save(tmp_path, function, spec)
@@ -210,28 +212,28 @@ def with_op(folder: Path, *ops: str) -> Path:
 
 
 @pytest.mark.parametrize("op", ["Addons>New", "TFText>New", "SimpleMLNew", "EquiJoinNew"])
-def test_what_a_package_brings_unjudged_is_refused(op: str, tmp_path: Path) -> None:
+def test_an_unjudged_operation_of_a_package_is_refused(op: str, tmp_path: Path) -> None:
     assert package_of(op) in PACKAGES
     assert f"{op} (x1, node " in refuse(with_op(tmp_path, op))
 
 
 @pytest.mark.parametrize("op", ["Addons>Resampler", "CaseFoldUTF8", "TFText>Utf8Binarize"])
-def test_what_a_package_computes_is_harmless(op: str, tmp_path: Path) -> None:
+def test_a_computing_operation_of_a_package_is_harmless(op: str, tmp_path: Path) -> None:
     scan(with_op(tmp_path, op))
 
 
-def test_an_operation_of_no_package_stays_missing_whatever_is_imported(
+def test_an_operation_of_no_known_package_stays_missing_after_the_imports(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = with_op(tmp_path, "Mine", "Addons>Resampler")
-    scan(folder)  # it cannot run, which is told next
+    scan(folder)  # the missing operation is reported by provide_ops, below
     calls = iter([{None: ("Mine",), package_of("Addons>Resampler"): ("Addons>Resampler",)}, {}])
     monkeypatch.setattr("hubopt.scanning.op_packages.missing_ops", lambda graphs: next(calls))
     with pytest.raises(LoadError, match=r"Mine \(of no package known here\)"):
         provide_ops(folder)
 
 
-def test_a_function_of_the_model_is_a_call(tmp_path: Path) -> None:
+def test_a_node_whose_op_is_a_function_of_the_model_is_a_call(tmp_path: Path) -> None:
     inner = tf.function(tf.sin, input_signature=[FLOATS])
     folder = save(tmp_path, lambda x: inner(x))
 
@@ -257,7 +259,7 @@ def test_a_function_with_the_name_of_an_operation_is_refused(name: str, tmp_path
 
 
 def forest(folder: Path, pattern: str, prefix: str = "a1_", name: str = "a1_done") -> Path:
-    """Save a model as tensorflow_decision_forests does: its files are found by one of them."""
+    """Save a model like tensorflow_decision_forests, which finds its folder by one of its files."""
     mark = folder.parent / "a1_done"
     mark.write_text("")
     root = tf.Module()
@@ -278,7 +280,7 @@ def forest(folder: Path, pattern: str, prefix: str = "a1_", name: str = "a1_done
     return edit(folder, load)
 
 
-def test_a_forest_of_the_model_is_harmless(tmp_path: Path) -> None:
+def test_a_forest_in_the_models_folder_is_harmless(tmp_path: Path) -> None:
     scan(forest(tmp_path / "model", "a1_done"))
 
 

@@ -1,4 +1,4 @@
-"""A disk that fills up is told as that, names itself, and costs nothing that was good."""
+"""A full disk is reported as such and by name, and damages no valid entry."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ BYTES = 200_000
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk with room for less than what is written."""
+    """A disk that is too small for what the tests write."""
     with small_disk(tmp_path / "disk", "size=64k") as folder:
         yield folder
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> StageStore:
-    """A store with an entry that is good."""
+    """A store with one valid entry."""
     store = StageStore(tmp_path / "store", 10**9)
     (tmp_path / "weights").write_bytes(os.urandom(BYTES))
     store.put("key", TRACE, "{}", {"weights": tmp_path / "weights"})
@@ -52,7 +52,7 @@ def fill(folder: Path) -> None:
 
 
 def write_too_much(path: Path) -> None:
-    """Write as NumPy and others do, whose error names no file."""
+    """Write like NumPy and other libraries, whose errors name no file."""
     with path.open("wb") as stream:
         stream.write(b"x" * BYTES)
 
@@ -71,7 +71,7 @@ def test_a_full_destination_damages_no_entry(
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EMFILE])
-def test_nor_does_any_other_refusal_of_the_destination(
+def test_no_other_error_of_the_destination_damages_an_entry(
     store: StageStore,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -93,7 +93,7 @@ def test_nor_does_any_other_refusal_of_the_destination(
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.EACCES])
-def test_an_entry_that_cannot_be_opened_now_is_passed_over(
+def test_an_entry_that_cannot_be_opened_at_the_moment_is_skipped(
     store: StageStore,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -110,7 +110,7 @@ def test_an_entry_that_cannot_be_opened_now_is_passed_over(
     assert found(store)
 
 
-def test_memory_that_runs_out_is_no_damage(
+def test_an_entry_is_not_damaged_when_memory_runs_out(
     store: StageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run_out(*_: Any) -> None:
@@ -125,7 +125,7 @@ def test_memory_that_runs_out_is_no_damage(
 
 
 @needs_mounts
-def test_a_full_store_costs_no_export(
+def test_a_full_store_does_not_fail_an_export(
     hubopt: Callable[..., Ran], tiny: Path, tmp_path: Path, disk: Path
 ) -> None:
     environment = {**os.environ, "HUBOPT_CACHE_DIR": str(disk), "HUBOPT_CACHE_MAX_BYTES": "1GB"}
@@ -136,12 +136,12 @@ def test_a_full_store_costs_no_export(
     )
     assert ran.code == 0, ran.err
     assert "the cache cannot be written, and the export goes on without" in ran.err
-    assert [each.name for each in disk.iterdir()] == ["filler"]
+    assert [path.name for path in disk.iterdir()] == ["filler"]
 
 
 @needs_mounts
 @pytest.mark.parametrize("size_kb", [4, 32], ids=["trace", "target"])
-def test_an_export_on_a_full_disk_says_so(
+def test_an_export_reports_a_full_disk(
     hubopt: Callable[..., Ran], tiny: Path, tmp_path: Path, size_kb: int
 ) -> None:
     with small_disk(tmp_path / "little", f"size={size_kb}k") as disk:
@@ -160,7 +160,7 @@ def test_an_export_on_a_full_disk_says_so(
 
 
 @needs_mounts
-def test_files_that_run_out_are_distinguished_from_space(tmp_path: Path) -> None:
+def test_a_lack_of_inodes_is_distinguished_from_a_lack_of_space(tmp_path: Path) -> None:
     with (
         small_disk(tmp_path / "disk", "size=10m,nr_inodes=8") as disk,
         pytest.raises(ResourceError, match="no inodes are left of 8"),
@@ -171,7 +171,7 @@ def test_files_that_run_out_are_distinguished_from_space(tmp_path: Path) -> None
 
 
 @needs_mounts
-def test_a_place_that_is_full_before_anything_is_written(tmp_path: Path) -> None:
+def test_a_disk_that_is_full_before_anything_is_written_is_reported(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "size=10m,nr_inodes=1") as disk:
         with pytest.raises(ResourceError, match="no inodes are left"), staging(disk / "out"):
             raise AssertionError("the body must not run")
@@ -189,15 +189,15 @@ def test_an_error_that_names_no_file_is_reported_with_the_disk(disk: Path, tmp_p
 
 
 @pytest.mark.parametrize("damage", ["value", "key", "kind", "format"])
-def test_a_sealed_entry_that_holds_something_else_is_made_anew(
+def test_a_sealed_entry_with_wrong_content_is_made_again(
     hubopt: Callable[..., Ran], tiny: Path, tmp_path: Path, stages: Path, damage: str
 ) -> None:
-    """As an older version leaves it, or somebody who renames entries."""
+    """An older version, or a user who renames entries, can leave such an entry."""
     arguments = ("export", tiny, "-t", "onnx", "--rounds", 0, "--noise", "off", "-o")
     assert hubopt(*arguments, tmp_path / "first").code == 0
     entries = {
-        json.loads((each / "entry.json").read_text())["entry"]["kind"]: each
-        for each in stages.iterdir()
+        json.loads((entry / "entry.json").read_text())["entry"]["kind"]: entry
+        for entry in stages.iterdir()
     }
     assert sorted(entries) == ["artifact", "reference", "run", "trace"]
     for path in entries.values():
@@ -206,7 +206,7 @@ def test_a_sealed_entry_that_holds_something_else_is_made_anew(
     assert ran.code == 0, ran.err
     assert "is damaged and is made anew" in ran.err
     assert "Traceback" not in ran.err
-    # A run is looked for only where the reference is from the cache.
+    # A run is looked up only if the reference is from the cache.
     again = hubopt(*arguments, tmp_path / "third")
     assert again.code == 0, again.err
     assert "Traceback" not in again.err
@@ -217,7 +217,7 @@ def test_a_sealed_entry_that_holds_something_else_is_made_anew(
 
 
 def forge(path: Path, damage: str) -> None:
-    """Give an entry another content, with a seal that is valid."""
+    """Give an entry other content and a valid seal."""
     from hubopt.bundles.stage_store import _sealed, _sha256
 
     sealed = json.loads((path / "entry.json").read_text())["entry"]

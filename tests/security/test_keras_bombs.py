@@ -1,4 +1,4 @@
-"""Keras files that inflate: config, weights, attributes, chunks; refused with little memory."""
+"""Keras files that inflate (config, weights, attributes, chunks) are refused in little memory."""
 
 import json
 import tracemalloc
@@ -66,7 +66,7 @@ def metadata() -> Packed:
 
 
 @pytest.mark.parametrize("name", ["config.json", "metadata.json"])
-def test_three_megabytes_that_unpack_to_a_config_of_three_gigabytes(
+def test_a_config_that_unpacks_from_three_megabytes_to_three_gigabytes_is_refused(
     name: str, tmp_path: Path
 ) -> None:
     other = {"config.json": "metadata.json", "metadata.json": "config.json"}[name]
@@ -79,7 +79,7 @@ def test_three_megabytes_that_unpack_to_a_config_of_three_gigabytes(
     assert error.found == f"its {name} takes 3,221,225,472 bytes or more"
 
 
-def test_a_config_that_hides_three_gigabytes(tmp_path: Path) -> None:
+def test_a_config_that_hides_three_gigabytes_is_reported_as_damage(tmp_path: Path) -> None:
     members = Packed("config.json", b" ", 3 * GB, declared=100), Packed("metadata.json", b"1", 1)
     path = write_zip(tmp_path / "model.keras", *members)
     with little_memory(), pytest.raises(LoadError, match="it is no Keras model, or damaged"):
@@ -87,14 +87,14 @@ def test_a_config_that_hides_three_gigabytes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["model.weights.h5", "more.hdf5", "assets/words.txt"])
-def test_weights_and_assets_count_as_declared(name: str, tmp_path: Path) -> None:
+def test_weights_and_assets_count_with_their_declared_size(name: str, tmp_path: Path) -> None:
     members = [Packed(name, b"\0", 3 * GB), Packed("config.json", b"1", 1), metadata()]
     error = refused(write_zip(tmp_path / "model.keras", *members), Limits(unpacked_bytes=2 * GB))
     assert error.found == "it unpacks to 3,221,225,493 bytes or more"
     assert "--max-unpacked SIZE (Limits(unpacked_bytes=...))" in error.way_out
 
 
-def test_weights_that_hide_three_gigabytes_are_damage(tmp_path: Path) -> None:
+def test_weights_that_hide_three_gigabytes_are_reported_as_damage(tmp_path: Path) -> None:
     path = tmp_path / "model.keras"
     members = [
         Packed("model.weights.h5", b"\0", 3 * GB, declared=100),
@@ -105,7 +105,7 @@ def test_weights_that_hide_three_gigabytes_are_damage(tmp_path: Path) -> None:
         load_keras_file(path, limits=SMALL)
 
 
-@pytest.mark.parametrize("generation", [keras, tf_keras], ids=lambda each: each.__name__)
+@pytest.mark.parametrize("generation", [keras, tf_keras], ids=lambda package: package.__name__)
 def test_a_config_in_hdf5_is_bounded(generation: object, tmp_path: Path) -> None:
     path = small_model(tmp_path / "model.h5", generation)
     with h5py.File(path, "a") as file:
@@ -120,7 +120,7 @@ def test_a_config_in_hdf5_is_bounded(generation: object, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("suffix", ["h5", "keras"])
-def test_a_dataset_without_end_is_refused(suffix: str, tmp_path: Path) -> None:
+def test_a_dataset_of_terabytes_is_refused(suffix: str, tmp_path: Path) -> None:
     path = small_model(tmp_path / f"model.{suffix}")
     weights = path if suffix == "h5" else tmp_path / "weights.h5"
     if suffix == "keras":
@@ -147,7 +147,7 @@ def test_a_chunk_that_inflates_to_more_than_it_declares_is_refused(tmp_path: Pat
     assert error.found == "a chunk of its dataset '/bomb' inflates to more than it declares"
 
 
-def test_filters_that_nothing_bounds_are_refused(tmp_path: Path) -> None:
+def test_filters_without_a_size_bound_are_refused(tmp_path: Path) -> None:
     path = small_model(tmp_path / "model.h5")
     with h5py.File(path, "a") as file:
         file.create_dataset("odd", data=np.arange(100), chunks=(10,), scaleoffset=4)
@@ -157,7 +157,7 @@ def test_filters_that_nothing_bounds_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "options", [{"compression": "gzip", "shuffle": True}, {"compression": "lzf"}]
 )
-def test_packed_weights_load(options: dict[str, object], tmp_path: Path) -> None:
+def test_compressed_weights_load(options: dict[str, object], tmp_path: Path) -> None:
     path = small_model(tmp_path / "model.h5")
     with h5py.File(path, "a") as file:
         names: list[str] = []
@@ -170,7 +170,7 @@ def test_packed_weights_load(options: dict[str, object], tmp_path: Path) -> None
     np.testing.assert_array_equal(loaded.get_weights()[0], values)
 
 
-def test_one_text_is_not_read_again_and_again(tmp_path: Path) -> None:
+def test_a_group_name_is_not_read_once_for_every_layer_name(tmp_path: Path) -> None:
     path = small_model(tmp_path / "model.h5")
     with h5py.File(path, "a") as file:
         file.attrs["note"] = "x" * (5 * MB)
@@ -181,14 +181,14 @@ def test_one_text_is_not_read_again_and_again(tmp_path: Path) -> None:
     assert "the 1,000 texts in its attribute 'layer_names' may take 5," in error.found
 
 
-def test_weights_as_npz_are_looked_into(tmp_path: Path) -> None:
+def test_weights_in_an_npz_archive_are_counted(tmp_path: Path) -> None:
     path = small_model(tmp_path / "model.keras")
     inner = write_zip(tmp_path / "inner.npz", Packed("a.npy", b"\0", GB))
     add_to_zip(path, model__weights__npz=inner.read_bytes())
     assert "it unpacks to 1,073,741,824 bytes or more" in refused(path).found
 
 
-def test_the_bound_reaches_every_way_in(tmp_path: Path, hubopt: Callable[..., Ran]) -> None:
+def test_the_bound_holds_for_every_entry_point(tmp_path: Path, hubopt: Callable[..., Ran]) -> None:
     path = small_model(tmp_path / "model.keras")
     few = LoadPolicy(limits=Limits(unpacked_bytes=1000))
     handle = locate(path, few)
@@ -204,7 +204,7 @@ def test_the_bound_reaches_every_way_in(tmp_path: Path, hubopt: Callable[..., Ra
     assert read_keras_file(path).package == "keras"
 
 
-def test_a_large_config_that_models_may_have_is_read(tmp_path: Path) -> None:
+def test_a_large_config_below_the_limit_is_read(tmp_path: Path) -> None:
     path = small_model(tmp_path / "model.keras")
     with zipfile.ZipFile(path) as archive:
         config = json.loads(archive.read("config.json"))

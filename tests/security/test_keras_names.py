@@ -1,4 +1,4 @@
-"""Names in a Keras config: what of Keras's own packages is no part of a model is not resolved."""
+"""Names in a Keras config are not resolved to objects of Keras that are no part of a model."""
 
 import inspect
 import json
@@ -20,7 +20,7 @@ from hubopt.scanning.keras_scan import KerasFindings, scan_config
 
 pytestmark = pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5")
 GENERATIONS = [keras, tf_keras]
-BOTH = pytest.mark.parametrize("generation", GENERATIONS, ids=lambda each: each.__name__)
+BOTH = pytest.mark.parametrize("generation", GENERATIONS, ids=lambda package: package.__name__)
 
 
 def file_with(generation: Any, folder: Path, **replaced: Any) -> Path:
@@ -122,9 +122,9 @@ def test_a_dangerous_layer_is_refused_under_any_name(
         {"module": "tf_keras.src.utils.generic_utils", "class_name": "Progbar", "config": {}},
         {"module": "keras.src.layers.nothing", "class_name": "Evil", "config": {}},
     ],
-    ids=lambda each: f"{each['module']}:{each.get('config') or each['class_name']}",
+    ids=lambda entry: f"{entry['module']}:{entry.get('config') or entry['class_name']}",
 )
-def test_what_is_no_part_of_a_model_is_refused_by_name(
+def test_a_keras_object_that_is_no_part_of_a_model_is_refused_by_name(
     generation: Any, serialized: dict[str, Any], tmp_path: Path
 ) -> None:
     config = {"name": "d", "units": 3, "activation": serialized}
@@ -165,7 +165,7 @@ def test_what_is_no_part_of_a_model_is_refused_by_name(
     ],
     ids=str,
 )
-def test_what_no_layer_has_as_an_activation_is_refused(
+def test_an_impossible_activation_is_refused(
     generation: Any, described: Any, tmp_path: Path
 ) -> None:
     config = {"name": "d", "units": 3, "activation": described}
@@ -175,7 +175,7 @@ def test_what_no_layer_has_as_an_activation_is_refused(
 
 
 @BOTH
-def test_a_type_that_hides_a_layer_is_looked_into(generation: Any, tmp_path: Path) -> None:
+def test_a_layer_disguised_as_a_type_spec_is_refused(generation: Any, tmp_path: Path) -> None:
     hidden = {
         "class_name": "__typespec__",
         "spec_name": "Lambda",
@@ -189,7 +189,7 @@ def test_a_type_that_hides_a_layer_is_looked_into(generation: Any, tmp_path: Pat
 
 
 @BOTH
-def test_the_older_format_is_held_to_the_same_names(generation: Any, tmp_path: Path) -> None:
+def test_the_hdf5_format_has_the_same_restrictions(generation: Any, tmp_path: Path) -> None:
     layers = generation.layers
     path = tmp_path / "model.h5"
     generation.Sequential([layers.Input((4,)), layers.Dense(3, activation="relu")]).save(path)
@@ -203,7 +203,7 @@ def test_the_older_format_is_held_to_the_same_names(generation: Any, tmp_path: P
 
 
 @BOTH
-def test_what_is_allowed_by_name_is_left_to_keras(generation: Any, tmp_path: Path) -> None:
+def test_a_name_that_the_user_allows_is_left_to_keras(generation: Any, tmp_path: Path) -> None:
     config = {"name": "d", "units": 3, "activation": function("keras.utils", "get_file")}
     path = file_with(generation, tmp_path, config=config)
     with pytest.raises(LoadError, match=r"cannot load it") as caught:
@@ -212,7 +212,7 @@ def test_what_is_allowed_by_name_is_left_to_keras(generation: Any, tmp_path: Pat
 
 
 def layers_of(generation: Any) -> Iterator[Any]:
-    """Every layer that can be made of few arguments."""
+    """Yield every layer that can be built from a few arguments."""
     layers = generation.layers
     cells = [layers.GRUCell(2)]
     tries: list[dict[str, Any]] = [
@@ -235,7 +235,7 @@ def layers_of(generation: Any) -> Iterator[Any]:
             try:
                 made = kind(**arguments)
                 json.dumps(generation.saving.serialize_keras_object(made))
-            except Exception:  # not these arguments
+            except Exception:  # the layer does not take these arguments
                 continue
             yield made
 
@@ -265,7 +265,7 @@ def json_of(config: dict[str, Any]) -> Any:
     "kind",
     ["activations", "constraints", "initializers", "losses", "metrics", "optimizers"],
 )
-def test_everything_of_a_kind_passes(generation: Any, kind: str) -> None:
+def test_every_object_of_a_kind_passes(generation: Any, kind: str) -> None:
     module = getattr(generation, kind)
     count = 0
     for name in dir(module):
@@ -275,7 +275,7 @@ def test_everything_of_a_kind_passes(generation: Any, kind: str) -> None:
         try:
             made = value() if inspect.isclass(value) else value
             config = json.loads(json.dumps(generation.saving.serialize_keras_object(made)))
-        except Exception:  # it takes arguments, or is none that Keras writes
+        except Exception:  # it needs arguments, or Keras cannot serialize it
             continue
         if name != "deserialize":
             assert is_clean(scan_config(config, generation)), config
@@ -283,7 +283,7 @@ def test_everything_of_a_kind_passes(generation: Any, kind: str) -> None:
     assert count >= 3
 
 
-def test_models_of_many_kinds_of_values_pass() -> None:
+def test_models_with_many_kinds_of_values_pass() -> None:
     x = keras.Input((4,))
     silu = keras.layers.Dense(2, activation=keras.ops.silu)
     y = keras.ops.concatenate([silu(x[:, 1:]), keras.ops.relu(x)[..., :1]], axis=-1)

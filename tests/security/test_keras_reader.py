@@ -1,4 +1,4 @@
-"""HDF5's library crashes on some damaged files and never ends on others: hubopt does neither."""
+"""hubopt survives damaged files on which the HDF5 library crashes or never returns."""
 
 import os
 from pathlib import Path
@@ -44,6 +44,6 @@ def test_a_file_whose_reader_crashes_is_refused(
         load_keras_file(file)
 
 
-def test_what_the_reader_says_is_passed_on(file: Path) -> None:
+def test_an_error_of_the_reader_is_passed_on(file: Path) -> None:
     with pytest.raises(LoadError, match="it is no Keras model, or damaged"):
         load_keras_file(file)

@@ -1,4 +1,4 @@
-"""A bundle from anywhere: what its manifest and its files say is checked before it is believed."""
+"""The manifest and files of an untrusted bundle are checked before they are used."""
 
 import io
 import json
@@ -24,7 +24,7 @@ from tests.conftest import run_hubopt
 
 @pytest.fixture
 def bundle(tiny_bundle: Bundle, tmp_path: Path) -> Path:
-    """A bundle of one's own to change."""
+    """A copy of the bundle that a test may change."""
     return shutil.copytree(tiny_bundle.path, tmp_path / "bundle")
 
 
@@ -103,35 +103,35 @@ LIES = [
 ]
 
 
-@pytest.mark.parametrize(("path", "value", "told"), LIES)
+@pytest.mark.parametrize(("path", "value", "message"), LIES)
 def test_a_manifest_that_no_export_writes_is_refused(
-    path: tuple[str, ...], value: object, told: str, bundle: Path
+    path: tuple[str, ...], value: object, message: str, bundle: Path
 ) -> None:
     edit(bundle, set_at(*path, value=value))
     text = refuse(bundle)
-    assert told in text
+    assert message in text
     assert "hubopt.json is damaged" in text
 
 
-def test_everything_that_is_wrong_is_named_at_once(bundle: Path) -> None:
+def test_every_error_in_a_manifest_is_reported_at_once(bundle: Path) -> None:
     edit(bundle, set_at("handle", value=""))
     edit(bundle, set_at(*ONNX, "path", value=None))
     edit(bundle, set_at("targets", "tflite", "sha256", value="x"))
     text = refuse(bundle)
-    assert all(told in text for told in ("handle is empty", "without an artifact", "'tflite'"))
+    assert all(error in text for error in ("handle is empty", "without an artifact", "'tflite'"))
 
 
 @pytest.mark.parametrize(
     "text", ["NaN", '{"format": 2, "x": NaN}', "[" * 10_000, '{"a": 1', "\xff"]
 )
-def test_what_is_no_json_is_refused(text: str, bundle: Path) -> None:
+def test_a_manifest_that_is_no_json_is_refused(text: str, bundle: Path) -> None:
     (bundle / MANIFEST).write_text(text, encoding="latin-1")
     assert "is damaged" in refuse(bundle)
 
 
 @pytest.mark.parametrize("how", [(), ("--rejudge",)])
 @pytest.mark.parametrize("lie", ["path", "parity"])
-def test_verify_does_not_repeat_what_it_did_not_check(
+def test_verify_does_not_repeat_a_status_that_it_did_not_check(
     how: tuple[str, ...], lie: str, bundle: Path
 ) -> None:
     edit(bundle, set_at(*ONNX, lie, value=None))
@@ -178,12 +178,12 @@ def test_a_pipe_inside_an_artifacts_folder_is_found(bundle: Path) -> None:
 
 
 def rewrite(name: str) -> Callable[[Path, Callable[[dict[str, bytes]], object]], None]:
-    """Return what changes the members of an archive and says so in the manifest."""
+    """Return a function that changes an archive's members and its digest in the manifest."""
 
     def apply(bundle: Path, change: Callable[[dict[str, bytes]], object]) -> None:
         path = bundle / "verification" / f"{name}.npz"
         with zipfile.ZipFile(path) as archive:
-            members = {each: archive.read(each) for each in archive.namelist()}
+            members = {entry: archive.read(entry) for entry in archive.namelist()}
         change(members)
         with zipfile.ZipFile(path, "w") as archive:
             for member, content in members.items():
@@ -211,7 +211,7 @@ def with_header(text: bytes) -> bytes:
 
 
 class Spy:
-    """Leaves a mark where it is unpickled."""
+    """Creates the file ``mark`` when it is unpickled."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -227,7 +227,7 @@ def first_name(spec: ModelSpec, name: str) -> str:
 
 @pytest.mark.parametrize("name", ["inputs", "reference", "float64"])
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (npy(np.zeros((1, 9), np.float32)), "its shape is 1x9, not 1x8"),
         (npy(np.zeros((1, 8), np.int32)), "it is int32, not float32"),
@@ -244,7 +244,7 @@ def first_name(spec: ModelSpec, name: str) -> str:
     ],
 )
 def test_arrays_that_are_not_what_the_manifest_describes_are_refused(
-    name: str, content: bytes | None, told: str, bundle: Path
+    name: str, content: bytes | None, message: str, bundle: Path
 ) -> None:
     member = first_name(read_bundle(bundle).manifest.spec, name)
 
@@ -257,7 +257,7 @@ def test_arrays_that_are_not_what_the_manifest_describes_are_refused(
     rewrite(name)(bundle, change)
     with pytest.raises(BundleError, match="the bundle is damaged") as caught:
         hubopt.verify_bundle(bundle, ["onnx"])
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_pickle_among_the_samples_does_not_run(bundle: Path, tmp_path: Path) -> None:
@@ -274,16 +274,16 @@ def test_a_pickle_among_the_samples_does_not_run(bundle: Path, tmp_path: Path) -
     assert not mark.exists()
 
 
-def test_one_sample_more_is_refused(bundle: Path) -> None:
+def test_an_extra_sample_is_refused(bundle: Path) -> None:
     rewrite("inputs")(bundle, lambda members: members.update({"99/left.npy": b""}))
     with pytest.raises(BundleError, match=r"'99/left\.npy' belongs to no sample"):
         hubopt.verify_bundle(bundle, ["onnx"])
 
 
-def test_an_archive_that_is_packed_is_no_bomb(bundle: Path) -> None:
+def test_a_compressed_archive_is_refused(bundle: Path) -> None:
     path = bundle / INPUTS
     with zipfile.ZipFile(path) as archive:
-        members = {each: archive.read(each) for each in archive.namelist()}
+        members = {entry: archive.read(entry) for entry in archive.namelist()}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for member, content in members.items():
             archive.writestr(member, content)
@@ -295,14 +295,14 @@ def test_an_archive_that_is_packed_is_no_bomb(bundle: Path) -> None:
 def test_an_array_with_a_wrong_checksum_is_refused(bundle: Path) -> None:
     path = bundle / REFERENCE
     content = bytearray(path.read_bytes())
-    content[content.index(b"PK\x01\x02") - 5] ^= 1  # the last byte of the last array, or near
+    content[content.index(b"PK\x01\x02") - 5] ^= 1  # near the last byte of the last array
     path.write_bytes(content)
     edit(bundle, set_at("reference_sha256", value=sha256(path)))
     with pytest.raises(BundleError, match="Bad CRC-32"):
         hubopt.verify_bundle(bundle, ["onnx"])
 
 
-def test_no_archive_at_all(bundle: Path) -> None:
+def test_a_file_that_is_no_archive_is_refused(bundle: Path) -> None:
     (bundle / REFERENCE).write_bytes(b"PK\x03\x04 and no more")
     edit(bundle, set_at("reference_sha256", value=sha256(bundle / REFERENCE)))
     with pytest.raises(BundleError, match="no NumPy archive can be read"):
@@ -317,11 +317,11 @@ def test_tolerances_that_came_with_the_bundle_are_reported(bundle: Path) -> None
     assert "rtol 1e+06" in ran.err
 
 
-def test_an_archive_whose_names_are_no_text_is_refused(bundle: Path) -> None:
+def test_an_archive_whose_names_are_not_utf_8_is_refused(bundle: Path) -> None:
     path = bundle / INPUTS
     content = path.read_bytes()
     at = content.index(b"PK\x01\x02")
-    # In the list at the archive's end: names in UTF-8, of bytes that are none.
+    # In the central directory: a name that is flagged as UTF-8 and is not valid UTF-8.
     flagged = content[at : at + 8] + b"\x00\x08" + content[at + 10 : at + 46] + b"\xff"
     path.write_bytes(content[:at] + flagged + content[at + 47 :])
     edit(bundle, set_at("inputs_sha256", value=sha256(path)))

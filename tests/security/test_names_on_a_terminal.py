@@ -1,4 +1,4 @@
-"""Names in a model hold escape sequences and line breaks; none of them reaches a terminal."""
+"""Escape sequences and line breaks in a model's names never reach a terminal."""
 
 import io
 import logging
@@ -25,13 +25,13 @@ RAW = ("\x1b", "\x07", "\r", "\u202e", "\x9b")
 
 
 def assert_safe(text: str) -> None:
-    found = [each for each in RAW if each in text]
+    found = [sequence for sequence in RAW if sequence in text]
     assert not found, f"{found} in {text!r}"
 
 
 @pytest.fixture(scope="module")
 def evil(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model whose output, and an operation's node, have such names; it prints such a text."""
+    """A model with such a name for an output and its node, which also prints such a text."""
     root = tf.Module()
     root.weight = tf.Variable(tf.random.stateless_normal([3, 3], seed=[1, 2]))
 
@@ -46,7 +46,7 @@ def evil(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_what_inspect_shows(evil: Path) -> None:
+def test_inspect_escapes_names(evil: Path) -> None:
     ran = run_hubopt("inspect", evil)
     assert ran.code == 0, ran.err
     assert_safe(ran.out + ran.err)
@@ -54,19 +54,19 @@ def test_what_inspect_shows(evil: Path) -> None:
     assert not any(line.startswith("y") for line in ran.out.splitlines())
 
 
-def test_what_an_export_shows_and_logs(evil: Path, tmp_path: Path) -> None:
+def test_an_export_escapes_names_on_the_terminal_and_in_logs(evil: Path, tmp_path: Path) -> None:
     ran = run_hubopt("export", evil, "-t", "savedmodel,onnx,tflite", "-o", tmp_path / "b",
                      "--rounds", 0, "--xla", "off")  # fmt: skip
     assert_safe(ran.out + ran.err)
-    told = ran.err
+    output = ran.err
     for log in (tmp_path / "b" / "logs").glob("*"):
         text = log.read_bytes().decode()
         assert_safe(text)
-        told += text
-    assert r"\x1b[2J" in told
+        output += text
+    assert r"\x1b[2J" in output
 
 
-def test_what_a_refusal_shows(evil: Path, tmp_path: Path) -> None:
+def test_a_refusal_escapes_names(evil: Path, tmp_path: Path) -> None:
     saved_model = read_saved_model(evil)
     saved_model.meta_graphs[0].graph_def.node.add(name=EVIL, op="WriteFile")
     (tmp_path / "saved_model.pb").write_bytes(saved_model.SerializeToString())
@@ -78,7 +78,7 @@ def test_what_a_refusal_shows(evil: Path, tmp_path: Path) -> None:
     assert_safe(ran.out)
 
 
-def test_an_operation_may_have_such_a_name_too(evil: Path, tmp_path: Path) -> None:
+def test_the_name_of_an_operation_is_escaped(evil: Path, tmp_path: Path) -> None:
     saved_model = read_saved_model(evil)
     saved_model.meta_graphs[0].graph_def.node.add(name="a", op=EVIL)
     (tmp_path / "saved_model.pb").write_bytes(saved_model.SerializeToString())
@@ -95,7 +95,7 @@ def test_an_operation_may_have_such_a_name_too(evil: Path, tmp_path: Path) -> No
         UnsafeModelError(EVIL, (EVIL,), EVIL, EVIL),
     ],
 )
-def test_what_errors_say(error: HuboptError) -> None:
+def test_errors_escape_names(error: HuboptError) -> None:
     assert_safe(str(error))
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
 
@@ -105,14 +105,14 @@ def test_a_name_cannot_fake_another_line_of_a_list() -> None:
     assert text.count("\n  - ") == 1
 
 
-def test_what_values_say_of_themselves() -> None:
+def test_the_texts_of_values_escape_names() -> None:
     tensor = TensorSpec(EVIL, "float32", (Dim(1, "flag"),))
     assert_safe(str(tensor))
     assert "\n" not in str(tensor)
     assert_safe(str(Diagnosis("onnx", output=EVIL, tensor=EVIL, tf_op="Mul", layer=EVIL)))
 
 
-def test_the_console_is_the_last_stop() -> None:
+def test_the_console_escapes_whatever_it_prints() -> None:
     stream = io.StringIO()
     console = common._EscapingConsole(file=stream, force_terminal=True, width=200)
     table = Table()
@@ -121,17 +121,19 @@ def test_the_console_is_the_last_stop() -> None:
     console.print(Group(Text(EVIL), table))
     with console.status(EVIL):
         pass
-    told = stream.getvalue()
-    assert "\x1b[31m" in told  # its own colours do
-    assert not any(each in told for each in ("\x1b[2J", "\x1b]0;", "\x07", "\u202e", "\x9b"))
+    output = stream.getvalue()
+    assert "\x1b[31m" in output  # the console's own colours remain
+    assert not any(
+        sequence in output for sequence in ("\x1b[2J", "\x1b]0;", "\x07", "\u202e", "\x9b")
+    )
 
 
-def test_the_log_of_the_command() -> None:
-    record = logging.LogRecord("x", logging.WARNING, "", 0, "told %s", (EVIL,), None)
+def test_the_log_of_the_command_is_escaped() -> None:
+    record = logging.LogRecord("x", logging.WARNING, "", 0, "read %s", (EVIL,), None)
     assert_safe(common._EscapingFormatter().format(record))
 
 
-def test_a_log_stays_as_it_is_where_there_is_nothing_to_escape(tmp_path: Path) -> None:
+def test_a_log_with_nothing_to_escape_is_not_rewritten(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_bytes("plain\n\tténsor\n".encode())
     before = log.stat().st_mtime_ns
@@ -148,7 +150,7 @@ def test_lines_and_pieces() -> None:
     assert printable("ténsor 重み") == "ténsor 重み"
 
 
-def test_parity_in_a_notebook(evil: Path) -> None:
+def test_parity_is_escaped_in_a_notebook(evil: Path) -> None:
     layer = hubopt.KerasLayer(str(evil), signature="serving_default", output_key=EVIL)
     parity = hubopt.verify(layer, layer, hints=hubopt.Hints(), noise="off")
     assert_safe(repr(parity))

@@ -1,4 +1,4 @@
-"""Outputs with odd names, and standard streams that cannot be written."""
+"""Output folders with odd names, and standard streams that cannot be written."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_name_that_is_too_long_is_refused_before_any_work(
     assert "load the layer" not in ran.err
 
 
-def test_the_longest_name_is_not_too_long(tmp_path: Path) -> None:
+def test_the_longest_possible_name_is_accepted(tmp_path: Path) -> None:
     output = tmp_path / ("x" * LONGEST)
     with staging(output) as folder:
         (folder / "file").touch()
@@ -59,21 +59,21 @@ def test_a_name_with_a_null_byte_is_refused(tiny: Path, tmp_path: Path, name: st
 
 
 @pytest.mark.parametrize("name", ["[1]/out", "new\nline*?"])
-def test_patterns_and_newlines_are_names_like_any_other(
+def test_patterns_and_newlines_in_a_name_are_taken_literally(
     hubopt: Callable[..., Ran], tiny: Path, tmp_path: Path, name: str
 ) -> None:
-    """TensorFlow reads a pattern in a path with ``[``, where it saves and where it loads."""
+    """TensorFlow takes a path with ``[`` for a pattern, both when it saves and when it loads."""
     output = tmp_path / name
     made = hubopt("export", tiny, "-t", "savedmodel", "-o", output, *QUICK)
     assert made.code == 0, made.err
     checked = hubopt("verify", output)
     assert checked.code == 0, checked.err
-    inputs = {each: np.ones((1, 8), "float32") for each in ("left", "right")}
+    inputs = {key: np.ones((1, 8), "float32") for key in ("left", "right")}
     assert package.load(output, "savedmodel")(inputs)["sum"].shape == (1, 8)
-    assert [each.name for each in output.parent.iterdir()] == [output.name]
+    assert [path.name for path in output.parent.iterdir()] == [output.name]
 
 
-def test_a_path_without_a_pattern_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_plain_path_replaces_only_a_path_that_looks_like_a_pattern(tmp_path: Path) -> None:
     with plain_path(tmp_path) as path:
         assert path == tmp_path
     (tmp_path / "[1]").mkdir()
@@ -84,7 +84,9 @@ def test_a_path_without_a_pattern_is_taken_as_it_is(tmp_path: Path) -> None:
     assert not os.path.lexists(link)
 
 
-def test_a_parent_that_is_a_file(hubopt: Callable[..., Ran], tiny: Path, tmp_path: Path) -> None:
+def test_a_parent_that_is_a_file_is_an_error(
+    hubopt: Callable[..., Ran], tiny: Path, tmp_path: Path
+) -> None:
     (tmp_path / "file").touch()
     ran = hubopt("export", tiny, "-t", "onnx", "-o", tmp_path / "file" / "deep" / "out")
     assert ran.code == 2
@@ -101,7 +103,7 @@ def test_an_answer_that_cannot_be_written_is_an_error(verb: str, where: str) -> 
 
 
 @pytest.mark.parametrize("verb", ["--help", "--version", "targets --json", "tolerances"])
-def test_a_reader_that_is_gone_ends_as_a_pipe_does(verb: str) -> None:
+def test_a_closed_pipe_ends_the_command_with_exit_code_141(verb: str) -> None:
     ran = shell(f"{HUBOPT} {verb} | true; exit ${{PIPESTATUS[0]}}")
     assert ran.code == 141
     assert ran.err == ""
@@ -114,7 +116,7 @@ def test_errors_that_cannot_be_written_keep_their_exit_code(where: str) -> None:
 
 
 @pytest.mark.parametrize("where", ["<&- >&- 2>&-", f">{FULL} 2>{FULL}"])
-def test_nothing_at_all_can_be_written(where: str) -> None:
+def test_the_exit_code_is_5_if_neither_output_nor_errors_can_be_written(where: str) -> None:
     assert shell(f"{HUBOPT} targets {where}").code == 5
 
 

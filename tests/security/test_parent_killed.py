@@ -1,4 +1,4 @@
-"""A parent that is killed: nothing it started lives on, and the next run sweeps what it left."""
+"""When a parent is killed, its children end too, and the next run removes its leftovers."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ started[0].call(busy, sys.argv[2])
 
 
 def hold_the_interpreter(_: str) -> None:
-    """Compute in native code that never lets another thread of Python run."""
+    """Compute in native code that never releases the GIL."""
     sum(range(10**11))
 
 
 def start_another(pid: str) -> None:
-    """Start a child of our own, as a grandchild of whoever is killed."""
+    """Start a child of this process, which is a grandchild of the killed process."""
     with temporary_log() as log, Worker(log) as worker:
         Path(pid).write_text(str(worker.call(os.getpid)))
         worker.call(time.sleep, 1000)
@@ -74,7 +74,7 @@ def ends(pid: int) -> bool:
 
 @pytest.fixture
 def parent(tmp_path: Path) -> Callable[[str], tuple[subprocess.Popen[str], int]]:
-    """Start a process with a child that is busy; return it and the child's process number."""
+    """Start a process with a busy child; return the process and the child's process id."""
 
     def start(function: str) -> tuple[subprocess.Popen[str], int]:
         command = [sys.executable, "-c", PARENT.format(function=function)]
@@ -108,8 +108,8 @@ def test_a_child_in_native_code_ends_with_its_parent(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process in native code")
-def test_a_child_that_is_starting_ends_too(tmp_path: Path) -> None:
-    """Before it has imported what could watch over it."""
+def test_a_child_that_is_still_starting_ends_too(tmp_path: Path) -> None:
+    """The child has not yet imported the code that watches its parent."""
     code = (
         "import os, signal, sys; from pathlib import Path; import hubopt.workers.worker as ours\n"
         "ours._CHILD = 'import time; time.sleep(1000)'\n"
@@ -149,7 +149,7 @@ def test_a_child_whose_parent_died_before_it_asked_ends_at_once() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a time limit ends it")
-def test_a_program_that_knows_nothing_of_us_ends_with_us(tmp_path: Path) -> None:
+def test_a_third_party_program_ends_with_its_parent(tmp_path: Path) -> None:
     code = "import os; print(os.getpid(), flush=True); sum(range(10**11))"
     with lifeline() as descriptor:
         assert descriptor is not None
@@ -172,7 +172,7 @@ def write_a_temporary_file() -> str:
     return path
 
 
-def test_temporary_files_of_a_child_go_with_it(
+def test_temporary_files_of_a_child_are_removed_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -182,10 +182,10 @@ def test_temporary_files_of_a_child_go_with_it(
         assert made.parent.parent == tmp_path
         with pytest.raises(Exception, match="SIGKILL"):
             worker.call(os.kill, worker.call(os.getpid), signal.SIGKILL)
-    assert [each.name for each in tmp_path.iterdir()] == ["log"]
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]
 
 
-def test_the_next_worker_sweeps_the_temporary_folder(
+def test_the_next_worker_cleans_the_temporary_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -196,7 +196,7 @@ def test_the_next_worker_sweeps_the_temporary_folder(
         assert sorted(tmp_path.iterdir()) == sorted([running, log.parent])
 
 
-def test_the_next_export_sweeps_beside_its_output(tmp_path: Path) -> None:
+def test_the_next_export_cleans_the_folder_of_its_output(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys; from pathlib import Path\n"
         "from hubopt._platform.staging import staging\n"
@@ -210,10 +210,10 @@ def test_the_next_export_sweeps_beside_its_output(tmp_path: Path) -> None:
         assert list(tmp_path.iterdir()) == [running.parent]
         with staging(tmp_path / "three"):
             assert running.exists()
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["three", "two"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["three", "two"]
 
 
-def test_the_next_fetch_sweeps_the_cache_of_models(tmp_path: Path) -> None:
+def test_the_next_fetch_cleans_the_model_cache(tmp_path: Path) -> None:
     left = left_by_a_killed_process(tmp_path, "0123.", ".hubopt.tmp")
 
     def make(folder: Path) -> None:
@@ -228,8 +228,8 @@ def test_the_next_fetch_sweeps_the_cache_of_models(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["files without a lock", "link", "file", "other name"])
-def test_what_is_not_ours_stays(tmp_path: Path, kind: str) -> None:
-    """A user's own folder, and a link that leads to one with a lock that is free."""
+def test_the_sweep_leaves_other_files_alone(tmp_path: Path, kind: str) -> None:
+    """A user's own folder stays, and so does a link to a folder whose lock is free."""
     theirs = tmp_path / "theirs"
     theirs.mkdir()
     (theirs / "precious").touch()
@@ -257,7 +257,7 @@ def test_a_process_killed_before_it_had_a_lock_leaves_nothing(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
-def test_processes_that_sweep_do_not_take_what_another_one_makes(tmp_path: Path) -> None:
+def test_a_sweep_does_not_remove_a_folder_that_another_process_just_made(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path\n"
         "from hubopt._util.owned_folders import owned_folder\n"
@@ -267,5 +267,5 @@ def test_processes_that_sweep_do_not_take_what_another_one_makes(tmp_path: Path)
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
     running = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(4)]
-    assert [each.communicate()[1] for each in running] == [""] * 4
+    assert [process.communicate()[1] for process in running] == [""] * 4
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""A named pipe or a device as a model, or in one, hangs nothing."""
+"""A named pipe or a device as a model, or inside one, does not block hubopt."""
 
 import os
 import shutil
@@ -12,14 +12,14 @@ from tests.conftest import run_hubopt
 
 
 @pytest.mark.parametrize("name", ["model.h5", "model.keras", "model.tar.gz", "model"])
-def test_a_pipe_is_no_model(name: str, tmp_path: Path) -> None:
+def test_a_pipe_is_refused(name: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / name)
     with pytest.raises(HandleError, match="a named pipe"):
         locate(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["model.keras", "model"])
-def test_a_link_to_itself_is_no_model(name: str, tmp_path: Path) -> None:
+def test_a_link_to_itself_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / name).symlink_to(tmp_path / name)
     ran = run_hubopt("export", tmp_path / name, "-t", "onnx", "-o", tmp_path / "out")
     assert ran.code == 2
@@ -36,7 +36,7 @@ def test_a_link_to_itself_inside_a_model_is_refused(file: str, tiny: Path, tmp_p
         locate(folder)
 
 
-def test_a_device_is_no_model() -> None:
+def test_a_device_is_refused() -> None:
     with pytest.raises(HandleError, match="a device"):
         locate("/dev/zero")
 

@@ -1,4 +1,4 @@
-"""Attributes that a function's caller fills in: what the scanner cannot read is the worst."""
+"""Attributes that a function's caller fills in: an unreadable value counts as the worst case."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ INTEGER = tf.TensorSpec([], tf.int64)
 
 
 def fill_in(meta_graph: Any, op: str, attribute: str, value: bytes) -> None:
-    """Make an attribute a placeholder, and let every call of the function fill in ``value``."""
+    """Make an attribute a placeholder and set ``value`` in every call of the function."""
     for function, node in members(meta_graph, op):
         node.attr[attribute].placeholder = "secret"
         function.signature.attr.add(name="secret", type="string")
@@ -49,7 +49,7 @@ def sample(x: Any) -> Any:
     ],
 )
 @pytest.mark.parametrize("filled", ["placeholder", "nothing", "another type"])
-def test_an_attribute_that_is_no_literal_is_dangerous(
+def test_an_attribute_that_is_not_a_literal_is_dangerous(
     op: str, attribute: str, value: bytes, function: Any, spec: Any, filled: str, tmp_path: Path
 ) -> None:
     inner = tf.function(function, input_signature=[spec])
@@ -80,7 +80,7 @@ def test_an_attribute_that_is_left_out_has_its_default(op: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("op", ["DecodeProtoV2", "EncodeProto"])
-def test_the_descriptors_of_a_message_are_literal(op: str, tmp_path: Path) -> None:
+def test_the_descriptors_of_a_message_must_be_literal(op: str, tmp_path: Path) -> None:
     folder = save(tmp_path, print_it, STRING)
 
     def add(meta_graph: Any) -> None:
@@ -106,14 +106,16 @@ def cache(x: Any) -> Any:
 
 @pytest.mark.parametrize("attribute", ["value", "dtype"])
 @pytest.mark.parametrize("filled", ["placeholder", "nothing"])
-def test_the_name_of_a_cache_is_a_literal(attribute: str, filled: str, tmp_path: Path) -> None:
+def test_the_file_name_of_a_cache_must_be_a_literal(
+    attribute: str, filled: str, tmp_path: Path
+) -> None:
     folder = save(tmp_path, cache)
     scan(folder)
 
     def attack(meta_graph: Any) -> None:
         for function, node in members(meta_graph, "CacheDatasetV2"):
             name = node.input[1].partition(":")[0]
-            constant = next(each for each in function.node_def if each.name == name)
+            constant = next(node for node in function.node_def if node.name == name)
             assert constant.op == "Const"
             constant.attr[attribute].Clear()
             if filled == "placeholder":
@@ -123,7 +125,7 @@ def test_the_name_of_a_cache_is_a_literal(attribute: str, filled: str, tmp_path:
 
 
 def save_vocabulary(folder: Path, name: Callable[[Any], Any]) -> Path:
-    """Save a model that reads a file whose path ``name`` makes of an asset's."""
+    """Save a model that reads a file whose path ``name`` computes from an asset's path."""
     (folder.parent / "words.txt").write_text("a\n")
     root = tf.Module()
     root.asset = tf.saved_model.Asset(str(folder.parent / "words.txt"))
@@ -153,7 +155,7 @@ READS = "InitializeTableFromTextFileV2 (x1"
     ("op", "attribute"), [("StringJoin", "separator"), ("Const", "value"), ("Const", "dtype")]
 )
 @pytest.mark.parametrize("filled", ["placeholder", "nothing"])
-def test_what_is_joined_to_a_path_is_literal(
+def test_a_string_that_is_joined_to_a_path_must_be_literal(
     op: str, attribute: str, filled: str, tmp_path: Path
 ) -> None:
     folder = save_vocabulary(
@@ -163,11 +165,11 @@ def test_what_is_joined_to_a_path_is_literal(
 
     def attack(meta_graph: Any) -> None:
         ((function, join),) = (
-            each for each in members(meta_graph, "StringJoin") if "StatefulPartitionedCall" in
-            {node.op for node in each[0].node_def}
+            pair for pair in members(meta_graph, "StringJoin") if "StatefulPartitionedCall" in
+            {node.op for node in pair[0].node_def}
         )  # fmt: skip
         joined = join.input[1].partition(":")[0]
-        constant = next(each for each in function.node_def if each.name == joined)
+        constant = next(node for node in function.node_def if node.name == joined)
         node = join if op == "StringJoin" else constant
         node.attr[attribute].Clear()
         if filled == "placeholder":
@@ -180,8 +182,8 @@ def caller(meta_graph: Any) -> tuple[Any, Any]:
     """Return the function that reads the vocabulary, and the one that calls it."""
     ((reader, _),) = members(meta_graph, "InitializeTableFromTextFileV2")
     ((calling, _),) = (
-        each for each in members(meta_graph, "StatefulPartitionedCall")
-        if each[1].attr["f"].func.name == reader.signature.name
+        pair for pair in members(meta_graph, "StatefulPartitionedCall")
+        if pair[1].attr["f"].func.name == reader.signature.name
     )  # fmt: skip
     return reader, calling
 
@@ -208,15 +210,15 @@ def named(meta_graph: Any, reader: Any, calling: Any) -> None:
     calling.attr["backward_function_name"].s = reader.signature.name.encode()
 
 
-@pytest.mark.parametrize("way", [default, passed, alike, named])
-def test_a_function_that_is_called_unseen_reads_no_file(way: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("disguise", [default, passed, alike, named])
+def test_a_function_with_a_hidden_call_reads_no_file(disguise: Any, tmp_path: Path) -> None:
     folder = save_vocabulary(tmp_path / "model", lambda path: path)
     scan(folder)
-    assert READS in refuse(edit(folder, lambda graph: way(graph, *caller(graph))))
+    assert READS in refuse(edit(folder, lambda graph: disguise(graph, *caller(graph))))
 
 
-@pytest.mark.parametrize("way", [default, alike, named])
-def test_a_function_that_is_called_unseen_writes_no_checkpoint(way: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("disguise", [default, alike, named])
+def test_a_function_with_a_hidden_call_writes_no_checkpoint(disguise: Any, tmp_path: Path) -> None:
     root = tf.Module()
     root.weight = tf.Variable(1.0)  # with a variable, the model has a function that saves it
     root.f = tf.function(lambda x: x * root.weight, input_signature=[FLOATS])
@@ -226,7 +228,7 @@ def test_a_function_that_is_called_unseen_writes_no_checkpoint(way: Any, tmp_pat
     def attack(meta_graph: Any) -> None:
         ((saver, _),) = members(meta_graph, "SaveV2")
         ((calling, _),) = members(meta_graph, "Mul")
-        way(meta_graph, saver, calling)
+        disguise(meta_graph, saver, calling)
 
     assert "SaveV2 (x1" in refuse(edit(tmp_path, attack))
 
@@ -249,8 +251,8 @@ def parsed(meta_graph: Any) -> None:
     node.attr["out_type"].type = tf.resource.as_datatype_enum
 
 
-@pytest.mark.parametrize("way", [shared_name, handle, parsed])
-def test_a_variable_with_a_path_has_no_unknown_alias(way: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("alias", [shared_name, handle, parsed])
+def test_a_variable_that_holds_a_path_must_have_no_alias(alias: Any, tmp_path: Path) -> None:
     v1 = tf.compat.v1
     (tmp_path / "words.txt").write_text("a\n")
     with v1.Graph().as_default(), v1.Session() as session:
@@ -278,11 +280,11 @@ def test_a_variable_with_a_path_has_no_unknown_alias(way: Any, tmp_path: Path) -
         builder.save()
     folder = tmp_path / "model"
 
-    def unsaved(meta_graph: Any) -> None:  # what restores a variable may set it to anything
+    def unsaved(meta_graph: Any) -> None:  # a restore could set the variable to any path
         for node in list(meta_graph.graph_def.node):
             if node.name.startswith("save/"):
                 meta_graph.graph_def.node.remove(node)
         meta_graph.ClearField("saver_def")
 
     scan(edit(folder, unsaved))
-    assert READS in refuse(edit(folder, way))
+    assert READS in refuse(edit(folder, alias))

@@ -1,4 +1,4 @@
-"""Memory, files, sizes and processes that run out are told as that, wherever it happens."""
+"""A lack of memory, files, file size or processes is reported as such, wherever it happens."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MISLEADING = ("save the model again", "tf.function", "defect", "Traceback")
 
 
 def causing(cause: BaseException) -> ExportError:
-    """Return an error of ours that another one caused."""
+    """Return an error of hubopt that ``cause`` caused."""
     error = ExportError("onnx artifact", "tf2onnx cannot convert it", "a graph", "see the log")
     error.__cause__ = cause
     return error
@@ -42,7 +42,7 @@ def system(number: int, path: str | None = None) -> OSError:
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (system(errno.ENOSPC, "/nowhere/file"), "/nowhere/file cannot be written, the disk is"),
         (system(errno.EDQUOT, "/nowhere/file"), "your disk quota is used up"),
@@ -89,25 +89,25 @@ def system(number: int, path: str | None = None) -> OSError:
         (FileNotFoundError(errno.ENOENT, "No such file or directory", "x"), None),
     ],
 )
-def test_it_is_reported_whoever_raises_it_and_whatever_that_causes(
-    error: Exception, told: str | None
+def test_a_resource_error_is_reported_whoever_raises_it_and_whatever_it_causes(
+    error: Exception, message: str | None
 ) -> None:
     found = resource_error(error)
     outer = resource_error(causing(error))
-    if told is None:
+    if message is None:
         assert found is None
         assert outer is None
         return
     assert found is not None
-    assert told in found.found
+    assert message in found.found
     assert found.exit_code == 5
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS):
-        return  # our own error for it says as much, and more
+        return  # hubopt's own error already says as much, and more
     assert outer is not None
-    assert told in outer.found
+    assert message in outer.found
 
 
-def test_what_was_handled_before_is_no_cause() -> None:
+def test_an_error_that_was_handled_before_is_no_cause() -> None:
     def fail() -> None:
         try:
             raise MemoryError
@@ -120,11 +120,11 @@ def test_what_was_handled_before_is_no_cause() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [(system(errno.ENOSPC, "/x/file"), "the disk is full"), (MemoryError(), "memory ran out")],
 )
 def test_neither_loading_nor_tracing_blames_the_model(
-    tmp_path: Path, error: Exception, told: str
+    tmp_path: Path, error: Exception, message: str
 ) -> None:
     def refuse(x: Any) -> Any:
         raise error
@@ -133,11 +133,11 @@ def test_neither_loading_nor_tracing_blames_the_model(
     spec = package.resolve(
         package.KerasLayer(tf.identity), package.Hints.parse(["2x3"], ["float32"])
     )
-    with pytest.raises(ResourceError, match=told) as caught:
+    with pytest.raises(ResourceError, match=message) as caught:
         trace(layer, spec, tmp_path / "program")
     for text in (str(caught.value), str(load_error("model", error))):
-        assert told in text
-        assert not any(each in text for each in MISLEADING)
+        assert message in text
+        assert not any(phrase in text for phrase in MISLEADING)
 
 
 def limit_file_size(_: int) -> None:
@@ -167,7 +167,7 @@ def open_much(folder: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits as Linux has them")
 @pytest.mark.parametrize(
-    ("limit", "use", "told"),
+    ("limit", "use", "message"),
     [
         (limit_file_size, write_much, "the limit of file sizes is reached"),
         (limit_memory, use_much, "memory ran out"),
@@ -175,11 +175,11 @@ def open_much(folder: Path) -> None:
     ],
 )
 def test_a_limit_in_a_child_is_reported(
-    tmp_path: Path, limit: Callable[[int], None], use: Callable[[Path], None], told: str
+    tmp_path: Path, limit: Callable[[int], None], use: Callable[[Path], None], message: str
 ) -> None:
     with Worker(tmp_path / "log") as worker:
         worker.call(limit, 32)
-        with pytest.raises(ResourceError, match=told):
+        with pytest.raises(ResourceError, match=message):
             worker.call(use, tmp_path)
 
 
@@ -188,7 +188,7 @@ def die_of_memory() -> None:
     os.abort()
 
 
-def test_a_child_that_dies_of_it_is_reported(
+def test_a_child_that_dies_for_lack_of_memory_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with (
@@ -206,7 +206,7 @@ def test_a_child_that_dies_of_it_is_reported(
     assert resource_in("Segmentation fault") is None
 
 
-def test_no_file_and_no_process_left_for_a_child(
+def test_a_child_that_cannot_be_started_leaves_only_its_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any, **__: Any) -> None:
@@ -216,19 +216,19 @@ def test_no_file_and_no_process_left_for_a_child(
     monkeypatch.setattr(subprocess, "Popen", refuse)
     with pytest.raises(BlockingIOError) as caught:
         Worker(tmp_path / "log")
-    told = resource_error(caught.value)
-    assert told is not None
-    assert "no more processes" in told.found
-    assert [each.name for each in tmp_path.iterdir()] == ["log"]
+    error = resource_error(caught.value)
+    assert error is not None
+    assert "no more processes" in error.found
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits as Linux has them")
 @pytest.mark.parametrize(
-    ("limit", "told"),
+    ("limit", "message"),
     [("-f 8", "the limit of file sizes is reached"), ("-n 12", "too many files are open")],
 )
 def test_a_limit_of_the_command_is_reported(
-    tiny: Path, tmp_path: Path, limit: str, told: str
+    tiny: Path, tmp_path: Path, limit: str, message: str
 ) -> None:
     command = f"{sys.executable} -m hubopt export {tiny} -t onnx -o {tmp_path}/out --rounds 0"
     done = subprocess.run(
@@ -238,8 +238,8 @@ def test_a_limit_of_the_command_is_reported(
         check=False,
     )
     assert done.returncode == 5, done.stderr
-    assert told in done.stderr
-    assert not any(each in done.stderr for each in MISLEADING)
+    assert message in done.stderr
+    assert not any(phrase in done.stderr for phrase in MISLEADING)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -249,13 +249,13 @@ def stumble() -> None:
 
 @pytest.fixture
 def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The user's folder of logs."""
+    """The user's log folder."""
     monkeypatch.setattr("platformdirs.user_log_dir", lambda name: str(tmp_path / "logs"))
     return tmp_path / "logs"
 
 
 def fail(error: Exception) -> Ran:
-    """Let a verb raise ``error``."""
+    """Run a command that raises ``error``."""
     import io
 
     import typer
@@ -302,7 +302,7 @@ def test_logs_are_bounded(logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("error", [system(errno.ENOSPC, "/x"), MemoryError(), system(errno.EMFILE)])
-def test_what_explains_itself_is_no_defect(logs: Path, error: Exception) -> None:
+def test_an_error_of_resources_is_no_defect(logs: Path, error: Exception) -> None:
     ran = fail(error)
     assert ran.code == 5
     assert "defect" not in ran.err

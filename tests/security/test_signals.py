@@ -1,4 +1,4 @@
-"""Signals: the first one ends a command in order, others change nothing, ignored ones nothing."""
+"""The first signal ends a command in order; later and ignored signals change nothing."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ with staging(Path(sys.argv[1])) as folder:
 
 
 def reset() -> None:
-    """Let signals be as in a terminal, also where the tests run in the background."""
+    """Reset the signals as in a terminal, also where the tests run in the background."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
 
@@ -55,7 +55,7 @@ def ignore_all() -> None:
 
 @pytest.fixture
 def filling(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
-    """Start a process that fills a folder, and clean-up of which takes half a second."""
+    """Start a process that fills a folder and whose clean-up takes half a second."""
 
     def start(seconds: float, before: Callable[[], None] = reset) -> subprocess.Popen[str]:
         code = FILLING.format(seconds=seconds)
@@ -97,7 +97,7 @@ def test_a_second_signal_does_not_disturb_the_clean_up_after_the_first(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_signal_that_comes_when_all_is_done_does_not_disturb_the_clean_up(
+def test_a_signal_after_the_work_is_done_does_not_disturb_the_clean_up(
     filling: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     process = filling(0)
@@ -106,8 +106,8 @@ def test_a_signal_that_comes_when_all_is_done_does_not_disturb_the_clean_up(
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=30)
     assert process.returncode == 143
-    assert [each.name for each in tmp_path.iterdir()] == ["deep"]
-    assert [each.name for each in (tmp_path / "deep").iterdir()] == ["out"]
+    assert [path.name for path in tmp_path.iterdir()] == ["deep"]
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["out"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -140,7 +140,7 @@ def test_nohup_keeps_an_export_running(tiny: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "hubopt.json").is_file()
 
 
-def test_what_was_deferred_comes_in_the_end() -> None:
+def test_a_deferred_signal_is_delivered_at_the_end() -> None:
     came: list[str] = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: came.append("handled"))
     try:

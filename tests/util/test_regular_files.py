@@ -4,7 +4,7 @@ from pathlib import Path
 from hubopt._util.regular_files import irregular_files
 
 
-def test_what_may_be_opened(tmp_path: Path) -> None:
+def test_only_regular_files_may_be_opened(tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b"
     folder.mkdir(parents=True)
     (folder / "file").touch()
@@ -24,7 +24,7 @@ def test_what_may_be_opened(tmp_path: Path) -> None:
     assert irregular_files(folder) == [f"{folder / 'link'}: a device"]
 
 
-def test_folders_above_count_where_they_may_not_be_left(tmp_path: Path) -> None:
+def test_links_in_parent_folders_count_if_the_path_must_stay_inside(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "real" / "file").touch()
     (tmp_path / "linked").symlink_to(tmp_path / "real")
@@ -35,6 +35,6 @@ def test_folders_above_count_where_they_may_not_be_left(tmp_path: Path) -> None:
     assert irregular_files(path, inside=tmp_path / "linked") == []
 
 
-def test_what_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_path_is_reported(tmp_path: Path) -> None:
     assert irregular_files(tmp_path / "x", inside=tmp_path) == [f"{tmp_path / 'x'}: missing"]
     assert irregular_files(tmp_path / "x" / "y", inside=tmp_path) == [f"{tmp_path / 'x'}: missing"]

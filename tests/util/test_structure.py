@@ -31,7 +31,7 @@ def test_one_tensor_alone_gets_the_single_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("structure", "nest", "told"),
+    ("structure", "nest", "message"),
     [
         ("x", [1], "one tensor was expected for 'x', found list"),
         (["x", "y"], [1], "a sequence of 2 was expected, found 1"),
@@ -39,6 +39,6 @@ def test_one_tensor_alone_gets_the_single_name() -> None:
         ({"a": "a"}, 1, "found int"),
     ],
 )
-def test_another_structure_is_refused(structure: object, nest: object, told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_a_different_structure_is_refused(structure: object, nest: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         unpack(structure, nest)

@@ -1,4 +1,4 @@
-"""Memory that was freed goes back to the system."""
+"""Freed memory is returned to the operating system."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from hubopt._util.trimming import trim_heap
 
-PIECES, PIECE_BYTES = 4000, 100_000  # of a size that glibc takes from its heap
+PIECES, PIECE_BYTES = 4000, 100_000  # small enough that glibc allocates them on the heap
 
 
 def resident_bytes() -> int:
@@ -20,11 +20,11 @@ def resident_bytes() -> int:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_what_lies_between_what_is_kept_goes_back() -> None:
+def test_freed_memory_between_live_allocations_is_returned() -> None:
     pieces = [np.ones(PIECE_BYTES, np.uint8) for _ in range(PIECES)]
     full = resident_bytes()
     kept = pieces[::50]
     del pieces
     trim_heap()
     assert full - resident_bytes() > PIECES * PIECE_BYTES / 2
-    assert all(each.all() for each in kept)
+    assert all(piece.all() for piece in kept)

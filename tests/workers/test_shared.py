@@ -19,7 +19,7 @@ def crash() -> None:
     os.abort()
 
 
-def test_users_have_the_same_child_and_logs_of_their_own(tmp_path: Path) -> None:
+def test_users_share_one_child_and_have_their_own_logs(tmp_path: Path) -> None:
     with SharedWorker(tmp_path / "log", {"HUBOPT_TEST": "x"}) as child:
         pids = []
         for name in ("one", "other"):
@@ -38,7 +38,7 @@ def test_a_crash_is_reported_to_its_user_and_to_nobody_else(tmp_path: Path) -> N
         def use_and_crash() -> None:
             with child.use(tmp_path / "one") as worker:
                 begun.set()
-                time.sleep(0.2)  # so that the other waits by then
+                time.sleep(0.2)  # so that the other user is already waiting
                 worker.call(crash)
 
         with ThreadPoolExecutor(1) as pool:
@@ -50,7 +50,7 @@ def test_a_crash_is_reported_to_its_user_and_to_nobody_else(tmp_path: Path) -> N
                 crashing.result()
 
 
-def test_one_that_rests_comes_back_as_another(tmp_path: Path) -> None:
+def test_a_new_child_is_started_after_a_rest(tmp_path: Path) -> None:
     with SharedWorker(tmp_path / "log") as child:
         first = child.start()
         assert child.start() is first
@@ -59,8 +59,8 @@ def test_one_that_rests_comes_back_as_another(tmp_path: Path) -> None:
         assert child.start() is not first
 
 
-def test_leaving_it_ends_a_call_in_another_thread(tmp_path: Path) -> None:
-    """Whoever waits for the thread waits no longer than the child takes to die."""
+def test_leaving_the_context_ends_a_call_in_another_thread(tmp_path: Path) -> None:
+    """Waiting for the thread takes no longer than the child takes to end."""
     begun = Event()
 
     def sleep(child: SharedWorker) -> None:
@@ -77,7 +77,7 @@ def test_leaving_it_ends_a_call_in_another_thread(tmp_path: Path) -> None:
     assert child.is_stopped
 
 
-def test_nothing_is_started_once_it_was_left(tmp_path: Path) -> None:
+def test_no_child_is_started_after_the_context_was_left(tmp_path: Path) -> None:
     with SharedWorker(tmp_path / "log") as child:
         pass
     with pytest.raises(WorkerCrashError, match="before it began"):

@@ -1,4 +1,4 @@
-"""What a child process does must never end the parent."""
+"""A child process must never end its parent."""
 
 import os
 import signal
@@ -45,11 +45,11 @@ def chatter() -> int:
     return 1
 
 
-def give_what_cannot_be_sent() -> object:
+def give_an_answer_that_cannot_be_pickled() -> object:
     return lambda: None
 
 
-def give_what_only_the_child_knows() -> object:
+def give_an_answer_of_a_module_that_only_the_child_has() -> object:
     module = types.ModuleType("only_in_the_child")
     exec("class Thing:\n    pass", module.__dict__)
     sys.modules["only_in_the_child"] = module
@@ -82,7 +82,7 @@ def test_an_object_stays_in_the_child(log: Path) -> None:
         assert [counter.next(), counter.next()] == [6, 7]
 
 
-def test_what_is_forgotten_is_gone(log: Path) -> None:
+def test_an_object_is_gone_after_forget(log: Path) -> None:
     with Worker(log) as worker:
         counter = worker.create(Counter, 5)
         worker.forget()
@@ -90,7 +90,7 @@ def test_what_is_forgotten_is_gone(log: Path) -> None:
             counter.next()
 
 
-def test_it_is_known_whether_the_child_is_alive(log: Path) -> None:
+def test_is_running_reports_whether_the_child_is_alive(log: Path) -> None:
     with Worker(log) as worker:
         assert worker.is_running
         with pytest.raises(WorkerCrashError):
@@ -99,25 +99,25 @@ def test_it_is_known_whether_the_child_is_alive(log: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("crash", "told"),
+    ("crash", "message"),
     [
         (abort, "ended by SIGABRT"),
         (be_killed, "SIGKILL, as the kernel does when memory runs out"),
         (leave, "exited with code 7"),
     ],
 )
-def test_a_crash_is_an_error_with_the_cause(log: Path, crash: object, told: str) -> None:
+def test_a_crash_is_an_error_with_the_cause(log: Path, crash: object, message: str) -> None:
     with Worker(log) as worker, pytest.raises(WorkerCrashError) as caught:
         worker.call(crash)  # type: ignore[arg-type]
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_a_crash_brings_the_end_of_the_log(log: Path) -> None:
+def test_the_error_for_a_crash_contains_the_end_of_the_log(log: Path) -> None:
     with Worker(log) as worker, pytest.raises(WorkerCrashError, match="native code says why"):
         worker.call(abort)
 
 
-def test_an_error_of_ours_comes_back_as_it_is(log: Path) -> None:
+def test_an_error_of_hubopt_is_raised_unchanged(log: Path) -> None:
     with Worker(log) as worker:
         with pytest.raises(ExportError, match="onnx artifact: found"):
             worker.call(fail)
@@ -131,24 +131,29 @@ def test_any_other_error_is_reported_and_its_traceback_logged(log: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("function", "told"),
+    ("function", "message"),
     [
-        (give_what_cannot_be_sent, "<lambda>"),
-        (give_what_only_the_child_knows, "its answer cannot be read: No module named"),
+        (give_an_answer_that_cannot_be_pickled, "<lambda>"),
+        (
+            give_an_answer_of_a_module_that_only_the_child_has,
+            "its answer cannot be read: No module named",
+        ),
     ],
 )
-def test_an_answer_that_does_not_travel_is_reported(log: Path, function: object, told: str) -> None:
-    with Worker(log) as worker, pytest.raises(WorkerCrashError, match=told):
+def test_an_answer_that_cannot_be_transferred_is_reported(
+    log: Path, function: object, message: str
+) -> None:
+    with Worker(log) as worker, pytest.raises(WorkerCrashError, match=message):
         worker.call(function)  # type: ignore[arg-type]
 
 
-def test_what_the_child_prints_goes_to_the_log(log: Path) -> None:
+def test_the_output_of_the_child_goes_to_the_log(log: Path) -> None:
     with Worker(log) as worker:
         assert worker.call(chatter) == 1
     assert "from native code" in log.read_text()
 
 
-def test_leaving_ends_the_child_at_once(log: Path) -> None:
+def test_leaving_the_context_ends_the_child_at_once(log: Path) -> None:
     start = time.monotonic()
     with Worker(log) as worker:
         child = worker.call(os.getpid)
@@ -162,7 +167,7 @@ def test_a_module_in_the_working_folder_does_not_shadow_the_real_one(
 ) -> None:
     (tmp_path / "numpy.py").write_text("raise RuntimeError('shadowed')")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [each for each in sys.path if each])
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
     with Worker(log) as worker:
         assert worker.call(double, 1) == 2
 
@@ -171,20 +176,20 @@ def imported(module: str) -> bool:
     return module in sys.modules
 
 
-def test_what_will_be_needed_is_imported_before_it_is_asked(tmp_path: Path) -> None:
+def test_modules_are_imported_before_they_are_needed(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with Worker(log) as cold, Worker(log, imports=("wave", "no_such_module")) as warm:
         assert not cold.call(imported, "wave")
         assert warm.call(imported, "wave")
 
 
-def test_threads_get_their_own_answers(log: Path) -> None:
+def test_every_thread_gets_its_own_answer(log: Path) -> None:
     with Worker(log) as worker, ThreadPoolExecutor(4) as pool:
         asked = [pool.submit(worker.call, divmod, number, 7) for number in range(200)]
-        assert [each.result() for each in asked] == [divmod(number, 7) for number in range(200)]
+        assert [answer.result() for answer in asked] == [divmod(number, 7) for number in range(200)]
 
 
-def test_what_is_printed_goes_to_the_log_of_the_moment(tmp_path: Path) -> None:
+def test_output_goes_to_the_current_log(tmp_path: Path) -> None:
     first, second = tmp_path / "first.log", tmp_path / "second.log"
     with Worker(first) as worker:
         worker.call(chatter)
