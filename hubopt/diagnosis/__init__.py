@@ -1,4 +1,4 @@
-"""Where an artifact leaves the layer: search, names, reproduction."""
+"""Find where an artifact diverges from the layer: search, names, reproduction."""
 
 from hubopt.diagnosis.diagnose import Diagnosis, diagnose
 

@@ -1,4 +1,4 @@
-"""`diagnose`: where an artifact of a bundle leaves the layer, and a way to see it alone."""
+"""`diagnose`: find where a bundle's artifact diverges from the layer, and reproduce it alone."""
 
 from __future__ import annotations
 
@@ -35,27 +35,28 @@ from hubopt.workers.worker import Worker, temporary_log
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """Where an artifact leaves the layer.
+    """Where an artifact diverges from the layer.
 
     Attributes:
         target: The artifact's target.
-        output: The layer's output that was followed back; None if nothing leaves the reference,
-            and then so are the fields up to ``operations``.
+        output: The layer's output from which the search started. None if no output diverges;
+            then the fields up to ``operations`` are unset too.
         tensor: The artifact's first tensor that diverges.
-        tf_tensor: TensorFlow's tensor that it should be.
-        tf_op: The type of the operation that gives it.
-        tf_node: That operation's node.
-        layer: The Keras layer in whose name scope it stands.
+        tf_tensor: The TensorFlow tensor that it should equal.
+        tf_op: The type of the operation that computes ``tf_tensor``.
+        tf_node: The node of that operation.
+        layer: The Keras layer whose name scope contains the node.
         before: The artifact's last tensors that do not diverge.
-        segment: The artifact's operations from behind those to ``tensor``, each with the tensor
-            that it gives: the fault is in there.
-        operations: TensorFlow's operations of the same part, the last one first.
-        growth: The error along the graph, of the tensors that were looked at.
-        matched: How many tensors of the artifact have one of TensorFlow's.
-        total: How many it has.
+        segment: The artifact's operations after ``before`` up to ``tensor``, each with the tensor
+            that it computes. The fault is in this segment.
+        operations: TensorFlow's operations of the same segment, the last one first.
+        growth: The error along the graph, for the tensors that were measured.
+        matched: How many tensors of the artifact have a matching TensorFlow tensor.
+        total: How many tensors the artifact has.
         runs: How many runs the search took.
-        reproduction: The folder with the part alone; None if none was asked for or written.
-        notes: What limits the finding.
+        reproduction: The folder with the segment alone; None if it was not requested or not
+            written.
+        notes: The limits of the diagnosis.
     """
 
     target: str
@@ -78,7 +79,9 @@ class Diagnosis:
     @property
     def layers(self) -> tuple[str, ...]:
         """The Keras layers of ``operations``, the last one first."""
-        return tuple(dict.fromkeys(each.layer for each in self.operations if each.layer))
+        return tuple(
+            dict.fromkeys(operation.layer for operation in self.operations if operation.layer)
+        )
 
     def __str__(self) -> str:
         if self.tensor is None:
@@ -99,18 +102,18 @@ def diagnose(
     trust: Trust = NO_TRUST,
     progress: Progress = quiet,
 ) -> Diagnosis:
-    """Find the first tensor at which an artifact leaves the layer.
+    """Find the first tensor at which an artifact diverges from the layer.
 
     Args:
         bundle: A bundle or its folder.
         target: The artifact's target.
         model: The layer or callable that the bundle was made from, if it was not a handle.
-        output: Where to write the reproduction, a folder that is not there yet; None for none.
-        trust: What the bundle's manifest names and the user allows.
-        progress: Told what begins.
+        output: The folder for the reproduction, which must not exist yet; None for none.
+        trust: The user's permissions for what the bundle's manifest names.
+        progress: Called with a label when a step begins.
 
     Returns:
-        What was found; an artifact that agrees with the layer is no error.
+        The diagnosis. An artifact that agrees with the layer is not an error.
 
     Raises:
         HuboptError: The bundle, its model or its artifact cannot be opened, or the artifact's
@@ -123,7 +126,7 @@ def diagnose(
         raise UsageError(
             f"output {place}",
             "it exists already",
-            "a path where nothing is yet",
+            "a path that does not exist yet",
             "choose another --output, or remove it first",
         )
     artifact = bundle.artifact(target, failed=True)
@@ -150,16 +153,16 @@ def open_reference(
 
     Args:
         bundle: The bundle.
-        model: The layer or callable that it was made from, if it was not a handle.
-        log: Gets what the child prints; the program's files stand next to it.
-        stack: Ends the child.
-        trust: What the bundle's manifest names and the user allows.
+        model: The layer or callable that the bundle was made from, if it was not a handle.
+        log: The file for the child's output; the program's files are written next to it.
+        stack: Ends the child when it is closed.
+        trust: The user's permissions for what the bundle's manifest names.
 
     Returns:
-        The program, and its tensors in the child.
+        The program, and the reference in the child, which evaluates its tensors.
 
     Raises:
-        HuboptError: The layer cannot be loaded, or has no graph of constants.
+        HuboptError: The layer cannot be loaded, or it has no frozen graph.
     """
     manifest = bundle.manifest
     made_here = manifest.digest is None and not is_python(manifest.handle)
@@ -184,7 +187,7 @@ def open_reference(
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """Everything that a diagnosis works on."""
+    """The data and child processes of one diagnosis."""
 
     bundle: Bundle
     target: str
@@ -199,13 +202,13 @@ class _Case:
         target, spec = self.target, self.program.spec
         tensors, originals = self.probed.tensors(), self.reference.tensors()
         inputs, outputs = self.probed.interface()
-        ends = {each.name: outputs[each.name] for each in spec.outputs}
+        ends = {tensor.name: outputs[tensor.name] for tensor in spec.outputs}
         matched = match(tensors, originals, given_tensors(self.program, inputs, outputs))
         notes = [f"run by {self.probed.how()}"]
         problem = self.reference.problem()
         if problem:
             notes.append(f"the reference is float32, not float64: {problem}")
-        found = Diagnosis(target, matched=len(matched), total=len(tensors))
+        diagnosis = Diagnosis(target, matched=len(matched), total=len(tensors))
 
         sides = Sides(self.reference, self.probed, matched, self.bundle.inputs, self.folder)
         with progress("find the outputs that leave the reference"):
@@ -213,33 +216,35 @@ class _Case:
             names = list(dict.fromkeys(ends.values()))
             worst = worst_output(sides, names, count, self._leaves)
         if worst is None:
-            notes += self._optimized(matched, ends)
-            return replace(found, notes=tuple(notes))
+            notes += self._check_default_run(matched, ends)
+            return replace(diagnosis, notes=tuple(notes))
         start, samples = worst
         with progress("follow the error back"):
             search = Evaluator(sides, samples)
             fault = locate_fault(tensors, originals, matched, start, search)
-        found = _with_fault(found, fault, matched, next(n for n, t in ends.items() if t == start))
+        diagnosis = _with_fault(
+            diagnosis, fault, matched, next(name for name, end in ends.items() if end == start)
+        )
         if fault.dropped:
-            notes.append(f"names that misled: {', '.join(fault.dropped)}")
+            notes.append(f"ignored, matched by a misleading name: {', '.join(fault.dropped)}")
         if place is not None and self.probed.script():
             try:
                 with progress("write the reproduction"):
-                    part = self._part(found, fault, sides, search, samples[0])
-                    said = write_reproduction(part, self.probed, self.artifact.path.suffix, place)
-                found = replace(found, reproduction=place)
-                notes += [said] if said else []
+                    part = self._part(diagnosis, fault, sides, search, samples[0])
+                    note = write_reproduction(part, self.probed, self.artifact.path.suffix, place)
+                diagnosis = replace(diagnosis, reproduction=place)
+                notes += [note] if note else []
             except WorkerCrashError as error:
                 notes.append(f"no reproduction: {error.found}")
         elif place is not None:
             notes.append(f"no reproduction: a part of a {target} artifact does not run alone")
-        return replace(found, notes=tuple(notes))
+        return replace(diagnosis, notes=tuple(notes))
 
     def _leaves(self, error: Measure) -> bool:
-        """Whether an output is off by more than rounding and than its tolerance.
+        """Whether the error of an output exceeds both rounding and its tolerance.
 
-        What the bundle says has failed is followed in any case: a tolerance has more sides
-        than this one.
+        The tolerance does not matter if the bundle records a failure, because a tolerance has
+        more criteria than the one checked here.
         """
         failed = self.bundle.manifest.targets[self.target].status == "failed"
         atol = TOLERANCES[self.artifact.tolerance].atol or 0.0
@@ -268,8 +273,8 @@ class _Case:
             max(float(noise[np.isfinite(noise)].max(initial=0.0)), 3e-6 * scale),
         )
 
-    def _optimized(self, matched: Mapping[str, str], ends: Mapping[str, str]) -> list[str]:
-        """See whether the artifact is wrong only as its runtime runs it by default."""
+    def _check_default_run(self, matched: Mapping[str, str], ends: Mapping[str, str]) -> list[str]:
+        """Check whether the artifact diverges only with its runtime's default settings."""
         answers = self.folder / "answers.npz"
         numbers = sample_numbers(self.bundle.inputs)
         try:
@@ -277,7 +282,7 @@ class _Case:
                 session = worker.create(ArtifactSession, self.artifact, None, self.trust.allow_ops)
                 session.answer(self.program.spec, self.bundle.inputs, answers, numbers)
         except WorkerCrashError as error:
-            return [f"not measured, how the runtime runs it by default: {error.found}"]
+            return [f"the runtime's default settings were not measured: {error.found}"]
         found = read_samples(answers, self.program.spec.outputs)
         fetches = [matched[name] for name in ends.values()]
         samples = list(range(len(found)))
@@ -285,13 +290,13 @@ class _Case:
         wide = read_samples(self.folder / "wide.npz", ())
         narrow = read_samples(self.folder / "narrow.npz", ())
         return [
-            f"output {name} leaves the reference only as the runtime runs it by default: the "
-            "fault is in its own optimizations or its delegate, not in the artifact"
+            f"output {name} leaves the reference only with the runtime's default settings: the "
+            "fault is in the runtime's optimizations or its delegate, not in the artifact"
             for name, tensor in ends.items()
             if measure(
-                [np.asarray(each[name]) for each in found],
-                [each[matched[tensor]] for each in wide],
-                [each[matched[tensor]] for each in narrow],
+                [np.asarray(sample[name]) for sample in found],
+                [sample[matched[tensor]] for sample in wide],
+                [sample[matched[tensor]] for sample in narrow],
             ).diverges
         ]
 
@@ -301,7 +306,7 @@ def _with_fault(
 ) -> Diagnosis:
     first = fault.operations[0] if fault.operations else None
     tf_tensor = matched[fault.tensor]
-    layers = [each.layer for each in fault.operations if each.layer]
+    layers = [operation.layer for operation in fault.operations if operation.layer]
     return replace(
         found,
         output=output,
@@ -311,7 +316,7 @@ def _with_fault(
         tf_node=first.node if first else tf_tensor.partition(":")[0],
         layer=layers[0] if layers else None,
         before=fault.before,
-        segment=tuple(_line(each) for each in fault.segment),
+        segment=tuple(_line(tensor) for tensor in fault.segment),
         operations=fault.operations,
         growth=fault.growth,
         runs=fault.runs,

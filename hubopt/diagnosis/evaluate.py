@@ -1,4 +1,4 @@
-"""Tensors of an artifact beside the reference."""
+"""Evaluate tensors of an artifact and compare them with the reference."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from hubopt.diagnosis.probing import Probed
 from hubopt.diagnosis.reference import Reference
 
 SAMPLES = 2
-"""How many samples the search looks at: those with the largest errors in the outputs."""
+"""How many samples the search uses: those with the largest errors in the outputs."""
 
 Arrays = tuple[dict[str, list[Any]], dict[str, list[Any]], dict[str, list[Any]]]
-"""By the artifact's tensor, an array a sample: the artifact's, the reference's, in float32."""
+"""The arrays of the artifact, of the reference, and of the reference in float32: each mapping
+holds one array per sample, by the artifact's tensor."""
 Source = Callable[[Sequence[str], Sequence[int]], Arrays]
-"""Gives the artifact's tensors of those names, of the samples with those numbers."""
+"""Takes names of the artifact's tensors and numbers of samples; returns their arrays."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """Both sides in child processes, arrays through files.
+    """The reference and the artifact in child processes, which exchange arrays through files.
 
     Attributes:
-        reference: TensorFlow's side.
-        artifact: The artifact's side.
-        matched: TensorFlow's tensor for each of the artifact's.
-        inputs: The samples.
-        folder: For the files between the processes.
+        reference: The reference, computed by TensorFlow.
+        artifact: The artifact.
+        matched: The matching TensorFlow tensor by the artifact's tensor.
+        inputs: The file of the samples.
+        folder: The folder for the files that the processes exchange.
     """
 
     reference: Reference
@@ -41,24 +42,24 @@ class Sides:
     folder: Path
 
     def __call__(self, names: Sequence[str], samples: Sequence[int]) -> Arrays:
-        """Return each tensor of each sample."""
+        """Return the arrays of the tensors ``names`` for ``samples``."""
         fetches = list(dict.fromkeys(self.matched[name] for name in names))
         self.reference.answer(self.inputs, list(samples), fetches, self.folder)
         path = self.folder / "found.npz"
         self.artifact.answer(self.inputs, list(samples), list(names), path)
         found = read_arrays(path, {name: name for name in names}, len(samples))
-        own = {name: self.matched[name] for name in names}
-        wide = read_arrays(self.folder / "wide.npz", own, len(samples))
-        narrow = read_arrays(self.folder / "narrow.npz", own, len(samples))
+        keys = {name: self.matched[name] for name in names}
+        wide = read_arrays(self.folder / "wide.npz", keys, len(samples))
+        narrow = read_arrays(self.folder / "narrow.npz", keys, len(samples))
         return found, wide, narrow
 
 
 class Evaluator:
-    """Measures tensors, each once, and counts the runs.
+    """Measures every tensor once, and counts the runs.
 
     Args:
-        arrays: Runs both sides.
-        samples: On which samples.
+        arrays: Runs the reference and the artifact.
+        samples: The numbers of the samples to run.
     """
 
     def __init__(self, arrays: Source, samples: Sequence[int]) -> None:
@@ -81,16 +82,16 @@ class Evaluator:
 def worst_output(
     arrays: Source, outputs: Sequence[str], count: int, leaves: Callable[[Measure], bool]
 ) -> tuple[str, list[int]] | None:
-    """Return the output that leaves the reference furthest, and the samples to look at.
+    """Return the output that diverges most from the reference, and the samples to search on.
 
     Args:
-        arrays: Runs both sides.
+        arrays: Runs the reference and the artifact.
         outputs: The artifact's outputs.
         count: How many samples there are.
-        leaves: Whether an output that is off by so much leaves the reference.
+        leaves: Whether an output with this error diverges from the reference.
 
     Returns:
-        None if none leaves it.
+        The output and the numbers of the samples; None if no output diverges.
     """
     samples, errors = worst_samples(arrays, outputs, count, SAMPLES)
     wrong = [name for name in outputs if leaves(errors[name])]
@@ -103,26 +104,26 @@ def worst_samples(
     """Return the samples with the largest errors in the outputs, and each output's error.
 
     Args:
-        arrays: Runs both sides.
+        arrays: Runs the reference and the artifact.
         outputs: The artifact's outputs.
         count: How many samples there are.
-        most: How many to return.
+        most: How many samples to return.
     """
     errors: dict[int, float] = {}
     by_output: dict[str, Measure] = {}
     for at in range(count):
         found, wide, narrow = arrays(outputs, [at])
-        each = {name: measure(found[name], wide[name], narrow[name]) for name in outputs}
-        errors[at] = max((one.excess for one in each.values()), default=0.0)
-        for name, one in each.items():
-            if name not in by_output or one.excess > by_output[name].excess:
-                by_output[name] = one
+        measures = {name: measure(found[name], wide[name], narrow[name]) for name in outputs}
+        errors[at] = max((error.excess for error in measures.values()), default=0.0)
+        for name, error in measures.items():
+            if name not in by_output or error.excess > by_output[name].excess:
+                by_output[name] = error
     ranked = sorted(errors, key=lambda at: (-errors[at], at))
     return ranked[:most], by_output
 
 
 def read_arrays(path: Path, keys: Mapping[str, str], samples: int) -> dict[str, list[Any]]:
-    """Read the arrays of the samples 0 to ``samples``; ``keys`` are their names in the file."""
+    """Read the arrays of the first ``samples`` samples; ``keys`` are their names in the file."""
     with np.load(path, allow_pickle=False) as archive:
         return {
             name: [archive[f"{at}/{key}"] for at in range(samples)] for name, key in keys.items()

@@ -1,4 +1,4 @@
-"""From an output that leaves the reference to the first tensor that does."""
+"""Follow the error of an output back to the first tensor that diverges."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hubopt.diagnosis.names import Tensor, layer_of
 from hubopt.diagnosis.search import Graph, find_first
 
 _DOWNSTREAM = 8
-"""How many tensors between the first diverging one and the output the growth shows."""
+"""How many tensors ``growth`` shows between the first diverging one and the output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Operation:
     Attributes:
         node: Its node.
         op: Its type.
-        layer: The Keras layer in whose name scope it stands; None if in none.
+        layer: The Keras layer whose name scope contains it; None if there is none.
     """
 
     node: str
@@ -31,15 +31,15 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A tensor of the artifact beside the reference.
+    """A tensor of the artifact, compared with the reference.
 
     Attributes:
-        tensor: The artifact's.
-        tf_tensor: TensorFlow's.
+        tensor: The artifact's tensor.
+        tf_tensor: The TensorFlow tensor.
         layer: The Keras layer that it belongs to.
-        share: The largest difference over the reference's rms.
-        sqnr_db: The reference's power over the difference's, in decibels.
-        excess: The difference over what float32's rounding moves.
+        share: The largest difference divided by the reference's rms.
+        sqnr_db: The ratio of the reference's power to the difference's power, in decibels.
+        excess: The difference divided by the float32 rounding noise.
         diverges: Whether rounding does not explain the difference.
     """
 
@@ -54,16 +54,16 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """The part of an artifact in which it leaves the reference.
+    """The part of an artifact in which it diverges from the reference.
 
     Attributes:
         tensor: The first tensor that diverges.
-        before: The last ones that do not: what the part starts from.
-        segment: The artifact's tensors from behind ``before`` to ``tensor``.
+        before: The last tensors that do not diverge, from which the part starts.
+        segment: The artifact's tensors after ``before`` up to ``tensor``.
         operations: TensorFlow's operations of that part, the last one first.
         growth: The error along the graph.
         runs: How many runs of the model the search took.
-        dropped: Tensors whose names misled.
+        dropped: Tensors that were matched by a misleading name.
     """
 
     tensor: str
@@ -82,25 +82,25 @@ def locate_fault(
     start: str,
     evaluator: Evaluator,
 ) -> Fault:
-    """Find the first tensor that diverges on the way to ``start``, an output that does.
+    """Find the first tensor that diverges on the path to ``start``, an output that diverges.
 
     Args:
-        artifact: Its tensors in topological order.
-        reference: TensorFlow's in topological order.
-        matched: TensorFlow's tensor for each of the artifact's that has one.
+        artifact: The artifact's tensors in topological order.
+        reference: TensorFlow's tensors in topological order.
+        matched: The matching TensorFlow tensor by the artifact's tensor, where there is one.
         start: The output.
         evaluator: Measures tensors.
     """
     evaluator([start])
-    fed = _fed(artifact)
-    known = [name for name in matched if name in fed]
-    graph = Graph({each.name: each.inputs for each in artifact}, known)
+    dependent = _input_dependent(artifact)
+    known = [name for name in matched if name in dependent]
+    graph = Graph({tensor.name: tensor.inputs for tensor in artifact}, known)
     found = find_first(graph, start, evaluator)
     graph = graph.without(found.dropped)
     before = graph.parents(found.tensor)
     runs = evaluator.runs
-    way = graph.between(found.tensor, start)
-    evaluator(_spread(way, _DOWNSTREAM))
+    path = graph.between(found.tensor, start)
+    evaluator(_spread(path, _DOWNSTREAM))
     shown = set(evaluator.measures) - set(found.dropped)
     related = {*graph.ancestors(start), start}
     growth = tuple(
@@ -120,13 +120,16 @@ def locate_fault(
     )
 
 
-def _fed(tensors: Sequence[Tensor]) -> set[str]:
-    """Return the tensors that depend on an input; a weight that is wrong is its reader's fault."""
-    found: set[str] = set()
-    for each in tensors:
-        if not each.op or found.intersection(each.inputs):
-            found.add(each.name)
-    return found
+def _input_dependent(tensors: Sequence[Tensor]) -> set[str]:
+    """Return the tensors that depend on an input.
+
+    A wrong weight depends on none; the operation that reads it diverges and is reported.
+    """
+    dependent: set[str] = set()
+    for tensor in tensors:
+        if not tensor.op or dependent.intersection(tensor.inputs):
+            dependent.add(tensor.name)
+    return dependent
 
 
 def _spread(names: Sequence[str], most: int) -> list[str]:
@@ -136,40 +139,40 @@ def _spread(names: Sequence[str], most: int) -> list[str]:
 
 
 def _step(name: str, tf_tensor: str, evaluator: Evaluator) -> Step:
-    one = evaluator.measures[name]
+    error = evaluator.measures[name]
     layer = layer_of(tf_tensor.partition(":")[0])
-    return Step(name, tf_tensor, layer, one.share, one.sqnr_db, one.excess, one.diverges)
+    return Step(name, tf_tensor, layer, error.share, error.sqnr_db, error.excess, error.diverges)
 
 
 def _segment(tensors: Sequence[Tensor], before: Sequence[str], last: str) -> tuple[Tensor, ...]:
-    inside = _behind({each.name: each.inputs for each in tensors}, set(before), last)
-    return tuple(each for each in tensors if each.name in inside and each.op)
+    inside = _region({tensor.name: tensor.inputs for tensor in tensors}, set(before), last)
+    return tuple(tensor for tensor in tensors if tensor.name in inside and tensor.op)
 
 
 def _operations(
     tensors: Sequence[Tensor], before: Sequence[str], last: str
 ) -> tuple[Operation, ...]:
-    inside = _behind({each.name: each.inputs for each in tensors}, set(before), last)
-    found: dict[str, Operation] = {}
-    for each in reversed(tensors):
-        node = each.name.partition(":")[0]
-        if each.name in inside and each.op not in _SILENT:
-            found.setdefault(node, Operation(node, each.op, layer_of(node)))
-    return tuple(found.values())
+    inside = _region({tensor.name: tensor.inputs for tensor in tensors}, set(before), last)
+    operations: dict[str, Operation] = {}
+    for tensor in reversed(tensors):
+        node = tensor.name.partition(":")[0]
+        if tensor.name in inside and tensor.op not in _SILENT:
+            operations.setdefault(node, Operation(node, tensor.op, layer_of(node)))
+    return tuple(operations.values())
 
 
 _SILENT = frozenset({"Const", "Identity", "Placeholder", "NoOp", "Snapshot"})
 """Operations that compute nothing."""
 
 
-def _behind(inputs: Mapping[str, Sequence[str]], before: set[str], last: str) -> set[str]:
-    """Return the tensors that ``last`` is computed from without passing ``before``."""
-    found: set[str] = set()
+def _region(inputs: Mapping[str, Sequence[str]], before: set[str], last: str) -> set[str]:
+    """Return ``last`` and the tensors on paths to it that do not pass through ``before``."""
+    region: set[str] = set()
     waiting = [last]
     while waiting:
         name = waiting.pop()
-        if name in found or (name in before and name != last):
+        if name in region or (name in before and name != last):
             continue
-        found.add(name)
+        region.add(name)
         waiting += inputs.get(name, ())
-    return found
+    return region

@@ -1,4 +1,4 @@
-"""How far a tensor is from the reference, next to how far rounding alone moves it."""
+"""Measure the difference of a tensor from the reference, relative to the rounding noise."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from hubopt.diagnosis.names import Alignment, alignments
 Array = NDArray[Any]
 
 LIMIT = 30.0
-"""Times what rounding moves: clean exports of basic-pitch and of a MobileNetV2 reach 18."""
+"""The largest difference that counts as rounding, in multiples of the rounding noise. Clean
+exports of basic-pitch and of a MobileNetV2 reach 18."""
 _FLOOR = 3e-6
-"""Of a tensor's rms: rounding is not measured finer. Clean exports reach it where the
-float32 graph happens to be exact."""
+"""The smallest rounding noise that is assumed, as a share of a tensor's rms. Clean exports reach
+it where the float32 graph happens to be exact."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A tensor of an artifact beside the reference, over all samples.
+    """The comparison of an artifact's tensor with the reference, over all samples.
 
     Attributes:
-        share: The largest difference over the rms of the reference; infinite for a NaN or an
-            infinity where the reference has none.
-        sqnr_db: The reference's power over the difference's.
-        excess: The difference over what rounding moves: the largest of several ratios.
+        share: The largest difference divided by the rms of the reference; infinite for a NaN or
+            an infinity where the reference has none.
+        sqnr_db: The ratio of the reference's power to the difference's power, in decibels.
+        excess: The difference divided by the rounding noise: the largest of several ratios.
         alignment: The layout in which it was compared; None if the shapes do not fit.
     """
 
@@ -48,7 +49,7 @@ def measure(found: Sequence[Array], wide: Sequence[Array], narrow: Sequence[Arra
     """Compare a tensor of an artifact with the reference, sample by sample.
 
     Args:
-        found: The artifact's, one array a sample.
+        found: The artifact's tensor, one array per sample.
         wide: The reference.
         narrow: The reference in float32.
 
@@ -59,7 +60,8 @@ def measure(found: Sequence[Array], wide: Sequence[Array], narrow: Sequence[Arra
     if any(array.dtype.kind not in "fiub" for array in (*found, *wide)) or not candidates:
         return Measure(math.inf, -math.inf, math.inf, None)
     return min(
-        (_measure(found, wide, narrow, each) for each in candidates), key=lambda one: one.excess
+        (_measure(found, wide, narrow, layout) for layout in candidates),
+        key=lambda error: error.excess,
     )
 
 
@@ -67,10 +69,12 @@ def _measure(
     found: Sequence[Array], wide: Sequence[Array], narrow: Sequence[Array], layout: Alignment
 ) -> Measure:
     shares, powers, excesses = [], [], []
-    for one, reference, rounded in zip(found, wide, narrow, strict=True):
+    for array, reference, rounded in zip(found, wide, narrow, strict=True):
         want = reference.squeeze().astype(np.float64)
-        share, power, excess = _one(
-            layout.to_reference(one).astype(np.float64), want, rounded.squeeze().astype(np.float64)
+        share, power, excess = _measure_sample(
+            layout.to_reference(array).astype(np.float64),
+            want,
+            rounded.squeeze().astype(np.float64),
         )
         shares.append(share)
         powers.append(power)
@@ -78,7 +82,7 @@ def _measure(
     return Measure(max(shares), min(powers), max(excesses), layout)
 
 
-def _one(got: Array, want: Array, rounded: Array) -> tuple[float, float, float]:
+def _measure_sample(got: Array, want: Array, rounded: Array) -> tuple[float, float, float]:
     """Return the largest difference over the rms, the SQNR and the excess of one sample."""
     finite = np.isfinite(want)
     if (
@@ -101,16 +105,16 @@ def _one(got: Array, want: Array, rounded: Array) -> tuple[float, float, float]:
 
 
 def _by_channel(gap: Array, want: Array, noise: Array, scale: float) -> list[float]:
-    """Return the rms of the difference over that of the noise, channel by channel.
+    """Return the largest ratio of the difference's rms to the noise's rms over the channels.
 
-    A fault in one channel is lost in the whole tensor's noise, where some other channel is noisy.
+    Over the whole tensor, the noise of one channel can hide a fault in another channel.
     """
     if gap.ndim < 2 or gap.shape[-1] < 2:
         return []
     axes = tuple(range(gap.ndim - 1))
-    error, moved, size = (np.sqrt(np.mean(each**2, axis=axes)) for each in (gap, noise, want))
+    error, rounding, size = (np.sqrt(np.mean(array**2, axis=axes)) for array in (gap, noise, want))
     floor = np.maximum(_FLOOR / 3 * np.maximum(size, 0.1 * scale), 0.3 * _rms(noise))
-    return [float(np.max(error / np.maximum(moved, floor)))]
+    return [float(np.max(error / np.maximum(rounding, floor)))]
 
 
 def _rms(array: Array) -> float:

@@ -1,4 +1,4 @@
-"""Which TensorFlow tensor a tensor of an artifact is, by name and shape; and Keras layers."""
+"""Match an artifact's tensors with TensorFlow's by name and shape; find Keras layers."""
 
 from __future__ import annotations
 
@@ -19,22 +19,23 @@ _CALLS = re.compile(r"(Stateful)?PartitionedCall(_\d+)?$|Func$")
 _INNER_SCOPES = re.compile(
     r"(batchnorm|moments|Tensordot|einsum|while|cond|normalize|dropout)(_\d+)?$"
 )
-"""Scopes that Keras and TensorFlow open inside of a layer."""
+"""Name scopes that Keras and TensorFlow open inside a layer."""
 _FUNCTION_PORT = re.compile(r"(input|output)(_control_node)?/_\d+$")
 _NUMBER = re.compile(r"\d+$")
 _STACKED = re.compile(r"(.+)_Concat__\d+:0$")
-"""How tf2onnx names the last of the nodes that it makes of a ``Pack``."""
+"""The name that tf2onnx gives to the last of the nodes that replace a ``Pack``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A tensor of a graph: TensorFlow's, or an artifact's.
+    """A tensor of TensorFlow's graph or of an artifact's.
 
     Attributes:
-        name: Its name, one of a kind in its graph.
-        shape: Its shape, None where open; None altogether if unknown.
-        op: The operation that gives it, as its own format calls it; empty for an input.
-        inputs: The tensors that the operation reads, constants left out or not.
+        name: Its name, unique in its graph.
+        shape: Its shape, with None for open dimensions; None if the shape is unknown.
+        op: The type of the operation that computes it, as its own format names it; empty for an
+            input.
+        inputs: The tensors that the operation reads, with or without constants.
     """
 
     name: str
@@ -45,34 +46,35 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """How an artifact's array is laid out beside TensorFlow's.
+    """The layout of an artifact's array relative to TensorFlow's.
 
     Attributes:
         shape: TensorFlow's shape without dimensions of size 1.
-        axes: The artifact's axes, dimensions of size 1 left out, in TensorFlow's order.
+        axes: The artifact's axes in TensorFlow's order, without dimensions of size 1.
     """
 
     shape: tuple[int, ...]
     axes: tuple[int, ...]
 
     def to_reference(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Lay an artifact's array out as TensorFlow's, without dimensions of size 1."""
+        """Return an artifact's array in TensorFlow's layout, without dimensions of size 1."""
         laid_out: NDArray[Any] = array.squeeze().transpose(self.axes)
         return laid_out
 
     def to_artifact(self, array: NDArray[Any], shape: Sequence[int]) -> NDArray[Any]:
-        """Lay TensorFlow's array out as the artifact's, which has ``shape``."""
+        """Return TensorFlow's array in the artifact's layout, which has ``shape``."""
         inverse = sorted(range(len(self.axes)), key=self.axes.__getitem__)
         laid_out: NDArray[Any] = array.squeeze().transpose(inverse).reshape(tuple(shape))
         return laid_out
 
 
 def alignments(reference: Sequence[int], found: Sequence[int]) -> list[Alignment]:
-    """Return the layouts in which ``found`` can be ``reference``; none if it cannot be.
+    """Return the layouts in which shape ``found`` can match ``reference``; empty if it cannot.
 
-    Dimensions of size 1 come and go (a 1-D convolution is a 2-D one elsewhere). Where the
-    shapes agree as they are, channels may still have moved between first and last. Where they
-    do not, axes of one size keep their order: a square image is not taken for its transpose.
+    Dimensions of size 1 are ignored, because a converter may add or remove them (a 1-D
+    convolution becomes a 2-D one). If the shapes are equal, the channels may still have been
+    transposed between first and last. If they are not equal, axes of the same size keep their
+    order, so that a square image is not matched with its transpose.
     """
     want = tuple(size for size in reference if size != 1)
     have = tuple(size for size in found if size != 1)
@@ -82,10 +84,10 @@ def alignments(reference: Sequence[int], found: Sequence[int]) -> list[Alignment
     same = tuple(range(rank))
     orders: Iterable[tuple[int, ...]]
     if want == have:
-        moved = [same, same[1:] + same[:1], same[-1:] + same[:-1]]
-        if rank > 2:  # the batch stays where it is
-            moved += [(0, *same[2:], 1), (0, rank - 1, *same[1:-1])]
-        orders = dict.fromkeys(moved)
+        transposed = [same, same[1:] + same[:1], same[-1:] + same[:-1]]
+        if rank > 2:  # these keep the batch axis first
+            transposed += [(0, *same[2:], 1), (0, rank - 1, *same[1:-1])]
+        orders = dict.fromkeys(transposed)
     elif rank <= 5:
         orders = filter(partial(_keeps_order, have), itertools.permutations(same))
     else:
@@ -95,69 +97,70 @@ def alignments(reference: Sequence[int], found: Sequence[int]) -> list[Alignment
 
 def _keeps_order(sizes: Sequence[int], axes: Sequence[int]) -> bool:
     pairs = itertools.combinations(axes, 2)
-    return all(one < other for one, other in pairs if sizes[one] == sizes[other])
+    return all(first < second for first, second in pairs if sizes[first] == sizes[second])
 
 
 def given_tensors(
     program: Program, inputs: Mapping[str, str], outputs: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return TensorFlow's tensor for each input and output of an artifact.
+    """Return TensorFlow's tensor for each input and output tensor of an artifact.
 
     Args:
-        program: The layer's.
+        program: The layer's program.
         inputs: The artifact's tensor for each input of the layer.
         outputs: The artifact's tensor for each output of the layer.
     """
     starts = zip(program.spec.inputs, program.input_tensors, strict=True)
     ends = zip(program.spec.outputs, program.output_tensors, strict=True)
     return {
-        **{inputs[each.name]: tensor for each, tensor in starts},
-        **{outputs[each.name]: tensor for each, tensor in ends},
+        **{inputs[spec.name]: tensor for spec, tensor in starts},
+        **{outputs[spec.name]: tensor for spec, tensor in ends},
     }
 
 
 def match(
     artifact: Sequence[Tensor], reference: Sequence[Tensor], given: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return TensorFlow's tensor for each tensor of an artifact that has one.
+    """Return the matching TensorFlow tensor by the name of the artifact's tensor.
 
-    A name is TensorFlow's own, or several nodes' with semicolons between, as TFLite names what
-    it fused, perhaps with a number behind; of those whose shape fits, the last one in
-    TensorFlow's graph is what was computed. Where several tensors claim one of TensorFlow's,
-    the last has it: the others are steps on the way.
+    An artifact's tensor has the name of a TensorFlow node, or the names of several nodes
+    separated by semicolons, as TFLite names fused operations. A number may follow. Of the named
+    tensors whose shape fits, the last one in TensorFlow's graph is the match. If several tensors
+    of the artifact match one TensorFlow tensor, the last of them is kept, because the others are
+    intermediate results.
 
     Args:
-        artifact: Its tensors in topological order.
-        reference: TensorFlow's in topological order.
-        given: What is known beforehand: the inputs and outputs.
+        artifact: The artifact's tensors in topological order.
+        reference: TensorFlow's tensors in topological order.
+        given: The known matches: the inputs and outputs.
     """
-    places = {each.name: at for at, each in enumerate(reference) if each.op != "Const"}
+    places = {tensor.name: at for at, tensor in enumerate(reference) if tensor.op != "Const"}
     twins = _twins(artifact, reference)
-    stacks = {each.name for each in reference if each.op == "Pack"}
+    stacks = {tensor.name for tensor in reference if tensor.op == "Pack"}
     claims: dict[str, str] = {}
     taken = set(given.values())
     for tensor in artifact:
         if tensor.name in given or not tensor.op:
             continue
-        found = [
+        candidates = [
             places[name]
             for name in (
                 *_candidates(tensor.name, places),
                 *twins.get(tensor.name, ()),
                 *_stacked(tensor.name, stacks),
             )
-            if _may_be(reference[places[name]].shape, tensor.shape)
+            if _shapes_fit(reference[places[name]].shape, tensor.shape)
         ]
-        if found and reference[max(found)].name not in taken:
-            claims[reference[max(found)].name] = tensor.name
-    return {**given, **{found: name for name, found in claims.items()}}
+        if candidates and reference[max(candidates)].name not in taken:
+            claims[reference[max(candidates)].name] = tensor.name
+    return {**given, **{name: original for original, name in claims.items()}}
 
 
 def _twins(artifact: Sequence[Tensor], reference: Sequence[Tensor]) -> dict[str, list[str]]:
-    """Return TensorFlow's tensors of the same name but for the calls around them.
+    """Return TensorFlow's tensors whose names are equal except for the calls around them.
 
-    A SavedModel that is frozen anew has more calls or fewer around the same nodes. Where a
-    name comes several times, as of a layer called twice, the first goes with the first.
+    Freezing a SavedModel again changes the number of calls around the same nodes. If a name
+    occurs several times, as for a layer that is called twice, tensors are paired in order.
     """
     theirs, ours = _by_plain_name(artifact), _by_plain_name(reference)
     return {
@@ -169,13 +172,13 @@ def _twins(artifact: Sequence[Tensor], reference: Sequence[Tensor]) -> dict[str,
 
 
 def _by_plain_name(tensors: Sequence[Tensor]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for each in tensors:
-        if each.op not in ("Const", "Identity", ""):
-            scopes = each.name.split("/")
+    names: dict[str, list[str]] = {}
+    for tensor in tensors:
+        if tensor.op not in ("Const", "Identity", ""):
+            scopes = tensor.name.split("/")
             plain = "/".join(scope for scope in scopes if not _CALLS.match(scope))
-            found.setdefault(plain, []).append(each.name)
-    return found
+            names.setdefault(plain, []).append(tensor.name)
+    return names
 
 
 def _candidates(name: str, places: Mapping[str, int]) -> Iterator[str]:
@@ -194,20 +197,20 @@ def _stacked(name: str, stacks: set[str]) -> Iterator[str]:
 
 
 def _shorter(name: str) -> Iterator[str]:
-    """Yield ``name`` with ever fewer of the digits behind it: a converter numbers duplicates."""
+    """Yield ``name`` with ever fewer trailing digits, because converters number duplicates."""
     digits = _NUMBER.search(name)
     for count in range(1, len(digits.group()) + 1) if digits else ():
         yield name[:-count].removesuffix(";")
 
 
-def _may_be(reference: Shape | None, found: Shape | None) -> bool:
+def _shapes_fit(reference: Shape | None, found: Shape | None) -> bool:
     if reference is None or found is None or None in (*reference, *found):
         return True
     return bool(alignments(reference, found))  # type: ignore[arg-type]  # no None in them
 
 
 def layer_of(node: str) -> str | None:
-    """Return the Keras layer that a node's name scope names; None if it names none.
+    """Return the Keras layer in a node's name scope; None if there is none.
 
     >>> layer_of("StatefulPartitionedCall/model/block_1_expand/StatefulPartitionedCall/Conv2D")
     'block_1_expand'

@@ -1,4 +1,4 @@
-"""The artifact side: any tensor of an artifact, read by its exporter's probe."""
+"""Read any tensor of an artifact through its exporter's probe."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Probed:
     """An artifact with its probe; it lives in a child process.
 
     Args:
-        artifact: What to look into.
-        allow_ops: Operations that a SavedModel may have although they reach outside of it.
+        artifact: The artifact to read.
+        allow_ops: Operations that a SavedModel may contain although they reach outside of it.
 
     Raises:
         NotRunnableHereError: The target has no probe, or its runtime is not installed.
@@ -36,7 +36,7 @@ class Probed:
             raise NotRunnableHereError(
                 f"{artifact.exporter} artifact",
                 "its exporter does not read intermediate tensors",
-                "an exporter with a probe, as onnx, tflite and savedmodel have",
+                "an exporter with a probe, such as onnx, tflite or savedmodel",
                 "diagnose another target of the bundle",
             )
         registry.require_runtime(exporter)
@@ -53,7 +53,7 @@ class Probed:
         return dict(self._probe.inputs), dict(self._probe.outputs)
 
     def how(self) -> str:
-        """Return how it is run."""
+        """Return a description of how the artifact is run."""
         return self._probe.how
 
     def script(self) -> str:

@@ -1,4 +1,4 @@
-"""The reference side: any tensor of the program's graph, and how steady float32 is there."""
+"""The reference: any tensor of the program's graph, in float64 and in its own precision."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from hubopt.programs.graphs.graph_runs import GraphRunner
 from hubopt.sampling.arrays import read_samples, write_samples
 
 ENVIRONMENT = {"TF_ENABLE_ONEDNN_OPTS": "0"}
-"""For the child: oneDNN's kernels are off by far more than float32's own rounding."""
+"""The child's environment: oneDNN is off, because its kernels deviate by far more than float32
+rounding."""
 
 
 class Reference:
-    """A traced program whose every tensor can be had; it lives in a child process.
+    """Evaluates any tensor of a traced program; it lives in a child process.
 
     Args:
-        program: The program; it has a frozen graph.
+        program: The program, with a frozen graph.
 
     Raises:
-        TraceError: The program reads lookup tables, so that there is no frozen graph.
+        TraceError: The program has no frozen graph, because it reads lookup tables.
     """
 
     def __init__(self, program: Program) -> None:
@@ -36,8 +37,8 @@ class Reference:
             raise TraceError(
                 "program",
                 "it reads resources, such as lookup tables, and has no frozen graph",
-                "a graph of constants, every tensor of which can be run",
-                "export a signature behind the lookup, if the model has one",
+                "a graph of constants, of which every tensor can be evaluated",
+                "export a signature that starts after the lookup, if the model has one",
             )
         frozen = read_frozen_graph(program)
         graph_def, weights = frozen.graph_def, frozen.arrays()
@@ -47,30 +48,30 @@ class Reference:
         with self._graph.as_default():
             tf.import_graph_def(graph_def, name="")
         inputs = dict(
-            zip([each.name for each in program.spec.inputs], program.input_tensors, strict=True)
+            zip([given.name for given in program.spec.inputs], program.input_tensors, strict=True)
         )
         self._narrow = GraphRunner(graph_def, inputs, weights)
         self._wide, self._problem = _widened(graph_def, inputs, weights)
 
     def tensors(self) -> list[Tensor]:
         """Return every tensor of the graph in topological order."""
-        found: dict[str, Tensor] = {}
-        operations = {each.name: each for each in self._graph.get_operations()}
+        described: dict[str, Tensor] = {}
+        operations = {operation.name: operation for operation in self._graph.get_operations()}
         waiting = list(reversed(operations.values()))
         while waiting:  # GraphDefs need not be sorted
             operation = waiting[-1]
             missing = [
-                each.op
-                for each in operation.inputs
-                if each.name not in found and each.op is not operation
+                tensor.op
+                for tensor in operation.inputs
+                if tensor.name not in described and tensor.op is not operation
             ]
             if missing and operation.type not in ("Merge", "NextIteration"):
                 waiting += missing
                 continue
             waiting.pop()
-            for each in operation.outputs:
-                found.setdefault(each.name, self._describe(each))
-        return list(found.values())
+            for tensor in operation.outputs:
+                described.setdefault(tensor.name, self._describe(tensor))
+        return list(described.values())
 
     def problem(self) -> str | None:
         """Return why the reference is not computed in float64; None if it is."""
@@ -81,8 +82,8 @@ class Reference:
     ) -> None:
         """Write the tensors ``fetches`` of some samples to ``folder``.
 
-        ``wide.npz`` has them in float64 where that can be had, ``narrow.npz`` in the program's
-        own precision: the difference is how far rounding alone moves them.
+        ``wide.npz`` has them in float64 where that is available, ``narrow.npz`` in the program's
+        own precision. The difference between the two is the rounding noise.
         """
         given = read_samples(inputs, self._spec.inputs)
         narrow = [self._run(self._narrow, given[at], fetches) for at in samples]
@@ -94,9 +95,9 @@ class Reference:
 
     def _describe(self, tensor: Any) -> Tensor:
         shape = None if tensor.shape.rank is None else tuple(tensor.shape.as_list())
-        # A placeholder that stands for a weight is no input.
+        # A placeholder that stands for a weight is not an input.
         op = "Const" if tensor.op.name in self._weights else tensor.op.type
-        return Tensor(tensor.name, shape, op, tuple(each.name for each in tensor.op.inputs))
+        return Tensor(tensor.name, shape, op, tuple(read.name for read in tensor.op.inputs))
 
     def _run(
         self, runner: GraphRunner, inputs: Mapping[str, Any], fetches: Sequence[str]

@@ -1,4 +1,4 @@
-"""A small reproduction: the part of the artifact that is wrong, one input, a script."""
+"""Write a small reproduction: the faulty part of the artifact, one input and a script."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _TIMEOUT_S = 300
 _TEMPLATE = '''\
 """{title}
 
-Runs {model}, a part of the {target} artifact, on inputs.npz, which the layer computed, and
-compares with expected.npz, which the layer computed too. Exits 1 if they differ.
+Runs {model}, a part of the {target} artifact, on the layer's values in inputs.npz, and compares
+its output with the layer's values in expected.npz. Exits 1 if they differ.
 """
 
 import pathlib
@@ -64,14 +64,14 @@ if __name__ == "__main__":
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What a reproduction holds.
+    """The contents of a reproduction.
 
     Attributes:
         target: The artifact's target.
-        title: What is wrong, in one line.
+        title: One line that describes the fault.
         inputs: The artifact's tensors that it starts from, in the artifact's layout and dtype.
         output: The artifact's tensor that diverges.
-        expected: Its value by the reference, in the artifact's layout.
+        expected: The reference's value of ``output``, in the artifact's layout.
         allowed: The largest difference that rounding explains.
     """
 
@@ -94,13 +94,13 @@ def layout(
 
 
 def write_reproduction(part: Part, artifact: Probed, suffix: str, output: Path) -> str | None:
-    """Write the folder ``output``, whole or not at all, and run its script.
+    """Write the folder ``output`` atomically, and run its script.
 
     Returns:
-        None if the script shows the difference, else what it did instead.
+        None if the script shows the difference, else a note that says what it did instead.
 
     Raises:
-        UsageError: ``output`` exists, or cannot be written.
+        UsageError: ``output`` exists or cannot be written.
     """
     model = f"model{suffix}"
     with staging(output) as folder:
@@ -114,8 +114,8 @@ def write_reproduction(part: Part, artifact: Probed, suffix: str, output: Path) 
             title=_one_line(part.title), model=model, target=part.target, run=artifact.script()
         )
         (folder / SCRIPT).write_text(text)
-        told, problem = _run(folder / SCRIPT)
-        (folder / "README.md").write_text(_readme(part, model, told))
+        printed, problem = _run(folder / SCRIPT)
+        (folder / "README.md").write_text(_readme(part, model, printed))
     return problem
 
 
@@ -132,25 +132,25 @@ def _run(script: Path) -> tuple[str, str | None]:
             )
     except subprocess.TimeoutExpired:
         return "", f"the reproduction did not end within {_TIMEOUT_S} s"
-    told = done.stdout.strip()
-    if done.returncode == 1 and told:
-        return told, None
+    printed = done.stdout.strip()
+    if done.returncode == 1 and printed:
+        return printed, None
     if done.returncode == 0:
-        return told, f"the part alone does not show it, started from the layer's values: {told}"
-    return told, f"the reproduction does not run: {_last_line(done.stderr)}"
+        return printed, f"the part alone, run on the layer's values, does not differ: {printed}"
+    return printed, f"the reproduction does not run: {_last_line(done.stderr)}"
 
 
-def _readme(part: Part, model: str, told: str) -> str:
+def _readme(part: Part, model: str, printed: str) -> str:
     listing = "".join(
-        f"- `{printable(name)}` {list(each.shape)}\n" for name, each in part.inputs.items()
+        f"- `{printable(name)}` {list(array.shape)}\n" for name, array in part.inputs.items()
     )
     return (
         f"# {_one_line(part.title)}\n\n"
         f"`{model}` is the part of the {part.target} artifact up to "
         f"`{printable(part.output)}`, from\n\n"
         f"{listing}\n"
-        f"`python {SCRIPT}` needs numpy and the target's runtime, and said:\n\n"
-        f"    {told.replace(chr(10), chr(10) + '    ')}\n"
+        f"`python {SCRIPT}` needs numpy and the target's runtime. It printed:\n\n"
+        f"    {printed.replace(chr(10), chr(10) + '    ')}\n"
     )
 
 
@@ -164,4 +164,4 @@ def _one_line(text: str) -> str:
 
 
 def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["it said nothing"])[-1]
+    return (text.strip().splitlines() or ["it printed nothing"])[-1]

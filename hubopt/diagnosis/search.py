@@ -1,7 +1,7 @@
-"""Find, in a graph, the first tensor that diverges without looking at every tensor.
+"""Find the first tensor of a graph that diverges, without measuring every tensor.
 
-Pure: what is asked about a tensor is given as a function, and one question may ask about many
-tensors at once, since one run of a model gives many.
+The search is pure: the caller passes a function that says whether tensors diverge. It takes many
+tensors at once, because one run of a model computes many.
 """
 
 from __future__ import annotations
@@ -10,22 +10,23 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 Ask = Callable[[Sequence[str]], Mapping[str, bool]]
-"""Takes names of tensors and says for each whether it diverges; called once a run."""
+"""Takes names of tensors and says for each name whether the tensor diverges; one call is one
+run."""
 
 WIDTH = 6
-"""How many tensors a run looks at, at first."""
+"""The number of tensors to check in the first run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a search found.
+    """The result of a search.
 
     Attributes:
-        tensor: It diverges, and none of ``before`` does.
+        tensor: A tensor that diverges although none of ``before`` does.
         before: The nearest known tensors that it is computed from.
-        dropped: Tensors that seemed to diverge although nothing computed from them does: they
-            are not the tensors that they were taken for.
-        runs: How often was asked.
+        dropped: Tensors that seemed to diverge although nothing computed from them does. They
+            were matched with the wrong tensors of the reference.
+        runs: The number of runs.
     """
 
     tensor: str
@@ -35,11 +36,12 @@ class Found:
 
 
 class Graph:
-    """The known tensors of a graph and what each is computed from.
+    """The known tensors of a graph, and the known tensors that they are computed from.
 
     Args:
-        parents: For each tensor, known or not, what it is computed from; in topological order.
-        known: The tensors that can be asked about.
+        parents: The tensors from which each tensor, known or not, is computed, in topological
+            order.
+        known: The tensors that can be checked.
     """
 
     def __init__(self, parents: Mapping[str, Sequence[str]], known: Iterable[str]) -> None:
@@ -51,14 +53,14 @@ class Graph:
         self._ancestors: dict[str, int] = {}
         for name, sources in parents.items():
             above: frozenset[str] = frozenset().union(
-                *({each} if each in wanted else nearest.get(each, ()) for each in sources)
+                *({source} if source in wanted else nearest.get(source, ()) for source in sources)
             )
             nearest[name] = above
             if name in wanted:
                 self._parents[name] = tuple(sorted(above, key=self._place.__getitem__))
                 mask = 0
-                for each in above:
-                    mask |= self._ancestors[each] | 1 << self._place[each]
+                for parent in above:
+                    mask |= self._ancestors[parent] | 1 << self._place[parent]
                 self._ancestors[name] = mask
 
     def parents(self, name: str) -> tuple[str, ...]:
@@ -72,11 +74,11 @@ class Graph:
     def between(self, first: str, last: str) -> tuple[str, ...]:
         """Return the known tensors after ``first`` that ``last`` is computed from, and ``last``."""
         bit = 1 << self._place[first]
-        inner = [each for each in self.ancestors(last) if self._ancestors[each] & bit]
+        inner = [name for name in self.ancestors(last) if self._ancestors[name] & bit]
         return (*inner, last)
 
     def without(self, names: Iterable[str]) -> Graph:
-        """Return the graph in which ``names`` are not known."""
+        """Return the same graph with ``names`` not known."""
         gone = set(names)
         return Graph(
             {name: self._parents[name] for name in self.order},
@@ -85,7 +87,7 @@ class Graph:
 
     def weight(self, name: str, among: set[str]) -> int:
         """Return how many of ``among`` the tensor ``name`` is computed from."""
-        return sum(each in among for each in self.ancestors(name))
+        return sum(ancestor in among for ancestor in self.ancestors(name))
 
     def _names(self, mask: int) -> tuple[str, ...]:
         names = []
@@ -98,7 +100,7 @@ class Graph:
 
 @dataclass(slots=True)
 class _Answers:
-    """What has been answered; asks about nothing twice."""
+    """The answers so far; no tensor is checked twice."""
 
     ask: Ask
     diverges: dict[str, bool]
@@ -116,23 +118,23 @@ class _Answers:
 
 
 def find_first(graph: Graph, start: str, ask: Ask, width: int = WIDTH) -> Found:
-    """Find where ``start``, which diverges, leaves the reference.
+    """Find the first diverging tensor that leads to ``start``, which diverges.
 
-    A tensor that does not diverge acquits what it is computed from, so each run asks about
-    tensors that split what is left evenly; a run that decides less than half of it doubles the
-    number asked about, so that wide graphs take no more runs than deep ones. What is found is
-    checked: none of its parents diverges, and one of its children does.
+    A tensor that does not diverge rules out every tensor that it is computed from. So each run
+    checks tensors that split the remaining ones evenly. A run that rules out less than half of
+    them doubles the number of tensors to check, so that wide graphs take no more runs than deep
+    ones. The result is verified: none of its parents diverges, and one of its children does.
 
     Args:
         graph: The known tensors.
-        start: One that diverges.
-        ask: Whether tensors diverge.
-        width: How many tensors to ask about at first.
+        start: A tensor that diverges.
+        ask: Says whether tensors diverge.
+        width: The number of tensors to check in the first run.
     """
     answers = _Answers(ask, {start: True})
     while True:
         tensor = _descend(graph, start, answers, width)
-        children = [each for each in graph.between(tensor, start) if tensor in graph.parents(each)]
+        children = [name for name in graph.between(tensor, start) if tensor in graph.parents(name)]
         if tensor == start or answers(children):
             return Found(tensor, graph.parents(tensor), tuple(answers.dropped), answers.runs)
         answers.dropped.append(tensor)
@@ -143,37 +145,37 @@ def _descend(graph: Graph, start: str, answers: _Answers, width: int) -> str:
     """Return a tensor that diverges and whose parents do not, at or before ``start``."""
     target = start
     while True:
-        left = [each for each in graph.ancestors(target) if answers.diverges.get(each) is not False]
+        left = [name for name in graph.ancestors(target) if answers.diverges.get(name) is not False]
         target = _bisect(graph, target, left, answers, width)
-        wrong = answers(graph.parents(target))
-        if not wrong:
+        diverging = answers(graph.parents(target))
+        if not diverging:
             return target
-        target = wrong[0]  # a clean tensor downstream hid it, as a ReLU does
+        target = diverging[0]  # a clean tensor downstream, such as a ReLU's, hid it
 
 
 def _bisect(graph: Graph, target: str, left: list[str], answers: _Answers, width: int) -> str:
     while left:
         asked = _split(graph, left, width)
-        wrong = set(answers(asked))
+        diverging = set(answers(asked))
         before = len(left)
-        if wrong:
-            target = next(each for each in left if each in wrong)
+        if diverging:
+            target = next(name for name in left if name in diverging)
             above = set(graph.ancestors(target))
-            left = [each for each in left if each in above]
-        acquitted = {each for each in asked if each not in wrong}
-        for each in tuple(acquitted):
-            acquitted.update(graph.ancestors(each))
-        left = [each for each in left if each not in acquitted]
+            left = [name for name in left if name in above]
+        ruled_out = {name for name in asked if name not in diverging}
+        for name in tuple(ruled_out):
+            ruled_out.update(graph.ancestors(name))
+        left = [name for name in left if name not in ruled_out]
         if len(left) > before / 2:
             width *= 2
     return target
 
 
 def _split(graph: Graph, left: list[str], width: int) -> list[str]:
-    """Return up to ``width`` of ``left`` that are computed from evenly many of the others."""
+    """Return up to ``width`` of ``left``, evenly spaced by how many others they depend on."""
     if len(left) <= width:
         return left
     among = set(left)
-    weights = sorted((graph.weight(each, among), at) for at, each in enumerate(left))
+    weights = sorted((graph.weight(name, among), at) for at, name in enumerate(left))
     steps = [len(weights) * (at + 1) // (width + 1) for at in range(width)]
     return [left[place] for place in sorted({weights[step][1] for step in steps})]

@@ -1,1 +1,1 @@
-"""From a layer and its shapes to a traced program, and what can be done with its graph."""
+"""Turn a layer and its shapes into a traced program, and read and rewrite its graph."""

@@ -1,4 +1,4 @@
-"""`analyze`: the facts of a graph, of the traced one or of any that was made from it."""
+"""`analyze`: the facts of a graph, either the traced one or one derived from it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from hubopt.spec import ValueRange
 
 @dataclass(frozen=True, slots=True)
 class GraphFacts:
-    """What a graph says of itself.
+    """What can be read from a graph.
 
     Attributes:
-        ops: Every operation, functions included.
-        domains: What values an input takes, for each input of which the graph tells.
-        constant: Outputs that no input reaches.
-        weightless: Outputs that no weights reach.
-        size_bytes: The size of the graph without the weights that are kept apart.
+        ops: Every operation, including those inside functions.
+        domains: The valid values of each input for which the graph shows them.
+        constant: Outputs that depend on no input.
+        weightless: Outputs that depend on no weights.
+        size_bytes: The size of the graph without the weights that are stored separately.
     """
 
     ops: tuple[OpUse, ...]
@@ -55,8 +55,8 @@ def analyze(
         graph_def: The graph, without variables.
         inputs: The graph's tensor for each input.
         outputs: The graph's tensor for each output.
-        placed: Placeholders that stand for weights which are kept apart.
-        graph: The same as a ``tf.Graph``, where there is one: to make one takes time.
+        placed: Placeholders that stand for weights which are stored separately.
+        graph: The same graph as a ``tf.Graph``, if there is one; building it takes time.
     """
     if graph is None:
         import tensorflow as tf

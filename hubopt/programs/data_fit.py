@@ -1,4 +1,4 @@
-"""`fit_data`: data of the user's own becomes samples of the shapes and dtypes of a model."""
+"""`fit_data`: turn the user's own data into samples of a model's shapes and dtypes."""
 
 from __future__ import annotations
 
@@ -29,19 +29,20 @@ def fit_data(
 ) -> list[Arrays]:
     """Return the samples in ``items``, at most ``limit``.
 
-    An array is one sample of its input's shape, one without the batch axis if the batch may be
-    1, a stack of samples along a new first axis, or several batches along the batch axis. The
-    width of numbers may change where each value survives; their kind may not.
+    An array may be one sample of its input's shape; one sample without the batch axis, if the
+    batch may be 1; a stack of samples along a new first axis; or several batches along the batch
+    axis. The width of a dtype may change if every value is preserved. Its kind may not change.
 
     Args:
         items: What `hubopt.sampling.user_data.read_data` returned.
         spec: The inputs.
-        limit: How many samples to take, at least 1; what is beyond is not looked at.
-        domains: What is known of the inputs' values, by name; strict ones must hold.
+        limit: The largest number of samples to take, at least 1; the rest are not checked.
+        domains: The known ranges of the inputs' values, by name; values must be within the
+            strict ones.
 
     Raises:
-        DataError: All problems, each with its file or item, its input, what was found and what
-            was expected.
+        DataError: All problems. Each names its file or item, its input, the value found and the
+            value expected.
     """
     problems: list[str] = []
     samples: list[Arrays] = []
@@ -54,18 +55,19 @@ def fit_data(
 
 
 def first_sample(items: Sequence[Item], interface: Interface, hints: Hints) -> Any:
-    """Return the first sample of ``items`` as `hubopt.resolve` takes it for ``data``.
+    """Return the first sample of ``items``, packed for the ``data`` argument of `hubopt.resolve`.
 
-    It settles what the model leaves open, such as sides of a picture; the batch is the one in
-    ``hints``, or 1, however many samples are stacked.
+    The sample settles dimensions that the model leaves open, such as the sides of an image. Its
+    batch is the one in ``hints``, or 1, however many samples are stacked.
 
     Args:
         items: What `hubopt.sampling.user_data.read_data` returned.
-        interface: What the layer declares, by `hubopt.layers.interface.read_interface`.
-        hints: What the user said.
+        interface: The layer's declared interface, from
+            `hubopt.layers.interface.read_interface`.
+        hints: What the user specified.
 
     Raises:
-        DataError: The inputs are not those of the layer.
+        DataError: The inputs in the data are not those of the layer.
     """
     problems: list[str] = []
     arrays = _by_name(items[0], interface.structure, problems)
@@ -95,12 +97,12 @@ def _first(array: NDArray[Any], rank: int, batch: int) -> NDArray[Any]:
 def _raise(problems: Sequence[str]) -> None:
     if not problems:
         return
-    told = tuple(problems[:_MOST_PROBLEMS])
-    if len(problems) > len(told):
-        told += (f"and {len(problems) - len(told)} more of this sort",)
+    shown = tuple(problems[:_MOST_PROBLEMS])
+    if len(problems) > len(shown):
+        shown += (f"and {len(problems) - len(shown)} more of this sort",)
     raise DataError(
         "data",
-        told,
+        shown,
         "arrays by input name, each a sample of its input, a stack of samples or whole batches, "
         "with values of the input's kind",
         "see `hubopt inspect HANDLE` for the inputs, and convert the data",
@@ -113,18 +115,20 @@ def _fit_item(
     before = len(problems)
     arrays = _by_name(item, spec.input_structure, problems)
     pieces: dict[str, list[NDArray[Any]]] = {}
-    for each in spec.inputs if arrays else ():
-        label = f"{item.origin}, input {each.name}"
-        array = _as_lines(arrays[each.name], len(each.dims), item)
-        problem = kind_problem(array, each)
+    for tensor in spec.inputs if arrays else ():
+        label = f"{item.origin}, input {tensor.name}"
+        array = _as_lines(arrays[tensor.name], len(tensor.dims), item)
+        problem = kind_problem(array, tensor)
         if problem:
             problems.append(f"{label}: {problem}")
         else:
-            pieces[each.name] = _split(array, each, spec, limit, label, problems)
-    counts = {name: len(found) for name, found in pieces.items()}
+            pieces[tensor.name] = _split(array, tensor, spec, limit, label, problems)
+    counts = {name: len(parts) for name, parts in pieces.items()}
     if len(problems) == before and len(set(counts.values())) > 1:
-        told = ", ".join(f"{count} of {name}" for name, count in counts.items())
-        problems.append(f"{item.origin}: found {told}; expected as many samples of each input")
+        summary = ", ".join(f"{count} of {name}" for name, count in counts.items())
+        problems.append(
+            f"{item.origin}: found {summary}; expected the same number of samples of each input"
+        )
     if len(problems) > before:
         return []
     count = min(*counts.values(), limit)
@@ -132,14 +136,14 @@ def _fit_item(
     for at in range(count):
         origin = item.origin if set(counts.values()) == {1} else f"{item.origin}, sample {at}"
         sample = {
-            each.name: convert(
-                pieces[each.name][at],
-                each,
-                domains.get(each.name),
-                f"{origin}, input {each.name}",
+            tensor.name: convert(
+                pieces[tensor.name][at],
+                tensor,
+                domains.get(tensor.name),
+                f"{origin}, input {tensor.name}",
                 problems,
             )
-            for each in spec.inputs
+            for tensor in spec.inputs
         }
         _check_sizes(sample, spec, origin, problems)
         samples.append(sample)
@@ -147,19 +151,19 @@ def _fit_item(
 
 
 def _by_name(item: Item, structure: Structure, problems: list[str]) -> Arrays:
-    """Return the arrays of an item by input name; empty if they are not the inputs'."""
+    """Return the arrays of an item by input name; empty if they do not match the inputs."""
     names = leaves(structure)
     value = item.value
     try:
         if isinstance(value, Mapping) and set(map(str, value)) == set(names):
-            found = {str(name): each for name, each in value.items()}
+            arrays = {str(name): array for name, array in value.items()}
         elif isinstance(value, Mapping) and len(value) == len(names) == 1:
-            found = {names[0]: next(iter(value.values()))}
+            arrays = {names[0]: next(iter(value.values()))}
         elif isinstance(structure, str) and not isinstance(value, Mapping):
-            found = {structure: value}
+            arrays = {structure: value}
         else:
-            found = unpack(structure, value)
-        return {name: np.asarray(each) for name, each in found.items()}
+            arrays = unpack(structure, value)
+        return {name: np.asarray(array) for name, array in arrays.items()}
     except ValueError as error:  # another packing, or lists of different lengths in an array
         found_names = (
             f"arrays {', '.join(map(str, value))}" if isinstance(value, Mapping) else str(error)
@@ -169,7 +173,7 @@ def _by_name(item: Item, structure: Structure, problems: list[str]) -> Arrays:
 
 
 def _as_lines(array: NDArray[Any], rank: int, item: Item) -> NDArray[Any]:
-    """Give lines of text the rank of their input: each is the whole of a row."""
+    """Give lines of text the rank of their input; each line is one whole row."""
     return array.reshape(-1, *[1] * (rank - 1)) if item.texts and rank > 1 else array
 
 
@@ -203,8 +207,8 @@ def _split(
     rest = len(array) % batch
     if rest and len(array) < limit * batch and not _admits(spec, (rest, *array.shape[1:]), model):
         problems.append(
-            f"{label}: found {len(array)} along the batch axis; expected a multiple of {batch}, "
-            f"the batch; say --batch 1, or leave out the last {rest}"
+            f"{label}: found {len(array)} along the batch axis; expected a multiple of the batch, "
+            f"{batch}; say --batch 1, or leave out the last {rest}"
         )
     return [array[at : at + batch] for at in range(0, len(array), batch)]
 
@@ -224,12 +228,12 @@ def _format_bounds(spec: TensorSpec, model: ModelSpec) -> str:
 def _check_sizes(sample: Arrays, spec: ModelSpec, origin: str, problems: list[str]) -> None:
     """Check that each dynamic dimension has one size in all inputs of a sample."""
     sizes: dict[str, set[int]] = {}
-    for each in spec.inputs:
-        for dim, size in zip(each.dims, sample[each.name].shape, strict=True):
+    for tensor in spec.inputs:
+        for dim, size in zip(tensor.dims, sample[tensor.name].shape, strict=True):
             sizes.setdefault(dim.name or "", set()).add(size)
     problems.extend(
-        f"{origin}: found sizes {', '.join(map(str, sorted(found)))} of dimension {name}; "
-        "expected one in all inputs"
-        for name, found in sizes.items()
-        if name and len(found) > 1
+        f"{origin}: found sizes {', '.join(map(str, sorted(seen)))} of dimension {name}; "
+        "expected one size in all inputs"
+        for name, seen in sizes.items()
+        if name and len(seen) > 1
     )

@@ -1,4 +1,4 @@
-"""What `hubopt inspect` tells about a model."""
+"""What `hubopt inspect` reports about a model."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class OpenModel:
-    """A loaded layer, described without anything being guessed.
+    """A loaded layer, described without any guess.
 
     Attributes:
         signature: The signature that is called; None for the model's own call.
         signatures: Every signature of the model.
-        declared: The inputs of what is called, as declared.
-        outputs: What it gives for inputs as declared, if it can be traced with these; else
-            for inputs as resolved.
-        spec: Inputs and outputs with the origin of each dimension; None while some are open.
-        problems: What keeps ``spec`` open, with the flag that would settle it.
-        parameters: How many numbers the variables that it reads hold; None if it could not
-            be traced.
-        parameters_bytes: Their bytes.
+        declared: The declared inputs of that signature or call.
+        outputs: The outputs for the declared inputs if the layer can be traced with them, else
+            for the resolved inputs.
+        spec: Inputs and outputs with the origin of each dimension; None if some are unresolved.
+        problems: Why ``spec`` is None, with the flag that would settle each problem.
+        parameters: How many elements its variables hold in total; None if it could not be
+            traced.
+        parameters_bytes: Their size in bytes.
         ops: Every operation of the graph.
     """
 
@@ -67,13 +67,13 @@ class OpenModel:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """A model and what each target makes of it.
+    """A model and the operations that each target lacks for it.
 
     Attributes:
         handle: The URL, the folder's absolute path, or the name of a callable.
         digest: SHA-256 of the model; None for a callable.
         model: The model.
-        obstacles: By target, the operations it cannot hold; empty if none is known.
+        obstacles: By target, the operations that it does not support; empty if none is known.
     """
 
     handle: str
@@ -99,8 +99,10 @@ def inspect_layer(layer: Any, hints: Hints) -> OpenModel:
         spec = resolve(layer, hints)
     except SpecError as error:
         problems = error.problems
-    declared = [(each.name, each.shape, each.dtype) for each in interface.inputs]
-    settled = [(each.name, each.open_shape, each.dtype) for each in spec.inputs] if spec else []
+    declared = [(tensor.name, tensor.shape, tensor.dtype) for tensor in interface.inputs]
+    settled = (
+        [(tensor.name, tensor.open_shape, tensor.dtype) for tensor in spec.inputs] if spec else []
+    )
     outputs: dict[str, Any] = {}
     graph = None
     for inputs in (declared, settled):
@@ -114,11 +116,13 @@ def inspect_layer(layer: Any, hints: Hints) -> OpenModel:
         except TraceError:
             if inputs is settled:
                 raise
-            # With dimensions open the model need not be traceable; the problems are told.
+            # A model with open dimensions need not be traceable; ``problems`` says what is open.
     return OpenModel(
         signature=layer_signature(layer),
         signatures=_signatures(layer.resolved_object),
-        declared=tuple(Tensor(each.name, each.dtype, each.shape) for each in interface.inputs),
+        declared=tuple(
+            Tensor(tensor.name, tensor.dtype, tensor.shape) for tensor in interface.inputs
+        ),
         outputs=_tensors(outputs),
         spec=spec,
         problems=problems,

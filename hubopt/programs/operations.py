@@ -1,4 +1,4 @@
-"""The operations of a graph, and what XLA makes of them."""
+"""The operations of a graph, and whether XLA can compile them."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def uses(graph_def: Any) -> Iterator[OpUse]:
 
 
 def _is_generic(op: str) -> bool:
-    about = tf_private.fixed_dtypes(op) & {_enum("DT_STRING"), _enum("DT_RESOURCE")}
-    return not about and (op == "Placeholder" or bool(tf_private.xla_kernel_constraints(op)))
+    special = tf_private.fixed_dtypes(op) & {_enum("DT_STRING"), _enum("DT_RESOURCE")}
+    return not special and (op == "Placeholder" or bool(tf_private.xla_kernel_constraints(op)))
 
 
 def _enum(dtype: str) -> int:
@@ -56,7 +56,7 @@ def _dtypes(node: Any) -> dict[str, set[int]]:
 def _touches(node: Any, dtype: str) -> bool:
     wanted = _enum(dtype)
     return wanted in tf_private.fixed_dtypes(node.op) or any(
-        wanted in each for each in _dtypes(node).values()
+        wanted in dtypes for dtypes in _dtypes(node).values()
     )
 
 

@@ -1,6 +1,7 @@
-"""A model as a SavedModel that is called like the layer and by ``serving_default``.
+"""Build a SavedModel that can be called like the layer and by ``serving_default``.
 
-Exporters may use this module: it builds TensorFlow objects from a spec and knows no stage.
+Exporters may use this module: it builds TensorFlow objects from a spec and depends on no stage
+of the export.
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ from hubopt.spec import ModelSpec
 SIGNATURE = "serving_default"
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 _PASSIVE = frozenset({"Placeholder", "Identity", "EnsureShape", "NoOp"})
-"""What TensorFlow puts around a call when it wraps one function in another."""
+"""The operations that TensorFlow adds around a call when it wraps one function in another."""
 
 
 def argument_specs(spec: ModelSpec) -> list[Any]:
     """Return a ``tf.TensorSpec`` for each input, in order."""
     import tensorflow as tf
 
-    return [tf.TensorSpec(each.open_shape, each.dtype, name=each.argument) for each in spec.inputs]
+    return [
+        tf.TensorSpec(tensor.open_shape, tensor.dtype, name=tensor.argument)
+        for tensor in spec.inputs
+    ]
 
 
 def make_root(
@@ -36,22 +40,22 @@ def make_root(
 
     Args:
         spec: The inputs and outputs.
-        call: Takes inputs packed as the layer takes them, gives outputs packed as its own.
+        call: Takes the layer's nest of inputs and returns its nest of outputs.
         jit_compile: Whether XLA must compile the call.
         variables: The variables that ``call`` reads.
     """
     import tensorflow as tf
 
     specs = argument_specs(spec)
-    names = [each.name for each in spec.inputs]
+    names = [tensor.name for tensor in spec.inputs]
 
     def structured(inputs: Any) -> Any:
         outputs = unpack(spec.output_structure, call(inputs))
-        static = {each.name: tf.identity(outputs[each.name]) for each in spec.outputs}
-        for each in spec.outputs:
-            known = static[each.name].shape
-            if known.rank is None or known.as_list() != list(each.open_shape):
-                static[each.name] = tf.ensure_shape(static[each.name], each.open_shape)
+        static = {output.name: tf.identity(outputs[output.name]) for output in spec.outputs}
+        for output in spec.outputs:
+            known = static[output.name].shape
+            if known.rank is None or known.as_list() != list(output.open_shape):
+                static[output.name] = tf.ensure_shape(static[output.name], output.open_shape)
         return pack(spec.output_structure, static)
 
     nest = pack(spec.input_structure, dict(zip(names, specs, strict=True)))
@@ -65,7 +69,7 @@ def make_root(
 
     root = tf.train.Checkpoint()
     root.__call__ = compiled
-    # What hub.KerasLayer reads from a reusable SavedModel.
+    # hub.KerasLayer reads these attributes from a reusable SavedModel.
     root.variables = list(variables)
     root.trainable_variables = []
     root.regularization_losses = []
@@ -76,8 +80,8 @@ def make_root(
 def is_compiled(loaded: Any) -> bool:
     """Return whether ``serving_default`` of a loaded SavedModel runs as one XLA program.
 
-    The signature's wrappers are followed down to the function that does the work; a compiled
-    function further inside does not count.
+    Follows the signature's wrappers down to the function that does the work. A compiled function
+    further inside does not count.
     """
     graph_def = loaded.signatures[SIGNATURE].graph.as_graph_def()
     library = {function.signature.name: function for function in graph_def.library.function}

@@ -1,4 +1,4 @@
-"""`trace`: a layer and its spec become a program on disk."""
+"""`trace`: turn a layer and its spec into a program on disk."""
 
 from __future__ import annotations
 
@@ -42,17 +42,18 @@ def trace(
     Args:
         layer: A `hubopt.KerasLayer`.
         spec: What `hubopt.resolve` returned for it.
-        folder: Where to write; by default a temporary folder that goes with the process.
-        xla: ``require`` raises on an operation that XLA cannot compile, before XLA is
-            asked; ``auto`` then writes the program uncompiled; ``off`` never compiles.
-        saved_model: Whether to write the SavedModel, too, which takes longer than the rest. A
+        folder: Where to write; by default a temporary folder that is removed when the process
+            exits.
+        xla: If XLA cannot compile an operation, ``require`` raises, before XLA is called, and
+            ``auto`` writes the program uncompiled. ``off`` never compiles.
+        saved_model: Whether to write the SavedModel too, which takes longer than the rest. A
             program with lookup tables always has one, as it has no frozen graph.
-        most_bytes: How many bytes of weights are wanted at most; None for any number.
+        most_bytes: The largest size of the weights in bytes; None for no limit.
 
     Raises:
         UncompilableError: ``xla`` is ``require`` and XLA lacks a kernel.
         TraceError: TensorFlow cannot trace or save the layer.
-        ExportError: It has more weights than ``most_bytes``. They were not written.
+        ExportError: The weights exceed ``most_bytes``. No weights were written.
     """
     folder = folder or _temporary_folder()
     folder.mkdir(parents=True, exist_ok=True)
@@ -82,8 +83,10 @@ def _trace(
     facts = analyze(graph_def, inputs, outputs, tuple(frozen.weights), frozen.graph)
     if xla == "require" and not facts.is_compilable:
         raise uncompilable(facts.ops)
-    apart = sum(each.shape.num_elements() * each.dtype.size for each in frozen.weights.values())
-    check_size(apart + facts.size_bytes, most_bytes)
+    separate = sum(
+        weight.shape.num_elements() * weight.dtype.size for weight in frozen.weights.values()
+    )
+    check_size(separate + facts.size_bytes, most_bytes)
     program = Program(
         folder=folder,
         spec=spec,
@@ -123,30 +126,36 @@ def _tables_beside_references(count: int) -> TraceError:
 
 
 def _tensor(value: Any) -> Any:
-    """Return the memory of a variable, or a tensor, as it is; ``numpy()`` makes a copy."""
+    """Return the value of a variable, or a tensor, without the copy that ``numpy()`` makes."""
     import tensorflow as tf
 
     return value.read_value() if isinstance(value, tf.Variable) else value
 
 
 def _saved(frozen: Frozen, variables: Sequence[Any], program: Program) -> dict[str, StoredTensor]:
-    """Return where the SavedModel, made of ``variables``, holds those that are kept apart."""
+    """Return where the SavedModel's checkpoint stores the weights of ``frozen``, by name.
+
+    Args:
+        frozen: The graph and its separate weights.
+        variables: The variables that the SavedModel was written with.
+        program: Where the SavedModel is.
+    """
     if not variables:
         return {}
     stored = saved_variables(program.saved_model)
-    places = {id(each): place for each, place in zip(variables, stored, strict=True)}
+    places = {id(variable): place for variable, place in zip(variables, stored, strict=True)}
     known = {name: places.get(id(value)) for name, value in frozen.weights.items()}
     return {name: place for name, place in known.items() if place is not None}
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What a graph is made of.
+    """The operations and parameters of a graph.
 
     Attributes:
-        ops: Every operation, functions included.
-        parameters: How many numbers the variables that it reads hold.
-        parameters_bytes: Their bytes.
+        ops: Every operation, including those inside functions.
+        parameters: How many elements its variables hold in total.
+        parameters_bytes: Their size in bytes.
     """
 
     ops: tuple[OpUse, ...]
@@ -155,15 +164,15 @@ class Survey:
 
 
 def survey(layer: Any, structure: Any, signature: Iterable[Any]) -> Survey:
-    """Trace ``layer`` with ``signature``, open dimensions allowed, and look at the graph.
+    """Trace ``layer`` with ``signature`` and describe the graph.
 
     Args:
         layer: A `hubopt.KerasLayer`.
-        structure: The nest of input names it takes.
-        signature: A ``tf.TensorSpec`` for each of them.
+        structure: The nest of input names that it takes.
+        signature: A ``tf.TensorSpec`` for each input; its dimensions may be open.
 
     Raises:
-        TraceError: TensorFlow cannot trace it.
+        TraceError: TensorFlow cannot trace the layer.
     """
     import tensorflow as tf
 
@@ -177,7 +186,8 @@ def survey(layer: Any, structure: Any, signature: Iterable[Any]) -> Survey:
     with _translate_errors():
         concrete = function.get_concrete_function()
         sizes = [
-            (math.prod(each.shape), each.dtype.base_dtype.size) for each in concrete.graph.variables
+            (math.prod(variable.shape), variable.dtype.base_dtype.size)
+            for variable in concrete.graph.variables
         ]
         for node in reference_nodes(concrete.graph.as_graph_def()):
             shape = [dim.size for dim in node.attr["shape"].shape.dim]
@@ -218,27 +228,27 @@ def _flat_call(layer: Any, spec: ModelSpec) -> Any:
     import tensorflow as tf
 
     def call(*arguments: Any) -> list[Any]:
-        named = {each.name: tensor for each, tensor in zip(spec.inputs, arguments, strict=True)}
+        named = {given.name: tensor for given, tensor in zip(spec.inputs, arguments, strict=True)}
         outputs = unpack(
             spec.output_structure, call_as_is(layer, pack(spec.input_structure, named))
         )
-        # An identity for each output: one tensor returned twice stays two outputs.
-        tensors = [tf.identity(outputs[each.name]) for each in spec.outputs]
-        for tensor, each in zip(tensors, spec.outputs, strict=True):
-            tensor.set_shape(each.open_shape)  # no EnsureShape: TFLite has no such operation
+        # An identity for each output, so that one tensor returned twice stays two outputs.
+        tensors = [tf.identity(outputs[output.name]) for output in spec.outputs]
+        for tensor, output in zip(tensors, spec.outputs, strict=True):
+            tensor.set_shape(output.open_shape)  # no EnsureShape: TFLite has no such operation
         return tensors
 
     return call
 
 
 def _nested_call(frozen: Frozen, spec: ModelSpec) -> Callable[[Any], Any]:
-    """Return a function that calls the frozen one packed as the layer is called."""
+    """Return a function that takes and returns the layer's nests and calls the frozen graph."""
     flat = frozen.function()
 
     def call(inputs: Any) -> Any:
         tensors = unpack(spec.input_structure, inputs)
-        outputs = flat(*(tensors[each.name] for each in spec.inputs))
-        names = [each.name for each in spec.outputs]
+        outputs = flat(*(tensors[given.name] for given in spec.inputs))
+        names = [output.name for output in spec.outputs]
         return pack(spec.output_structure, dict(zip(names, outputs, strict=True)))
 
     return call
@@ -247,13 +257,14 @@ def _nested_call(frozen: Frozen, spec: ModelSpec) -> Callable[[Any], Any]:
 def _save(
     program: Program, call: Callable[[Any], Any], variables: Iterable[Any] = (), owner: Any = None
 ) -> None:
-    """Write the SavedModel: callable like the layer, and by ``serving_default``.
+    """Write the SavedModel, which can be called like the layer and by ``serving_default``.
 
     Args:
-        program: What to write, and where.
-        call: What it calls.
-        variables: What ``call`` reads.
-        owner: What has the tables and assets that ``call`` reads, if it reads any.
+        program: The spec, whether to compile, and where to write.
+        call: The function to save.
+        variables: The variables that ``call`` reads.
+        owner: The object that holds the tables and assets that ``call`` reads; None if it
+            reads none.
     """
     import tensorflow as tf
 

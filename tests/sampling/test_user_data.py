@@ -252,7 +252,7 @@ def test_a_stack_of_samples_and_batches_are_split() -> None:
 
 def test_a_remainder_is_reported_not_dropped() -> None:
     assert problems({"image": PICTURES[:10]}, BATCH) == [
-        "data, input image: found 10 along the batch axis; expected a multiple of 4, the batch; "
+        "data, input image: found 10 along the batch axis; expected a multiple of the batch, 4; "
         "say --batch 1, or leave out the last 2"
     ]
     assert len(fitted({"image": PICTURES[:10]}, BATCH, limit=2)) == 2
@@ -274,13 +274,13 @@ def test_a_dynamic_dimension_is_the_same_in_all_inputs() -> None:
     spec = model(*inputs, n=Bounds(1, 4, 8))
     item = {"ids": np.ones((1, 5), int), "mask": np.ones((1, 6), int)}
     assert problems([item], spec) == [
-        "data, item 0: found sizes 5, 6 of dimension n; expected one in all inputs"
+        "data, item 0: found sizes 5, 6 of dimension n; expected one size in all inputs"
     ]
 
 
 def test_every_input_needs_the_same_number_of_samples() -> None:
     assert problems({"ids": INDICES, "mask": INDICES[:3]}, TWO) == [
-        "data: found 5 of ids, 3 of mask; expected as many samples of each input"
+        "data: found 5 of ids, 3 of mask; expected the same number of samples of each input"
     ]
 
 

@@ -1,1 +1,1 @@
-"""Tools for one ``GraphDef``: freeze it, run it, widen it, look at its operations."""
+"""Tools for one ``GraphDef``: freeze it, run it, widen it to float64, analyze its operations."""

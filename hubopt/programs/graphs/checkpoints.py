@@ -1,4 +1,4 @@
-"""Weights in TensorFlow's own checkpoints: written a batch at a time, read by name."""
+"""Store weights in TensorFlow checkpoints: written a batch at a time, read by name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 _OBJECTS = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _BATCH_BYTES = 2**26
-"""Of arrays that are in memory together while they are taken or written."""
+"""The size limit of the arrays that are in memory together when they are loaded or written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,8 @@ class StoredTensor:
     """One tensor of a checkpoint.
 
     Attributes:
-        checkpoint: What the names of the checkpoint's files begin with.
-        key: The tensor's name in it.
+        checkpoint: The prefix of the checkpoint's files.
+        key: The tensor's name in the checkpoint.
     """
 
     checkpoint: Path
@@ -34,12 +34,12 @@ class StoredTensor:
 
 
 def variables_of(saved_model: Path) -> Path:
-    """Return the checkpoint of a SavedModel's variables."""
+    """Return the prefix of the checkpoint of a SavedModel's variables."""
     return saved_model / "variables" / "variables"
 
 
 def saved_variables(saved_model: Path) -> list[StoredTensor]:
-    """Return what the list ``variables`` of a SavedModel's root holds, in order."""
+    """Return the stored variables of the list ``variables`` of a SavedModel's root, in order."""
     from tensorflow.core.protobuf import trackable_object_graph_pb2
 
     place = variables_of(saved_model)
@@ -47,7 +47,7 @@ def saved_variables(saved_model: Path) -> list[StoredTensor]:
     objects.ParseFromString(_open(place).get_tensor(_OBJECTS))
 
     def children(at: int) -> dict[str, int]:
-        return {each.local_name: each.node_id for each in objects.nodes[at].children}
+        return {child.local_name: child.node_id for child in objects.nodes[at].children}
 
     listed = children(children(0)["variables"])
     return [
@@ -57,17 +57,18 @@ def saved_variables(saved_model: Path) -> list[StoredTensor]:
 
 
 def write_checkpoint(place: Path, tensors: Iterable[tuple[str, Any]]) -> None:
-    """Write tensors, or arrays, by their names; no file if there are none.
+    """Write named tensors or arrays to a checkpoint; write no file if there are none.
 
     Args:
-        place: What the names of the checkpoint's files are to begin with.
-        tensors: Taken one at a time, and let go once a batch of them is written.
+        place: The prefix of the checkpoint's files.
+        tensors: Names and values. They are read one at a time, and released when their batch is
+            written.
     """
     import tensorflow as tf
 
     parts = []
     for at, batch in enumerate(batches(tensors)):
-        # Merging moves the files, and removes the folder they were in.
+        # Merging moves the files out of this folder and removes it.
         parts.append(str(place.with_name(f"{place.name}.parts") / str(at)))
         whole = [""] * len(batch)
         tf.raw_ops.SaveV2(
@@ -83,11 +84,11 @@ def write_checkpoint(place: Path, tensors: Iterable[tuple[str, Any]]) -> None:
 
 
 def batches(tensors: Iterable[tuple[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield named tensors, or arrays, as many together as take no more than 64 MB, or one."""
+    """Yield batches of named tensors or arrays, each of at most 64 MB or of one larger tensor."""
     batch: dict[str, Any] = {}
     size = 0
     for name, tensor in tensors:
-        own = np.asarray(tensor).nbytes  # of a tensor in memory, that is no copy
+        own = np.asarray(tensor).nbytes  # no copy for a tensor in memory
         if batch and size + own > _BATCH_BYTES:
             yield batch
             batch, size = {}, 0

@@ -1,4 +1,4 @@
-"""`CompiledGraph`: a graph run as XLA compiles it."""
+"""`CompiledGraph`: run a graph compiled by XLA."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from hubopt.programs.graphs.graph_runs import translate_errors
 
 
 class CompiledGraph:
-    """Runs a ``GraphDef`` compiled by XLA, once for each choice of outputs and each shape.
+    """Runs a ``GraphDef`` that XLA compiles once for each choice of outputs and each shape.
 
     Args:
-        graph_def: The graph; it is left as it is.
-        inputs: The tensor that is fed, such as ``x:0``, for each input's name.
+        graph_def: The graph; it is not changed.
+        inputs: The tensor to feed, such as ``x:0``, by the name of the input.
         weights: The values of placeholders that stand for weights, by their names.
     """
 
@@ -33,7 +33,7 @@ class CompiledGraph:
 
         self._graph_def = tf.compat.v1.GraphDef()
         self._graph_def.CopyFrom(graph_def)
-        # The process keeps the first function of a name, whatever graph it came with.
+        # The process keeps the first function of a name, even for another graph.
         rename_functions(self._graph_def, f"_{uuid.uuid4().hex}")
         self._inputs = dict(inputs)
         self._functions: dict[tuple[str, ...], Any] = {}
@@ -43,7 +43,7 @@ class CompiledGraph:
             for node in graph_def.node
             if node.name in given or f"{node.name}:0" in inputs.values()
         }
-        # Variables, since a call with hundreds of arguments takes its time.
+        # Variables, because a call with hundreds of arguments is slow.
         self._weights = {
             f"{name}:0": tf.Variable(self._constant(value, f"{name}:0"), trainable=False)
             for name, value in given.items()

@@ -1,8 +1,8 @@
-"""`widen`: a frozen graph, rewritten to compute the same function in float64.
+"""`widen`: rewrite a frozen graph to compute the same function in float64.
 
-The constants keep the values that the model has; only the arithmetic on them gets more
-digits. What is left of rounding is far below what float32 kernels differ by, so the result
-can judge between two answers in float32 where neither is right to the last digit.
+The constants keep the model's values; only the arithmetic is more precise. The remaining
+rounding errors are far smaller than the differences between float32 kernels. So the result is a
+reference for two float32 answers, neither of which is exact to the last digit.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from hubopt.errors import TraceError
 
 _FLOAT64, _INT32 = 2, 3
 _WIDE = {1: _FLOAT64, 14: _FLOAT64, 19: _FLOAT64, 8: 18}
-"""float32, bfloat16, float16 and complex64, and what each becomes, as in TensorFlow's
-types.proto, whose numbers never change."""
+"""The wide dtype for float32, bfloat16, float16 and complex64. The numbers are those of
+TensorFlow's types.proto, which never change."""
 
 _BATCH_NORMS = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"})
 _DRAWS = re.compile("Random|TruncatedNormal|StandardNormal|StatefulUniform|Multinomial")
-"""Operations that would draw other numbers in float64."""
+"""Operations that draw random numbers, which would differ in float64."""
 _BYTES = re.compile(
     "^(Bitcast|Fingerprint|Decode.*|Parse.*|SerializeTensor|.*PyFunc.*|"
     "AsString|StringFormat|StringToNumber)$"
@@ -39,7 +39,7 @@ _RESULT = {
     "Mul": "z",
     "Sub": "z",
 }
-"""The name of the output of each operation that is put in: functions refer to it."""
+"""The output name of each operation that the rewriting inserts; functions refer to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +47,9 @@ class Widened:
     """A graph that computes in float64.
 
     Attributes:
-        graph_def: The ``GraphDef``. A tensor of floats has its old name and is float64, but
-            for the placeholders, which are fed as before.
-        narrow: The nodes that still compute in their old dtype, by operation, since
+        graph_def: The ``GraphDef``. A float tensor keeps its name and becomes float64, except
+            for placeholders, which are fed as before.
+        narrow: The nodes that still compute in their old dtype, by operation, because
             TensorFlow has no float64 kernel for them on the CPU.
     """
 
@@ -60,22 +60,22 @@ class Widened:
 def widen(graph_def: Any) -> Widened:
     """Rewrite a frozen ``GraphDef`` so that it computes in float64 (complex128 for complex64).
 
-    An operation without such a kernel on the CPU keeps its dtype and stands between casts.
-    Batch normalization in inference mode, which has none, becomes plain arithmetic.
+    An operation without such a kernel on the CPU keeps its dtype and is placed between casts.
+    Batch normalization in inference mode, which has no such kernel, becomes plain arithmetic.
 
     Args:
-        graph_def: The graph and its functions; it is left as it is.
+        graph_def: The graph and its functions; it is not changed.
 
     Raises:
-        TraceError: It has operations that this process does not know.
+        TraceError: The graph has operations that are not registered in this process.
     """
     import tensorflow as tf
 
-    library = {each.signature.name: each for each in graph_def.library.function}
+    library = {function.signature.name: function for function in graph_def.library.function}
     unknown = sorted(
         {
             node.op
-            for nodes in (graph_def.node, *(each.node_def for each in library.values()))
+            for nodes in (graph_def.node, *(function.node_def for function in library.values()))
             for node in nodes
             if node.op not in library and tf_private.op_definition(node.op) is None
         }
@@ -85,10 +85,10 @@ def widen(graph_def: Any) -> Widened:
             "float64 reference",
             f"not available: TensorFlow does not know {', '.join(unknown)}",
             "operations that are registered in this process",
-            "import the package that brings them",
+            "import the package that registers them",
         )
     narrow: dict[str, list[str]] = defaultdict(list)
-    signatures = {name: each.signature for name, each in library.items()}
+    signatures = {name: function.signature for name, function in library.items()}
     wide = tf.compat.v1.GraphDef()
     wide.versions.CopyFrom(graph_def.versions)
     main = _Body("", signatures, narrow)
@@ -108,10 +108,10 @@ def widen(graph_def: Any) -> Widened:
 
 
 class _Body:
-    """Rewrites the nodes of the graph, or of one of its functions.
+    """Rewrites the nodes of the graph or of one of its functions.
 
-    The two write a tensor differently: ``node:1`` in the graph, ``node:output:0`` in a
-    function, where a rewritten node therefore has other tensors; ``moved`` says which.
+    A tensor is written ``node:1`` in the graph, but ``node:output:0`` in a function. So the
+    tensors of a rewritten node have other names in a function. ``moved`` maps old names to new.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class _Body:
         return entries + rewritten
 
     def _enter(self, node: Any) -> Iterator[Any]:
-        """Keep what is fed, and cast it for whatever reads it."""
+        """Keep the placeholder, and add a cast for the nodes that read it."""
         yield _copy(node)
         dtype = node.attr["dtype"].type
         if dtype in _WIDE:
@@ -147,7 +147,7 @@ class _Body:
         definition = self._signatures.get(node.op) or tf_private.op_definition(node.op)
         inputs = [dtype for _, dtype in _arguments(node, definition, definition.input_arg)]
         outputs = _arguments(node, definition, definition.output_arg)
-        # A list of tensors is a variant, and only an attribute tells what it holds.
+        # A list of tensors has dtype variant; only an attribute says which dtype it holds.
         named = (dtype for value in node.attr.values() for dtype in (value.type, *value.list.type))
         if _WIDE.keys().isdisjoint((*inputs, *(dtype for _, dtype in outputs), *named)):
             yield _copy(node)
@@ -178,14 +178,14 @@ class _Body:
                     tensor = self._tensor(name, "Cast")
                 tensors.append(tensor)
                 dtypes.append(_WIDE.get(dtype, dtype))
-            yield self._give(node, outputs, tensors, dtypes)
+            yield self._replacement(node, outputs, tensors, dtypes)
         yield inner
 
     def _normalize(self, node: Any, definition: Any, outputs: Any) -> Iterator[Any]:
-        """Write out ``(x - mean) * scale / sqrt(variance + epsilon) + offset``."""
+        """Compute ``(x - mean) * scale / sqrt(variance + epsilon) + offset`` with plain nodes."""
         x, scale, offset, mean, variance = node.input[:5]
         after = list(node.input[5:])
-        # In a while loop of TensorFlow 1, a constant must depend on something inside.
+        # In a while loop of TensorFlow 1, a constant must depend on a node inside the loop.
         if not self._function:
             after.append("^" + variance.lstrip("^").partition(":")[0])
         made: list[Any] = []
@@ -206,22 +206,23 @@ class _Body:
         if layout.startswith("NC"):
             shape = constant("shape", [1, -1] + [1] * (len(layout) - 2), _INT32)
             factors = [
-                compute("Reshape", f"reshape_{at}", each, shape) for at, each in enumerate(factors)
+                compute("Reshape", f"reshape_{at}", factor, shape)
+                for at, factor in enumerate(factors)
             ]
         centred = compute("Sub", "centred", x, factors[0])
         y = compute("AddV2", "y", compute("Mul", "scaled", centred, factors[1]), factors[2])
         yield from made
         tensors = [y, mean, variance, mean, variance, variance][: len(outputs)]
-        yield self._give(node, outputs, tensors, [_FLOAT64] * len(tensors))
+        yield self._replacement(node, outputs, tensors, [_FLOAT64] * len(tensors))
 
-    def _give(self, node: Any, outputs: Any, tensors: list[str], dtypes: list[int]) -> Any:
-        """Return a node under the old name that has ``tensors`` as its outputs."""
-        given = _node(node.name, "IdentityN", node, tensors)
-        given.attr["T"].list.type.extend(dtypes)
+    def _replacement(self, node: Any, outputs: Any, tensors: list[str], dtypes: list[int]) -> Any:
+        """Return a node with the old node's name that has ``tensors`` as its outputs."""
+        identity = _node(node.name, "IdentityN", node, tensors)
+        identity.attr["T"].list.type.extend(dtypes)
         if self._function:
             for at, (place, _) in enumerate(outputs):
                 self.moved[f"{node.name}:{place}"] = f"{node.name}:output:{at}"
-        return given
+        return identity
 
     def _tensor(self, name: str, op: str) -> str:
         return f"{name}:{_RESULT[op]}:0" if self._function else f"{name}:0"
@@ -234,12 +235,12 @@ def _computes_wide(node: Any, definition: Any) -> bool:
     if not _WIDE.keys().isdisjoint(tf_private.fixed_dtypes(node.op)):
         return False
     dtypes = {}
-    for each in definition.attr:
-        value = _attribute(node, definition, each.name)
-        dtypes[each.name] = {_WIDE.get(dtype, dtype) for dtype in (value.type, *value.list.type)}
-        dtypes[each.name].discard(0)
-        allowed = set(each.allowed_values.list.type)
-        if allowed and not dtypes[each.name] <= allowed:
+    for attr in definition.attr:
+        value = _attribute(node, definition, attr.name)
+        dtypes[attr.name] = {_WIDE.get(dtype, dtype) for dtype in (value.type, *value.list.type)}
+        dtypes[attr.name].discard(0)
+        allowed = set(attr.allowed_values.list.type)
+        if allowed and not dtypes[attr.name] <= allowed:
             return False
     return any(
         all(dtypes[name] <= set(limits) for name, limits in kernel.items())
@@ -258,31 +259,31 @@ def _widened(node: Any) -> Any:
 
 
 def _arguments(node: Any, definition: Any, arguments: Any) -> list[tuple[str, int]]:
-    """Return the place in a function's notation, such as ``y:0``, and dtype of each tensor."""
+    """Return the name of each tensor in a function, such as ``y:0``, and its dtype."""
     tensors: list[tuple[str, int]] = []
-    for each in arguments:
-        if each.type_list_attr:
-            dtypes = list(_attribute(node, definition, each.type_list_attr).list.type)
+    for arg in arguments:
+        if arg.type_list_attr:
+            dtypes = list(_attribute(node, definition, arg.type_list_attr).list.type)
         else:
-            dtype = each.type or _attribute(node, definition, each.type_attr).type
-            count = _attribute(node, definition, each.number_attr).i if each.number_attr else 1
+            dtype = arg.type or _attribute(node, definition, arg.type_attr).type
+            count = _attribute(node, definition, arg.number_attr).i if arg.number_attr else 1
             dtypes = [dtype] * count
-        tensors.extend((f"{each.name}:{at}", dtype) for at, dtype in enumerate(dtypes))
+        tensors.extend((f"{arg.name}:{at}", dtype) for at, dtype in enumerate(dtypes))
     return tensors
 
 
 def _attribute(node: Any, definition: Any, name: str) -> Any:
-    """Return an attribute's value; a model may be stored without those at their default."""
+    """Return an attribute's value; a stored model may omit attributes with default values."""
     if name in node.attr:
         return node.attr[name]
-    (default,) = (each.default_value for each in definition.attr if each.name == name)
+    (default,) = (attr.default_value for attr in definition.attr if attr.name == name)
     return default
 
 
 def _copy(node: Any) -> Any:
     copy = type(node)()
     copy.CopyFrom(node)
-    copy.ClearField("experimental_type")  # it tells dtypes once more
+    copy.ClearField("experimental_type")  # it repeats the old dtypes
     return copy
 
 

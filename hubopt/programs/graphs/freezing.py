@@ -1,4 +1,4 @@
-"""`freeze`: a traced function with its variables as constants or apart, everything inlined."""
+"""`freeze`: inline a traced function; its variables become constants or separate weights."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from hubopt.programs.graphs.frozen_graph import LARGE_BYTES, NUMBERS, import_fun
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """A graph of constants, the large ones apart.
+    """A graph without variables, with its large constants stored separately.
 
     Attributes:
         graph: The ``tf.Graph``, with a placeholder for each weight.
-        inputs: The tensors that are fed, in order.
-        outputs: The tensors that are given, in order.
-        weights: The variables and tensors that are kept apart, by the placeholder's name.
+        inputs: The input tensors, in order.
+        outputs: The output tensors, in order.
+        weights: The variables and tensors that are stored separately, by the placeholder's name.
     """
 
     graph: Any
@@ -32,16 +32,16 @@ class Frozen:
         """Return a function from the inputs to the outputs."""
         graph_def = self.graph.as_graph_def()
         rename_functions(graph_def, "_frozen")
-        fed = [each.name for each in self.inputs] + [f"{name}:0" for name in self.weights]
-        whole = import_function(graph_def, fed, [each.name for each in self.outputs])
+        fed = [tensor.name for tensor in self.inputs] + [f"{name}:0" for name in self.weights]
+        whole = import_function(graph_def, fed, [tensor.name for tensor in self.outputs])
         return lambda *inputs: whole(*inputs, *self.weights.values())
 
 
 def freeze(concrete: Any) -> Frozen:
-    """Freeze a concrete function; TensorFlow 1's reference variables as well.
+    """Freeze a concrete function, including TensorFlow 1's reference variables.
 
     Raises:
-        TraceError: It changes its variables.
+        TraceError: The function changes its variables.
     """
     try:
         parts = tf_freezing.freeze(_without_references(concrete), is_large)
@@ -64,7 +64,7 @@ def freeze(concrete: Any) -> Frozen:
 
 
 def is_large(value: Any) -> bool:
-    """Whether a variable or tensor is a weight that is kept apart from the graph."""
+    """Whether a variable or tensor is a weight that is stored separately from the graph."""
     count = value.shape.num_elements()
     dtype = value.dtype.base_dtype
     return dtype.name in NUMBERS and count is not None and count * dtype.size >= LARGE_BYTES
@@ -77,7 +77,7 @@ def _writes(op: str) -> bool:
 
 
 def _without_references(concrete: Any) -> Any:
-    """Put TensorFlow 1's reference variables, which cannot be frozen, into the graph."""
+    """Replace TensorFlow 1's reference variables, which cannot be frozen, by constants."""
     graph_def = concrete.graph.as_graph_def()
     variables = reference_nodes(graph_def)
     if not variables:
@@ -85,7 +85,7 @@ def _without_references(concrete: Any) -> Any:
     values = tf_private.reference_values(variables)
     for node in variables:
         node.CopyFrom(tf_private.constant_node(node.name, values[node.name]))
-    for function in graph_def.library.function:  # where the output of a node goes by its own name
+    for function in graph_def.library.function:  # a function refers to a node's output by its name
         for node in function.node_def:
             node.input[:] = [_constant_output(name, values) for name in node.input]
         for result, name in function.ret.items():
@@ -104,7 +104,7 @@ def reference_nodes(graph_def: Any) -> list[Any]:
 
 
 def _rebuild(graph_def: Any, original: Any) -> Any:
-    """Make a function of ``graph_def``, which was ``original``'s and has changed."""
+    """Make a function from ``graph_def``, the changed graph of ``original``."""
     import tensorflow as tf
 
     rename_functions(graph_def, "_inlinable")
@@ -115,7 +115,7 @@ def _rebuild(graph_def: Any, original: Any) -> Any:
 
 
 def rename_functions(graph_def: Any, suffix: str) -> None:
-    """Give every function a new name, in place: TensorFlow holds the old ones for this process."""
+    """Rename every function in place, because TensorFlow keeps the old ones in this process."""
     new_names = {
         function.signature.name: f"{function.signature.name}{suffix}"
         for function in graph_def.library.function

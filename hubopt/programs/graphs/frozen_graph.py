@@ -1,9 +1,9 @@
-"""`FrozenGraph`: a program's graph on disk, with its large constants beside it.
+"""`FrozenGraph`: a program's graph on disk, with its large constants in separate files.
 
-A ``GraphDef`` that holds the weights is copied, parsed and serialized whole by everything that
-touches it, and cannot pass 2 GB. So a placeholder stands where a large constant was, and what
-works on the graph alone costs what the graph is worth. The weights are in a checkpoint beside it,
-or in that of the program's SavedModel, so that none is written twice.
+A ``GraphDef`` that holds the weights is copied, parsed and serialized as a whole by everything
+that uses it, and cannot exceed 2 GB. So a placeholder replaces each large constant, and work on
+the graph alone does not pay for the weights. The weights are in a checkpoint beside the graph or
+in that of the program's SavedModel, so that none is written twice.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from hubopt.exporter import Program
 from hubopt.programs.graphs.checkpoints import StoredTensor, variables_of, write_checkpoint
 
 LARGE_BYTES = 2**16
-"""From this size on a constant is kept apart. Smaller ones tell converters what to do: shapes,
-axes, the scales of a normalization."""
+"""A constant of at least this size is stored separately. Converters need the values of smaller
+ones: shapes, axes, the scales of a normalization."""
 NUMBERS = frozenset(
     ("float16", "bfloat16", "float32", "float64", "complex64", "complex128", "bool")  # noqa: RUF005
     + ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 )
-"""The dtypes, by TensorFlow's names, of what can be kept apart."""
+"""TensorFlow's names of the dtypes of weights that can be stored separately."""
 _INDEX = "weights.json"
 _OWN, _SAVED_MODEL = "own", "saved_model"
-"""Whose checkpoint holds a weight."""
+"""The checkpoint that holds a weight: the graph's own or that of the SavedModel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +41,21 @@ class FrozenGraph:
 
     Attributes:
         graph_def: The ``GraphDef``, with a placeholder for each weight.
-        weights: Where each weight stands, by the placeholder's name.
+        weights: Where each weight is stored, by the placeholder's name.
     """
 
     graph_def: Any
     weights: Mapping[str, StoredTensor]
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:
-        """Return the weights; each is read when it is asked for, and not kept."""
+        """Return the weights; each weight is read on access and not kept in memory."""
         return _Arrays(self.weights)
 
     def whole(self) -> Any:
         """Return a ``GraphDef`` with the weights as constants.
 
         Raises:
-            ValueError: It would pass the 2 GB that a ``GraphDef`` can hold.
+            ValueError: It would exceed the 2 GB that a ``GraphDef`` can hold.
         """
         import tensorflow as tf
 
@@ -75,7 +75,7 @@ class FrozenGraph:
 
 
 class _Arrays(Mapping[str, NDArray[Any]]):
-    """The weights of a graph, so that no more than one need be in memory."""
+    """The weights of a graph, read on access so that only one need be in memory."""
 
     def __init__(self, weights: Mapping[str, StoredTensor]) -> None:
         self._weights = weights
@@ -84,7 +84,7 @@ class _Arrays(Mapping[str, NDArray[Any]]):
         return self._weights[name].read()
 
     def __contains__(self, name: object) -> bool:
-        return name in self._weights  # a mapping's own would read it
+        return name in self._weights  # the default of Mapping would read the weight
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._weights)
@@ -97,7 +97,7 @@ def read_frozen_graph(program: Program) -> FrozenGraph:
     """Read the graph of ``program``; the weights stay on disk.
 
     Raises:
-        OSError: It has none, see `Program.has_frozen_graph`.
+        OSError: It has no graph on disk, see `Program.has_frozen_graph`.
     """
     from tensorflow.core.framework import graph_pb2
 
@@ -121,19 +121,19 @@ def write_frozen_graph(
 ) -> Program:
     """Write the graph of ``program`` and its weights, a batch at a time.
 
-    Large constants of the graph itself go beside it as well.
+    Large constants of the graph itself are stored separately as well.
 
     Args:
         program: Where to write.
         graph_def: The ``GraphDef``; it is changed.
-        weights: The value of each placeholder that stands for a weight, a tensor or an array, by
-            its name.
-        saved: Those that the program's SavedModel holds already, which are not written again.
+        weights: Tensors or arrays for the placeholders that stand for weights, by their names.
+        saved: The weights that the program's SavedModel already holds, which are not written
+            again.
 
     Returns:
-        The program, which knows the size of its graph and weights.
+        The program, with the size of its graph and weights.
     """
-    shutil.rmtree(program.weights, ignore_errors=True)  # of an earlier trace
+    shutil.rmtree(program.weights, ignore_errors=True)  # left by an earlier trace
     program.weights.mkdir()
     saved = saved or {}
     index: dict[str, tuple[str, str]] = {}
@@ -157,12 +157,14 @@ def write_frozen_graph(
 def import_function(graph_def: Any, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
     """Return a function from the placeholders ``inputs`` to the tensors ``outputs``, in order.
 
-    The process keeps the first function of a name: give those in the library names of their own.
+    The process keeps the first function of a name, so the functions in the library need unique
+    names.
 
     Args:
-        graph_def: The graph; it is left as it is.
-        inputs: Names of tensors, such as ``x:0``; all are taken, whether the outputs need them.
-        outputs: Likewise.
+        graph_def: The graph; it is not changed.
+        inputs: Names of tensors, such as ``x:0``. All become arguments, even if no output needs
+            them.
+        outputs: Names of tensors likewise.
 
     Raises:
         ValueError: TensorFlow finds an error in the graph.
@@ -183,30 +185,30 @@ def import_function(graph_def: Any, inputs: Sequence[str], outputs: Sequence[str
             continue
         kept = own.node.add()
         kept.CopyFrom(node)
-        kept.attr.pop("_class", None)  # it may stand on one device with a placeholder
-        # A placeholder has nothing that could be waited for.
+        kept.attr.pop("_class", None)  # it may colocate the node with a placeholder
+        # Drop control inputs from placeholders, which have no computation to wait for.
         kept.input[:] = [
-            each for each in node.input if each.lstrip("^") not in places or "^" not in each
+            name for name in node.input if name.lstrip("^") not in places or "^" not in name
         ]
-        read.update(each.partition(":")[0] for each in kept.input)
+        read.update(name.partition(":")[0] for name in kept.input)
 
     def call(*tensors: Any) -> list[Any]:
         given = dict(zip(inputs, tensors, strict=True))
         mapped = {name: tensor for name, tensor in given.items() if name.partition(":")[0] in read}
         wanted = [name for name in outputs if name not in given]
-        found = tf.import_graph_def(own, mapped, wanted, name="")
-        computed = dict(zip(wanted, found, strict=True))
+        imported = tf.import_graph_def(own, mapped, wanted, name="")
+        computed = dict(zip(wanted, imported, strict=True))
         return [tf.identity(given[name]) if name in given else computed[name] for name in outputs]
 
     return tf.compat.v1.wrap_function(call, specs)
 
 
 def _large_constants(graph_def: Any) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Yield the large constants of a graph, and leave a placeholder for each."""
+    """Replace the large constants of a graph by placeholders, and yield them."""
     import tensorflow as tf
 
     for node in graph_def.node:
-        # A tensor of equal elements holds one: it is as small as its bytes.
+        # A tensor of equal elements may store only one, so its serialized size counts.
         if node.op != "Const" or node.attr["value"].tensor.ByteSize() < LARGE_BYTES:
             continue
         tensor = node.attr["value"].tensor

@@ -1,4 +1,4 @@
-"""`GraphRunner`: runs a graph and gives any of its tensors."""
+"""`GraphRunner`: run a graph and return any of its tensors."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from hubopt.programs.graphs.variables import read_variable
 class GraphRunner:
     """Runs a ``GraphDef`` kernel by kernel, as eager mode does.
 
-    In a session, which needs no function to be traced for what is fetched. TensorFlow's graph
-    optimizer (Grappler) is off: it merges and reorders operations, and so changes the last digits.
+    It uses a session, so that no function need be traced for the fetched tensors. TensorFlow's
+    graph optimizer (Grappler) is off, because it merges and reorders operations and so changes
+    the last digits.
 
     Args:
-        graph_def: The graph; it is left as it is.
-        inputs: The tensor that is fed, such as ``x:0``, for each input's name.
+        graph_def: The graph; it is not changed.
+        inputs: The tensor to feed, such as ``x:0``, by the name of the input.
         weights: The values of placeholders that stand for weights, by their names.
-        on_cpu: Whether to leave a GPU alone.
+        on_cpu: Whether to run on the CPU only.
 
     Raises:
         TraceError: TensorFlow finds an error in the graph.
@@ -58,9 +59,9 @@ class GraphRunner:
         self.load(weights)
 
     def load(self, weights: Mapping[str, Any]) -> None:
-        """Take these weights, in place of those of the same names."""
+        """Load these weights, replacing those of the same names."""
         for batch in batches((name, np.asarray(weights[name])) for name in weights):
-            # Each run of a session in its own right takes as long as ten megabytes.
+            # A session run takes as long as loading ten megabytes, so load weights in batches.
             fed = {f"{name}{_VALUE}:0": value for name, value in batch.items()}
             self._session.run([self._assigns[name] for name in batch], fed)
 
@@ -75,30 +76,30 @@ class GraphRunner:
         Args:
             tensors: An array for each input.
             fetches: Any tensors of the graph's top level.
-            more: Arrays for other tensors of the graph, by their names.
+            more: Arrays to feed for other tensors of the graph, by their names.
 
         Raises:
-            tensorflow.errors.OpError: A kernel refuses what it is given.
+            tensorflow.errors.OpError: A kernel rejects its arguments.
         """
         fed = {place: tensors[name] for name, place in self._inputs.items()} | dict(more or {})
         key = (*fetches, "", *fed)
         if key not in self._calls:
             self._calls[key] = self._session.make_callable(list(fetches), list(fed))
-        found: list[NDArray[Any]] = self._calls[key](*fed.values())
-        return found
+        arrays: list[NDArray[Any]] = self._calls[key](*fed.values())
+        return arrays
 
     def extend(self, build: Callable[[Any], Sequence[Any]]) -> list[str]:
-        """Add what ``build`` makes of the ``tf.Graph`` to it; return its tensors' names."""
+        """Let ``build`` add tensors to the ``tf.Graph``; return their names."""
         with self.graph.as_default():
             return [tensor.name for tensor in build(self.graph)]
 
 
 _VALUE = "/hubopt/value"
-"""The end of the name of what a variable is fed by."""
+"""The suffix of the name of the placeholder that feeds a variable."""
 
 
 def _fed_variable(graph_def: Any, node: Any) -> str:
-    """Let ``node``, a placeholder, read a variable; return what assigns that."""
+    """Turn ``node``, a placeholder, into a read of a variable; return the assign operation."""
     value = graph_def.node.add(name=f"{node.name}{_VALUE}", op="Placeholder")
     value.attr["dtype"].CopyFrom(node.attr["dtype"])
     return read_variable(graph_def, node, value.name)
@@ -108,7 +109,7 @@ def _config(on_cpu: bool) -> Any:
     import tensorflow as tf
 
     config = tf.compat.v1.ConfigProto(allow_soft_placement=True)
-    config.gpu_options.allow_growth = True  # other processes compute beside this one
+    config.gpu_options.allow_growth = True  # other processes share the GPU
     config.graph_options.rewrite_options.disable_meta_optimizer = True
     config.graph_options.optimizer_options.opt_level = tf.compat.v1.OptimizerOptions.L0
     if on_cpu:
@@ -118,13 +119,13 @@ def _config(on_cpu: bool) -> Any:
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Turn what TensorFlow finds in a graph into a `TraceError`."""
+    """Turn an error that TensorFlow finds in a graph into a `TraceError`."""
     try:
         yield
     except ValueError as error:
         raise TraceError(
             "graph",
             f"TensorFlow cannot read it: {first_line(error)}",
-            "operations and dtypes that fit together",
-            "report this with the log: hubopt wrote the graph",
+            "operations with matching dtypes",
+            "report this with the log, because hubopt wrote the graph",
         ) from error

@@ -1,4 +1,4 @@
-"""`perturb`: a frozen graph with other weights, to see whether its answers depend on them."""
+"""`perturb`: change the weights of a frozen graph, to see whether its outputs depend on them."""
 
 from __future__ import annotations
 
@@ -13,30 +13,31 @@ from numpy.typing import NDArray
 from hubopt.programs.graphs.freezing import nodes
 
 OTHER = 0.1
-"""Of each weight: far more than rounding, too little to turn an activation into overflow."""
+"""A relative change of each weight far above rounding, too small to overflow an activation."""
 ROUNDING = 2.0**-23
-"""Of each weight: what float32 keeps of it, so that the model is as good as the same."""
+"""A relative change of each weight at float32 precision, which leaves the model practically the
+same."""
 _FLOAT32 = 2.0**-12
-"""Smaller moves are computed in float64."""
+"""Smaller relative changes are computed in float64."""
 
 
 def perturb(
     graph_def: Any, weights: Mapping[str, NDArray[Any]], share: float = OTHER, seed: int = 0
 ) -> tuple[Any, Mapping[str, NDArray[Any]]]:
-    """Return a graph and its weights ``w`` as ``w * (1 + share * u)``, ``u`` in [-1, 1).
+    """Return a graph whose weights ``w`` are ``w * (1 + share * u)``, with ``u`` in [-1, 1).
 
-    Weights are the floating-point constants of more than one element, in functions too.
-    Shapes, indices and single numbers stay.
+    Weights are the floating-point constants of more than one element, including those inside
+    functions. Shapes, indices and scalars stay the same.
 
     Args:
-        graph_def: A frozen ``GraphDef``; it is left as it is, and given back if it holds no
-            weights itself.
-        weights: The values of its placeholders that stand for weights; they are left too.
-        share: How far weights are moved.
-        seed: Of the draw of ``u``, which is uniform and independent for each element.
+        graph_def: A frozen ``GraphDef``; it is not changed, and is returned itself if it holds
+            no weights.
+        weights: The values of its placeholders that stand for weights; they are not changed.
+        share: The largest relative change of a weight.
+        seed: The seed for ``u``, which is uniform and independent for each element.
 
     Returns:
-        The graph, and what gives the weights one by one: they are moved when they are asked for.
+        The graph, and a mapping of the weights, which changes each weight on access.
     """
     import tensorflow as tf
 
@@ -51,11 +52,11 @@ def perturb(
 
 
 class _Moved(Mapping[str, NDArray[Any]]):
-    """Weights that are moved as they are read, so that no more than one need be in memory."""
+    """Weights that are changed on access, so that only one need be in memory."""
 
     def __init__(self, weights: Mapping[str, NDArray[Any]], share: float, seed: int) -> None:
         self._weights, self._share, self._seed = weights, share, seed
-        # By name, for TensorFlow's optimizer does not give nodes the same order twice.
+        # Sorted by name, because TensorFlow's optimizer does not order nodes reproducibly.
         self._places = {name: at for at, name in enumerate(sorted(weights))}
 
     def __getitem__(self, name: str) -> NDArray[Any]:
@@ -63,7 +64,7 @@ class _Moved(Mapping[str, NDArray[Any]]):
         return _moved(self._weights[name], self._share, generator)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._places  # a mapping's own would move it
+        return name in self._places  # the default of Mapping would compute the weight
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
@@ -78,7 +79,7 @@ def _moved(array: NDArray[Any], share: float, generator: np.random.Generator) ->
     if array.size < 2 or not tf.as_dtype(array.dtype).is_floating:
         return array
     moved: NDArray[Any] = generator.random(array.shape, np.float32)
-    if share < _FLOAT32:  # a factor that near to 1 has no place in float32
+    if share < _FLOAT32:  # float32 cannot represent a factor so close to 1
         moved = moved.astype(np.float64)
     moved *= 2 * share  # in place: these are hundreds of megabytes
     moved += 1 - share
@@ -89,26 +90,25 @@ def _moved(array: NDArray[Any], share: float, generator: np.random.Generator) ->
 def lift(
     graph_def: Any, weights: Mapping[str, NDArray[Any]]
 ) -> tuple[Any, Mapping[str, NDArray[Any]]]:
-    """Return a graph in which a placeholder stands for small weights as well, and all weights.
+    """Return a graph whose small weights are placeholders as well, and the values of all weights.
 
-    Those given are not read.
-
-    So one graph can be run with many draws of them. Those in functions stay.
+    One graph can then be run with many draws of its weights. Weights inside functions stay
+    constants. The given weights are not read.
 
     Args:
-        graph_def: A frozen ``GraphDef``; it is left as it is.
+        graph_def: A frozen ``GraphDef``; it is not changed.
         weights: The values of its placeholders that stand for weights.
     """
     import tensorflow as tf
 
     lifted = _copy(graph_def)
-    found: dict[str, NDArray[Any]] = {}
+    small: dict[str, NDArray[Any]] = {}
     for node in filter(_holds_weights, lifted.node):
-        found[node.name] = tf.make_ndarray(node.attr["value"].tensor)
+        small[node.name] = tf.make_ndarray(node.attr["value"].tensor)
         del node.attr["value"]
         node.op = "Placeholder"
-        node.attr["shape"].shape.CopyFrom(tf.TensorShape(found[node.name].shape).as_proto())
-    return lifted, ChainMap(found, weights)  # type: ignore[arg-type]  # it is only read
+        node.attr["shape"].shape.CopyFrom(tf.TensorShape(small[node.name].shape).as_proto())
+    return lifted, ChainMap(small, weights)  # type: ignore[arg-type]  # it is only read
 
 
 def _holds_weights(node: Any) -> bool:

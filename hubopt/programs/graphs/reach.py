@@ -1,4 +1,4 @@
-"""What reaches a graph's outputs: inputs, weights, or neither."""
+"""Whether a graph's outputs depend on its inputs and on its weights."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _VARIABLES = ("VarHandleOp", "VariableV2", "Variable")
 
 
 def unreached(graph_def: Any, outputs: Mapping[str, str], nodes: Iterable[str]) -> tuple[str, ...]:
-    """Return the outputs that none of ``nodes`` reaches.
+    """Return the outputs that depend on none of ``nodes``.
 
     Args:
         graph_def: A frozen graph.
         outputs: The graph's tensor for each output.
         nodes: Names of nodes.
     """
-    inputs = {node.name: [_node(each) for each in node.input] for node in graph_def.node}
+    inputs = {node.name: [_node(tensor) for tensor in node.input] for node in graph_def.node}
     wanted = set(nodes)
     return tuple(
         name for name, tensor in outputs.items() if not wanted & _ancestors(_node(tensor), inputs)
@@ -25,9 +25,9 @@ def unreached(graph_def: Any, outputs: Mapping[str, str], nodes: Iterable[str]) 
 
 
 def weights(graph_def: Any) -> list[str]:
-    """Return the nodes that hold floating-point arrays, not all zero, and the variables.
+    """Return the variables and the constants that are floating-point arrays, not all zero.
 
-    Zeros are what concatenates and pads; no factor moves them.
+    Arrays of zeros serve for concatenation and padding, and a factor does not change them.
     """
     return [node.name for node in graph_def.node if _holds_weights(node)]
 
@@ -47,14 +47,14 @@ def _holds_weights(node: Any) -> bool:
 
 
 def _ancestors(start: str, inputs: Mapping[str, Sequence[str]]) -> set[str]:
-    found: set[str] = set()
+    visited: set[str] = set()
     waiting = [start]
     while waiting:
         node = waiting.pop()
-        if node not in found:
-            found.add(node)
+        if node not in visited:
+            visited.add(node)
             waiting += inputs.get(node, ())
-    return found
+    return visited
 
 
 def _node(tensor: str) -> str:

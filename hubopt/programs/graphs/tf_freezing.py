@@ -1,6 +1,7 @@
-"""Freezing, by TensorFlow's own private means: weights as constants or apart, calls inlined.
+"""Freeze a function with TensorFlow's private API: inline calls, make weights constants.
 
-``tests/programs/graphs/test_tf_freezing.py`` fails in plain words when an upgrade moves one.
+``tests/programs/graphs/test_tf_freezing.py`` fails with a clear message if an upgrade of
+TensorFlow changes that API.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ class FrozenParts(NamedTuple):
 
     Attributes:
         graph: The ``tf.Graph``.
-        inputs: The names of the tensors that are fed, in order.
-        outputs: The names of those that are given, in order.
-        apart: The values that are kept apart, by the name of the placeholder for each.
+        inputs: The names of the input tensors, in order.
+        outputs: The names of the output tensors, in order.
+        apart: The values that are stored separately, by the name of their placeholder.
     """
 
     graph: Any
@@ -28,16 +29,16 @@ class FrozenParts(NamedTuple):
 
 
 def freeze(concrete: Any, is_apart: Callable[[Any], bool]) -> FrozenParts:
-    """Return ``concrete`` with what it captures as constants and calls inlined.
+    """Return ``concrete`` with its captures as constants and its calls inlined.
 
-    Calls that XLA must compile are inlined, too. Control flow stays functional (``While``,
-    ``If``), as the TFLite and ONNX converters want it. TensorFlow has no public function for
-    this, and its own copies every weight into the graph, which cannot hold more than 2 GB: this
-    one leaves those that ``is_apart`` names out of it.
+    Calls that XLA must compile are inlined too. Control flow stays functional (``While``,
+    ``If``), as the TFLite and ONNX converters require. TensorFlow has no public function for
+    this. Its private one copies every weight into the graph, which cannot hold more than 2 GB.
+    This function leaves out the weights that ``is_apart`` selects.
 
     Args:
         concrete: A concrete function.
-        is_apart: Asked of each captured variable and tensor.
+        is_apart: Whether to store a captured variable or tensor separately.
     """
     from tensorflow.python.framework import convert_to_constants as tf_freezing
 
@@ -56,24 +57,24 @@ def freeze(concrete: Any, is_apart: Callable[[Any], bool]) -> FrozenParts:
             placeholder.attr["shape"].shape.dim.add().size = size
         for edge in node.outgoing_edges:
             edge.destination.convertible.convert_variable_to_constant(edge, value)
-    captured = {each.name for each in concrete.graph.internal_captures}
+    captured = {tensor.name for tensor in concrete.graph.internal_captures}
     taken = {f"{name}:0" for name in data.tensor_data}
-    inputs = [each for each in concrete.inputs if each.name not in captured & taken]
-    names = [each.name for each in inputs]
-    outputs = [each.name for each in concrete.outputs]
+    inputs = [tensor for tensor in concrete.inputs if tensor.name not in captured & taken]
+    names = [tensor.name for tensor in inputs]
+    outputs = [tensor.name for tensor in concrete.outputs]
     kept = _tidied(
         _needed(graph.converted_self().graph_def, [*names, *outputs]), [*names, *outputs]
     )
     frozen = _imported(kept)
-    for each in inputs:  # a graph on its way loses the shape of scalars
-        frozen.get_tensor_by_name(each.name).set_shape(each.shape)
+    for tensor in inputs:  # the rewritten GraphDef has lost the shape of scalars
+        frozen.get_tensor_by_name(tensor.name).set_shape(tensor.shape)
     needed = {node.name for node in kept.node}
     apart = {name: value for name, value in data.apart.items() if name in needed}
     return FrozenParts(frozen, names, outputs, apart)
 
 
 def _needed(graph_def: Any, tensors: list[str]) -> Any:
-    """Return the part of a graph that leads to ``tensors``."""
+    """Return the part of a graph that ``tensors`` depend on."""
     import tensorflow as tf
 
     nodes = [name.partition(":")[0] for name in tensors]
@@ -90,7 +91,7 @@ def _imported(graph_def: Any) -> Any:
 
 
 def _captured(tf_freezing: Any, concrete: Any, is_apart: Callable[[Any], bool]) -> Any:
-    """Return what the freezing of ``concrete`` goes by, with what is kept apart in ``apart``."""
+    """Return the data with which TensorFlow freezes ``concrete``; ``apart`` has the rest."""
     import numpy as np
     import tensorflow as tf
 
@@ -103,14 +104,14 @@ def _captured(tf_freezing: Any, concrete: Any, is_apart: Callable[[Any], bool]) 
 
         def _build_tensor_data(self) -> None:
             graph = self._func.graph
-            variables = {id(each.handle): each for each in graph.variables}
+            variables = {id(variable.handle): variable for variable in graph.variables}
             for index, (value, placeholder) in enumerate(graph.captures):
                 source, name = variables.get(id(value), value), placeholder.op.name
                 if source.dtype == tf.resource:  # a table
                     continue
                 if is_apart(source):
                     self.apart[name] = source
-                    # Only its shape and dtype are looked at: one element stands for all.
+                    # Only its shape and dtype are read, so one element stands for all.
                     array = np.broadcast_to(
                         np.zeros((), source.dtype.as_numpy_dtype), source.shape.as_list()
                     )
@@ -125,8 +126,8 @@ def _captured(tf_freezing: Any, concrete: Any, is_apart: Callable[[Any], bool]) 
 def _inlined(tf_freezing: Any, concrete: Any) -> Any:
     """Return the ``GraphDef`` of ``concrete`` with its calls inlined by Grappler.
 
-    Calls that XLA must compile are never inlined, nor those with another implementation, such
-    as cuDNN's of a recurrent cell: both marks are taken off.
+    Grappler inlines no calls that XLA must compile and none with an alternative implementation,
+    such as cuDNN's recurrent cells, so both attributes are removed first.
     """
     import tensorflow as tf
 
@@ -137,14 +138,14 @@ def _inlined(tf_freezing: Any, concrete: Any) -> Any:
     meta_graph = tf.compat.v1.train.export_meta_graph(graph_def=graph_def, graph=concrete.graph)
     meta_graph.collection_def.clear()
     return _rewritten(
-        meta_graph, "function", [each.name for each in (*concrete.inputs, *concrete.outputs)]
+        meta_graph, "function", [tensor.name for tensor in (*concrete.inputs, *concrete.outputs)]
     )
 
 
 def _tidied(graph_def: Any, tensors: list[str]) -> Any:
-    """Return a graph without what inlining leaves of each call: identities that wait for nothing.
+    """Return a graph without the redundant identities that inlining leaves for each call.
 
-    Those are three quarters of the nodes of a network of Keras' layers.
+    They are three quarters of the nodes of a network of Keras layers.
     """
     from tensorflow.core.protobuf import meta_graph_pb2
 
@@ -153,23 +154,23 @@ def _tidied(graph_def: Any, tensors: list[str]) -> Any:
         node.name: node.attr["shape"].shape for node in graph_def.node if node.op == "Placeholder"
     }
     for node in meta_graph.graph_def.node:
-        if node.name in shapes:  # Grappler makes a tensor of zeros for each
+        if node.name in shapes:  # Grappler allocates a tensor of zeros for each known shape
             node.attr["shape"].shape.Clear()
     tidied = _rewritten(meta_graph, "dependency", tensors)
     for node in tidied.node:
         if node.name in shapes:
             node.attr["shape"].shape.CopyFrom(shapes[node.name])
-    # The process knows these functions already, and takes no others of the same names.
+    # The process already has these functions, and accepts no others of the same names.
     tidied.library.CopyFrom(graph_def.library)
     return tidied
 
 
 def _rewritten(meta_graph: Any, optimizer: str, tensors: list[str]) -> Any:
-    """Return a graph as one of Grappler's optimizers leaves it; ``tensors`` stay what they are."""
+    """Return a graph rewritten by one of Grappler's optimizers; ``tensors`` are preserved."""
     from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, rewriter_config_pb2
     from tensorflow.python.grappler import tf_optimizer
 
-    # By this collection the optimizer knows what to keep.
+    # The optimizer preserves the nodes in this collection.
     kept = meta_graph_pb2.CollectionDef()
     kept.node_list.value.extend(tensors)
     meta_graph.collection_def["train_op"].CopyFrom(kept)

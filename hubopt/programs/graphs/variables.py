@@ -1,6 +1,6 @@
-"""Placeholders that stand for weights become variables of a TensorFlow 1 graph.
+"""Turn placeholders that stand for weights into variables of a TensorFlow 1 graph.
 
-Exporters may use this module: it changes a ``GraphDef`` and knows no stage.
+Exporters may use this module: it changes a ``GraphDef`` and depends on no stage of the export.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from typing import Any
 
 
 def read_variable(graph_def: Any, node: Any, value: str) -> str:
-    """Let a placeholder read a variable instead, in place.
+    """Turn a placeholder into a read of a variable, in place.
 
     Args:
         graph_def: The graph.
         node: The placeholder, one of its nodes.
-        value: The tensor that the variable is to be given.
+        value: The name of the tensor to assign to the variable.
 
     Returns:
-        The name of the operation that gives it to the variable, to be run once.
+        The name of the assign operation, which must be run once.
     """
     dtype, shape = node.attr["dtype"], node.attr["shape"]
     handle = graph_def.node.add(name=f"{node.name}/hubopt/handle", op="VarHandleOp")
@@ -29,6 +29,6 @@ def read_variable(graph_def: Any, node: Any, value: str) -> str:
     assign.attr["dtype"].CopyFrom(dtype)
     del node.attr["shape"]
     node.op = "ReadVariableOp"
-    node.input.insert(0, handle.name)  # what it waits for comes last
+    node.input.insert(0, handle.name)  # control inputs come last
     name: str = assign.name
     return name

@@ -1,1 +1,1 @@
-"""Shapes and dtypes: what the layer leaves open is settled here, or asked for."""
+"""Settle the shapes and dtypes that the layer leaves open, or ask the user for them."""

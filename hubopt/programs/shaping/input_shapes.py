@@ -1,4 +1,4 @@
-"""The inputs' part of `hubopt.programs.shaping.shapes.resolve`."""
+"""The part of `hubopt.programs.shaping.shapes.resolve` that settles the inputs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hubopt.spec import Bounds, Dim, MaybeShape, Origin, TensorSpec, format_shap
 
 _DEFAULT_BATCH = 1
 _MAX_INPUT_BYTES = 2**31 - 1
-"""One input of one sample: parity draws several and keeps them in the bundle."""
+"""The limit for one input of one sample: parity draws several and keeps them in the bundle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Partial:
     Attributes:
         name: Its name.
         dtype: None if unknown.
-        shape: Open dimensions are None; None for unknown rank, or if claims conflict.
+        shape: Its sizes, None for open dimensions; None for unknown rank, or if claims conflict.
     """
 
     name: str
@@ -40,12 +40,12 @@ def settle_inputs(
 
     Args:
         layer: A `hubopt.KerasLayer`.
-        interface: What it declares.
-        hints: What the user said.
+        interface: The layer's declared interface.
+        hints: What the user specified.
         data: The user's own inputs, packed as the layer takes them, or None.
-        problems: Gets what conflicts and what is open.
+        problems: A message is added for each conflict and each open dimension.
     """
-    names = [each.name for each in interface.inputs]
+    names = [declared.name for declared in interface.inputs]
     bounds = dict(hints.bounds)
     shapes = by_name("--input-shape", dict(hints.input_shapes), names, "input", problems)
     dtypes = by_name("--dtype", dict(hints.dtypes), names, "input", problems)
@@ -118,11 +118,11 @@ def _settle(
         shape = None if dims is None else tuple(dim.size if dim else None for dim in dims)
         return Partial(name, dtype[0] if dtype else None, shape)
     spec = TensorSpec(name, dtype[0], settled, dtype[1])
-    largest = spec.size_bytes_at({each: bounds.max for each, bounds in hints.bounds})
+    largest = spec.size_bytes_at({dim: bounds.max for dim, bounds in hints.bounds})
     if largest > _MAX_INPUT_BYTES:
         problems.append(
             f"input {name}: {format_shape(spec.named_shape)} is {largest / 1e9:.1f} GB a sample; "
-            f"at most {_MAX_INPUT_BYTES / 1e9:.1f} GB, with --batch or --input-shape"
+            f"at most {_MAX_INPUT_BYTES / 1e9:.1f} GB; reduce it with --batch or --input-shape"
         )
         return Partial(name, dtype[0], spec.open_shape)
     return spec
@@ -163,7 +163,7 @@ def _settle_batch(name: str, first: Dim | None, batch: int | None, problems: lis
 
 
 def example(known: Sequence[int | str | None]) -> str:
-    """Write a shape for a flag, with ``N`` for the user to fill in."""
+    """Write a shape for a flag, with ``N`` for each dimension that the user must fill in."""
     return format_shape(size or "N" for size in known)
 
 

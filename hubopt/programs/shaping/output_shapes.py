@@ -1,4 +1,4 @@
-"""The outputs' part of `hubopt.programs.shaping.shapes.resolve`."""
+"""The part of `hubopt.programs.shaping.shapes.resolve` that settles the outputs."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def settle_outputs(
 
     Args:
         layer: A `hubopt.KerasLayer`.
-        interface: What it declares.
-        inputs: Its inputs, settled.
-        hints: What the user said.
+        interface: The layer's declared interface.
+        inputs: Its settled inputs.
+        hints: What the user specified.
         data: The user's own inputs, or None.
-        problems: Gets what conflicts and what is open.
+        problems: A message is added for each conflict and each open dimension.
 
     Raises:
         TraceError: TensorFlow cannot trace the layer with these inputs.
@@ -44,13 +44,15 @@ def settle_outputs(
     if len(set(names)) != len(names):
         problems.append(f"outputs: two of them would have one name: {', '.join(names)}")
         return structure, ()
-    said = _said(layer, structure, inputs, hints, problems)
-    proven = all(each.shape is not None and None not in each.shape for each in traced.values())
+    stated = _stated_shapes(layer, structure, inputs, hints, problems)
+    proven = all(
+        output.shape is not None and None not in output.shape for output in traced.values()
+    )
     calls = (
         [] if proven else call_layer(layer, interface, inputs, structure, dict(hints.bounds), data)
     )
     specs = [
-        _settle(name, trace, said[name], hints, calls, data is not None, problems)
+        _settle(name, trace, stated[name], hints, calls, data is not None, problems)
         for name, trace in traced.items()
     ]
     return structure, tuple(spec for spec in specs if spec is not None)
@@ -63,44 +65,46 @@ def add_conflicts(
     hints: Hints,
     problems: list[str],
 ) -> None:
-    """Add what is wrong with the outputs whatever becomes of the unsettled ``inputs``."""
+    """Add the conflicts of the outputs that do not depend on the unsettled ``inputs``."""
     import tensorflow as tf
 
     signature = [
-        tf.TensorSpec(each.open_shape if isinstance(each, TensorSpec) else each.shape, each.dtype)
-        for each in inputs
-        if each.dtype is not None
+        tf.TensorSpec(
+            tensor.open_shape if isinstance(tensor, TensorSpec) else tensor.shape, tensor.dtype
+        )
+        for tensor in inputs
+        if tensor.dtype is not None
     ]
     if len(signature) < len(inputs):
         return
     try:
         structure, outputs = trace_outputs(layer, interface, signature)
-    except TraceError:  # with inputs unsettled this need not be the model's fault
+    except TraceError:  # unsettled inputs may cause this, not the model
         return
-    said = _said(layer, structure, inputs, hints, problems)
-    for name, tensor in outputs.items():
-        claims = list(said[name])
-        if tensor.shape.rank is not None:
-            claims.append(Claim(tuple(tensor.shape.as_list()), "trace"))
+    stated = _stated_shapes(layer, structure, inputs, hints, problems)
+    for name, output in outputs.items():
+        claims = list(stated[name])
+        if output.shape.rank is not None:
+            claims.append(Claim(tuple(output.shape.as_list()), "trace"))
         if claims:
             merge(f"output {name}", claims, dict(hints.bounds), problems)
 
 
-def _said(
+def _stated_shapes(
     layer: Any,
     structure: Structure,
     inputs: Sequence[TensorSpec | Partial],
     hints: Hints,
     problems: list[str],
 ) -> dict[str, list[Claim]]:
-    """Return what the user and the layer say of each output."""
+    """Return the shapes that the user and the layer state for each output, by name."""
     names = leaves(structure)
     flags = by_name("--output-shape", dict(hints.output_shapes), names, "output", problems)
     known = {name for name, _ in hints.bounds}
     for name, shape in list(flags.items()):
-        strange = [size for size in shape if isinstance(size, str) and size not in known]
-        if strange:
-            problems.append(f"output {name}: no input has a dimension {', '.join(strange)}")
+        unknown = [size for size in shape if isinstance(size, str) and size not in known]
+        if unknown:
+            problems.append(f"output {name}: no input has a dimension {', '.join(unknown)}")
             del flags[name]
     own = _layer_hints(layer, structure, _batch(inputs), problems)
     return {
@@ -113,7 +117,7 @@ def _said(
 
 
 def _batch(inputs: Sequence[TensorSpec | Partial]) -> int | str | None:
-    """Return the first dimension of the first input, which `KerasLayer` puts before its hints."""
+    """Return the first dimension of the first input; `KerasLayer` prepends it to its hints."""
     first = inputs[0] if inputs else None
     shape = first.named_shape if isinstance(first, TensorSpec) else first and first.shape
     return shape[0] if shape else None
@@ -139,13 +143,13 @@ def _layer_hints(
 def _settle(
     name: str,
     traced: Traced,
-    said: Sequence[Claim],
+    stated: Sequence[Claim],
     hints: Hints,
     calls: Sequence[Call],
     has_data: bool,
     problems: list[str],
 ) -> TensorSpec | None:
-    claims = [*said, *([Claim(traced.shape, "trace")] if traced.shape is not None else [])]
+    claims = [*stated, *([Claim(traced.shape, "trace")] if traced.shape is not None else [])]
     if not claims and has_data and calls:
         claims = [Claim(calls[0].shapes[name], "sample")]
     seen = _format_calls(name, calls)
@@ -153,7 +157,7 @@ def _settle(
     if not claims:
         wanted = _agreed(name, calls)
         problems.append(
-            f"output {name}: the trace gives no rank{seen}; if it is so for every input, "
+            f"output {name}: the trace gives no rank{seen}; if this holds for every input, "
             f"say {flag}" + (example(wanted) if wanted is not None else "... (such as 1x20)")
         )
         return None
@@ -172,14 +176,14 @@ def _settle(
         return TensorSpec(name, traced.dtype, dims, "trace")
     known = [(dim.name or dim.size) if dim else None for dim in filled]
     problems.append(
-        f"output {name}: the trace gives {format_shape(known)}{seen}; if it is so for "
+        f"output {name}: the trace gives {format_shape(known)}{seen}; if this holds for "
         f"every input, say {flag}{example(_agreed(name, calls) or known)}"
     )
     return None
 
 
 def _fill(name: str, at: int, traced: Traced, calls: Sequence[Call]) -> Dim | None:
-    """Return a dimension that nobody states: it varies with the inputs, or the data has it."""
+    """Return a dimension that nobody states, from the trace if it varies, else from the data."""
     if at in traced.varying:
         return Dim(traced.varying[at], "trace", f"{name}_{at}")
     return Dim(calls[0].shapes[name][at], "sample") if calls else None
@@ -188,12 +192,12 @@ def _fill(name: str, at: int, traced: Traced, calls: Sequence[Call]) -> Dim | No
 def _contradictions(
     name: str, merged: Sequence[Dim | None], traced: Traced, calls: Sequence[Call]
 ) -> list[str]:
-    """Return how the trace at other sizes, and real calls, go against what was stated."""
+    """Return how the stated shape contradicts the trace at other sizes and the real calls."""
     for call in calls:
         shape = call.shapes[name]
         if len(shape) != len(merged):
-            told = f"but a call gives {format_shape(shape)}"
-            return [f"output {name}: {len(merged)} dimensions are stated, {told}"]
+            seen = f"but a call gives {format_shape(shape)}"
+            return [f"output {name}: {len(merged)} dimensions are stated, {seen}"]
     found = []
     for at, dim in enumerate(merged):
         if dim is None:
@@ -205,14 +209,14 @@ def _contradictions(
             if call.shapes[name][at] != call.sizes.get(dim.name or "", dim.size)
         ]
         if not dim.name and at in traced.varying:
-            found.append(f"{stated} varies")
+            found.append(f"{stated} it varies")
         elif off:
             found.append(f"{stated} a call gives {format_shape(off[0])}")
     return found
 
 
 def _agreed(name: str, calls: Sequence[Call]) -> tuple[int | str, ...] | None:
-    """Return the shape on which all calls agree, dynamic dimensions by name; None if none is."""
+    """Return the shape on which all calls agree, dynamic dimensions by name; None if none."""
     ranks = {len(call.shapes[name]) for call in calls}
     if len(ranks) != 1:
         return None

@@ -1,4 +1,4 @@
-"""What a layer gives: structure, names, dtypes and shapes from traces and from calls."""
+"""The outputs of a layer: structure, names, dtypes and shapes from traces and from calls."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hubopt.spec import Bounds, MaybeShape, TensorSpec, format_shape
 
 _log = logging.getLogger(__name__)
 _CALLS = 4
-"""How many drawn samples a layer is called on to see whether it gives what is claimed."""
+"""The number of drawn samples on which the claimed output shapes are checked."""
 
 
 def trace_outputs(
@@ -27,15 +27,15 @@ def trace_outputs(
 
     Args:
         layer: A `hubopt.KerasLayer`.
-        interface: What it declares.
+        interface: The layer's declared interface.
         signature: A ``tf.TensorSpec`` for each input; its dimensions may be open.
 
     Raises:
-        TraceError: TensorFlow cannot trace the layer, or it returns something else than tensors.
+        TraceError: TensorFlow cannot trace the layer, or it returns something other than tensors.
     """
     import tensorflow as tf
 
-    names = [each.name for each in interface.inputs]
+    names = [declared.name for declared in interface.inputs]
 
     def call(*tensors: Any) -> Any:
         packed = pack(interface.structure, dict(zip(names, tensors, strict=True)))
@@ -51,8 +51,8 @@ def trace_outputs(
         raise
     except Exception as error:  # whatever the layer's own Python code raises
         given = ", ".join(
-            f"{name}: {each.dtype.name} {_format_shape(each.shape)}"
-            for name, each in zip(names, signature, strict=True)
+            f"{name}: {tensor.dtype.name} {_format_shape(tensor.shape)}"
+            for name, tensor in zip(names, signature, strict=True)
         )
         raise TraceError(
             "layer",
@@ -74,13 +74,13 @@ def trace_outputs(
 
 
 def _own_names(layer: Any, structure: Structure) -> Structure:
-    """Put a Keras model's own names of its outputs where it returns a list or a tensor."""
+    """Use a Keras model's own output names where it returns a list or a tensor."""
     names = getattr(layer_callable(layer), "output_names", None)
     if isinstance(structure, str) and names and len(names) == 1 and not layer_output_key(layer):
         return str(names[0])
     if (
         isinstance(structure, list)
-        and all(isinstance(each, str) for each in structure)
+        and all(isinstance(leaf, str) for leaf in structure)
         and names
         and len(set(names)) == len(structure)
     ):
@@ -99,7 +99,7 @@ def _is_tensor(leaf: Any) -> bool:
 
 
 def _only_name(layer: Any, interface: Interface, nest: Any) -> str:
-    """Return the name of an output that the layer returns alone, outside any mapping."""
+    """Return the name for a single output that the layer returns outside any mapping."""
     chosen = layer_output_key(layer)
     if chosen:
         return chosen
@@ -114,9 +114,10 @@ class Traced:
 
     Attributes:
         dtype: TensorFlow's name of the dtype.
-        shape: Sizes, names of input dimensions, None for what is unknown; None for unknown rank.
-        varying: By dimension, the usual size of those that vary with the inputs' dynamic
-            dimensions and are none of them.
+        shape: For each dimension its size, the name of an input dimension, or None if it is
+            unknown; None for unknown rank.
+        varying: The usual size, by axis, of dimensions that vary with the inputs' dynamic
+            dimensions but equal none of them.
     """
 
     dtype: str
@@ -132,8 +133,8 @@ def trace_shapes(
 ) -> tuple[Structure, dict[str, Traced]]:
     """Return the outputs' structure, and each output as shape inference sees it.
 
-    Dynamic dimensions are traced open, and once more at their smallest, usual and largest
-    sizes: that tells which output dimension follows which input dimension.
+    The layer is traced with open dynamic dimensions, and again at their smallest, usual and
+    largest sizes. This shows which output dimension follows which input dimension.
 
     Raises:
         TraceError: TensorFlow cannot trace the layer.
@@ -153,12 +154,12 @@ def trace_shapes(
 
 
 def _probe_sizes(bounds: Mapping[str, Bounds]) -> list[dict[str, int]]:
-    """Return sizes to trace at: all usual first, then each dimension moved on its own."""
-    usual = {name: each.opt for name, each in bounds.items()}
-    moved = [
-        {**usual, name: size} for name, each in bounds.items() for size in (each.min, each.max)
+    """Return the sizes to trace at: all usual first, then one dimension changed at a time."""
+    usual = {name: bound.opt for name, bound in bounds.items()}
+    changed = [
+        {**usual, name: size} for name, bound in bounds.items() for size in (bound.min, bound.max)
     ]
-    return [usual, *moved] if bounds else []
+    return [usual, *changed] if bounds else []
 
 
 def _read(tensor: Any, probes: Sequence[tuple[Mapping[str, int], Any]]) -> Traced:
@@ -173,7 +174,7 @@ def _read(tensor: Any, probes: Sequence[tuple[Mapping[str, int], Any]]) -> Trace
         follows = [
             name
             for name in probes[0][0]
-            if all(sizes[name] == found for (sizes, _), found in zip(probes, seen, strict=True))
+            if all(sizes[name] == size for (sizes, _), size in zip(probes, seen, strict=True))
         ]
         if follows:
             shape[at] = follows[0]
@@ -184,10 +185,10 @@ def _read(tensor: Any, probes: Sequence[tuple[Mapping[str, int], Any]]) -> Trace
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """The shapes that one real call gave.
+    """The shapes of one real call.
 
     Attributes:
-        sizes: The sizes of the inputs' dynamic dimensions in it.
+        sizes: The sizes of the inputs' dynamic dimensions.
         shapes: The outputs' shapes by name.
     """
 
@@ -203,14 +204,14 @@ def call_layer(
     bounds: Mapping[str, Bounds],
     data: Any = None,
 ) -> list[Call]:
-    """Call the layer on ``data``, or on samples; empty if it refuses them.
+    """Call the layer on ``data``, or on drawn samples; return no calls if it refuses one.
 
-    Drawn samples settle nothing: that some of them agree does not mean that the next one does.
+    Drawn samples do not settle a dimension: the next sample may differ even if several agree.
     """
     import tensorflow as tf
 
     drawn = draw(inputs, _CALLS, bounds=bounds) if data is None else []
-    samples = [each.tensors for each in drawn if not each.edge]
+    samples = [sample.tensors for sample in drawn if not sample.edge]
     if data is not None:
         samples = [unpack(interface.structure, data)]
     calls = []
@@ -228,15 +229,15 @@ def call_layer(
             if dim.name
         }
         named = unpack(structure, outputs)
-        calls.append(Call(sizes, {name: tuple(each.shape) for name, each in named.items()}))
+        calls.append(Call(sizes, {name: tuple(output.shape) for name, output in named.items()}))
     return calls
 
 
 def call_as_is(layer: Any, inputs: Any) -> Any:
-    """Call in inference mode, without holding the outputs to the layer's ``output_shape``.
+    """Call in inference mode, without checking the outputs against the layer's ``output_shape``.
 
     `hubopt.programs.shaping.shapes.resolve` checks the hint itself, to report every problem at
-    once, and exported graphs hold no check.
+    once. Exported graphs contain no check.
     """
     infer = getattr(layer, "infer", None)  # a layer of tensorflow_hub has no such method
     return infer(inputs) if infer else layer(inputs, training=False)

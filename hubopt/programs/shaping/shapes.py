@@ -1,7 +1,7 @@
-"""`resolve`: every dimension of every input and output, with its origin.
+"""`resolve`: settle every dimension of every input and output, with its origin.
 
-A dimension that nothing settles is an error that names the tensor, the dimension and the
-flag; it is never guessed. All problems are collected and raised at once.
+A dimension is never guessed. If no source settles it, the error names the tensor, the dimension
+and the flag to pass. All problems are collected and raised at once.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from hubopt.spec import ModelSpec, TensorSpec
 def resolve(layer: Any, hints: Hints | None = None, data: Any = None) -> ModelSpec:
     """Settle the shape and dtype of every input and output of ``layer``.
 
-    The strongest source first: ``hints``; the layer's own ``input_shape``, ``output_shape`` and
-    ``dtype``; what the model declares; the trace; ``data``; a batch of 1 where the first
-    dimension of an input is open. Outputs are checked against a real call as well.
+    The sources, strongest first, are: ``hints``; the layer's own ``input_shape``,
+    ``output_shape`` and ``dtype``; what the model declares; the trace; ``data``; and a batch of
+    1 if the first dimension of an input is open. Outputs are also checked against a real call.
 
     Args:
         layer: A `hubopt.KerasLayer`.
-        hints: What the user said. Shapes include the batch dimension.
-        data: Inputs of the user's own, packed as the layer takes them: arrays whose shapes and
-            dtypes settle what is still open.
+        hints: What the user specified. Shapes include the batch dimension.
+        data: The user's own inputs, packed as the layer takes them. The shapes and dtypes of
+            these arrays settle what is still open.
 
     Raises:
-        SpecError: Conflicts and unresolved dimensions, all of them.
+        SpecError: Lists all conflicts and all unresolved dimensions.
         TraceError: TensorFlow cannot trace the layer with these inputs.
     """
     hints = hints or Hints()
     interface = read_interface(layer)
     problems: list[str] = []
     settled = settle_inputs(layer, interface, hints, data, problems)
-    inputs = tuple(each for each in settled if isinstance(each, TensorSpec))
+    inputs = tuple(tensor for tensor in settled if isinstance(tensor, TensorSpec))
     if problems:
         add_conflicts(layer, interface, settled, hints, problems)
         raise _spec_error(problems)

@@ -436,7 +436,7 @@ def test_data_of_another_structure_is_reported() -> None:
 def test_what_the_trace_leaves_open_is_asked_for_with_what_samples_gave() -> None:
     told = (
         r"output output_0: the trace gives \?x\?; every sample gave 2x3; "
-        r"if it is so for every input, say --output-shape output_0=2x3"
+        r"if this holds for every input, say --output-shape output_0=2x3"
     )
     with pytest.raises(SpecError, match=told):
         hubopt.resolve(layer(hide_shape, (2, 3)))
@@ -470,7 +470,7 @@ def test_a_shape_that_depends_on_the_data_is_never_guessed(keep: float, seen: st
     data_dependent = layer(lambda x: tf.boolean_mask(x, x > keep), (64,))
     with pytest.raises(SpecError) as caught:
         hubopt.resolve(data_dependent)
-    assert f"the trace gives ?{seen}; if it is" in str(caught.value)
+    assert f"the trace gives ?{seen}; if this holds" in str(caught.value)
 
 
 def dynamic(function: Callable[..., Any], **hints: Any) -> hubopt.ModelSpec:
@@ -487,7 +487,7 @@ def test_an_output_dimension_follows_the_input_dimension_it_equals() -> None:
 
 
 def test_a_static_flag_for_a_dimension_that_varies_is_refused() -> None:
-    with pytest.raises(SpecError, match=r"dimension 0 is 16 \(flag\), but varies"):
+    with pytest.raises(SpecError, match=r"dimension 0 is 16 \(flag\), but it varies"):
         dynamic(lambda x: tf.concat([x, x], 0), output_shapes=["16x3"])
 
 
@@ -500,7 +500,8 @@ def test_a_dynamic_dimension_that_only_a_flag_can_name() -> None:
 
 def test_a_dimension_that_the_trace_cannot_follow_is_suggested_by_its_name() -> None:
     told = (
-        r"the trace gives \?x\?; every sample gave Bx3; if it is so .* --output-shape output_0=Bx3"
+        r"the trace gives \?x\?; every sample gave Bx3; "
+        r"if this holds .* --output-shape output_0=Bx3"
     )
     with pytest.raises(SpecError, match=told):
         dynamic(hide_shape)
