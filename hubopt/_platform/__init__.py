@@ -1,1 +1,1 @@
-"""What TensorFlow and the machine do behind hubopt's back: private APIs, errors, full disks."""
+"""Handles TensorFlow and the machine: private APIs, error messages, full disks."""

@@ -1,4 +1,4 @@
-"""`explain`: what TensorFlow's failures mean, in plain words."""
+"""`explain`: explains TensorFlow's failures in plain words."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _GRAPH_HEADINGS = ("Graph execution error:", "Detected at node ", "<stack traces
 
 _NODE_PREFIX = re.compile(r"^\{\{\w+ [^}]*\}\} ?")  # {{function_node __inference_f_12}}
 
-_SAVE_AGAIN = "fetch or save the model again; every file must be there and whole"
+_SAVE_AGAIN = "fetch or save the model again; every file must be present and complete"
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """A failure that TensorFlow reports in a text of its own.
+    """A failure that TensorFlow reports only in the text of an error.
 
     Attributes:
-        pattern: Finds the text; its groups go into ``found``.
-        found: What it means.
+        pattern: Matches the text; its groups are inserted into ``found``.
+        found: What the text means.
         way_out: What to do about it.
     """
 
@@ -38,8 +38,8 @@ CAUSES = tuple(
         (
             r"Op type not registered '(?P<op>[^']+)'",
             "operation {op} is not part of this TensorFlow",
-            "import the package that brings it, or load its library with tf.load_op_library, "
-            "before the model",
+            "import the package that registers it, or load its library with tf.load_op_library, "
+            "before loading the model",
         ),
         (
             r"Failed to find any matching files for (?P<file>\S+)",
@@ -54,13 +54,13 @@ CAUSES = tuple(
         (
             r"(?P<file>\S*/assets/\S+); No such file or directory",
             "a file that the model reads is missing: {file}",
-            "fetch or save the model again; assets/ belongs to it",
+            "fetch or save the model again, with its folder assets/",
         ),
         (
             r"InitializeTableFromTextFile.*(?P<why>HashTable has different value for same key"
             r"[^\n]*|Read less bytes than requested|Invalid (?:line|number)[^\n]*)",
             "a vocabulary in assets/ is damaged: {why}",
-            "fetch or save the model again; assets/ belongs to it",
+            "fetch or save the model again, with its folder assets/",
         ),
         (
             r"TensorBundle at (?P<file>\S+) shard .*Checksum does not match",
@@ -90,7 +90,7 @@ CAUSES = tuple(
         (
             r"variables which have been deleted",
             "the function was kept, but the object with its variables was not",
-            "keep the loaded model, not only its function, in a variable",
+            "keep a reference to the loaded model, not only to its function",
         ),
         (
             r"Value for attr '\w+' of (?P<dtype>\w+) is not in the list of allowed values: "
@@ -115,13 +115,13 @@ _KERNEL = re.compile(r"device='(?P<device>\w+)'(?:; (?P<limits>[^\n]*))?")
 
 
 def explain(error: BaseException) -> tuple[str, str] | None:
-    """Say what a failure of TensorFlow means.
+    """Explain a failure of TensorFlow.
 
     Args:
-        error: What it raised.
+        error: The error that was raised.
 
     Returns:
-        What was found and the way out; None for a failure that is not known here.
+        What was found and the way out; None for an unknown failure.
     """
     shortage = resource_error(error)
     if shortage is not None:
@@ -158,17 +158,17 @@ def _explain_missing_kernel(match: re.Match[str], text: str) -> tuple[str, str]:
         )
     return (
         f"operation {op} has no kernel in this TensorFlow",
-        "save the model again without it, or install the package that brings its kernel",
+        "save the model again without it, or install the package that provides its kernel",
     )
 
 
 def first_line(error: BaseException) -> str:
-    """Return the telling line of an error's text, below what Keras and TensorFlow put above it."""
+    """Return the line that states the problem, without the headings of Keras and TensorFlow."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = list(_without_headings(lines)) or lines
-    if telling and telling[0] == _AUTOGRAPH_HEADING:  # a traceback follows, the error ends it
-        telling = [line for line in telling if re.match(r"\w*(Error|Exception): ", line)] or telling
-    return _NODE_PREFIX.sub("", telling[0]) if telling else type(error).__name__
+    body = list(_without_headings(lines)) or lines
+    if body and body[0] == _AUTOGRAPH_HEADING:  # a traceback follows and ends with the error
+        body = [line for line in body if re.match(r"\w*(Error|Exception): ", line)] or body
+    return _NODE_PREFIX.sub("", body[0]) if body else type(error).__name__
 
 
 def _without_headings(lines: list[str]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""`resource_error`: failures that are the machine's, told as what they are."""
+"""`resource_error`: recognizes failures of the machine, such as a full disk, in any error."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from hubopt.errors import HuboptError, ResourceError
 
 @dataclass(frozen=True, slots=True)
 class _Shortage:
-    """Something that a machine runs out of, or refuses.
+    """A resource that a machine runs out of, or an access that it refuses.
 
     Attributes:
-        numbers: The ``errno`` values that mean it.
-        texts: What libraries write that hide the number; a pattern.
-        found: What it is; ``{path}`` is a place, ``{free}`` what is left there.
+        numbers: The ``errno`` values that indicate it.
+        texts: A pattern for the messages of libraries that hide the ``errno``.
+        found: A description; ``{path}`` is a path, ``{free}`` the free space there.
         way_out: What to do about it.
-        expected: What there should be.
-        is_of_a_disk: Whether there is a place to name.
+        expected: What the machine should have.
+        is_of_a_disk: Whether it concerns a path, which the error can name.
     """
 
     numbers: tuple[int, ...]
@@ -32,7 +32,7 @@ class _Shortage:
     found: str
     way_out: str
     is_of_a_disk: bool = True
-    expected: str = "a place with room for what is written"
+    expected: str = "a disk with enough free space"
 
 
 _NEVER = r"(?!)"
@@ -42,14 +42,14 @@ _SHORTAGES = (
         (errno.ENOSPC,),
         r"No space left on device|errno = 28\b|\[Errno 28\]|ENOSPC",
         "{path} cannot be written, the disk is full{free}",
-        "free some space there; --output, HUBOPT_CACHE_DIR and TMPDIR choose other disks",
+        "free some space there, or choose another disk with --output, HUBOPT_CACHE_DIR or TMPDIR",
     ),
     _Shortage(
         (errno.EDQUOT,),
         r"Disk quota exceeded|EDQUOT",
         "{path} cannot be written, your disk quota is used up{free}",
-        "remove files of yours there, or choose another disk by --output, HUBOPT_CACHE_DIR "
-        "or TMPDIR",
+        "remove some of your files there, or choose another disk with --output, "
+        "HUBOPT_CACHE_DIR or TMPDIR",
     ),
     _Shortage(
         (errno.EFBIG,),
@@ -62,7 +62,7 @@ _SHORTAGES = (
         r"Too many open files",
         "too many files are open",
         "raise the limit (`ulimit -n`), or end other programs",
-        expected="a machine with enough of them for this model",
+        expected="a limit of open files that is high enough for this model",
         is_of_a_disk=False,
     ),
     _Shortage(
@@ -72,7 +72,7 @@ _SHORTAGES = (
         "no more processes or threads can be started",
         "raise the limits of processes and memory (`ulimit -u`, `ulimit -v`), or end other "
         "programs",
-        expected="a machine with enough of them for this model",
+        expected="a machine with enough processes and threads for this model",
         is_of_a_disk=False,
     ),
     _Shortage(
@@ -85,7 +85,7 @@ _SHORTAGES = (
         "memory ran out{detail}",
         "use smaller shapes, a smaller batch or fewer samples, end other programs, raise the "
         "limit (`ulimit -v`, the container's), or use a larger machine",
-        expected="a machine with enough of it for this model",
+        expected="a machine with enough memory for this model",
         is_of_a_disk=False,
     ),
 )
@@ -94,7 +94,7 @@ _REFUSALS = (
         (errno.EROFS,),
         r"Read-only file system",
         "the file system of {path} is read-only",
-        "choose another place by --output, HUBOPT_CACHE_DIR or TMPDIR",
+        "choose another place with --output, HUBOPT_CACHE_DIR or TMPDIR",
         expected="a place that may be read and written",
     ),
     _Shortage(
@@ -107,19 +107,19 @@ _REFUSALS = (
     _Shortage(
         (errno.EIO,),
         _NEVER,
-        "the device of {path} fails",
-        "look at the system's log, and use another device",
+        "the device that holds {path} fails",
+        "check the system's log, and use another device",
         expected="a place that may be read and written",
     ),
     _Shortage(
         (errno.ENAMETOOLONG,),
         r"File name too long",
-        "a path is too long at {path}",
+        "a path is too long: {path}",
         "choose a shorter --output, HUBOPT_CACHE_DIR or TMPDIR",
         expected="a place that may be read and written",
     ),
 )
-_MEMORY = next(each for each in _SHORTAGES if errno.ENOMEM in each.numbers)
+_MEMORY = next(kind for kind in _SHORTAGES if errno.ENOMEM in kind.numbers)
 _SHAPE = re.compile(r"OOM when allocating tensor with shape(?P<shape>\[[\d,]*\])")
 _PATHS = (
     re.compile(r"(?P<path>[^\s;']*/[^\s;']+); "),  # TensorFlow
@@ -128,30 +128,30 @@ _PATHS = (
 
 
 def resource_error(error: BaseException, *places: Path) -> ResourceError | None:
-    """Return the error for a failure of the machine; None if it is another one.
+    """Return the `ResourceError` for a failure of the machine; None for any other failure.
 
     Args:
-        error: What was raised; what caused it is looked at too.
-        places: Folders that were written, to name one if ``error`` does not.
+        error: The error that was raised; its causes are examined too.
+        places: Folders that were written to; one of them is named if ``error`` names no path.
     """
-    for each in _chain(error):
-        if isinstance(each, ResourceError):
-            return each
-        shortage = _shortage(each)
+    for cause in _chain(error):
+        if isinstance(cause, ResourceError):
+            return cause
+        shortage = _shortage(cause)
         if shortage in _REFUSALS and isinstance(error, HuboptError):
-            return None  # it says as much itself
+            return None  # its own message already says so
         if shortage is not None:
-            return _resource_error(shortage, each, places)
+            return _resource_error(shortage, cause, places)
     return None
 
 
 def resource_in(text: str, *places: Path) -> ResourceError | None:
-    """Return the error for what a process printed before it died; None if it does not tell."""
+    """Return the `ResourceError` in the output of a dead process; None if it mentions none."""
     return resource_error(_PrintedError(text), *places)
 
 
 def killed_for_memory() -> int:
-    """Return how many processes the kernel has ended because memory ran out, since it started."""
+    """Return how many processes the kernel has killed for lack of memory since it started."""
     try:
         counters = Path("/proc/vmstat").read_text().splitlines()
         return next(int(line.split()[1]) for line in counters if line.startswith("oom_kill "))
@@ -160,41 +160,41 @@ def killed_for_memory() -> int:
 
 
 def out_of_memory() -> ResourceError:
-    """Return the error for a process that the kernel ended because memory ran out."""
+    """Return the error for a process that the kernel killed for lack of memory."""
     return _resource_error(_MEMORY, MemoryError(), ())
 
 
 def is_shortage(error: OSError) -> bool:
-    """Whether an error is of the machine or of permissions, and not of what a file holds."""
-    numbers = {number for each in (*_SHORTAGES, *_REFUSALS) for number in each.numbers}
+    """Whether an error comes from the machine or permissions, not from the content of a file."""
+    numbers = {number for kind in (*_SHORTAGES, *_REFUSALS) for number in kind.numbers}
     return error.errno in (numbers | {errno.EINTR}) - {errno.EIO}
 
 
 @contextmanager
 def translate_resource_errors(*places: Path) -> Iterator[None]:
-    """Turn failures of the machine into a `ResourceError`, while what it says is still true.
+    """Turn failures of the machine into a `ResourceError` at once, while its figures still hold.
 
     Args:
-        places: Folders that are written meanwhile.
+        places: Folders that the context writes to.
 
     Raises:
-        ResourceError: The machine ran out of something.
+        ResourceError: The machine ran out of a resource.
     """
     try:
         yield
     except Exception as error:
-        told = resource_error(error, *places)
-        if told is None or told is error:
+        translated = resource_error(error, *places)
+        if translated is None or translated is error:
             raise
-        raise told from error
+        raise translated from error
 
 
 class _PrintedError(Exception):
-    """A text that has no exception."""
+    """Text that a process printed, to be examined like an error."""
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Give an error and what caused it; what it merely came after only if it is not ours."""
+    """Yield an error and its causes; of a `HuboptError` only the explicit cause."""
     seen: set[int] = set()
     current: BaseException | None = error
     while current is not None and id(current) not in seen:
@@ -210,13 +210,13 @@ def _shortage(error: BaseException) -> _Shortage | None:
     if isinstance(error, MemoryError):
         return _MEMORY
     if isinstance(error, HuboptError):
-        return None  # its cause tells; its text may quote anything
+        return None  # judge by its cause, as its text may quote anything
     if isinstance(error, OSError) and error.errno is not None:
         return next(
-            (each for each in (*_SHORTAGES, *_REFUSALS) if error.errno in each.numbers), None
+            (kind for kind in (*_SHORTAGES, *_REFUSALS) if error.errno in kind.numbers), None
         )
     text = f"{type(error).__name__}: {error}"
-    return next((each for each in (*_SHORTAGES, *_REFUSALS) if re.search(each.texts, text)), None)
+    return next((kind for kind in (*_SHORTAGES, *_REFUSALS) if re.search(kind.texts, text)), None)
 
 
 def _resource_error(
@@ -235,9 +235,9 @@ def _resource_error(
 
 
 def _place(error: BaseException, places: Sequence[Path]) -> Path | None:
-    """Return where it happened: what the error names, else the fullest of the known places.
+    """Return the path that the error names, or else the fullest of the known places.
 
-    None if none of those is nearly full.
+    None if none of these places is nearly full.
     """
     if isinstance(error, OSError):
         for name in (error.filename2, error.filename):
@@ -252,35 +252,35 @@ def _place(error: BaseException, places: Sequence[Path]) -> Path | None:
 
 
 def _existing(path: Path) -> Path:
-    """Return the innermost folder on the way to ``path`` that is there."""
-    ways = (path, *path.absolute().parents)
-    return next((each for each in ways if _is_there(each)), ways[-1])
+    """Return ``path`` or its nearest parent that exists."""
+    candidates = (path, *path.absolute().parents)
+    return next((folder for folder in candidates if _exists(folder)), candidates[-1])
 
 
-def _is_there(path: Path) -> bool:
+def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except OSError:  # its name may be too long, or a folder on the way closed
+    except OSError:  # its name may be too long, or a parent folder not accessible
         return False
 
 
 def _free_bytes(path: Path) -> int:
     with suppress(OSError, AttributeError):
-        found = os.statvfs(_existing(path))
-        return 0 if found.f_files and not found.f_favail else found.f_bavail * found.f_frsize
+        space = os.statvfs(_existing(path))
+        return 0 if space.f_files and not space.f_favail else space.f_bavail * space.f_frsize
     return 2**63
 
 
 def _free(path: Path) -> str:
-    """Return what is left where ``path`` is, in words."""
+    """Return the free space on the disk of ``path``, as the end of a sentence."""
     try:
         existing = _existing(path)
-        found = os.statvfs(existing)
+        space = os.statvfs(existing)
     except (OSError, AttributeError):  # Windows has no statvfs
         return ""
-    if found.f_files and not found.f_favail:
-        return f": no inodes are left of {found.f_files:,}, so no file can be made there"
-    free, size = found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+    if space.f_files and not space.f_favail:
+        return f": no inodes are left of {space.f_files:,}, so no file can be created there"
+    free, size = space.f_bavail * space.f_frsize, space.f_blocks * space.f_frsize
     return f": {free / 1e6:,.1f} MB of {size / 1e6:,.1f} MB are free"
 
 

@@ -1,4 +1,4 @@
-"""Folders that appear whole or not at all."""
+"""Output folders that appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from hubopt.errors import UsageError
 
 _PREFIX = ".hubopt-"
 _INSIDE = "output"
-"""The folder's name until it is complete: no longer than its own, and without a pattern."""
+"""The folder's name until it is complete: short, and without pattern characters."""
 
 
 @contextmanager
 def staging(output: Path) -> Iterator[Path]:
-    """Give a folder to fill; it becomes ``output`` in one step, or vanishes on an error.
+    """Yield a folder to fill; it becomes ``output`` in one step, or is removed after an error.
 
-    What killed processes left beside it is removed first.
+    Folders that killed processes left next to ``output`` are removed first.
 
     Raises:
-        UsageError: ``output`` exists, or its place cannot be written.
+        UsageError: ``output`` exists, or its parent folder cannot be written.
     """
     check_name(output)
     if output.exists() or output.is_symlink():
         raise UsageError(
             f"output {output}",
             "it exists already",
-            "a path where nothing is yet",
+            "a path that does not exist yet",
             "choose another --output, or remove it first",
         )
-    new_parents = [each for each in output.parents if not each.exists()]
+    new_parents = [parent for parent in output.parents if not parent.exists()]
     with ExitStack() as stack:
         stack.callback(_remove_new, new_parents, output)
         with translate_resource_errors(output.parent):
@@ -48,7 +48,7 @@ def _make(output: Path, stack: ExitStack) -> Path:
         output.parent.mkdir(parents=True, exist_ok=True)
         parent = stack.enter_context(plain_path(output.parent))
         folder = stack.enter_context(owned_folder(parent, _PREFIX)) / _INSIDE
-        folder.mkdir()  # the one around it is closed to everybody else
+        folder.mkdir()  # the owned folder around it is private to this user
     except OSError as error:
         raise UsageError(
             f"output {output}",
@@ -60,10 +60,10 @@ def _make(output: Path, stack: ExitStack) -> Path:
 
 
 def check_name(output: Path) -> None:
-    """Check that a file system can hold the name ``output``.
+    """Check that ``output`` is a valid name on its file system.
 
     Raises:
-        UsageError: It cannot.
+        UsageError: It is not.
     """
     try:
         output.lstat()
@@ -71,7 +71,7 @@ def check_name(output: Path) -> None:
         found = str(error)  # "embedded null byte"
     except OSError as error:
         if error.errno not in (errno.ENAMETOOLONG, errno.ELOOP):
-            return  # told where it is written
+            return  # reported when the output is written
         found = str(error.strerror)
     else:
         return
@@ -86,13 +86,13 @@ def check_name(output: Path) -> None:
 def _remove_new(parents: Sequence[Path], output: Path) -> None:
     if not output.exists():
         for parent in parents:
-            with suppress(OSError):  # somebody else has put something there meanwhile
+            with suppress(OSError):  # another process has put something there meanwhile
                 parent.rmdir()
 
 
 def _move(folder: Path, output: Path) -> None:
     try:
-        if output.exists():  # rename would replace an empty folder without a word
+        if output.exists():  # rename would silently replace an empty folder
             raise FileExistsError
         folder.rename(output)
     except FileExistsError as error:
@@ -107,6 +107,6 @@ def _appeared(output: Path) -> UsageError:
     return UsageError(
         f"output {output}",
         "something has appeared there meanwhile",
-        "a path where nothing is yet",
+        "a path that does not exist yet",
         "choose another --output",
     )

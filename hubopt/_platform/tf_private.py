@@ -1,6 +1,6 @@
-"""Every private corner of TensorFlow and tensorflow_hub that hubopt uses, and why.
+"""Every private API of TensorFlow and tensorflow_hub that hubopt uses, and why.
 
-``tests/platform/test_tf_private.py`` fails in plain words when an upgrade moves one of them.
+``tests/platform/test_tf_private.py`` fails with a clear message when an upgrade changes one.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from hubopt.errors import LoadError
 def xla_kernel_constraints(op: str) -> tuple[dict[str, tuple[int, ...]], ...]:
     """Return, for each XLA kernel of ``op``, the dtypes it takes by attribute name.
 
-    Empty if XLA has no kernel for it. Asking is safe, where compiling an operation without
-    a kernel can abort the process. The kernels register on first use of XLA, so a trivial
+    Empty if XLA has no kernel for it. This query is safe, while compiling an operation without
+    a kernel can abort the process. The kernels register on the first use of XLA, so a trivial
     function is compiled first.
     """
     return _kernel_constraints(op, _start_xla())
@@ -26,7 +26,7 @@ def xla_kernel_constraints(op: str) -> tuple[dict[str, tuple[int, ...]], ...]:
 
 @cache
 def cpu_kernel_constraints(op: str) -> tuple[dict[str, tuple[int, ...]], ...]:
-    """Return the same for the kernels of ``op`` on the CPU, those for any device included."""
+    """Return the same for the CPU kernels of ``op``, including kernels for any device."""
     return _kernel_constraints(op, "CPU", "DEFAULT")
 
 
@@ -42,7 +42,7 @@ def _kernel_constraints(op: str, *devices: str) -> tuple[dict[str, tuple[int, ..
 
 @cache
 def op_definition(op: str) -> Any:
-    """Return the ``OpDef`` of ``op``: its arguments and attributes; None if it is unknown."""
+    """Return the ``OpDef`` of ``op`` with its arguments and attributes; None if it is unknown."""
     from tensorflow.python.framework import op_def_registry
 
     return op_def_registry.get(op)
@@ -61,7 +61,7 @@ def onednn_is_on() -> bool:
 
 @cache
 def fixed_dtypes(op: str) -> frozenset[int]:
-    """Return the dtypes that ``op`` takes or gives whatever its attributes, as enum values."""
+    """Return the fixed dtypes of the inputs and outputs of ``op``, as enum values."""
     from tensorflow.python.framework import op_def_registry
 
     definition = op_def_registry.get(op)
@@ -81,7 +81,7 @@ def _start_xla() -> str:
 
 
 MUST_COMPILE = "_XlaMustCompile"
-"""The attribute that ``jit_compile=True`` leaves on functions and on calls of them."""
+"""The attribute that ``jit_compile=True`` sets on functions and on calls of them."""
 
 
 def compiled_functions(graph_def: Any) -> list[str]:
@@ -94,7 +94,7 @@ def compiled_functions(graph_def: Any) -> list[str]:
 
 
 def clear_must_compile(graph_def: Any) -> None:
-    """Remove ``jit_compile`` from every function, in place: such calls are never inlined."""
+    """Remove ``jit_compile`` from all functions in place, as it prevents inlining of calls."""
     for function in graph_def.library.function:
         function.attr.pop(MUST_COMPILE, None)
         for node in function.node_def:
@@ -110,8 +110,8 @@ REFERENCE_VARIABLES = ("Variable", "VariableV2")
 def reference_values(nodes: Sequence[Any]) -> dict[str, Any]:
     """Return the value of each reference variable in a loaded model's graph, by node name.
 
-    Their state lives in the process under ``shared_name``, so nodes of the same attributes in
-    another graph read it. There is no object to ask: the loader makes none for them.
+    Their state lives in the process under ``shared_name``, so nodes with the same attributes in
+    another graph read it. The loader creates no Python objects for these variables.
     """
     import tensorflow as tf
 
@@ -119,7 +119,7 @@ def reference_values(nodes: Sequence[Any]) -> dict[str, Any]:
     for node in nodes:
         copy = graph_def.node.add()
         copy.CopyFrom(node)
-        if not copy.attr["shared_name"].s:  # TensorFlow then goes by the node's own name
+        if not copy.attr["shared_name"].s:  # TensorFlow then uses the node's own name
             copy.attr["shared_name"].s = node.name.encode()
     wanted = [f"{node.name}:0" for node in nodes]
 
@@ -134,7 +134,7 @@ def reference_values(nodes: Sequence[Any]) -> dict[str, Any]:
 
 
 def constant_node(name: str, value: Any) -> Any:
-    """Return a ``NodeDef`` of a constant."""
+    """Return the ``NodeDef`` of a constant."""
     import tensorflow as tf
     from tensorflow.core.framework import node_def_pb2
 
@@ -146,7 +146,7 @@ def constant_node(name: str, value: Any) -> Any:
 
 
 def is_unconditional(loss: Any) -> bool:
-    """Whether tf_keras computed ``loss`` from weights alone, not from a layer's inputs."""
+    """Whether tf_keras computed ``loss`` only from weights, not from a layer's inputs."""
     return bool(getattr(loss, "_unconditional_loss", False))
 
 
@@ -161,7 +161,7 @@ def keras_mask(tensor: Any) -> Any:
 
 
 def layer_callable(layer: Any) -> Any:
-    """Return what a `hub.KerasLayer` calls: the loaded object or the signature asked for."""
+    """Return what a `hub.KerasLayer` calls: the loaded object or the requested signature."""
     return layer._callable
 
 
@@ -177,7 +177,7 @@ def layer_signature(layer: Any) -> str | None:
 
 
 def layer_input_hint(layer: Any) -> tuple[int | None, ...] | None:
-    """Return the ``input_shape=`` given to a layer of either Keras, batch included."""
+    """Return the ``input_shape=`` given to a Keras 2 or Keras 3 layer, with the batch dimension."""
     kept: tuple[int | None, ...] | None = getattr(layer, "_input_shape_hint", None)
     if kept is not None:
         return kept
@@ -209,10 +209,10 @@ def restored_signatures(loaded: Any) -> list[tuple[Sequence[Any], dict[str, Any]
 
 
 def read_saved_model(folder: Path) -> Any:
-    """Parse a SavedModel's file, binary or text, as the loader does; nothing is loaded.
+    """Parse a SavedModel's file, binary or text, like the loader, but without loading it.
 
     Returns:
-        The ``SavedModel`` message; it has a graph at least.
+        The ``SavedModel`` message, with at least one graph.
 
     Raises:
         LoadError: There is no such file, or it is damaged.
@@ -238,14 +238,14 @@ def _unreadable(folder: Path, found: str) -> LoadError:
 
 
 def is_registered(op: str) -> bool:
-    """Whether this process has an operation of the name ``op``."""
+    """Whether this process has an operation named ``op``."""
     from tensorflow.python.framework import op_def_registry
 
     return op_def_registry.get(op) is not None
 
 
 def operation_arguments() -> dict[str, tuple[str, ...]]:
-    """Return the names of the inputs and attributes of each operation of this process."""
+    """Return the names of the inputs and attributes of every operation in this process."""
     return {
         op.name: tuple(argument.name for argument in (*op.input_arg, *op.attr))
         for op in _registry().op
@@ -253,7 +253,7 @@ def operation_arguments() -> dict[str, tuple[str, ...]]:
 
 
 def stateful_operations() -> frozenset[str]:
-    """Return the names of the operations of this process that are called stateful."""
+    """Return the names of the operations in this process that the registry marks as stateful."""
     return frozenset(op.name for op in _registry().op if op.is_stateful)
 
 
@@ -266,10 +266,10 @@ def _registry() -> Any:
 
 
 def stablehlo_text(module: bytes) -> str | None:
-    """Return the program in a portable artifact of StableHLO as text; None if it is unreadable.
+    """Return the program in a StableHLO portable artifact as text; None if it is unreadable.
 
-    It is read the way ``XlaCallModule`` reads it. The printer is that of
-    ``tf.mlir.experimental.run_pass_pipeline``, whose public wrapper takes text only.
+    The program is read like ``XlaCallModule`` reads it. It is printed by the function behind
+    ``tf.mlir.experimental.run_pass_pipeline``, whose public wrapper accepts only text.
     """
     import tensorflow  # noqa: F401  # the modules below need its libraries loaded
     from tensorflow.compiler.mlir.stablehlo import stablehlo
@@ -278,15 +278,15 @@ def stablehlo_text(module: bytes) -> str | None:
     try:
         read = stablehlo.deserialize_portable_artifact_str(module)
         return str(_pywrap_mlir.ExperimentalRunPassPipeline(read, "", False))
-    except Exception:  # each of the two raises its own; nothing in it can be judged
+    except Exception:  # the two raise different errors; an unreadable program cannot be judged
         return None
 
 
 def fingerprint_of(folder: Path) -> Any:
     """Compute the ``FingerprintDef`` that TensorFlow would write for ``folder`` now.
 
-    It ends the process on a graph whose nodes lack the attributes it reads:
-    `hubopt.scanning.fingerprint` looks at them before.
+    This ends the process if the graph's nodes lack the attributes that it reads, so
+    `hubopt.scanning.fingerprint` checks them first.
     """
     from tensorflow.core.protobuf.fingerprint_pb2 import FingerprintDef
     from tensorflow.python.saved_model.pywrap_saved_model import fingerprinting

@@ -1,4 +1,4 @@
-"""`relaxed_gc`: Python's garbage collector looks less often while much is made that stays."""
+"""`relaxed_gc`: runs Python's garbage collector less often while lasting objects are created."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from contextlib import contextmanager
 
 @contextmanager
 def relaxed_gc() -> Iterator[None]:
-    """Let the collector look at fewer occasions.
+    """Run the garbage collector less often in this context.
 
-    TensorFlow makes millions of Python objects that stay, when it loads and traces a model, and
-    converters do; to look through all of them takes a tenth of that time. Nothing large may be left
-    behind in cycles.
+    TensorFlow creates millions of lasting Python objects when it loads and traces a model, and
+    converters do too. Collection would examine all of them, which takes a tenth of the time. The
+    context must not leave large objects behind in reference cycles.
     """
     before = gc.get_threshold()
     gc.set_threshold(100_000, 20, 100)

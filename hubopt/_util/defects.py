@@ -1,4 +1,4 @@
-"""Where the traceback of a defect is kept, for a report."""
+"""Keeps the traceback of a defect for a bug report."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from contextlib import suppress
 from pathlib import Path
 
 _KEPT = 20
-"""How many tracebacks are kept; the oldest go."""
+"""How many tracebacks are kept; the oldest are deleted."""
 _TAIL_LINES = 12
 
 
 def keep_traceback(error: BaseException) -> Path | None:
-    """Write the traceback of ``error`` to the user's folder of logs.
+    """Write the traceback of ``error`` to the user's log folder.
 
     Returns:
         The file; None if it cannot be written.
@@ -28,7 +28,7 @@ def keep_traceback(error: BaseException) -> Path | None:
         path.write_text("".join(traceback.format_exception(error)), errors="backslashreplace")
     except (OSError, RuntimeError):  # RuntimeError: there is no home folder
         return None
-    _bound(folder)
+    _delete_oldest(folder)
     return path
 
 
@@ -38,8 +38,8 @@ def traceback_tail(error: BaseException) -> str:
     return "\n".join(lines[-_TAIL_LINES:])
 
 
-def _bound(folder: Path) -> None:
-    with suppress(OSError):  # another process may do the same
+def _delete_oldest(folder: Path) -> None:
+    with suppress(OSError):  # another process may delete them at the same time
         kept = sorted(folder.glob("defect-*.log"), key=lambda path: path.stat().st_mtime)
         for path in kept[:-_KEPT]:
             path.unlink(missing_ok=True)

@@ -11,8 +11,8 @@ _CHUNK_BYTES = 1 << 20
 def sha256(path: Path) -> str:
     """Return the hexadecimal SHA-256 of a file, or of a folder's listing.
 
-    A file's digest is what ``sha256sum`` prints. A folder's is the digest of one line
-    ``<file digest>  <path in the folder>`` for each file, sorted by path.
+    A file's digest is what ``sha256sum`` prints. A folder's digest is that of a listing with one
+    line ``<file digest>  <path in the folder>`` for each file, sorted by path.
     """
     if path.is_file():
         state = hashlib.sha256()
@@ -30,7 +30,7 @@ def sha256(path: Path) -> str:
 
 
 def size_bytes(path: Path) -> int:
-    """Return the bytes of a file, or of all files in a folder."""
+    """Return the size in bytes of a file, or of all files in a folder."""
     if not path.is_dir():
         return path.stat().st_size
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

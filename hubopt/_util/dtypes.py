@@ -1,4 +1,4 @@
-"""Dtypes by the names that TensorFlow has for them."""
+"""NumPy dtypes by their TensorFlow names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def numpy_dtype(name: str) -> np.dtype[Any]:
-    """Return NumPy's dtype for TensorFlow's name of one."""
+    """Return the NumPy dtype with the TensorFlow name ``name``."""
     if name == "bfloat16":
         import ml_dtypes
 

@@ -1,7 +1,7 @@
-"""Texts of a model, made fit for a terminal, a log or a page.
+"""Escapes text from a model, so that it is safe in a terminal, a log or a web page.
 
 A name in a model can hold anything: escape sequences that move the cursor or rename the window,
-line breaks that fake another line, characters that turn the direction of writing.
+line breaks that fake another line, characters that reverse the writing direction.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ _PIECES = re.compile(r"[^\n\t]+")
 
 
 def printable(text: str) -> str:
-    r"""Return ``text`` with every character that does not print as its Python escape.
+    r"""Return ``text`` with every unprintable character replaced by its Python escape.
 
     >>> printable("a\x1b[2Jb\nc\u202ed")
     'a\\x1b[2Jb\\nc\\u202ed'
     """
     if text.isprintable():
         return text
-    return "".join(each if each.isprintable() else _escape(each) for each in text)
+    return "".join(char if char.isprintable() else _escape(char) for char in text)
 
 
 def printable_lines(text: str) -> str:
-    r"""Return `printable` of a text of several lines: line breaks and tabs stay.
+    r"""Like `printable`, but keep line breaks and tabs.
 
     >>> printable_lines("one\n\ttwo\r\x07")
     'one\n\ttwo\\r\\x07'
@@ -33,7 +33,7 @@ def printable_lines(text: str) -> str:
 
 
 def escape_file(path: Path) -> None:
-    """Make a log of what native code and models printed fit to be looked at, in place."""
+    """Escape, in place, a log of what native code and models printed."""
     content = path.read_bytes()
     text = printable_lines(content.replace(b"\r\n", b"\n").decode(errors="backslashreplace"))
     if text.encode() != content:

@@ -1,8 +1,8 @@
-"""Where modules are imported from: the installed environment, not the current folder.
+"""Imports modules from the installed environment, not from the current folder.
 
-`hubopt inspect .` is run inside a downloaded model's folder. A module that lies there belongs to
-the model, whatever its name. So the current folder is looked in only for ``module:attribute``,
-which the user typed.
+A user may run `hubopt inspect .` inside a downloaded model's folder. A module in that folder
+belongs to the model, whatever its name. So the current folder is searched only for a
+``module:attribute`` that the user typed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 
 _HOME = Path(__file__).resolve().parents[2]
-"""The folder from which hubopt itself was imported; in a checkout that may be the current one."""
+"""The folder from which hubopt was imported; in a checkout this may be the current folder."""
 
 
 def installed_path() -> list[str]:
@@ -35,21 +35,21 @@ def _without(entries: tuple[str, ...], here: Path | None) -> tuple[str, ...]:
 
 @contextmanager
 def installed_only() -> Iterator[None]:
-    """Import from the installed environment alone, in this context."""
+    """Import only from the installed environment in this context."""
     with _import_path(installed_path()):
         yield
 
 
 @contextmanager
 def current_folder_too() -> Iterator[None]:
-    """Look in the current folder as well, and last, in this context."""
+    """Search the current folder too, after all others, in this context."""
     here = _current_folder()
     with _import_path([*sys.path, *([] if here is None else [str(here)])]):
         yield
 
 
 def look_in_current_folder() -> None:
-    """Look in the current folder too, and last, from now on: the user named a module in it."""
+    """Search the current folder too, after all others, because the user named a module in it."""
     here = _current_folder()
     if here is not None and not any(_same(entry, here) for entry in sys.path):
         sys.path.append(str(here))

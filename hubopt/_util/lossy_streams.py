@@ -1,4 +1,4 @@
-"""Standard streams whose writes never raise: what could not be written is known afterwards."""
+"""Standard streams whose writes never raise; the first error can be read afterwards."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import TextIO
 
 
 class LossyFile(io.FileIO):
-    """A descriptor whose first error is kept, and what cannot be written dropped.
+    """A file descriptor that keeps its first error and drops everything that it cannot write.
 
-    Raised where it happens, it would end a command in the middle, or at the interpreter's end,
-    where nobody can tell it.
+    An error raised by a write would end a command halfway, or occur at the interpreter's exit,
+    where it can no longer be reported.
 
     Attributes:
         problem: The first error; None if all was written.
@@ -29,7 +29,7 @@ class LossyFile(io.FileIO):
 
 
 def lossy_text(raw: LossyFile, before: TextIO | None, line_buffering: bool) -> io.TextIOWrapper:
-    """Return a text stream in the encoding of the one before, if there was one."""
+    """Return a text stream on ``raw`` with the encoding of ``before``, if there is one."""
     return io.TextIOWrapper(
         io.BufferedWriter(raw),
         encoding=getattr(before, "encoding", None) or "utf-8",

@@ -1,7 +1,7 @@
-"""Folders for what is not complete yet; what a killed process left is swept by the next one.
+"""Folders for incomplete output; the next process removes those that a killed process left.
 
-Each has a file on which its process holds a lock. The system lets go of the lock however the
-process ends, so a folder whose lock is free is nobody's.
+Every such folder has a file that its process keeps locked. The system releases the lock however
+the process ends, so a folder whose lock is free has no owner any more.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from pathlib import Path
 from hubopt._util.signals import deferred_signals
 
 TEMPORARY = "hubopt-run-"
-"""How the names of hubopt's folders in the temporary folder begin."""
+"""The prefix of hubopt's folders in the system's folder for temporary files."""
 _LOCK = ".hubopt.lock"
 
 
 @contextmanager
 def owned_folder(parent: Path, prefix: str, suffix: str = "") -> Iterator[Path]:
-    """Give a new folder in ``parent`` that goes when the context ends.
+    """Yield a new folder in ``parent`` that is removed when the context ends.
 
-    Those that killed processes left there are removed first.
+    Folders that killed processes left there are removed first.
 
     Args:
-        parent: Where; it must exist.
-        prefix: The beginning of its name, by which those left behind are found.
-        suffix: The end of its name, likewise.
+        parent: The folder that contains it; it must exist.
+        prefix: The beginning of its name, which identifies leftover folders.
+        suffix: The end of its name, which identifies them too.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The folder cannot be written.
     """
     sweep(parent, prefix, suffix)
-    # The name is there before the folder is: whatever interrupts from then on, it is removed.
+    # The name is chosen before the folder is made, so any later interruption removes the folder.
     path = parent / f"{prefix}{secrets.token_hex(8)}{suffix}"
     lock: int | None = None
     try:
@@ -51,50 +51,51 @@ def owned_folder(parent: Path, prefix: str, suffix: str = "") -> Iterator[Path]:
 
 
 def sweep(parent: Path, prefix: str, suffix: str = "") -> None:
-    """Remove the folders of this user in ``parent`` that `owned_folder` made for a dead process.
+    """Remove this user's folders in ``parent`` that `owned_folder` made for a dead process.
 
-    What cannot be removed stays. A folder with content but without a lock is somebody else's.
+    A folder that cannot be removed stays. A folder with content but without a lock file was not
+    made by `owned_folder`.
     """
-    with suppress(OSError), os.scandir(parent) as found:
-        for each in found:
-            if each.name.startswith(prefix) and each.name.endswith(suffix):
+    with suppress(OSError), os.scandir(parent) as entries:
+        for entry in entries:
+            if entry.name.startswith(prefix) and entry.name.endswith(suffix):
                 with suppress(OSError):
-                    _sweep_one(parent / each.name)
+                    _sweep_one(parent / entry.name)
 
 
 def _sweep_one(path: Path) -> None:
-    found = path.lstat()
-    if not stat.S_ISDIR(found.st_mode) or _is_others(found):
+    status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode) or _belongs_to_another_user(status):
         return
     try:
         lock = os.open(path / _LOCK, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
     except FileNotFoundError:
-        path.rmdir()  # killed before there was a lock; fails if anything is in it
+        path.rmdir()  # its process died before it made the lock; fails if the folder has content
         return
     try:
-        # Another process may have swept the folder, and its owner made it anew, meanwhile.
-        if _take(lock) and _is_at(lock, path / _LOCK):
+        # Meanwhile another process may have swept the folder and its owner created it again.
+        if _try_lock(lock) and _is_at(lock, path / _LOCK):
             _erase(path)
     finally:
         os.close(lock)
 
 
 def _make(path: Path) -> int:
-    """Make the folder and its lock, and return the lock; a process that sweeps may interfere."""
+    """Make the folder and its lock, and return the lock; retry if a sweeping process interferes."""
     while True:
-        with suppress(FileExistsError):  # not exist_ok, which fails if it vanishes meanwhile
+        with suppress(FileExistsError):  # exist_ok fails if the folder vanishes meanwhile
             path.mkdir(mode=0o700)
         try:
             lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         except FileNotFoundError:
             continue
-        if _take(lock) is not False and _is_at(lock, path / _LOCK):
+        if _try_lock(lock) is not False and _is_at(lock, path / _LOCK):
             return lock
         os.close(lock)
 
 
-def _take(lock: int) -> bool | None:
-    """Return whether the lock is held from now on; None where the file system has no locks."""
+def _try_lock(lock: int) -> bool | None:
+    """Try to take the lock and return whether it is held; None if locks are not supported."""
     if sys.platform == "win32":
         return None
     import fcntl
@@ -115,20 +116,20 @@ def _is_at(lock: int, path: Path) -> bool:
         return False
 
 
-def _is_others(found: os.stat_result) -> bool:
+def _belongs_to_another_user(found: os.stat_result) -> bool:
     return hasattr(os, "geteuid") and found.st_uid != os.geteuid()
 
 
 def _erase(path: Path) -> None:
-    """Remove the folder, its lock last: without that, the rest would never be swept."""
+    """Remove the folder and its lock last: without the lock, the rest would never be swept."""
     with suppress(OSError):
-        for each in path.iterdir():
-            if each.name == _LOCK:
+        for entry in path.iterdir():
+            if entry.name == _LOCK:
                 continue
-            if each.is_dir() and not each.is_symlink():
-                shutil.rmtree(each, ignore_errors=True)
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
             else:
-                each.unlink(missing_ok=True)
-        if [each.name for each in path.iterdir()] == [_LOCK]:
+                entry.unlink(missing_ok=True)
+        if [entry.name for entry in path.iterdir()] == [_LOCK]:
             (path / _LOCK).unlink()
         path.rmdir()

@@ -1,4 +1,4 @@
-"""Paths that TensorFlow takes as they are: it reads a pattern where one has ``[``."""
+"""Paths without pattern characters: TensorFlow takes a path with ``[`` for a pattern."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PATTERN = re.compile(r"[*?\[\]\\]")
 
 @contextmanager
 def plain_path(path: Path) -> Iterator[Path]:
-    """Give another path to the folder ``path``, through a link, if it has pattern characters.
+    """Yield ``path``, or a link to this folder if ``path`` has pattern characters.
 
     Raises:
         OSError: The link cannot be made.

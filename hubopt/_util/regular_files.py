@@ -1,4 +1,4 @@
-"""Whether what stands in a folder from elsewhere may be opened: a pipe or a device never ends."""
+"""Checks untrusted folders for files that must not be opened: reading a pipe may never end."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _KINDS = (
 
 
 def real_path(path: Path) -> Path:
-    """Return a path without links, as far as they lead somewhere.
+    """Return a path with its links resolved, as far as their targets exist.
 
-    `Path.resolve` raises where a link leads to itself, and for names that no file can have.
+    `Path.resolve` raises for a link that leads to itself and for names that no file can have.
     """
     try:
         return Path(os.path.realpath(path))
@@ -28,15 +28,15 @@ def real_path(path: Path) -> Path:
 
 
 def irregular_files(path: Path, inside: Path | None = None) -> list[str]:
-    """Return what is no regular file or folder, in words; empty if all may be opened.
+    """Return a description of every entry that is not a regular file or folder.
 
     Args:
-        path: A file, or a folder with all that is in it.
-        inside: A folder above ``path`` that may not be left: links below it are no regular files
-            then, wherever they lead. None where links to regular files will do.
+        path: A file, or a folder, which is checked with everything in it.
+        inside: A folder above ``path`` that links must not leave: all links below it then count as
+            irregular, whatever their target. None if links to regular files are accepted.
     """
     between = [] if inside is None else list(path.relative_to(inside).parents)[-2::-1]
-    above = [] if inside is None else [inside / each for each in between]
+    above = [] if inside is None else [inside / parent for parent in between]
     links = inside is None
     try:
         return [*_irregular(above, links)] or [*_irregular([path, *_below(path, links)], links)]
@@ -49,11 +49,11 @@ def _irregular(paths: Iterable[Path], links: bool) -> Iterator[str]:
         try:
             mode = (path.stat() if links else path.lstat()).st_mode
         except FileNotFoundError:
-            if not (links and path.is_symlink()):  # what leads nowhere cannot be opened
+            if not (links and path.is_symlink()):  # a dangling link cannot be opened
                 yield f"{path}: missing"
             continue
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-            kind = next((name for test, name in _KINDS if test(mode)), "no regular file")
+            kind = next((name for test, name in _KINDS if test(mode)), "not a regular file")
             yield f"{path}: {kind}"
 
 

@@ -1,4 +1,4 @@
-"""hubopt's values as JSON, and back: types are held to, nothing is converted on the way."""
+"""Converts hubopt's values to JSON and back; types are checked strictly, never coerced."""
 
 from __future__ import annotations
 
@@ -13,48 +13,48 @@ T = TypeVar("T")
 
 _ENCODE = json.JSONEncoder(allow_nan=False).encode
 _SHOWN = 60
-"""How many characters of a wrong value are shown."""
+"""How many characters of an invalid value are shown."""
 _SPECIAL = ("inf", "-inf", "nan")
-"""Floats that JSON lacks, as `plain` writes them."""
+"""Floats that JSON lacks, in the form that `plain` writes."""
 
 
 def to_json(value: Any) -> str:
-    """Return any of hubopt's values as JSON; lists of numbers stand on one line."""
+    """Return any of hubopt's values as JSON; a list of numbers is written on one line."""
     return _lines(plain(value), "")
 
 
 def _lines(value: Any, margin: str) -> str:
-    """Return plain data as JSON that begins at ``margin``.
+    """Return plain data as JSON, indented by ``margin``.
 
-    Not `json.dumps` with an indent, which takes each of thousands of timings one by one.
+    `json.dumps` with an indent is not used, as it handles thousands of timings one by one.
     """
     deeper = f"{margin}  "
     if isinstance(value, dict) and value:
         items = [f"{deeper}{_ENCODE(str(key))}: {_lines(value[key], deeper)}" for key in value]
         return "{\n" + ",\n".join(items) + f"\n{margin}}}"
-    if isinstance(value, list | tuple) and not all(type(each) in (int, float) for each in value):
-        items = [f"{deeper}{_lines(each, deeper)}" for each in value]
+    if isinstance(value, list | tuple) and not all(type(item) in (int, float) for item in value):
+        items = [f"{deeper}{_lines(item, deeper)}" for item in value]
         return "[\n" + ",\n".join(items) + f"\n{margin}]"
     return _ENCODE(value)
 
 
 def plain(value: Any) -> Any:
-    """Return any of hubopt's values as what JSON holds: mappings, lists, texts and numbers."""
+    """Return any of hubopt's values as JSON types: mappings, lists, strings and numbers."""
     return _converter().unstructure(value)
 
 
 def from_json(text: str, kind: type[T]) -> T:
-    """Return the value of class ``kind`` that was made `plain` and then JSON."""
+    """Return the value of class ``kind`` from the JSON that `to_json` made of it."""
     value: T = _converter().structure(json.loads(text), kind)
     return value
 
 
 def structure(raw: Any, kind: type[T]) -> tuple[T | None, list[str]]:
-    """Return the value of class ``kind`` in plain data, or else every reason why there is none.
+    """Return the value of class ``kind`` from plain data, or all reasons why it is invalid.
 
     Args:
         raw: What `json.loads` returned.
-        kind: A dataclass of hubopt's.
+        kind: One of hubopt's dataclasses.
     """
     from cattrs import BaseValidationError, transform_error
 
@@ -102,11 +102,11 @@ def _converter() -> Any:
 
 
 def _exactly(kind: type) -> Callable[[Any, Any], Any]:
-    """Return what takes a value of ``kind`` and no other; a bool is no int."""
+    """Return a hook that accepts only values of ``kind``; a bool is not an int."""
 
     def structure(value: Any, _: Any) -> Any:
         if type(value) is not kind:
-            raise TypeError(f"{_shown(value)} is no {kind.__name__}")
+            raise TypeError(f"{_shown(value)} is not of type {kind.__name__}")
         return value
 
     return structure
@@ -115,15 +115,15 @@ def _exactly(kind: type) -> Callable[[Any, Any], Any]:
 def _float(value: Any, _: Any) -> float:
     if type(value) in (int, float) or value in _SPECIAL:
         return float(value)
-    raise TypeError(f"{_shown(value)} is no number")
+    raise TypeError(f"{_shown(value)} is not a number")
 
 
 def _only_of(kind: type, structure: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """Return ``structure``, which would go through whatever can be gone through: texts, too."""
+    """Return ``structure`` limited to values of ``kind``: it takes any iterable, even a string."""
 
     def checked(value: Any, target: Any) -> Any:
         if not isinstance(value, kind):
-            raise TypeError(f"{_shown(value)} is no {kind.__name__}")
+            raise TypeError(f"{_shown(value)} is not of type {kind.__name__}")
         return structure(value, target)
 
     return checked

@@ -1,4 +1,4 @@
-"""Signals that end a command: the first one unwinds it, and no other one disturbs that."""
+"""Signals that end a command: the first one unwinds it, and later ones are ignored."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 def unwind_on_signals() -> None:
-    """Let signals that end the process unwind it, so that what is half-written goes.
+    """Make signals that end the process unwind it, so that half-written files are removed.
 
-    One that is ignored stays ignored, as ``nohup`` and shells that start jobs in the background
-    want it. Once the first one has come, the others change nothing.
+    An ignored signal stays ignored, as ``nohup`` and shells that start background jobs expect.
+    After the first signal, all others have no effect.
     """
     for number in _numbers():
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -26,37 +26,39 @@ def unwind_on_signals() -> None:
 
 @contextmanager
 def deferred_signals() -> Iterator[None]:
-    """Let signals that have a Python handler wait until the context ends.
+    """Defer signals that have a Python handler until the context ends.
 
-    Other threads than the main one never handle signals, so there is nothing to do in them.
+    Only the main thread handles signals, so in other threads this does nothing.
     """
     if current_thread() is not main_thread():
         yield
         return
-    came: list[int] = []
+    received: list[int] = []
     handlers = {
         number: handler for number in _numbers() if callable(handler := signal.getsignal(number))
     }
     try:
         for number in handlers:
-            signal.signal(number, lambda number, frame: came.append(number))
+            signal.signal(number, lambda number, frame: received.append(number))
         yield
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        for number in came[:1]:
+        for number in received[:1]:
             signal.raise_signal(number)
 
 
 def _numbers() -> list[int]:
-    return [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]  # no SIGHUP: Windows
+    return [
+        getattr(signal, name) for name in _NAMES if hasattr(signal, name)
+    ]  # Windows has no SIGHUP
 
 
 def _unwind(number: int, frame: FrameType | None) -> NoReturn:
-    for each in _numbers():
-        if signal.getsignal(each) is not signal.SIG_IGN:
-            # Not SIG_IGN, which processes that are started from now on would inherit.
-            signal.signal(each, lambda number, frame: None)
+    for later in _numbers():
+        if signal.getsignal(later) is not signal.SIG_IGN:
+            # Not SIG_IGN, which child processes started from now on would inherit.
+            signal.signal(later, lambda number, frame: None)
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     sys.exit(128 + number)

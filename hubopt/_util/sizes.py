@@ -14,7 +14,7 @@ _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
 def parse_size(text: str) -> int | None:
-    """Return the bytes that ``text`` means; None if it is no size.
+    """Return the size in ``text`` in bytes; None if it is not a size.
 
     >>> parse_size("20GB"), parse_size("1.5 KiB"), parse_size("much")
     (20000000000, 1536, None)
@@ -28,7 +28,7 @@ def parse_size(text: str) -> int | None:
 
 
 def parse_duration(text: str) -> float | None:
-    """Return the seconds that ``text`` means; None if it is no duration.
+    """Return the duration in ``text`` in seconds; None if it is not a duration.
 
     >>> parse_duration("90m"), parse_duration("30"), parse_duration("soon")
     (5400.0, 30.0, None)

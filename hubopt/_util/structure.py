@@ -59,14 +59,14 @@ def name_leaves(nest: Any, single: str, prefix: str) -> Structure:
     """Name every leaf of ``nest``: mapping keys give names, positions give ``prefix_0``.
 
     Args:
-        nest: Any nest of mappings and sequences; its leaves are not looked at.
+        nest: Any nest of mappings and sequences; its leaves are not examined.
         single: The name when ``nest`` is itself one leaf.
         prefix: The stem for leaves that only have a position.
     """
 
     def walk(part: Any, path: tuple[str, ...]) -> Structure:
         if isinstance(part, Mapping):
-            # By key, as tf.nest does: the order of a restored mapping changes from run to run.
+            # Sorted by key like tf.nest: the order of a restored mapping changes between runs.
             by_key = {str(key): child for key, child in part.items()}
             return {key: walk(by_key[key], (*path, key)) for key in sorted(by_key)}
         if isinstance(part, list | tuple):

@@ -1,4 +1,4 @@
-"""`trim_heap`: memory that was freed goes back to the system."""
+"""`trim_heap`: returns freed memory to the system."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import ctypes
 
 
 def trim_heap() -> None:
-    """Ask the C library to return what this process has freed.
+    """Ask the C library to return the memory that this process has freed.
 
-    glibc keeps it for the next allocation: of a graph in float64 that was run and is gone, all
-    of its weights. Other C libraries are left alone.
+    glibc keeps freed memory for later allocations, such as all weights of a float64 graph that
+    was run and deleted. On other C libraries this does nothing.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:

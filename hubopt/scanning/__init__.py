@@ -1,1 +1,1 @@
-"""What a model could do, told before it is loaded."""
+"""Finds out, before a model is loaded, what it could do besides computing."""

@@ -1,4 +1,4 @@
-"""`scan_artifact`: artifacts are scanned as models are, wherever they come from."""
+"""`scan_artifact`: scans the SavedModels of an artifact like a model, whatever its origin."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _FILES = ("saved_model.pb", "saved_model.pbtxt")
 
 
 def scan_artifact(path: Path, allow: Collection[str] = ()) -> None:
-    """Look through every SavedModel that an artifact is or holds; other formats hold no program.
+    """Scan an artifact that is or contains SavedModels; other formats hold no program.
 
     Args:
         path: The artifact's file or folder.
@@ -24,7 +24,7 @@ def scan_artifact(path: Path, allow: Collection[str] = ()) -> None:
     folders = sorted({file.parent for name in _FILES for file in path.rglob(name)})
     if not folders:
         return
-    from hubopt.scanning.scan import scan  # brings TensorFlow, which other runtimes do without
+    from hubopt.scanning.scan import scan  # imports TensorFlow, which other runtimes do not need
 
     for folder in folders:
         scan(folder, allow=allow)

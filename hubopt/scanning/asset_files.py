@@ -1,4 +1,4 @@
-"""The files in a SavedModel's folder ``assets``, as its graph names them."""
+"""The files in a SavedModel's ``assets`` folder, as its graph names them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from hubopt._util.regular_files import real_path
 from hubopt.scanning.saved_messages import parse_asset
 
-_COLLECTION = "saved_model_assets"  # where TensorFlow 1 kept them at first
+_COLLECTION = "saved_model_assets"  # where early versions of TensorFlow 1 kept them
 
 
 def assets(meta_graph: Any) -> Iterator[Any]:
-    """Give every ``AssetFileDef``: the file's name, and the tensor its path is fed to."""
+    """Yield every ``AssetFileDef``: a file's name, and the tensor that receives its path."""
     yield from meta_graph.asset_file_def
     if _COLLECTION in meta_graph.collection_def:
         for packed in meta_graph.collection_def[_COLLECTION].any_list.value:
@@ -23,23 +23,25 @@ def assets(meta_graph: Any) -> Iterator[Any]:
 
 
 def outside_assets(folder: Path, meta_graph: Any) -> list[str]:
-    """Return the names of files that are not inside the model.
+    """Return the names of asset files that lie outside the model.
 
     Args:
         folder: The SavedModel.
         meta_graph: One of its graphs.
     """
-    return sorted({each.filename for each in assets(meta_graph) if _leaves(folder, each.filename)})
+    return sorted(
+        {asset.filename for asset in assets(meta_graph) if _is_outside(folder, asset.filename)}
+    )
 
 
-def _leaves(folder: Path, name: str) -> bool:
+def _is_outside(folder: Path, name: str) -> bool:
     for kind in (PurePosixPath, PureWindowsPath):
         path = kind(name)
         if path.anchor or ".." in path.parts:
             return True
     if "://" in name or "\0" in name:
         return True
-    # Caches that keep each content once link to all of a model's files alike.
+    # A cache that stores every content once replaces all of a model's files by links into it.
     stores = {
         real_path(file).parent
         for file in (folder / "saved_model.pb", folder / "saved_model.pbtxt")

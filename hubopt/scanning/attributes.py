@@ -1,7 +1,7 @@
-"""The attributes of a node, as far as they are literal.
+"""The literal attributes of a node.
 
-Inside a function an attribute can be a placeholder, which the caller fills in. What is read here
-is then None, and a caller must take the worst for granted.
+Inside a function an attribute can be a placeholder, which the caller of the function fills in.
+The functions below return None for it, and code that uses them must then assume the worst.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ def literal(node: Any, name: str, kind: str, default: Any = None) -> Any:
         node: The ``NodeDef``.
         name: The attribute's name.
         kind: The field of ``AttrValue`` that must hold it, such as ``s`` or ``tensor``.
-        default: What the registry gives the attribute where the node has none; None for an
-            attribute that it demands.
+        default: The attribute's default in the registry, for a node that lacks it; None for an
+            attribute without a default.
 
     Returns:
-        The value; None if it is no literal of that kind.
+        The value; None if it is not a literal of that kind.
     """
-    if name not in node.attr:  # reading it would add it
+    if name not in node.attr:  # reading a missing attribute would add it
         return default
     value = node.attr[name]
     return getattr(value, kind) if value.WhichOneof("value") == kind else None
 
 
 def strings(node: Any) -> tuple[bytes, ...] | None:
-    """Return all strings of a constant; None if the node is no literal constant of strings."""
+    """Return all strings of a constant; None if the node is not a literal string constant."""
     if node is None or node.op != "Const":
         return None
     tensor = literal(node, "value", "tensor")

@@ -1,7 +1,8 @@
-"""What a program of StableHLO can do that ``XlaCallModule`` carries, as jax2tf writes it.
+"""Judges the StableHLO program inside an ``XlaCallModule``, as jax2tf writes it.
 
-Its operations compute, but ``custom_call`` calls native code by a name, which XLA looks up among
-all that this process registered, and a few exchange data with the host or another device.
+Most operations of such a program only compute. But ``custom_call`` calls native code by a name,
+which XLA looks up among everything that this process has registered, and a few operations
+exchange data with the host or another device.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from hubopt.scanning.program_text import program_text
 
 _HARMLESS_CALLS = frozenset(
     [
-        # Marks for partitioning and placement, which XLA removes.
+        # Annotations for partitioning and placement, which XLA removes.
         "Sharding",
         "SPMDFullToShardShape",
         "SPMDShardToFullShape",
@@ -22,9 +23,9 @@ _HARMLESS_CALLS = frozenset(
         "xla.sdy.FuncResultSharding",
         "xla.sdy.GlobalToLocalShape",
         "xla.sdy.LocalToGlobalShape",
-        # Lowered by TensorFlow before XLA sees them: a check and operations of dynamic shapes
-        # (tensorflow/compiler/tf2xla/kernels/xla_call_module_loader.cc), and calls of the
-        # functions in ``function_list``, which are the model's own.
+        # Lowered by TensorFlow before XLA sees them: a check and operations with dynamic shapes
+        # (tensorflow/compiler/tf2xla/kernels/xla_call_module_loader.cc), and calls of functions
+        # in ``function_list``, which belong to the model.
         "shape_assertion",
         "stablehlo.dynamic_approx_top_k",
         "stablehlo.dynamic_reduce_window",
@@ -44,21 +45,21 @@ _HARMLESS_CALLS = frozenset(
     ]
 )
 """Targets that jax keeps stable (``_CUSTOM_CALL_TARGETS_GUARANTEED_STABLE`` in its
-``jax/_src/export/_export.py``) or XLA handles, less those that are functions of a library: LAPACK,
-cuSOLVER and the like take sizes and descriptors from the program as they are."""
+``jax/_src/export/_export.py``) or that XLA handles itself. Library functions are left out:
+LAPACK, cuSOLVER and the like use sizes and descriptors from the program without a check."""
 
 _CALL = re.compile(r'custom_call(?:\s*@(?:"(?P<quoted>[^"]*)"|(?P<plain>[\w.$-]+))\()?')
 _EXCHANGES = re.compile(r"stablehlo\.(?:send|recv|infeed|outfeed)\b")
 _BYTECODE = b"ML\xefR"
 _NAMES = re.compile(rb"custom_call|send|recv|infeed|outfeed")
-"""Parts of the names of all these operations. Bytecode has the names of its operations as they
-are, so a program without them needs no closer look."""
+"""Parts of the names of all these operations. Bytecode contains operation names in plain text, so a
+program without these parts is harmless."""
 
 
 def calls_native_code(node: Any) -> bool:
     """Whether an ``XlaCallModule`` may do more than compute.
 
-    It may if its program cannot be read, calls code by a name that is not known to be
+    True if its program cannot be read, calls code by a name that is not known to be
     harmless, or exchanges data with the host.
     """
     module = literal(node, "module", "s")
@@ -69,5 +70,5 @@ def calls_native_code(node: Any) -> bool:
     text = program_text(module)
     if text is None or _EXCHANGES.search(text):
         return True
-    targets = (found["plain"] or found["quoted"] for found in _CALL.finditer(text))
+    targets = (call["plain"] or call["quoted"] for call in _CALL.finditer(text))
     return any(target not in _HARMLESS_CALLS for target in targets)

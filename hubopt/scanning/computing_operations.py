@@ -1,8 +1,9 @@
 """Operations that compute from their inputs and do nothing else, as data.
 
-TensorFlow 2.21's registry, less what it calls stateful and less what `harmless_operations` and
-`dangerous_operations` name. No argument of theirs names a file, an address or a program.
-``tests/security/test_every_operation.py`` compares the table with the registry.
+The table is TensorFlow 2.21's registry without the operations that it calls stateful and without
+those in `harmless_operations` and `dangerous_operations`. None of their arguments names a file, an
+address or a program. ``tests/security/test_every_operation.py`` compares the table with the
+registry.
 """
 
 _NAMES = """

@@ -1,10 +1,10 @@
 """Operations that can do more than compute, as data.
 
 Sources: the operations that the model scanner ``modelscan`` 0.8.8 refuses (``ReadFile``,
-``WriteFile``); TensorFlow's notes on its security, which name files, the network and Python
-code; TensorFlow 2.21's own registry, read from end to end; the libraries in the wheels of the
-packages that `hubopt.scanning.op_packages` knows. A few operations are registered by other builds
-of TensorFlow only: those that run TensorRT's engines, and those of its server.
+``WriteFile``); TensorFlow's security notes, which name files, the network and Python code; the
+complete registry of TensorFlow 2.21; the libraries in the wheels of the packages that
+`hubopt.scanning.op_packages` knows. Only other builds of TensorFlow register a few of the
+operations: those that run TensorRT engines, and those of TensorFlow's server.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ SaveDataset SaveDatasetV2 SnapshotDataset SnapshotDatasetV2 WriteFile
 DTensorRestoreV2 MergeV2Checkpoints Restore RestoreSlice RestoreV2 Save SaveSlices SaveV2
 """
         ),
-        only_if_run=True,  # every SavedModel holds some: they save and restore its variables
+        only_if_run=True,  # every SavedModel has some: they save and restore its variables
     ),
     Danger(
         "loads a decision forest from a path of its choice",
@@ -144,11 +144,11 @@ XlaSparseCoreAdagradMomentum XlaSparseCoreAdam XlaSparseCoreFtrl XlaSparseCoreSg
         ),
     ),
     Danger(
-        "can hold or end this process",
+        "can block or end this process",
         names("Abort ExperimentalSleepDataset SleepDataset WorkerHeartbeat"),
     ),
     Danger(
-        "runs a program packed inside a value, which cannot be looked into here",
+        "runs a program packed inside a value, which hubopt cannot inspect",
         names(
             """
 DatasetFromGraph DeserializeIterator IfrtCall IfrtLoadVariable IfrtRestoreVariable
@@ -196,7 +196,7 @@ SimpleMLUpdateGRPCWorkerAddress SimpleMLWorkerFinalizeFeatureOnFile
         ),
     ),
     Danger(
-        "is there for TensorFlow's own tests; no model needs it",
+        "exists for TensorFlow's own tests; no model needs it",
         names(
             """
 A Attr AttrBool AttrBoolList AttrDefault AttrEmptyListDefault AttrEnum AttrEnumList AttrFloat

@@ -1,4 +1,4 @@
-"""What is known of each operation: what it can do beside computing, and on what that depends."""
+"""What every known operation can do besides computing, and what that depends on."""
 
 from __future__ import annotations
 
@@ -52,33 +52,33 @@ DANGEROUS_IF: dict[str, Callable[[Any], bool]] = {
     "PrintV2": _prints_to_file,
     "XlaCallModule": calls_native_code,
 }
-"""Operations that are dangerous with certain attributes only: a test of the node."""
+"""Operations that are dangerous only with certain attributes; the value tests a node for them."""
 
 FILE_INPUT = {"CacheDataset": 1, "CacheDatasetV2": 1}
-"""Operations that touch a file only if this input is not the constant empty string."""
+"""Operations that use a file only if this input is not the constant empty string."""
 
 
 VOCABULARY_INPUT = {"InitializeTableFromTextFile": 1, "InitializeTableFromTextFileV2": 1}
-"""Operations that are harmless if this input is the path of a file of the model's own."""
+"""Operations that are harmless if this input is the path of one of the model's own files."""
 
 FOREST_INPUT = {"SimpleMLLoadModelFromPath": 0, "SimpleMLLoadModelFromPathWithHandle": 1}
-"""Operations that are harmless if this input is the path of the folder of the model's own files."""
+"""Operations that are harmless if this input is the path of the folder of the model's files."""
 
 CHECKPOINT_INPUT = {"Restore": 0, "RestoreSlice": 0, "RestoreV2": 0}
-"""Operations that restore variables, harmless if this input is the path the loader feeds."""
+"""Operations that restore variables; harmless if this input is the path that the loader feeds."""
 
 
 def danger_of(op: str) -> Danger | None:
-    """Return what ``op`` can do beside computing, or None if it only computes.
+    """Return what ``op`` can do besides computing, or None if it only computes.
 
     Args:
-        op: The name of an operation, not of a function of the model's own.
+        op: The name of an operation, not of one of the model's functions.
 
     Returns:
-        `UNKNOWN` for an operation that the tables do not know.
+        `UNKNOWN` for an operation that is not in the tables.
     """
     if op in _HARMLESS:
         return None
     if op in _DANGERS:
         return _DANGERS[op]
-    return next((each for each in DANGERS if op.startswith(each.prefixes)), UNKNOWN)
+    return next((danger for danger in DANGERS if op.startswith(danger.prefixes)), UNKNOWN)

@@ -1,4 +1,4 @@
-"""Whether an operation of a SavedModel takes the name of a file that the loader gives it."""
+"""Decides whether an operation of a SavedModel only uses file names that the loader provides."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from hubopt.scanning.saved_graphs import PlacedNode, Reach, node_name, without_a
 from hubopt.scanning.saved_origins import Origin, Origins
 
 _FOREST_MARK = re.compile(rb"\w*done")
-"""The file by which tensorflow_decision_forests finds a model's folder: its name is cut off."""
+"""The file by which tensorflow_decision_forests finds a model's folder: it cuts this name off."""
 
 
 class FileNames:
-    """Judges the names of files that a ``MetaGraphDef`` computes with."""
+    """Judges the file names that a ``MetaGraphDef`` uses."""
 
     def __init__(self, meta_graph: Any, runs: tuple[Reach, ...]) -> None:
-        """Prepare to follow names through the graph.
+        """Prepare to trace file names through the graph.
 
         Args:
             meta_graph: The graph.
-            runs: All that can run of it.
+            runs: The parts of it that can run.
         """
         self._origins = Origins(meta_graph)
         self._runs = runs
@@ -32,14 +32,14 @@ class FileNames:
         checkpoint = node_name(meta_graph.saver_def.filename_tensor_name)
         self._checkpoint = frozenset({checkpoint} - {""})
         files = list(assets(meta_graph))
-        self._assets = frozenset(node_name(each.tensor_info.name) for each in files)
-        self._file_names = tuple(each.filename for each in files)
+        self._assets = frozenset(node_name(asset.tensor_info.name) for asset in files)
+        self._file_names = tuple(asset.filename for asset in files)
 
     def is_checkpoint(self, placed: PlacedNode, at: int) -> bool:
         """Whether a node's input is the path of the checkpoint that the loader restores."""
         return all(
             origin.main_node in self._checkpoint
-            for origin in self._of(placed, at, self._checkpoint)
+            for origin in self._origins_of(placed, at, self._checkpoint)
         )
 
     def is_asset(self, placed: PlacedNode, at: int) -> bool:
@@ -52,13 +52,14 @@ class FileNames:
                 origin.saved_object is not None
                 and origin.saved_object.WhichOneof("kind") == "asset"
             )
-            for origin in self._of(placed, at, self._assets)
+            for origin in self._origins_of(placed, at, self._assets)
         )
 
     def is_assets_folder(self, placed: PlacedNode, at: int) -> bool:
-        """Whether a node's input is the folder of the model's own files, and it stays in there.
+        """Whether a node only reads files in the folder of the model's own files.
 
-        The node loads a decision forest: it reads the files there that begin with a prefix.
+        The node loads a decision forest: it reads the files in its input folder that begin with
+        a prefix.
         """
         inputs = placed.node.input
         cut = placed.siblings.get(node_name(inputs[at])) if at < len(inputs) else None
@@ -73,16 +74,18 @@ class FileNames:
         names = {
             name.replace(mark.decode(), "", count) for name in self._file_names for count in (1, -1)
         }
-        leaves = any(".." in PurePosixPath(name).parts for name in names)
-        return not leaves and self.is_asset(PlacedNode(cut, placed.function, placed.siblings), 0)
+        leaves_folder = any(".." in PurePosixPath(name).parts for name in names)
+        return not leaves_folder and self.is_asset(
+            PlacedNode(cut, placed.function, placed.siblings), 0
+        )
 
-    def _of(self, placed: PlacedNode, at: int, fed: frozenset[str]) -> Iterator[Origin]:
+    def _origins_of(self, placed: PlacedNode, at: int, fed: frozenset[str]) -> Iterator[Origin]:
         if at >= len(placed.node.input):
             yield Origin()
             return
-        none = True
+        has_none = True
         for origin in self._origins.of(placed.function, placed.node.input[at], fed):
-            none = False
+            has_none = False
             yield origin
-        if none and any(each.holds(placed) for each in self._runs):
-            yield Origin()  # it runs, though by no call that can be followed
+        if has_none and any(run.holds(placed) for run in self._runs):
+            yield Origin()  # it runs, but through no call that can be followed

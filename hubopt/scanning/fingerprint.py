@@ -1,16 +1,16 @@
-"""`check_fingerprint`: whether a SavedModel is still what was saved.
+"""`check_fingerprint`: checks that a SavedModel is unchanged since it was saved.
 
-From version 2.11 on TensorFlow writes ``fingerprint.pb`` beside ``saved_model.pb``. Of its
-fields, two are compared, each a 64-bit FarmHash:
+TensorFlow 2.11 and later write ``fingerprint.pb`` next to ``saved_model.pb``. Two of its fields
+are compared; both are 64-bit FarmHashes:
 
 - ``saved_model_checksum``: of the whole ``saved_model.pb``, serialized in a fixed order;
 - ``checkpoint_hash``: of the bytes of ``variables/variables.index``, 0 without variables. The
   index holds a checksum of each variable, which TensorFlow compares when it restores them.
 
-The others hash parts of the first graph after simplifying it; how has changed between
-versions. No field covers ``assets/``. A model needs no fingerprint to compute, so one that is
-missing is nothing to check. One that cannot be read is refused all the same: it was damaged,
-and ``assets/`` may have been with it.
+The other fields hash parts of the simplified first graph, and the simplification has changed
+between versions. No field covers ``assets/``. A model computes without a fingerprint, so a missing
+one is accepted. An unreadable one is refused: it was damaged, and ``assets/`` may have been damaged
+with it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NEEDED_ATTRIBUTES = {
     "PartitionedCall": ("f",),
     "StatefulPartitionedCall": ("f",),
 }
-"""What TensorFlow's fingerprinting reads of a node; it ends the process where one lacks."""
+"""Attributes that TensorFlow's fingerprinting reads; it ends the process if one is missing."""
 
 
 def check_fingerprint(folder: Path, saved_model: Any) -> None:
@@ -37,32 +37,32 @@ def check_fingerprint(folder: Path, saved_model: Any) -> None:
 
     Args:
         folder: The SavedModel.
-        saved_model: Its file, parsed.
+        saved_model: Its parsed file, a ``SavedModel`` message.
 
     Raises:
-        LoadError: They differ, or the fingerprint cannot be read.
+        LoadError: The files differ from it, or the fingerprint cannot be read.
     """
     if not (folder / FINGERPRINT_FILE).is_file() or not (folder / _GRAPH_FILE).is_file():
         return
     stored = _read(folder)
     _check_attributes(folder, saved_model)
     current = fingerprint_of(folder)
-    if stored.version.producer != current.version.producer:  # computed in another way
+    if stored.version.producer != current.version.producer:  # computed by another algorithm
         return
     pairs = (
         (_GRAPH_FILE, stored.saved_model_checksum, current.saved_model_checksum),
         (_INDEX_FILE, stored.checkpoint_hash, current.checkpoint_hash),
     )
-    # A file that is missing has no checksum; the loader tells that better.
+    # A missing file has no checksum; the loader has a better message for it.
     differing = [pair for pair in pairs if pair[1] != pair[2] and (folder / pair[0]).is_file()]
     if differing:
         raise LoadError(
             f"model {folder}",
             "changed or damaged since it was saved: "
             + ", ".join(f"{file} has checksum {now:016x}" for file, _, now in differing),
-            f"what {FINGERPRINT_FILE} says: "
+            f"the checksums in {FINGERPRINT_FILE}: "
             + ", ".join(f"{file} {then:016x}" for file, then, _ in differing),
-            f"fetch or save the model again; if the change was meant, delete {FINGERPRINT_FILE}",
+            f"fetch or save the model again; if the change was intended, delete {FINGERPRINT_FILE}",
         )
 
 
@@ -71,7 +71,7 @@ def _read(folder: Path) -> Any:
 
     try:
         fingerprint = tf.saved_model.experimental.read_fingerprint(str(folder))
-    except Exception as error:  # protobuf and TensorFlow each raise their own
+    except Exception as error:  # protobuf and TensorFlow raise errors of their own
         raise _unreadable(folder) from error
     if not fingerprint.saved_model_checksum:
         raise _unreadable(folder)
@@ -81,9 +81,9 @@ def _read(folder: Path) -> Any:
 def _unreadable(folder: Path) -> LoadError:
     return LoadError(
         f"model {folder}",
-        f"{FINGERPRINT_FILE} cannot be read: it was damaged, and other files may have been",
+        f"{FINGERPRINT_FILE} cannot be read: it is damaged, and other files may be too",
         f"{FINGERPRINT_FILE} as TensorFlow wrote it",
-        f"fetch or save the model again; if the other files are whole, delete {FINGERPRINT_FILE}",
+        f"fetch or save the model again; if the other files are intact, delete {FINGERPRINT_FILE}",
     )
 
 

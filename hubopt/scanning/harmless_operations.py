@@ -1,6 +1,6 @@
-"""Operations that keep state, run functions or sound like more, and are harmless, as data.
+"""Harmless operations that keep state, run functions or have a name that sounds dangerous, as data.
 
-TensorFlow 2.21 calls most of them stateful. A group's reason says why none of its operations
+TensorFlow 2.21 calls most of them stateful. The reason of a group says why none of its operations
 reaches outside this process.
 """
 
@@ -34,7 +34,7 @@ VarIsInitializedOp Variable VariableShape VariableV2
         ),
     ),
     Harmless(
-        "keep and look up tables in the memory of this process; no file is named",
+        "keep and look up tables in the memory of this process; they name no file",
         names(
             """
 AnonymousHashTable AnonymousMutableDenseHashTable AnonymousMutableHashTable
@@ -70,7 +70,7 @@ CudnnRNN CudnnRNNBackprop CudnnRNNBackpropV2 CudnnRNNBackpropV3 CudnnRNNV2 Cudnn
         ),
     ),
     Harmless(
-        "run functions of the model's own, whose nodes are looked through like all others",
+        "run the model's own functions, whose nodes are scanned like all others",
         names(
             """
 BatchFunction Case For If MapDefun PartitionedCall RiscCondition RiscWhile StatefulPartitionedCall
@@ -80,7 +80,7 @@ XlaWhile
         ),
     ),
     Harmless(
-        "hand tensors on through queues, stacks and arrays in the memory of this "
+        "pass tensors through queues, stacks and arrays in the memory of this "
         "process; a shared name does not leave it",
         names(
             """
@@ -110,7 +110,7 @@ TensorArrayWriteV2 TensorArrayWriteV3 Unbatch UnbatchGrad Unstage
     ),
     Harmless(
         "build datasets from tensors and from other datasets, and iterate over them in "
-        "memory; sources of files are other operations",
+        "memory; other operations read the files",
         names(
             """
 AnonymousIterator AnonymousIteratorV2 AnonymousIteratorV3 AnonymousMemoryCache
@@ -156,8 +156,8 @@ ZipDataset
         ),
     ),
     Harmless(
-        "use a reader of files or pass values through; only the operations that make a "
-        "reader of files name them",
+        "use a reader of files or pass values through; only the operations that create a "
+        "reader name its files",
         names(
             """
 IdentityReader IdentityReaderV2 ReaderNumRecordsProduced ReaderNumRecordsProducedV2
@@ -191,7 +191,7 @@ IsBoostedTreesEnsembleInitialized IsBoostedTreesQuantileStreamResourceInitialize
         names("Assert CheckNumerics CheckNumericsV2 Print"),
     ),
     Harmless(
-        "make summaries as tensors, or write them to a writer; only "
+        "make summaries as tensors, or pass them to a writer; only "
         "CreateSummaryFileWriter and CreateSummaryDbWriter open one",
         names(
             """
@@ -211,7 +211,7 @@ DeleteSessionTensor GetSessionHandle GetSessionHandleV2 GetSessionTensor
         ),
     ),
     Harmless(
-        "tell the time, the device or a setting of this process, or wait for the device",
+        "return the time, the device or a setting of this process, or wait for the device",
         names("DeviceIndex IsTensorFloat32Enabled SyncDevice Timestamp"),
     ),
     Harmless(
@@ -230,8 +230,8 @@ TPUReplicatedOutput
         ),
     ),
     Harmless(
-        "compute parts of an embedding on a TPU's sparse cores by a function of the "
-        "model's own; their names only look like custom calls",
+        "compute parts of an embedding on a TPU's sparse cores by one of the "
+        "model's functions; their names only look like custom calls",
         names(
             """
 XlaSparseDenseMatmulCustomCombinerOnTcGradWithAdagradAndCsrInput
@@ -245,8 +245,8 @@ XlaSparseDenseMatmulCustomCombinerOnTcWithCsrInput
         ),
     ),
     Harmless(
-        "are what TensorFlow's graph optimizer fuses common operations to; their inputs "
-        "are plain tensors",
+        "are fused operations that TensorFlow's graph optimizer creates; their inputs are "
+        "plain tensors",
         names(
             """
 _FusedBatchNormEx _FusedBatchNormGradEx _FusedConv2D _FusedConv3D _FusedDepthwiseConv2dNative
@@ -256,11 +256,11 @@ _UnaryOpsComposition
         ),
     ),
     Harmless(
-        "turn a value to bytes in memory; nothing is written",
+        "turn a value into bytes in memory; nothing is written",
         names("SerializeManySparse SerializeSparse SerializeTensor"),
     ),
     Harmless(
-        "join parts of a file's name; what opens the file is another operation",
+        "join parts of a file's name; another operation opens the file",
         names("ShardedFilename ShardedFilespec"),
     ),
     Harmless(
@@ -268,11 +268,11 @@ _UnaryOpsComposition
         names("CTCBeamSearchDecoder"),
     ),
     Harmless(
-        "hand their input on, or give a constant; the names only sound like more",
+        "return their input or a constant; only their names sound dangerous",
         names("DebugGradientIdentity DebugGradientRefIdentity HostConst"),
     ),
     Harmless(
-        "collects statistics for quantization and gives them as outputs",
+        "collects statistics for quantization and returns them as outputs",
         names("CustomAggregator"),
     ),
 )

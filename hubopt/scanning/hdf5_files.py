@@ -1,4 +1,4 @@
-"""HDF5 files that take their values from other files, of any path."""
+"""HDF5 files that take values from other files, at any path."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from pathlib import Path
 from typing import IO, Any
 
 _ABILITIES = {
-    "ExternalLink": "leads to another file, at a path in this one",
+    "ExternalLink": "links to another file, at a path in this one",
     "ExternalStorage": "takes its values from another file, at a path in this one",
     "VirtualDataset": "takes its values from other datasets, at paths in this file",
 }
 
 
 def outside_storage(file: Path | IO[bytes]) -> dict[str, list[str]]:
-    """Return what of an HDF5 file lies outside it, without reading that.
+    """Return the members of an HDF5 file that lie in other files, without reading these.
 
     Args:
         file: Its path, or the open file.
 
     Returns:
-        Lines by the name of the ability, as a caller allows it.
+        Lines of text, keyed by the name of the ability under which a caller allows it.
     """
     import h5py
 
@@ -42,7 +42,7 @@ def _kind(opened: Any, name: str | bytes, link: Any) -> str | None:
     if isinstance(link, h5py.ExternalLink):
         return "ExternalLink"
     if not isinstance(link, h5py.HardLink):
-        return None  # leads to what the same file holds, which is looked at by its own name
+        return None  # links within the same file; its target is visited under its own name
     member = opened[name]
     if not isinstance(member, h5py.Dataset):
         return None

@@ -1,7 +1,7 @@
 """The functions of TensorFlow that layers of Keras 2 may call, as data.
 
-Keras 2 calls them while it loads a file, with arguments from the file: what is not known to
-compute only is not called. Every name is one of TensorFlow's public API.
+Keras 2 calls functions while it loads a file, with arguments from the file. A function is called
+only if it is known to do nothing but compute. All names are from TensorFlow's public API.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ ATTRIBUTES = frozenset(
         "dense_shape",
     ]
 )
-"""What layers of Keras 2 may take from a ragged or a sparse tensor."""
+"""Members of a ragged or sparse tensor that layers of Keras 2 may use."""
 
 
 def computes(function: str) -> bool:

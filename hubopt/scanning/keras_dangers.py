@@ -1,4 +1,4 @@
-"""What a Keras config can bring to run beside layers that compute, as data."""
+"""What a Keras config can run besides layers that compute, as data."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from hubopt.scanning.keras_calls import ATTRIBUTES, builds_tensor, computes
 
 @dataclass(frozen=True, slots=True)
 class LayerDanger:
-    """What a kind of layer can do beside computing.
+    """What a kind of layer can do besides computing.
 
     Attributes:
-        layer: The kind's name, as a caller allows it.
+        layer: The kind's name, under which a caller allows it.
         ability: What it can do, as a predicate.
     """
 
@@ -28,7 +28,7 @@ _ANOTHER_SAVED_MODEL = "loads another SavedModel, from a path in the file"
 _PYTHON_FUNCTION = "calls Python functions that the file names"
 _DANGEROUS = {
     "Lambda": LayerDanger("Lambda", "runs Python code from the file"),
-    # Any function without a name, wherever Keras takes one: an activation, say.
+    # A function without a name, wherever Keras accepts one, such as an activation.
     "__lambda__": LayerDanger("Lambda", "runs Python code from the file"),
     "TorchModuleWrapper": LayerDanger(
         "TorchModuleWrapper", "unpickles a PyTorch module, which runs Python code from the file"
@@ -37,10 +37,10 @@ _DANGEROUS = {
     "ReloadedLayer": LayerDanger("TFSMLayer", _ANOTHER_SAVED_MODEL),  # its name in Keras 2
     "JaxLayer": LayerDanger("JaxLayer", _PYTHON_FUNCTION),
     "FlaxLayer": LayerDanger("FlaxLayer", _PYTHON_FUNCTION),
-    # hubopt's own is registered; its config says too which operations are allowed.
+    # hubopt's own KerasLayer is registered; its config also names the allowed operations.
     "KerasLayer": LayerDanger("KerasLayer", "loads another model, from a handle in the file"),
 }
-# A text there is the path of a file to read; a file that Keras saved holds the words themselves.
+# A string under these keys is the path of a file to read; Keras saves the words themselves.
 _PATHS = ("vocabulary", "idf_weights", "vocabulary_file", "vocabulary_path")
 _SEPARATORS = re.compile(r"[.>]")
 
@@ -56,16 +56,16 @@ def bare_name(name: object) -> str:
 
 
 def danger_of_layer(serialized: dict[str, Any]) -> LayerDanger | None:
-    """Return what a serialized object can do beside computing, or None.
+    """Return what a serialized object can do besides computing, or None.
 
     Args:
-        serialized: A dict with ``class_name`` and, nearly always, ``config``.
+        serialized: A dict with ``class_name`` and usually ``config``.
     """
     return next(filter(None, (_danger(name, serialized) for name in _names(serialized))), None)
 
 
 def _names(serialized: dict[str, Any]) -> Iterator[str]:
-    """Give every name under which Keras may look the object up."""
+    """Yield every name under which Keras may look up the object."""
     for key in ("class_name", "registered_name", "spec_name"):
         if serialized.get(key) is not None:
             yield bare_name(serialized[key])
@@ -87,7 +87,7 @@ def _danger(name: str, serialized: dict[str, Any]) -> LayerDanger | None:
 
 
 def _dangerous_call(layer: str, config: dict[str, Any]) -> str | None:
-    """Return what a layer of plain TensorFlow calls, unless that is known to compute only."""
+    """Return what a layer that wraps TensorFlow calls; None if that is known to only compute."""
     if layer in ("TFOpLambda", "SlicingOpLambda"):
         function = str(config.get("function"))
         return None if computes(function) else f"tf.{function}"
@@ -99,7 +99,7 @@ def _dangerous_call(layer: str, config: dict[str, Any]) -> str | None:
         return None if attribute in ATTRIBUTES else f"{attribute} of a tensor"
     if layer == "TensorFlowOpLayer":
         op = _operation(config.get("node_def"))
-        return None if op and danger_of(op) is None else f"the operation {op or 'it hides'}"
+        return None if op and danger_of(op) is None else f"the operation {op or '(unreadable)'}"
     return None
 
 

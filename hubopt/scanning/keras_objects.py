@@ -1,7 +1,7 @@
-"""What of Keras's own packages a config may name: an allow-list, from what is installed.
+"""The objects of Keras's own packages that a config may name: an allow-list of installed objects.
 
-Keras resolves a name in any of its modules, downloads and file readers among them. What belongs
-in a model is a class of a few kinds, or a function of the modules that hold functions for layers.
+Keras resolves a name in any of its modules, and some of these download or read files. A model
+needs only classes of a few kinds, and functions from the modules with functions for layers.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _BASES = (
     "utils.FeatureSpace.Feature",
     "utils.FeatureSpace.Cross",
 )
-"""The kinds of objects that models are made of; either generation has most of them."""
+"""The kinds of objects that models consist of; both generations of Keras have most of them."""
 _FUNCTION_MODULES = (
     "activations",
     "constraints",
@@ -49,33 +49,34 @@ _FUNCTION_MODULES = (
 _MERGING = ("add", "average", "concatenate", "dot", "maximum", "minimum", "multiply", "subtract")
 _RESOLVERS = frozenset({"get", "serialize", "deserialize"})
 _OTHER_PURPOSES = frozenset({"export", "saving", "testing", "testing_infra"})
-"""Parts of the names of Keras's modules whose classes read and write files, or test Keras."""
+"""Name parts of the Keras modules whose classes read or write files, or test Keras."""
 _ALIASES = (
     *("Input", "normal", "uniform", "one", "zero", "identity_initializer", "l1l2"),
     *("orthogonal_initializer", "hard_swish", "swish", "silu", "relu6", "leaky_relu"),
     *("log_softmax", "acc", "bce", "kld", "mae", "mape", "mse", "msle", "cosine_proximity"),
     *("max_norm", "non_neg", "unit_norm", "huber_loss"),
 )
-"""Names that Keras knows beside those that its modules have."""
+"""Names that Keras resolves although its modules do not define them."""
 _COLUMNS = (
     *("BucketizedColumn", "CrossedColumn", "EmbeddingColumn", "HashedCategoricalColumn"),
     *("IdentityCategoricalColumn", "IndicatorColumn", "NumericColumn", "SharedEmbeddingColumn"),
     *("SequenceCategoricalColumn", "SequenceNumericColumn", "VocabularyFileCategoricalColumn"),
     *("VocabularyListCategoricalColumn", "WeightedCategoricalColumn"),
 )
-"""TensorFlow's feature columns, which ``DenseFeatures`` looks up by itself."""
+"""TensorFlow's feature columns, which ``DenseFeatures`` looks up itself."""
 _VERSION = re.compile(r"v[12]$")
 
 
 @dataclass(frozen=True, slots=True)
 class KerasObjects:
-    """What a config may name without being registered.
+    """The objects that a config may name without registering them.
 
     Attributes:
         package: The generation of Keras.
-        classes: Of the kinds that models are made of.
-        functions: What layers take as an activation, a loss and the like, by `id`.
-        names: What either is called where Keras looks it up without a module, see `_plain`.
+        classes: Classes of the kinds that models consist of.
+        functions: The `id` of every function that layers accept as an activation, loss or the like.
+        names: The names under which Keras looks up these classes and functions if the config
+            states no module, normalized by `_normalized`.
     """
 
     package: str
@@ -84,43 +85,43 @@ class KerasObjects:
     names: frozenset[str]
 
     def knows(self, name: str) -> bool:
-        """Whether Keras finds one of these under a name without a module."""
-        return name.isidentifier() and _plain(name) in self.names
+        """Whether Keras finds one of these objects under a name without a module."""
+        return name.isidentifier() and _normalized(name) in self.names
 
     def allows(self, module: str, name: str) -> bool:
-        """Whether ``name`` in a module of Keras is one of these, whatever leads to it."""
-        found = _resolve(self._here(module), name)
-        if isinstance(found, type):
-            return found in self.classes
-        return id(found) in self.functions
+        """Whether ``name`` in a module of Keras is one of these objects, even as a re-export."""
+        value = _resolve(self._own_module(module), name)
+        if isinstance(value, type):
+            return value in self.classes
+        return id(value) in self.functions
 
     def holds(self, module: str, name: str) -> bool:
-        """Whether ``name`` is anything at all in a module of Keras that is imported."""
-        return _resolve(self._here(module), name) is not None
+        """Whether an imported module of Keras has any object called ``name``."""
+        return _resolve(self._own_module(module), name) is not None
 
-    def _here(self, module: str) -> str:
-        """Return the module that this generation takes for the one that a file names."""
+    def _own_module(self, module: str) -> str:
+        """Return this generation's module for the module that a file names."""
         first, dot, rest = module.partition(".")
         return self.package + dot + rest if first in ("keras", "tf_keras") else module
 
 
 def known_objects(keras: Any) -> KerasObjects:
-    """Collect what is known of a generation of Keras, which is imported.
+    """Collect the known objects of an imported generation of Keras.
 
     Args:
         keras: The package, ``keras`` or ``tf_keras``.
     """
     package = keras.__name__
     classes = frozenset(
-        found
+        kind
         for path in _BASES
         if isinstance(base := _attribute(keras, path), type)
-        for found in _family(base)
-        if _is_part_of_models(found, package)
+        for kind in _with_subclasses(base)
+        if _is_part_of_models(kind, package)
     )
     functions = list(_functions(keras))
     names = {
-        *(each.__name__ for each in classes),
+        *(kind.__name__ for kind in classes),
         *_public_names(keras, classes),
         *(name for name, _ in functions),
         *_ALIASES,
@@ -130,16 +131,16 @@ def known_objects(keras: Any) -> KerasObjects:
         package,
         classes,
         frozenset(id(function) for _, function in functions),
-        frozenset(map(_plain, names)),
+        frozenset(map(_normalized, names)),
     )
 
 
-def _family(base: type) -> Iterator[type]:
+def _with_subclasses(base: type) -> Iterator[type]:
     pending, seen = [base], {base}
     while pending:
-        each = pending.pop()
-        yield each
-        new: set[type] = set(type.__subclasses__(each)) - seen
+        kind = pending.pop()
+        yield kind
+        new: set[type] = set(type.__subclasses__(kind)) - seen
         seen |= new
         pending.extend(new)
 
@@ -149,7 +150,7 @@ def _is_part_of_models(found: type, package: str) -> bool:
     return (
         parts[0] == package
         and _OTHER_PURPOSES.isdisjoint(parts)
-        and not any(is_dangerous(each.__name__) for each in found.__mro__)
+        and not any(is_dangerous(ancestor.__name__) for ancestor in found.__mro__)
     )
 
 
@@ -165,7 +166,7 @@ def _functions(keras: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _public_names(keras: Any, classes: frozenset[type]) -> Iterator[str]:
-    """Give the names of classes in public modules: short ones such as ``mse``, old ones."""
+    """Yield the names of classes in public modules: also short and old ones, such as ``mse``."""
     for path in {base.rpartition(".")[0] for base in _BASES} - {""}:
         module = _attribute(keras, path)
         yield from (
@@ -176,17 +177,17 @@ def _public_names(keras: Any, classes: frozenset[type]) -> Iterator[str]:
 
 
 def _resolve(module: str, name: str) -> Any:
-    # Never an import: of what a file names, that alone is found which Keras has imported.
+    # Never import a module that a file names: look only in modules that Keras has imported.
     return _attribute(sys.modules.get(module), name)
 
 
 def _attribute(value: Any, path: str) -> Any:
     for name in path.split("."):
-        # Keras has modules that import another package at the first look at an attribute.
+        # getattr is unsafe: some modules of Keras import a package when an attribute is read.
         value = inspect.getattr_static(value, name, None)
     return value
 
 
-def _plain(name: str) -> str:
-    """Return a name as it is compared: Keras writes ``GlorotUniformV2`` and ``glorot_uniform``."""
+def _normalized(name: str) -> str:
+    """Normalize a name: ``GlorotUniformV2`` and ``glorot_uniform`` name the same class."""
     return _VERSION.sub("", name.replace("_", "").lower())

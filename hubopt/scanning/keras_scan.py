@@ -1,4 +1,4 @@
-"""Everything in a Keras config that is more than a layer that computes, told at once."""
+"""Finds everything in a Keras config that can do more than compute, in one report."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ _VALUES = frozenset(
         *("__tuple__", "TensorShape", "TypeSpec", "CompositeTensor"),
     }
 )
-"""What both generations write for values that JSON lacks."""
+"""What both generations of Keras write for values that JSON lacks."""
 _DTYPE = re.compile(
     r"[a-z]{2,}[0-9]{0,3}(_[a-z0-9]{1,12})?|[<>=|]?[bcfiu][0-9]{1,2}|[<>=|]?[OSU][0-9]{0,4}"
 )
-"""Dtypes with elements of bounded size; one of ``S2000000000`` or ``a2000000000`` is not."""
+"""Dtypes with elements of bounded size, unlike ``S2000000000`` or ``a2000000000``."""
 _NAMED = ("activation", "initializer", "regularizer", "constraint")
-"""How the keys of a layer's config end under which a text is the name of a function or class."""
+"""Endings of the keys in a layer's config whose string value names a function or class."""
 _TENSORFLOW = "tensorflow."
 
 
 @dataclass(frozen=True, slots=True)
 class KerasFindings:
-    """What a config holds that is not to be loaded.
+    """The contents of a config that must not be loaded.
 
     Attributes:
-        dangers: Lines, by the name under which a caller allows what they tell.
-        unregistered: Objects of others that are not registered with Keras.
+        dangers: Descriptions, keyed by the name under which a caller allows the danger.
+        unregistered: Third-party objects that are not registered with Keras.
     """
 
     dangers: dict[str, list[str]]
@@ -45,21 +45,21 @@ class KerasFindings:
 
 
 def scan_config(config: Any, keras: Any) -> KerasFindings:
-    """Look through a config, without building anything of it.
+    """Scan a config without building any object from it.
 
     Args:
         config: Nested dicts, lists and values.
-        keras: The generation of Keras that reads it, imported.
+        keras: The imported generation of Keras that reads it.
     """
     known = known_objects(keras)
     dangers: dict[str, set[str]] = {}
     unregistered: set[str] = set()
-    for each in serialized_objects(config):
-        danger = danger_of_layer(each)
-        label = _label(each)
-        if danger is None and not is_registered(each, keras):
-            danger = _unknown_part(each, known)
-            unregistered.update(_unregistered_names(each, known, keras))
+    for serialized in serialized_objects(config):
+        danger = danger_of_layer(serialized)
+        label = _label(serialized)
+        if danger is None and not is_registered(serialized, keras):
+            danger = _unknown_part(serialized, known)
+            unregistered.update(_unregistered_names(serialized, known, keras))
         if danger is not None:
             line = f"{danger.layer}{label}: {danger.ability}"
             dangers.setdefault(danger.layer, set()).add(line)
@@ -68,7 +68,7 @@ def scan_config(config: Any, keras: Any) -> KerasFindings:
 
 
 def serialized_objects(config: Any) -> Iterator[dict[str, Any]]:
-    """Give every serialized object at any depth, in wrappers and models within models too."""
+    """Yield every serialized object at any depth, also in wrappers and nested models."""
     pending = [config]
     while pending:
         value = pending.pop()
@@ -81,10 +81,10 @@ def serialized_objects(config: Any) -> Iterator[dict[str, Any]]:
 
 
 def is_registered(serialized: dict[str, Any], keras: Any) -> bool:
-    """Whether Keras takes a serialized object from those that Python code has registered."""
+    """Whether Keras resolves a serialized object among those that Python code has registered."""
     if serialized["class_name"] == "function":
         name = serialized.get("config")
-    else:  # without a module it is the older format, which does not read registered_name
+    else:  # the older format has no module, and its reader ignores registered_name
         newer = serialized.get("registered_name") if "module" in serialized else None
         name = newer or serialized["class_name"]
     return isinstance(name, str) and keras.saving.get_registered_object(name) is not None
@@ -97,24 +97,24 @@ def _label(serialized: dict[str, Any]) -> str:
 
 
 def _unknown_part(serialized: dict[str, Any], known: KerasObjects) -> LayerDanger | None:
-    """Return what of Keras's own packages is named and is no part of a model."""
+    """Return the danger of naming an object of Keras's packages that is not part of a model."""
     module = serialized.get("module")
     if not module or str(module).split(".")[0] not in _KERAS_PACKAGES:
         return None
-    names = _looked_up(serialized)
+    names = _lookup_names(serialized)
     refused = [name for name in names if not known.allows(str(module), name)]
-    there = [name for name in refused if known.holds(str(module), name)]
-    if not there and len(refused) < len(names):
-        return None  # the other name leads nowhere
-    name = (there or refused)[0]
+    existing = [name for name in refused if known.holds(str(module), name)]
+    if not existing and len(refused) < len(names):
+        return None  # the refused name does not exist
+    name = (existing or refused)[0]
     return LayerDanger(
         bare_name(name),
-        f"{name} of {module} is no part of a model: no layer, no initializer, no activation or "
+        f"{name} of {module} is not part of a model: not a layer, initializer, activation or "
         "the like",
     )
 
 
-def _looked_up(serialized: dict[str, Any]) -> list[str]:
+def _lookup_names(serialized: dict[str, Any]) -> list[str]:
     """Return the names that Keras may look up in the object's module."""
     if serialized["class_name"] == "function":
         keys = ("config", "registered_name")
@@ -129,8 +129,8 @@ def _looked_up(serialized: dict[str, Any]) -> list[str]:
 def _unregistered_names(
     serialized: dict[str, Any], known: KerasObjects, keras: Any
 ) -> Iterator[str]:
-    """Give what Keras would take from elsewhere, or would not find."""
-    if not _is_kerass_own(serialized, known):
+    """Yield the names that Keras would resolve outside its own packages, or would not find."""
+    if not _belongs_to_keras(serialized, known):
         yield str(serialized.get("registered_name") or serialized["class_name"])
         return
     config = serialized.get("config")
@@ -144,16 +144,16 @@ def _unregistered_names(
             yield value
 
 
-def _is_kerass_own(serialized: dict[str, Any], known: KerasObjects) -> bool:
+def _belongs_to_keras(serialized: dict[str, Any], known: KerasObjects) -> bool:
     name, module = serialized["class_name"], serialized.get("module")
     if name == "__typespec__":
         return _is_type_spec(serialized)
     if name in _VALUES:
         return not module and _is_bounded(serialized)
-    if not module:  # nothing else is looked up than what Keras has under that name
+    if not module:  # Keras then looks only among its own objects
         return isinstance(name, str) and name != "function" and known.knows(name)
     if str(module) == "builtins":
-        if name == "function":  # of Keras by its bare name; or so it should be
+        if name == "function":  # should be a function of Keras, by its bare name
             function = str(serialized.get("config"))
             return known.knows(function) and not hasattr(builtins, function)
         return name in _BUILTIN_VALUES
@@ -161,16 +161,16 @@ def _is_kerass_own(serialized: dict[str, Any], known: KerasObjects) -> bool:
 
 
 def _is_type_spec(serialized: dict[str, Any]) -> bool:
-    """Whether a type of TensorFlow's own is described, by a class that is imported already."""
+    """Whether this describes a ``TypeSpec`` of TensorFlow whose class is already imported."""
     import tensorflow as tf
 
     module, name = str(serialized.get("module")), str(serialized.get("spec_name"))
-    found = inspect.getattr_static(sys.modules.get(module), name, None)
+    kind = inspect.getattr_static(sys.modules.get(module), name, None)
     return (
         module.startswith(_TENSORFLOW)
         and serialized.get("registered_name") is None
-        and isinstance(found, type)
-        and issubclass(found, tf.TypeSpec)
+        and isinstance(kind, type)
+        and issubclass(kind, tf.TypeSpec)
     )
 
 

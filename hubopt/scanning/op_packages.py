@@ -1,6 +1,6 @@
-"""`provide_ops`: operations of a model that TensorFlow itself does not have.
+"""`provide_ops`: imports the packages that register operations which TensorFlow itself lacks.
 
-Importing the package that brings them registers them; nothing in the model's file does.
+Only importing such a package registers its operations; nothing in a model's file does.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from hubopt.scanning.saved_graphs import choose_graphs, nodes
 
 @dataclass(frozen=True, slots=True)
 class OpPackage:
-    """A package that brings operations.
+    """A package that registers operations.
 
     Attributes:
-        module: What to import.
-        distribution: What to install.
-        follows: Whether its versions are those of the TensorFlow that it fits.
-        ops: Operations whose names do not tell where they come from.
+        module: The module to import.
+        distribution: The distribution to install.
+        follows: Whether its version numbers follow those of the TensorFlow release it fits.
+        ops: Operations that have none of its prefixes.
         prefixes: How the names of its other operations begin.
     """
 
@@ -37,7 +37,7 @@ class OpPackage:
     prefixes: tuple[str, ...] = ()
 
     def requirement(self) -> str:
-        """What to ask pip for beside the TensorFlow that is installed."""
+        """Return the pip requirement that fits the installed TensorFlow."""
         import tensorflow as tf
 
         minor = ".".join(tf.__version__.split(".")[:2])
@@ -45,8 +45,8 @@ class OpPackage:
 
 
 PACKAGES = (
-    # The names in TF_GetAllOpList after `import tensorflow_text` (2.21.1) that were not
-    # there before, less those that its prefix covers.
+    # The names that `import tensorflow_text` (2.21.1) adds to TF_GetAllOpList, without those
+    # that its prefix covers.
     OpPackage(
         "tensorflow_text",
         "tensorflow-text",
@@ -98,7 +98,7 @@ PACKAGES = (
 
 
 def package_of(op: str) -> OpPackage | None:
-    """Return the package that brings ``op``, or None if it is not known here."""
+    """Return the package that registers ``op``, or None if no known package does."""
     for package in PACKAGES:
         if op in package.ops or op.startswith(package.prefixes):
             return package
@@ -106,17 +106,17 @@ def package_of(op: str) -> OpPackage | None:
 
 
 def missing_ops(meta_graphs: Iterable[Any]) -> dict[OpPackage | None, tuple[str, ...]]:
-    """Return the operations that this process does not have, by the package that brings them.
+    """Return the operations that this process lacks, by the package that registers them.
 
     Args:
         meta_graphs: ``MetaGraphDef`` messages.
 
     Returns:
-        The names, sorted; under None those of no known package.
+        The sorted names; the key None has those of no known package.
     """
     missing: set[str] = set()
     for meta_graph in meta_graphs:
-        functions = {each.signature.name for each in meta_graph.graph_def.library.function}
+        functions = {function.signature.name for function in meta_graph.graph_def.library.function}
         missing |= {placed.node.op for placed in nodes(meta_graph)} - functions
     grouped: dict[OpPackage | None, tuple[str, ...]] = {}
     for op in sorted(op for op in missing if not is_registered(op)):
@@ -133,8 +133,8 @@ def provide_ops(folder: Path, tags: tuple[str, ...] = ()) -> None:
         tags: Look at the graph with these tags only; by default at every graph.
 
     Raises:
-        LoadError: A package is missing or does not import, or no package is known to have an
-            operation; all of these at once.
+        LoadError: A package is missing or fails to import, or no known package has an
+            operation. The error lists all such operations.
     """
     graphs = choose_graphs(read_saved_model(folder), tags)
     needed = missing_ops(graphs)
@@ -142,7 +142,7 @@ def provide_ops(folder: Path, tags: tuple[str, ...] = ()) -> None:
         return
     reasons = {package: _import(package) for package in needed}
     lacking = missing_ops(graphs)
-    if None in needed:  # a package that registers them all the same brings what was not judged
+    if None in needed:  # even if a package has registered them: they were not judged
         lacking[None] = needed[None]
     if not lacking:
         return
@@ -158,7 +158,7 @@ def provide_ops(folder: Path, tags: tuple[str, ...] = ()) -> None:
 
 
 def _import(package: OpPackage | None) -> str:
-    """Import a package; return why its operations are missing, should they still be."""
+    """Import a package; return the reason to report if its operations are still missing."""
     if package is None:
         return "of no package known here"
     try:
@@ -166,7 +166,7 @@ def _import(package: OpPackage | None) -> str:
             if importlib.util.find_spec(package.module) is None:
                 return f"of {package.distribution}, not installed"
             importlib.import_module(package.module)
-    except Exception as error:  # built for another TensorFlow: whatever its native code says
+    except Exception as error:  # of any type: the package may be built for another TensorFlow
         text = " ".join(str(error).split())
         return f"of {package.distribution}, which does not import: {type(error).__name__}: {text}"
     return f"of {package.distribution}, whose installed version lacks them"
@@ -176,7 +176,7 @@ def _way_out(package: OpPackage | None, writer: str) -> str:
     if package is None:
         return (
             f"load the model with TensorFlow {writer}, which wrote it, and save it again without "
-            "them, or call tf.load_op_library with their library before"
+            "them, or call tf.load_op_library with their library first"
         )
     install = f"pip install '{package.requirement()}'"
     if package.follows:

@@ -1,4 +1,4 @@
-"""Groups of operations, each harmless or dangerous for one reason."""
+"""Groups of operations that are harmless or dangerous for the same reason."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Harmless:
-    """Operations that are harmless for one reason.
+    """Operations that are harmless for the same reason.
 
     Attributes:
         reason: What they do, as a predicate.
@@ -25,8 +25,8 @@ class Danger:
     Attributes:
         ability: What they can do, as a predicate.
         ops: Their names.
-        prefixes: How the names of whole families begin.
-        only_if_run: Whether they matter only where a call or the loading reaches them.
+        prefixes: Prefixes of the names of further operations.
+        only_if_run: Whether they matter only if calling or loading the model runs them.
     """
 
     ability: str
@@ -36,5 +36,5 @@ class Danger:
 
 
 def names(text: str) -> frozenset[str]:
-    """Return the names in ``text``, which whitespace separates."""
+    """Return the whitespace-separated names in ``text``."""
     return frozenset(text.split())

@@ -1,7 +1,7 @@
-"""Operations of other packages that are harmless, as data.
+"""Harmless operations of other packages, as data.
 
-Their names come from the libraries in each package's wheel. What a package brings beside these
-is dangerous (`dangerous_operations`) or unknown.
+Their names come from the libraries in each package's wheel. All other operations of a package are
+dangerous (`dangerous_operations`) or unknown.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from hubopt.scanning.operation_groups import Harmless, names
 
 PACKAGED = (
     Harmless(
-        "are functions of text in tensorflow_text 2.21.1; their vocabularies and models "
-        "are tensors or attributes, no files",
+        "process text in tensorflow_text 2.21.1; their vocabularies and models are tensors "
+        "or attributes, not files",
         names(
             """
 CaseFoldUTF8 ConstrainedSequence FastBertNormalize FastWordpieceTokenizeWithOffsets
@@ -29,7 +29,7 @@ WhitespaceTokenizeWithOffsets WordpieceTokenizeWithOffsets
         ),
     ),
     Harmless(
-        "compute from their inputs in tensorflow_addons 0.23 and before",
+        "compute from their inputs in tensorflow_addons 0.23 and earlier",
         names(
             """
 Addons>AdjustHsvInYiq Addons>CorrelationCost Addons>CorrelationCostGrad Addons>EmbeddingBag
@@ -44,7 +44,7 @@ Addons>TanhshrinkGrad
     ),
     Harmless(
         "hold and evaluate a decision forest of tensorflow_decision_forests 1.12 in "
-        "memory; only those that load it name files",
+        "memory; only the operations that load it name files",
         names(
             """
 SimpleMLCreateModelResource SimpleMLInferenceLeafIndexOpWithHandle SimpleMLInferenceOp

@@ -1,7 +1,6 @@
-"""`program_text`: a program of StableHLO as text, read by a child process.
+"""`program_text`: a child process reads a StableHLO program and returns it as text.
 
-MLIR's reader is native code that a damaged program crashes or holds up, and a scan has to survive
-what it looks at.
+MLIR's reader is native code, which a damaged program can crash or hang. The scan must survive that.
 """
 
 from __future__ import annotations
@@ -18,16 +17,16 @@ _CHILD = (
     "import sys; sys.path[:] = {path!r}; "
     "from hubopt.scanning.program_text import _answer; _answer({lifeline!r})"
 )
-_END = b"\0"  # native code may end the process at any place, and call that a success
-_TIMEOUT_S = 60  # it takes milliseconds, once TensorFlow is imported
+_END = b"\0"  # without it the child has died early: native code may even exit with 0
+_TIMEOUT_S = 60  # reading takes milliseconds once TensorFlow is imported
 
 
 @lru_cache(maxsize=16)  # the functions of a model often carry the same program
 def program_text(module: bytes) -> str | None:
-    """Return the program in a portable artifact of StableHLO as text.
+    """Return the program in a StableHLO portable artifact as text.
 
     Args:
-        module: What ``XlaCallModule`` carries.
+        module: The ``module`` attribute of an ``XlaCallModule``.
 
     Returns:
         The text; None if the program cannot be read.
@@ -39,7 +38,7 @@ def program_text(module: bytes) -> str | None:
                 [sys.executable, "-c", code],
                 input=module,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,  # MLIR's complaints quote the program
+                stderr=subprocess.DEVNULL,  # MLIR's error messages quote the program
                 pass_fds=() if descriptor is None else (descriptor,),
                 timeout=_TIMEOUT_S,
                 check=False,

@@ -1,4 +1,4 @@
-"""The graphs of a SavedModel's file: their nodes, and what of them can run."""
+"""The graphs in a SavedModel's file: their nodes, and which of these can run."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 from hubopt.scanning.saved_messages import parse_variable
 
 _INIT_SIGNATURE = "__saved_model_init_op"
-_INTERFACE = "api_implements"  # functions that TensorFlow may call for one another
+_INTERFACE = "api_implements"  # functions with the same value may replace each other
 
 
 @dataclass(frozen=True, slots=True)
 class PlacedNode:
-    """A node and where it stands.
+    """A node and its place in the graph.
 
     Attributes:
         node: The ``NodeDef``.
@@ -28,23 +28,23 @@ class PlacedNode:
 
     @property
     def place(self) -> str:
-        """Where it is, in words."""
+        """The place in words, for a message."""
         inside = f" of function {self.function}" if self.function is not None else ""
         return f"node {self.node.name}{inside}"
 
 
 def choose_graphs(saved_model: Any, tags: tuple[str, ...]) -> list[Any]:
-    """Return the ``MetaGraphDef`` with ``tags``; without tags, or if none has these, all."""
+    """Return the ``MetaGraphDef`` with ``tags``; all if there are no tags or none matches."""
     graphs = list(saved_model.meta_graphs)
     chosen = [graph for graph in graphs if tags and set(graph.meta_info_def.tags) == set(tags)]
     return chosen or graphs
 
 
 def nodes(meta_graph: Any) -> Iterator[PlacedNode]:
-    """Give every node of the main graph and of every function."""
+    """Yield every node of the main graph and of every function."""
     graph = meta_graph.graph_def
     parts = [(None, graph.node)]
-    parts += [(each.signature.name, each.node_def) for each in graph.library.function]
+    parts += [(body.signature.name, body.node_def) for body in graph.library.function]
     for function, members in parts:
         siblings = {node.name: node for node in members}
         for node in members:
@@ -52,33 +52,34 @@ def nodes(meta_graph: Any) -> Iterator[PlacedNode]:
 
 
 def called(node: Any) -> Iterator[str]:
-    """Give the names of the functions that ``node`` may call; its own type may be one."""
+    """Yield the names of the functions that ``node`` may call; its operation may be one of them."""
     yield node.op
     yield from _functions_in(node.attr.values())
 
 
 def called_unseen(meta_graph: Any) -> dict[str, frozenset[str]]:
-    """Return the functions that a function may call though none of its nodes names them.
+    """Return, for each function, those it may call although none of its nodes names them.
 
-    Defaults of its attributes take the place of placeholders; what implements the same
-    interface may be called in its stead; its own attributes name variants of it.
+    There are three kinds: defaults of its attributes, which replace placeholders; functions that
+    implement the same interface, which TensorFlow may call instead; and variants of the function,
+    which its attributes name.
     """
     functions = meta_graph.graph_def.library.function
-    names = {each.signature.name for each in functions}
+    names = {function.signature.name for function in functions}
     alike: dict[bytes, set[str]] = {}
-    for each in functions:
-        if _INTERFACE in each.attr:
-            alike.setdefault(each.attr[_INTERFACE].s, set()).add(each.signature.name)
+    for function in functions:
+        if _INTERFACE in function.attr:
+            alike.setdefault(function.attr[_INTERFACE].s, set()).add(function.signature.name)
     unseen = {}
-    for each in functions:
-        found = set(_functions_in(attr.default_value for attr in each.signature.attr))
-        found |= set(_functions_in(each.attr.values()))
-        found |= {value.s.decode(errors="replace") for value in each.attr.values() if value.s}
-        if _INTERFACE in each.attr:
-            found |= alike[each.attr[_INTERFACE].s]
-        found = (found & names) - {each.signature.name}
-        if found:
-            unseen[each.signature.name] = frozenset(found)
+    for function in functions:
+        callees = set(_functions_in(attr.default_value for attr in function.signature.attr))
+        callees |= set(_functions_in(function.attr.values()))
+        callees |= {value.s.decode(errors="replace") for value in function.attr.values() if value.s}
+        if _INTERFACE in function.attr:
+            callees |= alike[function.attr[_INTERFACE].s]
+        callees = (callees & names) - {function.signature.name}
+        if callees:
+            unseen[function.signature.name] = frozenset(callees)
     return unseen
 
 
@@ -97,11 +98,11 @@ def _functions_in(values: Iterable[Any]) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What loading a model, or calling it in any way it offers, can run.
+    """The nodes and functions that can run when a model is loaded or called in any way it offers.
 
     Attributes:
         nodes: Names of nodes of the main graph.
-        functions: Names of functions; all of their nodes run.
+        functions: Names of functions; all nodes of a function count as run.
     """
 
     nodes: frozenset[str]
@@ -117,17 +118,17 @@ class Reach:
 def reach(meta_graph: Any) -> Reach:
     """Follow signatures, initializers, gradients and restored functions through the graph.
 
-    What saves and restores the variables is left out unless one of them leads there too:
-    `restoring` follows it.
+    The nodes that save and restore the variables are left out, unless one of these also leads to
+    them. `restoring` follows those.
     """
     library = meta_graph.graph_def.library
     functions = {
         *meta_graph.object_graph_def.concrete_functions,
         *(
-            each.bare_concrete_function.concrete_function_name
-            for each in meta_graph.object_graph_def.nodes
+            saved.bare_concrete_function.concrete_function_name
+            for saved in meta_graph.object_graph_def.nodes
         ),
-        *(each.gradient_func for each in (*library.gradient, *library.registered_gradients)),
+        *(entry.gradient_func for entry in (*library.gradient, *library.registered_gradients)),
     }
     return _follow(
         meta_graph, {*_signature_nodes(meta_graph), *_collection_nodes(meta_graph)}, functions
@@ -135,17 +136,17 @@ def reach(meta_graph: Any) -> Reach:
 
 
 def restoring(meta_graph: Any) -> Reach:
-    """Follow what the loaders run to restore the variables."""
+    """Follow the nodes that the loaders run to restore the variables."""
     return _follow(meta_graph, {node_name(meta_graph.saver_def.restore_op_name)}, set())
 
 
 def without_assets(meta_graph: Any) -> Reach:
-    """Follow what runs without the loader's paths of the model's own files.
+    """Follow the nodes that do not receive the paths of the model's files from the loader.
 
-    Tensors that stand for such files are fed to the initializers only. Elsewhere a graph of
-    TensorFlow 1 computes with the paths that it holds itself.
+    The loader feeds these paths to the initializers only. All other parts of a TensorFlow 1 graph
+    use the paths that are stored in the graph.
     """
-    if meta_graph.object_graph_def.nodes:  # its functions are given the paths one by one
+    if meta_graph.object_graph_def.nodes:  # the loader passes the paths to its functions
         return Reach(frozenset(), frozenset())
     entries = {
         node_name(meta_graph.saver_def.restore_op_name),
@@ -156,7 +157,7 @@ def without_assets(meta_graph: Any) -> Reach:
 
 def _follow(meta_graph: Any, pending_nodes: set[str], pending_functions: set[str]) -> Reach:
     main = {node.name: node for node in meta_graph.graph_def.node}
-    functions = {each.signature.name: each for each in meta_graph.graph_def.library.function}
+    functions = {body.signature.name: body for body in meta_graph.graph_def.library.function}
     unseen = called_unseen(meta_graph)
     nodes_seen: set[str] = set()
     functions_seen: set[str] = set()
@@ -166,7 +167,7 @@ def _follow(meta_graph: Any, pending_nodes: set[str], pending_functions: set[str
             if name in nodes_seen or name not in main:
                 continue
             nodes_seen.add(name)
-            pending_nodes |= {node_name(each) for each in main[name].input}
+            pending_nodes |= {node_name(tensor) for tensor in main[name].input}
             pending_functions |= set(called(main[name]))
         else:
             name = pending_functions.pop()
@@ -196,10 +197,10 @@ def _signature_nodes(meta_graph: Any, beside: str = "") -> Iterator[str]:
 
 
 def _collection_nodes(meta_graph: Any) -> Iterator[str]:
-    for collection in meta_graph.collection_def.values():  # initializers, by several names
+    for collection in meta_graph.collection_def.values():  # initializers, under several keys
         yield from map(node_name, collection.node_list.value)
         for content in collection.bytes_list.value:
-            # Whichever the collection: a loader goes by the names it knows, this does not.
+            # In any collection, as its key may be one that only another loader knows.
             variable = parse_variable(content)
             if variable is not None:
                 yield node_name(variable.initializer_name)
@@ -208,5 +209,5 @@ def _collection_nodes(meta_graph: Any) -> Iterator[str]:
 
 
 def node_name(tensor: str) -> str:
-    """Return the name of the node that a tensor, or a control input, comes from."""
+    """Return the name of the node that produces a tensor or a control input."""
     return tensor.removeprefix("^").partition(":")[0]

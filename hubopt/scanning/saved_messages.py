@@ -1,4 +1,4 @@
-"""Messages packed as bytes inside a SavedModel's file."""
+"""Parses protobuf messages that are packed as bytes inside a SavedModel's file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def parse_asset(packed: Any) -> Any | None:
 
 
 def _message(name: str) -> Any:
-    # By its name, for TensorFlow's modules of messages are no public API.
+    # By name, because TensorFlow's protobuf modules are not public API.
     import tensorflow as tf  # registers its messages  # noqa: F401
     from google.protobuf import descriptor_pool, message_factory
 

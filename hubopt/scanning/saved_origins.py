@@ -1,4 +1,4 @@
-"""Where a tensor of a SavedModel comes from, through the calls of functions."""
+"""Traces a tensor of a SavedModel back to its origins, also through function calls."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 from hubopt.scanning.attributes import literal, strings
 from hubopt.scanning.saved_graphs import PlacedNode, called, called_unseen, node_name, nodes
 
-# Nodes that hand their first input on, or a name built from it.
-_HANDS_ON = frozenset({"Identity", "PlaceholderWithDefault", "ShardedFilename", "ShardedFilespec"})
+# Nodes that return their first input, or a file name built from it.
+_PASSES_ON = frozenset({"Identity", "PlaceholderWithDefault", "ShardedFilename", "ShardedFilespec"})
 _ARGUMENTS_AT = {
     "PartitionedCall": 0,
     "StatefulPartitionedCall": 0,
@@ -20,16 +20,16 @@ _ARGUMENTS_AT = {
     "StatelessCase": 1,
 }
 _RESOURCE = 20  # DT_RESOURCE in tensorflow/core/framework/types.proto
-"""Operations that call functions, and their first input that is an argument of these."""
+"""Operations that call functions, and the index of the first input that they pass as argument."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A place where a tensor begins, as far as it can be told.
+    """The place where a tensor originates; both attributes are None if it is unknown.
 
     Attributes:
-        main_node: The node of the main graph; None if it begins elsewhere.
-        saved_object: The ``SavedObject`` that the loader hands to a function; or None.
+        main_node: The node of the main graph; None if the tensor originates elsewhere.
+        saved_object: The ``SavedObject`` that the loader passes to a function, or None.
     """
 
     main_node: str | None = None
@@ -37,12 +37,12 @@ class Origin:
 
 
 class Origins:
-    """Follows tensors back through one ``MetaGraphDef``."""
+    """Traces tensors back through one ``MetaGraphDef``."""
 
     def __init__(self, meta_graph: Any) -> None:
         self._objects = meta_graph.object_graph_def
         self._functions = {
-            each.signature.name: each for each in meta_graph.graph_def.library.function
+            body.signature.name: body for body in meta_graph.graph_def.library.function
         }
         self._main = {node.name: node for node in meta_graph.graph_def.node}
         self._bodies = {
@@ -58,17 +58,17 @@ class Origins:
                 self._variables.append(placed)
                 self._forged = self._forged or _variable_name(placed.node) is None
             self._forged = self._forged or _may_be_a_handle(placed.node)
-            direct = {placed.node.op: 0, **_direct(placed.node)}
+            direct = {placed.node.op: 0, **_direct_calls(placed.node)}
             for name in set(called(placed.node)) & self._functions.keys():
                 self._calls.setdefault(name, []).append((placed, direct.get(name)))
 
     def of(self, function: str | None, tensor: str, fed: Collection[str] = ()) -> Iterator[Origin]:
-        """Give every origin of a tensor; none if nothing calls the function it is in.
+        """Yield every origin of a tensor; none if nothing calls the function that contains it.
 
         Args:
-            function: The function in which it is named so; None for the main graph.
-            tensor: Its name.
-            fed: Nodes of the main graph that the loader feeds, so that their inputs do not count.
+            function: The function that contains the tensor; None for the main graph.
+            tensor: The tensor's name.
+            fed: Nodes of the main graph that the loader feeds; their own inputs do not matter.
         """
         pending = [(function, tensor)]
         seen = set(pending)
@@ -80,16 +80,18 @@ class Origins:
                 continue
             origins, earlier = self._step(inside, name)
             yield from origins
-            for each in earlier:
-                if each not in seen:
-                    seen.add(each)
-                    pending.append(each)
+            for source in earlier:
+                if source not in seen:
+                    seen.add(source)
+                    pending.append(source)
 
     def _step(
         self, function: str | None, name: str
     ) -> tuple[list[Origin], list[tuple[str | None, str]]]:
         if function is not None:
-            arguments = [each.name for each in self._functions[function].signature.input_arg]
+            arguments = [
+                argument.name for argument in self._functions[function].signature.input_arg
+            ]
             if name in arguments:
                 return self._argument(function, arguments.index(name), len(arguments))
         body = self._main if function is None else self._bodies[function]
@@ -97,13 +99,13 @@ class Origins:
         if function is None and node is not None and node.op == "ReadVariableOp":
             values = self._assigned(node_name(node.input[0]) if node.input else "")
             if values:
-                return [], [(None, each) for each in values]
-        if node is None or not _hands_on(node, body):
+                return [], [(None, tensor) for tensor in values]
+        if node is None or not _passes_first_input_on(node, body):
             return [Origin(main_node=name if function is None else None)], []
         return [], [(function, node.input[0])]
 
     def _assigned(self, handle: str) -> list[str]:
-        """Return all that a variable of the main graph is ever set to; nothing if unsure.
+        """Return all tensors assigned to a variable of the main graph; none if that is uncertain.
 
         TensorFlow 2 keeps the paths of a model's files in such variables.
         """
@@ -118,12 +120,12 @@ class Origins:
         }
         values = []
         for node in self._main.values():
-            if not any((None, node_name(each)) in same for each in node.input):
+            if not any((None, node_name(tensor)) in same for tensor in node.input):
                 continue
             if node.op == "AssignVariableOp" and len(node.input) > 1:
                 values.append(node.input[1])
             elif node.op not in ("ReadVariableOp", "VarIsInitializedOp"):
-                return []  # it may be set there
+                return []  # the node may assign to the variable
         return values if all(function is None for function, _ in same) else []
 
     def _argument(
@@ -132,8 +134,8 @@ class Origins:
         origins = []
         earlier: list[tuple[str | None, str]] = []
         signature = self._functions[function].signature
-        if any(each.number_attr or each.type_list_attr for each in signature.input_arg):
-            return [Origin()], []  # arguments that are lists move the others
+        if any(argument.number_attr or argument.type_list_attr for argument in signature.input_arg):
+            return [Origin()], []  # a list argument shifts the positions of the others
         if function in self._unseen:
             origins.append(Origin())
         if function in self._objects.concrete_functions:
@@ -143,7 +145,7 @@ class Origins:
             saved = self._objects.nodes[bound[at_bound]] if known else None
             origins.append(Origin(saved_object=saved))
         for placed, first in self._calls.get(function, []):
-            inputs = [each for each in placed.node.input if not each.startswith("^")]
+            inputs = [tensor for tensor in placed.node.input if not tensor.startswith("^")]
             if first is None or first + at >= len(inputs):
                 origins.append(Origin())
             else:
@@ -152,20 +154,20 @@ class Origins:
 
 
 def _variable_name(node: Any) -> bytes | None:
-    """Return the name of a variable; None where the caller of a function gives it."""
+    """Return the name of a variable; None if the caller of a function provides it."""
     name = literal(node, "shared_name", "s", b"")
     return None if name is None else bytes(name or node.name.encode())
 
 
 def _may_be_a_handle(node: Any) -> bool:
-    """Whether a node makes a handle of any variable out of a value, by the variable's name."""
+    """Whether a node may turn a value into a handle of any variable, by the variable's name."""
     if node.op in ("Const", "HostConst"):
         return literal(node, "dtype", "type") in (None, _RESOURCE)
     return node.op == "ParseTensor" and literal(node, "out_type", "type") in (None, _RESOURCE)
 
 
-def _direct(node: Any) -> dict[str, int | None]:
-    """Return the functions that a node calls with its own inputs, and from which input on."""
+def _direct_calls(node: Any) -> dict[str, int | None]:
+    """Return the functions that a node calls with its inputs, and the first input it passes."""
     if node.op not in _ARGUMENTS_AT:
         return {}
     direct: list[str] = []
@@ -174,21 +176,21 @@ def _direct(node: Any) -> dict[str, int | None]:
         for function in (value.func, *value.list.func):
             direct.append(function.name)
             for attribute in function.attr.values():
-                nested += [attribute.func.name, *(each.name for each in attribute.list.func)]
+                nested += [attribute.func.name, *(inner.name for inner in attribute.list.func)]
     return {name: None if name in nested else _ARGUMENTS_AT[node.op] for name in direct}
 
 
-def _hands_on(node: Any, body: dict[str, Any]) -> bool:
+def _passes_first_input_on(node: Any, body: dict[str, Any]) -> bool:
     if not node.input:
         return False
     if node.op == "StringJoin":
-        joined = [body.get(node_name(each)) for each in node.input[1:] if each[:1] != "^"]
+        joined = [body.get(node_name(part)) for part in node.input[1:] if part[:1] != "^"]
         separator = literal(node, "separator", "s", b"")
-        return separator is not None and b"." not in separator and all(map(_stays_beside, joined))
-    return node.op in _HANDS_ON
+        return separator is not None and b"." not in separator and all(map(_keeps_folder, joined))
+    return node.op in _PASSES_ON
 
 
-def _stays_beside(node: Any) -> bool:
-    """Whether a text joined to a path leaves it in its folder: no "..", in one piece or two."""
+def _keeps_folder(node: Any) -> bool:
+    """Whether joining a constant to a path keeps its folder: without a dot it forms no ".."."""
     texts = strings(node)
-    return texts is not None and not any(b"." in each for each in texts)
+    return texts is not None and not any(b"." in text for text in texts)

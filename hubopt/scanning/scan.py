@@ -1,4 +1,4 @@
-"""`scan`: refuses a SavedModel that could do more than compute, before anything of it runs."""
+"""`scan`: refuses a SavedModel that could do more than compute, before any part of it runs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _FUNCTION = "FunctionDef"
 
 
 def scan(folder: Path, tags: tuple[str, ...] = (), allow: Collection[str] = ()) -> None:
-    """Look through a SavedModel's file, without loading it.
+    """Scan a SavedModel's file without loading the model.
 
     Args:
         folder: The SavedModel.
@@ -46,7 +46,7 @@ def scan(folder: Path, tags: tuple[str, ...] = (), allow: Collection[str] = ()) 
 
     Raises:
         UnsafeModelError: Operations read or write files, run Python, reach the network or are
-            not known; all of them are named.
+            unknown. The error lists all of them.
         LoadError: The file is damaged, or not the one that was saved with its fingerprint.
     """
     saved_model = read_saved_model(folder)
@@ -74,7 +74,7 @@ def scan(folder: Path, tags: tuple[str, ...] = (), allow: Collection[str] = ()) 
 
 
 def _findings(folder: Path, meta_graph: Any) -> Iterator[tuple[str, str, str]]:
-    """Give what to refuse: the name by which a caller allows it, where it is, what it can do."""
+    """Yield what to refuse: the name under which a caller allows it, its place, its ability."""
     for placed, danger in _dangers(meta_graph):
         yield placed.node.op, placed.place, danger.ability
     for name in outside_assets(folder, meta_graph):
@@ -82,15 +82,15 @@ def _findings(folder: Path, meta_graph: Any) -> Iterator[tuple[str, str, str]]:
     for function in meta_graph.graph_def.library.function:
         name = function.signature.name
         if is_registered(name) or package_of(name) is not None:
-            # The loader calls it in the place of the operation, which the scan takes it for.
-            yield _FUNCTION, repr(name), "has the name of an operation, in whose place it may run"
+            # The loader may call it instead of the operation, while the scan judges the operation.
+            yield _FUNCTION, repr(name), "has the name of an operation and may run in its place"
 
 
 def _dangers(meta_graph: Any) -> Iterator[tuple[PlacedNode, Danger]]:
     runs = reach(meta_graph)
     restores = restoring(meta_graph)
     names = FileNames(meta_graph, (runs, restores))
-    functions = {each.signature.name for each in meta_graph.graph_def.library.function}
+    functions = {function.signature.name for function in meta_graph.graph_def.library.function}
     dangers: dict[str, Danger | None] = {}
     for placed in nodes(meta_graph):
         op = placed.node.op
@@ -100,7 +100,7 @@ def _dangers(meta_graph: Any) -> Iterator[tuple[PlacedNode, Danger]]:
         if danger is None:
             continue
         if danger.only_if_run and not runs.holds(placed):
-            # Every SavedModel holds some; the loader runs those that restore its variables.
+            # Every SavedModel has some; the loader runs those that restore its variables.
             if not restores.holds(placed):
                 continue
             at = CHECKPOINT_INPUT.get(placed.node.op)
@@ -115,7 +115,7 @@ def _op_danger(op: str, functions: Collection[str]) -> Danger | None:
         return None
     danger = danger_of(op)
     if danger is UNKNOWN and not is_registered(op) and package_of(op) is None:
-        return None  # it cannot run; `hubopt.scanning.op_packages` tells what is missing
+        return None  # it cannot run; `hubopt.scanning.op_packages` reports it as missing
     return danger
 
 

@@ -64,7 +64,7 @@ def test_a_truncated_variables_file(export: Callable[..., Ran], tiny: Path, tmp_
     ran = export(broken)
     assert ran.code == 2
     assert f"error: model {broken}: a file of the variables is cut short" in ran.err
-    assert "fetch or save the model again; every file must be there and whole" in ran.err
+    assert "fetch or save the model again; every file must be present and complete" in ran.err
 
 
 def test_a_damaged_saved_model(export: Callable[..., Ran], tiny: Path, tmp_path: Path) -> None:

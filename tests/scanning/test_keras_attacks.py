@@ -94,7 +94,7 @@ def test_a_call_while_loading_writes_nothing(suffix: str, kind: str, tmp_path: P
         ("InstanceProperty", {"attr_name": "graph"}, "graph of a tensor"),
         ("TensorFlowOpLayer", {"node_def": {"op": "ReadFile"}}, "the operation ReadFile"),
         ("TensorFlowOpLayer", {"node_def": "\n\u0001a\u0012\tWriteFile"}, "operation WriteFile"),
-        ("TensorFlowOpLayer", {"node_def": "no node"}, "the operation it hides"),
+        ("TensorFlowOpLayer", {"node_def": "no node"}, "the operation (unreadable)"),
     ],
 )
 def test_other_layers_of_plain_tensorflow_are_scanned(

@@ -249,7 +249,7 @@ def test_a_changed_index_does_not_match_its_fingerprint(copy: Path) -> None:
         scan(copy)
     text = str(caught.value)
     assert re.search(r"variables/variables.index has checksum [0-9a-f]{16}\n", text)
-    assert re.search(r"fingerprint.pb says: variables/variables.index [0-9a-f]{16}\n", text)
+    assert re.search(r"checksums in fingerprint.pb: variables/variables.index [0-9a-f]{16}\n", text)
     assert "saved_model.pb has" not in text
     (copy / "fingerprint.pb").unlink()
     scan(copy)

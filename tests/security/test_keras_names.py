@@ -129,9 +129,9 @@ def test_a_keras_object_that_is_no_part_of_a_model_is_refused_by_name(
 ) -> None:
     config = {"name": "d", "units": 3, "activation": serialized}
     path = file_with(generation, tmp_path, config=config)
-    with pytest.raises(UnsafeModelError, match=r"is no part of a model") as caught:
+    with pytest.raises(UnsafeModelError, match=r"is not part of a model") as caught:
         load_keras_file(path)
-    assert f"of {serialized['module']} is no part of a model" in str(caught.value)
+    assert f"of {serialized['module']} is not part of a model" in str(caught.value)
     of_class = serialized["class_name"] != "function"
     name = serialized["class_name"] if of_class else serialized["registered_name"]
     assert f"--allow-op {name.rpartition('.')[2]} " in caught.value.way_out
