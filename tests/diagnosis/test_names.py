@@ -54,7 +54,7 @@ def test_different_shapes_do_not_align() -> None:
     assert alignments((6,), (2, 3)) == []
 
 
-def test_the_last_matching_name_of_a_fused_expectedis_used() -> None:
+def test_the_last_matching_name_of_a_fused_tensor_is_used() -> None:
     reference = [tensor("a/Conv:0", 1, 8), tensor("a/Bias:0", 1, 8), tensor("a/Relu:0", 1, 8)]
     found = match([tensor("a/Relu;a/Bias;other;a/Conv1", 1, 8)], reference, {})
     assert found == {"a/Relu;a/Bias;other;a/Conv1": "a/Relu:0"}
