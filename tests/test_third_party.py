@@ -60,8 +60,8 @@ def test_its_option_reaches_it_and_is_in_the_manifest(
     environment: dict[str, str], tiny: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
-    request = ("-t", "graphdef", "-O", "graphdef.text=true", "--rounds", 0, "--json")
-    ran = run_hubopt("export", tiny, *request, "-o", output, env=environment)
+    keywords = ("-t", "graphdef", "-O", "graphdef.text=true", "--rounds", 0, "--json")
+    ran = run_hubopt("export", tiny, *keywords, "-o", output, env=environment)
     assert ran.code == 0, ran.err
     target = ran.json["targets"]["graphdef"]
     assert (target["exporter"], target["precision"]) == ("graphdef", "fp32")
@@ -121,12 +121,12 @@ def test_one_bundle_can_hold_two_of_its_precisions(
     assert run_hubopt("verify", output, env=environment).code == 0
 
 
-@pytest.mark.parametrize("request", ["", "text='yes'", "precision='bf16'"])
-def test_it_conforms(environment: dict[str, str], tmp_path: Path, request: str) -> None:
+@pytest.mark.parametrize("keywords", ["", "text='yes'", "precision='bf16'"])
+def test_it_conforms(environment: dict[str, str], tmp_path: Path, keywords: str) -> None:
     script = (
         "import pathlib, sys; from hubopt import registry, testing; "
         "exporter, folder = registry.get('graphdef'), pathlib.Path(sys.argv[1]); "
-        f"parity = testing.assert_conforms(exporter, folder, {request}); "
+        f"parity = testing.assert_conforms(exporter, folder, {keywords}); "
         "assert parity is not None and parity.passed"
     )
     done = subprocess.run(
