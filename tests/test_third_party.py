@@ -60,8 +60,8 @@ def test_its_option_reaches_it_and_is_in_the_manifest(
     environment: dict[str, str], tiny: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
-    keywords = ("-t", "graphdef", "-O", "graphdef.text=true", "--rounds", 0, "--json")
-    ran = run_hubopt("export", tiny, *keywords, "-o", output, env=environment)
+    arguments = ("-t", "graphdef", "-O", "graphdef.text=true", "--rounds", 0, "--json")
+    ran = run_hubopt("export", tiny, *arguments, "-o", output, env=environment)
     assert ran.code == 0, ran.err
     target = ran.json["targets"]["graphdef"]
     assert (target["exporter"], target["precision"]) == ("graphdef", "fp32")

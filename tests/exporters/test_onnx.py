@@ -147,8 +147,8 @@ def test_renaming_reaches_nested_graphs_and_resolves_name_conflicts() -> None:
     assert renamed not in ("x", "y")
     assert list(graph.node[1].input) == [renamed]
     assert list(graph.node[1].output) == ["y"]
-    negations = [node for node in nodes(graph) if node.op_type == "Neg"]
-    assert [list(node.input) for node in negations] == [["x"], ["x"]]
+    negations = [found for found in nodes(graph) if found.op_type == "Neg"]
+    assert [list(negation.input) for negation in negations] == [["x"], ["x"]]
 
 
 def test_two_names_can_be_swapped() -> None:

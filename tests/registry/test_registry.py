@@ -55,7 +55,7 @@ class Round(Mine):
 
 def test_the_built_in_exporters_are_found_by_entry_point() -> None:
     assert {"onnx", "savedmodel", "tflite", "trt"} <= set(registry.names())
-    declared = {point.name for point in importlib.metadata.entry_points(group=registry.GROUP)}
+    declared = {entry.name for entry in importlib.metadata.entry_points(group=registry.GROUP)}
     assert set(registry.names()) == declared
 
 
