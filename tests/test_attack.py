@@ -1,7 +1,7 @@
-"""The attack benchmark counts what it is there to count: every fault is planted here once.
+"""The attack benchmark detects what it claims to detect: every fault is planted here once.
 
-Kills are tried on a command that stands in for hubopt and misbehaves as it is told; files, on
-bundles that lie, with the real runtimes.
+Kills are tried on a fake command that replaces hubopt and misbehaves on request. File attacks are
+tried on bundles with false claims, with the real runtimes.
 """
 
 import io
@@ -109,7 +109,7 @@ def write_bundle(folder: Path, content: bytes) -> None:
 
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
-    """Run a kill case of the command that misbehaves by ``plan``."""
+    """Return a function that runs a kill case on the fake command, which misbehaves as planned."""
     clean = Clean(tmp_path / "clean")
     write_bundle(clean.bundle("tiny"), b"right")
     write_bundle(clean.bundle("wrong"), b"wrong")
@@ -133,7 +133,7 @@ def fault(outcomes: list[Outcome]) -> dict[str, str]:
     return dict(outcome.faults)
 
 
-def test_a_kill_that_leaves_nothing_is_counted_as_such(fake: Fake) -> None:
+def test_a_kill_that_leaves_nothing_is_counted_as_absent(fake: Fake) -> None:
     (outcome,) = fake("", sleep=5)
     assert (outcome.good, outcome.faults, outcome.counts) == ("absent", {}, True)
     assert "SIGTERM to parent" in outcome.detail
@@ -145,7 +145,7 @@ def test_a_kill_that_comes_too_late_does_not_count(fake: Fake) -> None:
     assert (outcome.good, outcome.faults, outcome.counts) == ("right", {}, False)
 
 
-def test_a_planted_folder_is_found(fake: Fake) -> None:
+def test_a_planted_leftover_folder_is_found(fake: Fake) -> None:
     assert "outputs/.bundle.x" in fault(fake("folder", sleep=5))["folder left"]
 
 
@@ -163,18 +163,18 @@ def test_a_planted_half_bundle_is_found(fake: Fake) -> None:
     assert "missing" in outcome.faults["damaged"] or "promised" in outcome.faults["damaged"]
 
 
-def test_a_planted_damage_in_the_cache_is_found(fake: Fake) -> None:
+def test_planted_damage_in_the_cache_is_found(fake: Fake) -> None:
     case = replace(EXPORT, kind="repeat", kept=1.0)
     (outcome,) = fake("entry", case, sleep=5)
     assert outcome.faults["damaged"] == "entry key is damaged"
 
 
-def test_a_planted_change_of_a_bundle_that_is_verified_is_found(fake: Fake) -> None:
+def test_a_planted_change_to_a_bundle_under_verification_is_found(fake: Fake) -> None:
     (outcome,) = fake("changes", replace(EXPORT, kind="verify"))
     assert "has changed" in outcome.faults["damaged"]
 
 
-def test_a_bundle_that_is_called_verified_and_is_another_is_found(fake: Fake) -> None:
+def test_a_wrong_bundle_reported_as_verified_is_found(fake: Fake) -> None:
     (outcome,) = fake("lie")
     assert "onnx/model.onnx differs" in outcome.faults["wrong verified"]
 
@@ -195,7 +195,7 @@ def test_a_planted_hang_is_found_and_ended(fake: Fake, monkeypatch: pytest.Monke
     assert "hang" in outcome.faults
 
 
-def test_what_sigkill_leaves_is_owed_by_the_next_run(fake: Fake) -> None:
+def test_the_next_run_must_clean_up_after_sigkill(fake: Fake) -> None:
     case = replace(EXPORT, kills=(replace(SIGTERM, signal=signal.SIGKILL),))
     killed, following = fake("", case, sleep=1)
     assert (killed.good, killed.faults) == ("absent", {})
@@ -211,7 +211,7 @@ def test_a_next_run_that_fails_is_a_fault(fake: Fake) -> None:
 
 
 @pytest.mark.parametrize("victim", ["child", "group"])
-def test_children_and_the_group_are_reached(tmp_path: Path, victim: str) -> None:
+def test_signals_reach_children_and_the_process_group(tmp_path: Path, victim: str) -> None:
     script = """
 import subprocess, sys
 child = subprocess.run([sys.executable, "-c", "import time; time.sleep(20)"])
@@ -225,7 +225,7 @@ sys.exit(0 if child.returncode == -15 else 1)
     assert struck.ran.left == ()
 
 
-def test_the_moment_before_the_rename_is_caught(tmp_path: Path) -> None:
+def test_a_kill_can_strike_just_before_the_rename(tmp_path: Path) -> None:
     script = """
 import pathlib, sys, time
 folder = pathlib.Path(sys.argv[1]) / ".bundle.x" / "bundle"
@@ -237,7 +237,7 @@ time.sleep(0.3)
 time.sleep(20)
 """
     place = Place.make(tmp_path / "place")
-    left = place.outputs / ".bundle.killed" / "bundle" / "logs"  # of a run that was killed before
+    left = place.outputs / ".bundle.killed" / "bundle" / "logs"  # of an earlier killed run
     left.mkdir(parents=True)
     (left / "tflite.log").touch()
     kill = replace(SIGTERM, at_rename=True)
@@ -273,13 +273,13 @@ def test_every_end_of_a_command_is_judged(ran: Ran, good: str | None, faults: li
     assert list(judge_command(ran)[1]) == faults
 
 
-def test_the_signal_that_was_sent_may_end_a_command() -> None:
+def test_only_the_signal_that_was_sent_may_end_a_command() -> None:
     for code in (-15, 143):
         assert judge_command(Ran(code, "", ""), signal.SIGTERM) == (None, {})
         assert "crash" in judge_command(Ran(code, "", ""), signal.SIGHUP)[1]
 
 
-def test_a_ctrl_c_while_python_starts_is_no_traceback_of_hubopt() -> None:
+def test_ctrl_c_while_python_starts_does_not_count_as_a_traceback_of_hubopt() -> None:
     head = "Traceback (most recent call last):\n"
     starting = head + '  File "/x/typer/core.py", line 1, in <module>\nKeyboardInterrupt\n'
     running = head + '  File "/x/hubopt/cli/__init__.py", line 9, in main\nKeyboardInterrupt\n'
@@ -312,8 +312,8 @@ def test_faults_of_a_file_attack_are_counted(place: Place) -> None:
     assert "damaged" in judge(tried, Ran(5, "", ""), place, before)[1]
     (place.root / "state").mkdir()
     (place.root / "state" / "defect.log").write_text("in read_samples\nTokenError")
-    told = judge(tried, Ran(1, "", "a defect"), place, before)[1]["exit 1"]
-    assert told == "exit 1: a defect: in read_samples TokenError"
+    problem = judge(tried, Ran(1, "", "a defect"), place, before)[1]["exit 1"]
+    assert problem == "exit 1: a defect: in read_samples TokenError"
     assert "hang" in judge(tried, Ran(None, "", ""), place, before)[1]
     (place.here / "ran").touch()
     found = judge(tried, Ran(5, "", ""), place, before)
@@ -321,7 +321,7 @@ def test_faults_of_a_file_attack_are_counted(place: Place) -> None:
 
 
 def test_a_lie_in_a_bundle_is_reported_by_running_it(tiny_bundle: Bundle, tmp_path: Path) -> None:
-    """In a process of its own, which forks: this one runs TensorFlow already."""
+    """It runs in a separate process because it forks, and this process already runs TensorFlow."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, context, initializer=preload) as pool:
         found = pool.submit(planted_answers, tiny_bundle.path, tmp_path).result()
@@ -342,12 +342,12 @@ def test_edits_change_data_and_are_the_same_each_time() -> None:
     data = bytes(range(256)) * 4
     for name, edit in EDITS.items():
         edited = [edit(random.Random(seed), data)[0] for seed in range(40)]
-        assert sum(each != data for each in edited) > 30, name
+        assert sum(result != data for result in edited) > 30, name
         assert edited == [edit(random.Random(seed), data)[0] for seed in range(40)]
     assert edit_bytes(random.Random(0), b"")[0]
 
 
-def test_edits_of_members_leave_a_whole_archive() -> None:
+def test_editing_a_member_leaves_a_valid_archive() -> None:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         archive.writestr("config.json", "{}")
@@ -356,11 +356,11 @@ def test_edits_of_members_leave_a_whole_archive() -> None:
         assert archive.read("config.json") == b"[]"
 
 
-def test_json_edits_leave_json_of_every_kind() -> None:
+def test_json_edits_are_of_every_kind_and_leave_valid_json() -> None:
     value = {"targets": {"onnx": {"path": "onnx/model.onnx", "sizes": [1, 2.5, True, None]}}}
-    told = [edit_json(random.Random(seed), value) for seed in range(300)]
-    assert all(json.loads(json.dumps(edited)) == edited for edited, _ in told)
-    texts = " ".join(text for _, text in told)
+    results = [edit_json(random.Random(seed), value) for seed in range(300)]
+    assert all(json.loads(json.dumps(edited)) == edited for edited, _ in results)
+    texts = " ".join(text for _, text in results)
     for part in ("dropped", "added", "exchanged", "../", "null", "1e+308", "/etc/passwd"):
         assert part in texts
     assert value["targets"]["onnx"]["path"] == "onnx/model.onnx"
@@ -374,8 +374,8 @@ def test_npz_edits_are_of_every_kind() -> None:
         assert part in texts
 
 
-def test_edits_inside_a_message_leave_a_message(tiny: Path) -> None:
-    """What the parser refuses never reaches what stands behind it."""
+def test_edits_inside_a_protobuf_message_still_parse(tiny: Path) -> None:
+    """An edit that the parser refuses never reaches the code after the parser."""
     from google.protobuf.message import DecodeError
 
     from hubopt._platform.tf_private import read_saved_model
@@ -396,7 +396,7 @@ def test_edits_inside_a_message_leave_a_message(tiny: Path) -> None:
     assert parsed(edit_message) > max(30, 1.5 * parsed(edit_bytes))
 
 
-def test_a_file_becomes_everything_that_is_no_regular_file(tmp_path: Path) -> None:
+def test_special_edits_leave_something_other_than_a_regular_file(tmp_path: Path) -> None:
     for name, make in SPECIALS.items():
         path = tmp_path / name.replace("/", " ") / "file"
         path.parent.mkdir()
@@ -441,7 +441,7 @@ def test_attempts_are_the_same_each_time(tiny: Path, tiny_bundle: Bundle, tmp_pa
             first, again = (
                 draw_attempt(number, 0, clean, Place.make(tmp_path / "place")) for _ in range(2)
             )
-        except (FileNotFoundError, IndexError):  # what needs a Keras file or a cache
+        except (FileNotFoundError, IndexError):  # an attack that needs a Keras file or a cache
             continue
         assert (first.kind, first.detail) == (again.kind, again.detail)
         assert first.kind == kind_of(number, 0)
@@ -482,11 +482,11 @@ def test_faults_are_listed_and_decide_the_exit_code() -> None:
     assert exit_code(OUTCOMES[:1]) == 0
 
 
-def test_a_run_that_was_stopped_goes_on(tmp_path: Path) -> None:
+def test_an_interrupted_run_resumes(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "state.jsonl"
     State(path, 3).add("file:1", OUTCOMES[:1])
     with path.open("a") as stream:
-        stream.write('{"seed": 3, "case": "file:2", "outc')  # as a kill leaves it
+        stream.write('{"seed": 3, "case": "file:2", "outc')  # a kill leaves a partial line
     state = State(path, 3)
     assert state.stale == 0
     assert State(path, 3, "other code").stale == 1
@@ -496,20 +496,20 @@ def test_a_run_that_was_stopped_goes_on(tmp_path: Path) -> None:
         State(path, 4)
 
 
-def test_the_command_tries_what_is_not_done(
+def test_the_command_runs_the_remaining_cases(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tried: list[object] = []
 
-    def kills(numbers, seed, clean, work, jobs, told, until, durations):  # type: ignore[no-untyped-def]
+    def kills(numbers, seed, clean, work, jobs, record, until, durations):  # type: ignore[no-untyped-def]
         for number in numbers:
             tried.append(number)
-            told(f"kill:{number}", [Outcome(f"kill:{number}/0", "export", "", "absent")])
+            record(f"kill:{number}", [Outcome(f"kill:{number}/0", "export", "", "absent")])
 
-    def files(numbers, seed, clean, work, jobs, told, until):  # type: ignore[no-untyped-def]
+    def files(numbers, seed, clean, work, jobs, record, until):  # type: ignore[no-untyped-def]
         for number in list(numbers)[:2]:
             tried.append(f"file {number}")
-            told(f"file:{number}", [Outcome(f"file:{number}", "onnx", "", "refused")])
+            record(f"file:{number}", [Outcome(f"file:{number}", "onnx", "", "refused")])
 
     monkeypatch.setattr(attack, "prepare", Clean)
     monkeypatch.setattr(attack, "measure_durations", lambda *_: {})
@@ -524,22 +524,22 @@ def test_the_command_tries_what_is_not_done(
     assert os.environ.get("HUBOPT_ATTACK") is None
 
 
-def test_a_hubopt_that_refuses_everything_is_no_safe_one(tmp_path: Path) -> None:
+def test_the_controls_fail_when_hubopt_refuses_everything(tmp_path: Path) -> None:
     clean = Clean(tmp_path / "clean")
     clean.stages.mkdir(parents=True)
-    told: list[str] = []
+    commands: list[str] = []
 
     def refuse(words: Sequence[str], place: Place, timeout_s: float) -> Ran:
-        told.append(words[0])
+        commands.append(words[0])
         return Ran(2, "", "error: no")
 
     failed = failed_controls(clean, tmp_path / "work", refuse)
-    assert {*told} == {"inspect", "verify", "export"}
-    assert sum("exit 2, not 0" in each for each in failed) == 11
-    assert any("exit 2, not 4" in each for each in failed)  # of artifacts that are another model's
-    assert any("onnx: run does not come from the clean cache" in each for each in failed)
+    assert {*commands} == {"inspect", "verify", "export"}
+    assert sum("exit 2, not 0" in problem for problem in failed) == 11
+    assert any("exit 2, not 4" in problem for problem in failed)  # artifacts of another model
+    assert any("onnx: run does not come from the clean cache" in problem for problem in failed)
 
 
-def test_manifests_are_read_as_they_are(tmp_path: Path) -> None:
+def test_manifests_are_read_as_raw_json(tmp_path: Path) -> None:
     write_bundle(tmp_path / "bundle", b"right")
     assert set(read_manifest(tmp_path / "bundle")["targets"]) == set(TARGETS)

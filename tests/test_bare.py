@@ -1,4 +1,4 @@
-"""The verification kit where the artifact will run: its runtime is installed, TensorFlow is not."""
+"""The verification kit on a deployment machine: with the target's runtime, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture
 def moved(tiny_bundle: hubopt.Bundle, tmp_path: Path) -> Path:
-    """The bundle on another machine: somewhere else, the model gone."""
+    """A copy of the bundle at another path, without the model, as on another machine."""
     return shutil.copytree(tiny_bundle.path, tmp_path / "elsewhere")
 
 
@@ -52,7 +52,7 @@ def verify(run: Run, bundle: Path, *arguments: object) -> tuple[int, dict[str, A
     return done.returncode, json.loads(done.stdout)
 
 
-def test_there_is_no_tensorflow(bare: Run) -> None:
+def test_tensorflow_is_not_installed(bare: Run) -> None:
     for module in ("tensorflow", "tf_keras", "keras", "onnx", "tf2onnx"):
         assert "ModuleNotFoundError" in bare("-c", f"import {module}").stderr
     assert bare("-c", "import hubopt, onnxruntime, ai_edge_litert").returncode == 0
@@ -66,7 +66,7 @@ def test_a_bundle_is_verified(bare: Run, moved: Path) -> None:
         assert document["targets"][target]["result"]["parity"]["samples"] >= 8
 
 
-def test_what_needs_tensorflow_says_so(bare: Run, moved: Path) -> None:
+def test_a_target_that_needs_tensorflow_says_so(bare: Run, moved: Path) -> None:
     code, document = verify(bare, moved, "-t", "savedmodel")
     assert code == 3
     assert "tensorflow" in document["targets"]["savedmodel"]["reason"]
@@ -88,13 +88,13 @@ def test_a_fault_is_caught(bare: Run, moved: Path) -> None:
     assert document["targets"]["onnx"]["stage"] == "parity"
 
 
-def test_rejudging_needs_no_runtime_at_all(bare: Run, tiny: Path, tmp_path: Path) -> None:
+def test_rejudging_needs_no_runtime(bare: Run, tiny: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     hubopt.export(tiny, ["onnx", "savedmodel"], out, rounds=0, noise="off")
     assert verify(bare, out, "--rejudge")[0] == 0
     code, document = verify(bare, out, "--rejudge", "--atol", "0", "--rtol", "0")
     assert code == 4
-    assert {each["status"] for each in document["targets"].values()} == {"failed"}
+    assert {result["status"] for result in document["targets"].values()} == {"failed"}
 
 
 def test_timing_works_without_the_layer(bare: Run, moved: Path) -> None:
@@ -105,13 +105,13 @@ def test_timing_works_without_the_layer(bare: Run, moved: Path) -> None:
     assert result["layer_p50_ms"] is None
 
 
-def test_the_cache_can_be_looked_at(bare: Run) -> None:
+def test_the_cache_can_be_inspected(bare: Run) -> None:
     done = bare("-m", "hubopt", "cache", "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["limit_bytes"] == 0  # as tests/conftest.py says
+    assert json.loads(done.stdout)["limit_bytes"] == 0  # set in tests/conftest.py
 
 
-def test_what_makes_models_says_what_to_install(bare: Run, moved: Path) -> None:
+def test_commands_that_need_tensorflow_say_what_to_install(bare: Run, moved: Path) -> None:
     for arguments in (
         ("export", moved, "-t", "onnx", "-o", moved.with_name("out")),
         ("diagnose", moved, "-t", "onnx"),
@@ -122,6 +122,6 @@ def test_what_makes_models_says_what_to_install(bare: Run, moved: Path) -> None:
         assert "Traceback" not in done.stderr
 
 
-def test_this_is_a_python_of_the_same_version(bare: Run) -> None:
+def test_the_python_version_is_the_same(bare: Run) -> None:
     code = "import sys; print(sys.version_info[:2])"
     assert bare("-c", code).stdout.strip() == str(sys.version_info[:2])

@@ -36,10 +36,10 @@ def cases(bundle: Bundle) -> dict[str, Case]:
 
 
 def handful(case: Case) -> list[Mutant]:
-    """Return the middle one of each of `KINDS`."""
+    """Return the middle mutant of each kind in `KINDS`."""
     found = mutants(case, seed=0)
-    of_kinds = [[each for each in found if each.kind == kind] for kind in KINDS]
-    return [each[len(each) // 2] for each in of_kinds]
+    of_kinds = [[mutant for mutant in found if mutant.kind == kind] for kind in KINDS]
+    return [group[len(group) // 2] for group in of_kinds]
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -47,13 +47,13 @@ def test_diagnosis_points_at_the_planted_layer(
     layer: Layer, cases: dict[str, Case], target: str
 ) -> None:
     found = list(locate_mutants(layer, cases[target], handful(cases[target])))
-    assert [each.outcome for each in found] == ["pointed at"] * len(KINDS), found
-    assert all(0 < len(each.segment) < 10 for each in found)
-    assert all(0 < each.runs < 20 for each in found)
+    assert [mutant.outcome for mutant in found] == ["pointed at"] * len(KINDS), found
+    assert all(0 < len(mutant.segment) < 10 for mutant in found)
+    assert all(0 < mutant.runs < 20 for mutant in found)
 
 
-def test_what_is_reported_elsewhere_is_a_miss(layer: Layer, cases: dict[str, Case]) -> None:
-    """The suite itself can fail: the fault is not where this mutant says."""
+def test_a_fault_reported_elsewhere_is_a_miss(layer: Layer, cases: dict[str, Case]) -> None:
+    """The suite itself can fail: this mutant names a layer other than the one with the fault."""
     case = cases["onnx"]
     mutant, other, _ = handful(case)
     lying = replace(mutant, fault=replace(mutant.fault, layer=other.layer))
@@ -61,10 +61,10 @@ def test_what_is_reported_elsewhere_is_a_miss(layer: Layer, cases: dict[str, Cas
     assert missed.outcome == "elsewhere"
     assert missed.tensor
     console = Console(width=160)
-    with console.capture() as told:
+    with console.capture() as shown:
         show({("basic-pitch", "onnx"): Part((missed,), 131)}, console)
-    assert f"planted at {other.layer}" in told.get()
-    assert "0/1" in told.get()
+    assert f"planted at {other.layer}" in shown.get()
+    assert "0/1" in shown.get()
 
 
 def test_a_mutant_that_parity_passes_is_not_diagnosed(layer: Layer, cases: dict[str, Case]) -> None:
@@ -75,11 +75,11 @@ def test_a_mutant_that_parity_passes_is_not_diagnosed(layer: Layer, cases: dict[
     assert judged.outcome == "not caught"
     part = Part((judged,), 1)
     assert not part.diagnosed
-    assert not enough(part)  # of nothing diagnosed nothing is shown
+    assert not enough(part)  # no mutant was diagnosed
 
 
 @pytest.mark.parametrize(("missed", "fine"), [(0, True), (1, True), (2, False)])
-def test_one_miss_in_twenty_is_the_most(missed: int, fine: bool) -> None:
+def test_at_most_one_miss_in_twenty_is_accepted(missed: int, fine: bool) -> None:
     hit = Located("onnx", "weight sign", "here", "a", "pointed at", "", "a", ("a",), 3)
     miss = replace(hit, outcome="elsewhere")
     assert enough(Part((hit,) * (20 - missed) + (miss,) * missed, 20)) is fine

@@ -21,7 +21,7 @@ DYNAMIC = ("--input-shape", "tokens=BxT", "--dim", "B=1:2:4", "--dim", "T=3:5:16
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``[batch, time] int32`` to states ``[batch, time, 4]`` and their mean ``[batch, 4]``."""
+    """Model from ``[batch, time] int32`` to states ``[batch, time, 4]``, mean ``[batch, 4]``."""
     table = tf.Variable(tf.random.stateless_normal([8, 4], [1, 2]))
     spec = tf.TensorSpec([None, None], tf.int32, "tokens")
 
@@ -45,12 +45,12 @@ def exported(encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[A
     return ran, output
 
 
-def test_each_target_says_what_became_of_it(exported: tuple[Any, Path]) -> None:
+def test_each_target_reports_its_status(exported: tuple[Any, Path]) -> None:
     ran, _ = exported
     results = ran.json["targets"]
     assert results["savedmodel"]["status"] == "verified"
     assert results["onnx"]["status"] == "verified"
-    assert results["trt"]["status"] in ("verified", "unverified")  # built; run where a GPU is
+    assert results["trt"]["status"] in ("verified", "unverified")  # built; it runs only with a GPU
     assert ran.code in (0, 3)
 
 

@@ -16,14 +16,14 @@ CASES = [
 
 
 @pytest.mark.parametrize("error", CASES, ids=lambda error: type(error).__name__)
-def test_an_error_survives_the_way_between_processes(error: errors.HuboptError) -> None:
+def test_an_error_survives_pickling_between_processes(error: errors.HuboptError) -> None:
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is type(error)
     assert str(again) == str(error)
     assert vars(again) == vars(error)
 
 
-def test_the_text_says_thing_found_expected_and_way_out() -> None:
+def test_the_text_states_subject_finding_expectation_and_way_out() -> None:
     text = str(errors.UsageError("target foo", "unknown", "one of: onnx", "see `hubopt targets`"))
     assert text == (
         "target foo: unknown\n  expected: one of: onnx\n  way out:  see `hubopt targets`"
@@ -37,7 +37,7 @@ def test_every_problem_is_listed() -> None:
 
 def test_exit_codes_are_those_of_the_readme() -> None:
     codes = {kind.__name__: kind.exit_code for kind in errors.HuboptError.__subclasses__()}
-    assert codes.pop("NothingExportedError") == 2  # each carries its own, the worst target's
+    assert codes.pop("NothingExportedError") == 2  # each error carries the worst target's exit code
     assert codes == {
         "UsageError": 2,
         "HandleError": 2,
@@ -53,7 +53,7 @@ def test_exit_codes_are_those_of_the_readme() -> None:
     }
 
 
-def test_a_path_that_is_not_there_is_an_error_of_the_system_too() -> None:
+def test_the_error_for_a_missing_path_is_also_an_os_error() -> None:
     error = errors.NoSuchHandleError("handle x", "does not exist", "a path", "check it")
     assert isinstance(error, OSError)
     assert isinstance(error, ValueError)

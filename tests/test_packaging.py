@@ -1,4 +1,4 @@
-"""The wheel that users get: built from the sdist, with everything in it."""
+"""The wheel that users get, built from the sdist, has every module."""
 
 import shutil
 import subprocess
@@ -18,7 +18,7 @@ def build(target: str, source: Path, output: Path) -> Path:
 
 
 def test_the_wheel_from_the_sdist_has_every_module(tmp_path: Path) -> None:
-    checkout = tmp_path / "checkout"  # without what git ignores, or the tests' own leavings
+    checkout = tmp_path / "checkout"  # without ignored files and test leftovers
     kept = ("hubopt", "exporters", "tests", "benchmarks", "docs")
     for folder in kept:
         shutil.copytree(ROOT / folder, checkout / folder)

@@ -1,4 +1,4 @@
-"""Progress: what is in the background is told once it is waited for."""
+"""Progress: a background step is reported when the caller waits for it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from hubopt.progress import Background, done
 from tests.recorder import Recorder
 
 
-def test_it_runs_while_something_else_does_and_is_reported_in_the_end() -> None:
-    told, go = Recorder(), threading.Event()
-    with Background(told) as background:
+def test_work_runs_concurrently_and_is_reported_at_the_end() -> None:
+    recorder, go = Recorder(), threading.Event()
+    with Background(recorder) as background:
 
         def work() -> int:
             with background.note("think"):
@@ -20,26 +20,26 @@ def test_it_runs_while_something_else_does_and_is_reported_in_the_end() -> None:
             return 42
 
         future = background.submit(work)
-        assert told.labels == []
+        assert recorder.labels == []
         threading.Timer(0.2, go.set).start()
         assert background.wait(future, "wait for it") == 42
-    assert told.labels[0] == "wait for it"
-    assert told.labels[1].startswith("meanwhile: think: ")
-    assert len(told.labels) == 2
+    assert recorder.labels[0] == "wait for it"
+    assert recorder.labels[1].startswith("meanwhile: think: ")
+    assert len(recorder.labels) == 2
 
 
-def test_what_is_there_already_is_no_wait() -> None:
-    told = Recorder()
-    with Background(told) as background:
+def test_a_finished_result_causes_no_wait() -> None:
+    recorder = Recorder()
+    with Background(recorder) as background:
         with background.note("think"):
             pass
         assert background.wait(done(42), "wait for it") == 42
         assert background.wait(done(43), "wait for more") == 43
-    (stage,) = told.labels
-    assert stage.startswith("meanwhile: think: "), "and once only"
+    (stage,) = recorder.labels
+    assert stage.startswith("meanwhile: think: "), "it must be reported only once"
 
 
-def test_an_error_comes_to_whoever_waits() -> None:
+def test_an_error_is_raised_to_every_waiter() -> None:
     def fail() -> None:
         raise LookupError("it is not there")
 
@@ -50,9 +50,9 @@ def test_an_error_comes_to_whoever_waits() -> None:
                 background.wait(future, "wait for it")
 
 
-def test_what_runs_in_the_background_may_have_a_part_there() -> None:
-    told, go = Recorder(), threading.Event()
-    with Background(told) as background:
+def test_background_work_may_submit_more_background_work() -> None:
+    recorder, go = Recorder(), threading.Event()
+    with Background(recorder) as background:
 
         def work() -> int:
             part = background.submit(lambda: 40)
@@ -62,7 +62,7 @@ def test_what_runs_in_the_background_may_have_a_part_there() -> None:
         future = background.submit(work)
         threading.Timer(0.2, go.set).start()
         assert background.wait(future, "wait for it") == 42
-    assert told.labels == ["wait for it"], "the part is nobody's business"
+    assert recorder.labels == ["wait for it"], "the nested part must not be reported"
 
 
 def test_leaving_waits_for_the_thread() -> None:

@@ -1,4 +1,4 @@
-"""Published models through the whole line."""
+"""Published models through the whole pipeline."""
 
 import shutil
 from dataclasses import replace
@@ -23,7 +23,7 @@ HAS_GPU = gpu_problem() is None
 
 
 def check_all_targets(ran: Ran, output: Path, outputs: set[str]) -> None:
-    """Three targets verified, a real engine, and the manifest agreeing with the disk."""
+    """Check for three verified targets, a real engine and a manifest that matches the files."""
     assert ran.code == (0 if HAS_GPU else 3), ran.err
     targets = ran.json["targets"]
     assert list(targets) == ["savedmodel", "tflite", "onnx", "trt"]
@@ -48,8 +48,8 @@ def test_basic_pitch(basic_pitch_export: tuple[Ran, Path]) -> None:
     ran, output = basic_pitch_export
     check_all_targets(ran, output, {"note", "onset", "contour"})
     spec = read_bundle(output).manifest.spec
-    assert [str(each) for each in spec.inputs] == ["input_2: float32 1x43844x1"]
-    assert {str(each) for each in spec.outputs} == {
+    assert [str(tensor) for tensor in spec.inputs] == ["input_2: float32 1x43844x1"]
+    assert {str(tensor) for tensor in spec.outputs} == {
         "note: float32 1x172x88",
         "onset: float32 1x172x88",
         "contour: float32 1x172x264",
@@ -64,7 +64,7 @@ def test_a_trained_mobilenet(mobilenet_export: tuple[Ran, Path]) -> None:
     assert image.shape == (1, 224, 224, 3)
 
 
-def test_the_names_stay_in_every_artifact(basic_pitch_export: tuple[Ran, Path]) -> None:
+def test_every_artifact_keeps_the_names(basic_pitch_export: tuple[Ran, Path]) -> None:
     import onnx
     import tensorflow as tf
     from ai_edge_litert.interpreter import Interpreter
@@ -72,8 +72,8 @@ def test_the_names_stay_in_every_artifact(basic_pitch_export: tuple[Ran, Path]) 
     _, output = basic_pitch_export
     names = {"note", "onset", "contour"}
     graph = onnx.load(output / "onnx" / "model.onnx").graph
-    assert {each.name for each in graph.output} == names
-    assert [each.name for each in graph.input] == ["input_2"]
+    assert {value.name for value in graph.output} == names
+    assert [value.name for value in graph.input] == ["input_2"]
     tflite = Interpreter(str(output / "tflite" / "model.tflite")).get_signature_list()
     assert set(tflite["serving_default"]["outputs"]) == names
     loaded = tf.saved_model.load(str(output / "savedmodel"))
@@ -83,7 +83,7 @@ def test_the_names_stay_in_every_artifact(basic_pitch_export: tuple[Ran, Path]) 
 def test_exchanging_note_and_onset_fails(
     basic_pitch_export: tuple[Ran, Path], tmp_path: Path
 ) -> None:
-    """Two outputs of one shape, swapped in the artifact itself, under a manifest that agrees."""
+    """Swap two outputs of the same shape in the artifact, with a manifest that matches it."""
     copy = shutil.copytree(basic_pitch_export[1], tmp_path / "bundle")
     model = copy / "onnx" / "model.onnx"
     swap_outputs(model, "note", "onset")
@@ -95,11 +95,11 @@ def test_exchanging_note_and_onset_fails(
     target = ran.json["targets"]["onnx"]
     assert (target["status"], target["stage"]) == ("failed", "parity")
     problems = target["result"]["parity"]["problems"]
-    assert {each.split(",")[0] for each in problems} == {"output note", "output onset"}
+    assert {problem.split(",")[0] for problem in problems} == {"output note", "output onset"}
     assert run_hubopt("verify", basic_pitch_export[1], "-t", "onnx").code == 0
 
 
-VENDORS_NAMES = {  # of its ONNX outputs, by ours; two of one shape
+VENDORS_NAMES = {  # our output name -> the vendor's; two have one shape
     "contour": "StatefulPartitionedCall:0",
     "note": "StatefulPartitionedCall:1",
     "onset": "StatefulPartitionedCall:2",
@@ -110,7 +110,7 @@ def vendor_onnx(path: Path, audio: np.ndarray) -> dict[str, Any]:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    names = [each.name for each in session.get_outputs()]
+    names = [output.name for output in session.get_outputs()]
     arrays = dict(
         zip(names, session.run(names, {session.get_inputs()[0].name: audio}), strict=True)
     )
@@ -147,9 +147,9 @@ def test_the_numeric_core_of_a_text_model(tmp_path: Path, quickspacer: Path) -> 
         layer_options=hubopt.LayerOptions(signature="model_inference"),
         rounds=0,
     )
-    assert {each.target: each.status for each in bundle.results} == {
+    assert {result.target: result.status for result in bundle.results} == {
         "savedmodel": "verified",
         "tflite": "verified",
         "onnx": "verified",
     }
-    assert [str(each) for each in bundle.manifest.spec.inputs] == ["tokens: int32 1x24"]
+    assert [str(tensor) for tensor in bundle.manifest.spec.inputs] == ["tokens: int32 1x24"]

@@ -10,19 +10,19 @@ from hubopt.spec import Bounds, Dim, ModelSpec, TensorSpec, format_shape
 @given(
     st.lists(st.none() | st.integers(1, 10**6) | st.from_regex("[A-W][a-w_0-9]*", fullmatch=True))
 )
-def test_shapes_are_read_as_they_are_written(sizes: list[int | str | None]) -> None:
+def test_parsing_a_formatted_shape_returns_the_shape(sizes: list[int | str | None]) -> None:
     shape = tuple(sizes)
     assert parse_shape(format_shape(shape)) == shape
 
 
 @pytest.mark.parametrize("text", ["", "x", "1x", "1x-2", "1,2", "a-b", "1 x 2", "²", "0x4", "1x0"])
-def test_what_is_no_shape_is_refused(text: str) -> None:
+def test_an_invalid_shape_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no dimension"):
         parse_shape(text)
 
 
 @pytest.mark.parametrize(
-    ("hints", "told"),
+    ("hints", "message"),
     [
         ({"input_shapes": ["1xq!"]}, "--input-shape 1xq!: 'q!' is no dimension"),
         ({"dtypes": ["x=float31"]}, "--dtype float31: no dtype has this name"),
@@ -34,10 +34,10 @@ def test_what_is_no_shape_is_refused(text: str) -> None:
         ({"dims": ["max=1:8:32"]}, "--dim max: 1:8:32"),
     ],
 )
-def test_hints_that_cannot_be_meant_are_refused(hints: dict[str, object], told: str) -> None:
+def test_invalid_hints_are_refused(hints: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError) as caught:
         Hints.parse(**hints)  # type: ignore[arg-type]
-    assert str(caught.value).startswith(told)
+    assert str(caught.value).startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_name_may_hold_an_equals_sign() -> None:
     assert Hints.parse(["a=b=1x2"]).input_shapes == (("a=b", (1, 2)),)
 
 
-def test_a_spec_refuses_a_structure_of_other_names() -> None:
+def test_a_spec_refuses_a_structure_with_other_names() -> None:
     tensor = TensorSpec("x", "float32", (Dim(1, "flag"),))
     with pytest.raises(ValueError, match="do not match"):
         ModelSpec((tensor,), (tensor,), "x", "y")
@@ -75,7 +75,7 @@ def test_a_spec_needs_bounds_for_its_dynamic_dimensions() -> None:
     assert not spec.is_static
 
 
-def test_a_dynamic_tensor_tells_its_shapes() -> None:
+def test_a_dynamic_tensor_has_its_shapes() -> None:
     tensor = TensorSpec("x", "int32", (Dim(8, "flag", "B"), Dim(3, "signature")))
     assert tensor.shape == (8, 3)
     assert tensor.open_shape == (None, 3)
@@ -87,7 +87,7 @@ def test_a_dynamic_tensor_tells_its_shapes() -> None:
     assert not tensor.admits((5,))
 
 
-def test_a_tensor_tells_name_dtype_and_shape() -> None:
+def test_a_tensor_shows_name_dtype_and_shape() -> None:
     tensor = TensorSpec("image", "float32", tuple(Dim(size, "flag") for size in (1, 224, 3)))
     assert str(tensor) == "image: float32 1x224x3"
     assert tensor.size_bytes == 4 * 224 * 3

@@ -1,4 +1,4 @@
-"""A third party's exporter, in a package of its own, needs its entry point and nothing else."""
+"""A third party's exporter in its own package needs only its entry point."""
 
 import json
 import os
@@ -56,12 +56,12 @@ def test_its_options_and_precisions_are_listed(environment: dict[str, str]) -> N
     assert listed["options"]["text"]["default"] is False
 
 
-def test_its_option_reaches_it_and_stands_in_the_manifest(
+def test_its_option_reaches_it_and_is_in_the_manifest(
     environment: dict[str, str], tiny: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
-    asked = ("-t", "graphdef", "-O", "graphdef.text=true", "--rounds", 0, "--json")
-    ran = run_hubopt("export", tiny, *asked, "-o", output, env=environment)
+    arguments = ("-t", "graphdef", "-O", "graphdef.text=true", "--rounds", 0, "--json")
+    ran = run_hubopt("export", tiny, *arguments, "-o", output, env=environment)
     assert ran.code == 0, ran.err
     target = ran.json["targets"]["graphdef"]
     assert (target["exporter"], target["precision"]) == ("graphdef", "fp32")
@@ -73,7 +73,7 @@ def test_its_option_reaches_it_and_stands_in_the_manifest(
 
 
 @pytest.mark.parametrize(
-    ("option", "told"),
+    ("option", "message"),
     [
         ("graphdef.txet=true", "did you mean graphdef.text?"),
         ("graphdef.text=tru", "the nearest is graphdef.text=true"),
@@ -84,12 +84,12 @@ def test_its_option_reaches_it_and_stands_in_the_manifest(
     ],
 )
 def test_a_wrong_option_is_refused_before_anything_is_written(
-    environment: dict[str, str], tiny: Path, tmp_path: Path, option: str, told: str
+    environment: dict[str, str], tiny: Path, tmp_path: Path, option: str, message: str
 ) -> None:
     output = tmp_path / "out"
     ran = run_hubopt("export", tiny, "-t", "graphdef", "-O", option, "-o", output, env=environment)
     assert ran.code == 2, ran.err
-    assert told in ran.err
+    assert message in ran.err
     assert not list(tmp_path.iterdir())
 
 
@@ -102,7 +102,7 @@ def test_an_unknown_precision_is_refused(
     assert not list(tmp_path.iterdir())
 
 
-def test_two_precisions_of_it_live_in_one_bundle(
+def test_one_bundle_can_hold_two_of_its_precisions(
     environment: dict[str, str], tiny: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
@@ -121,12 +121,12 @@ def test_two_precisions_of_it_live_in_one_bundle(
     assert run_hubopt("verify", output, env=environment).code == 0
 
 
-@pytest.mark.parametrize("asked", ["", "text='yes'", "precision='bf16'"])
-def test_it_conforms(environment: dict[str, str], tmp_path: Path, asked: str) -> None:
+@pytest.mark.parametrize("keywords", ["", "text='yes'", "precision='bf16'"])
+def test_it_conforms(environment: dict[str, str], tmp_path: Path, keywords: str) -> None:
     script = (
         "import pathlib, sys; from hubopt import registry, testing; "
         "exporter, folder = registry.get('graphdef'), pathlib.Path(sys.argv[1]); "
-        f"parity = testing.assert_conforms(exporter, folder, {asked}); "
+        f"parity = testing.assert_conforms(exporter, folder, {keywords}); "
         "assert parity is not None and parity.passed"
     )
     done = subprocess.run(

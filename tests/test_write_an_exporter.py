@@ -1,4 +1,4 @@
-"""The exporter in docs/write-an-exporter.md is a whole one, and what the page says of it holds."""
+"""The exporter in docs/write-an-exporter.md is complete, and the page describes it correctly."""
 
 import importlib.util
 import re
@@ -25,7 +25,7 @@ WIDTH = 100
 
 
 def block(language: str, file: str) -> str:
-    """Return the block of the page that is the file ``file``."""
+    """Return the code block of the page for the file ``file``."""
     found = re.search(rf"^`{file}`:\n\n```{language}\n(.*?)^```$", PAGE.read_text(), re.M | re.S)
     assert found is not None, f"the page has no {file}"
     return found[1]
@@ -92,9 +92,9 @@ def test_the_page_names_every_member_of_the_contract() -> None:
     members = [name for name in dir(Exporter) if not name.startswith("_")]
     assert "precisions" in members
     for name in members:
-        assert re.search(rf"`{name}`|\*\*`{name}\(", text), f"the page does not tell {name}"
+        assert re.search(rf"`{name}`|\*\*`{name}\(", text), f"the page does not document {name}"
 
 
 def test_the_page_is_wrapped() -> None:
     long = [line for line in PAGE.read_text().splitlines() if len(line) > WIDTH]
-    assert all(line.startswith("| ") for line in long), "a table's row is one line; text is not"
+    assert all(line.startswith("| ") for line in long), "only table rows may be longer"

@@ -1,4 +1,4 @@
-"""A web server on this machine that misbehaves as told, and counts."""
+"""A local web server that misbehaves on request and records its requests."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Page:
-    """What a path answers.
+    """The response for a path.
 
     Attributes:
-        body: All of it.
+        body: The whole body.
         status: The HTTP status.
-        headers: Besides Content-Length, which tells the whole body's.
-        cuts: For each of the first requests, after how many bytes the connection ends.
-        failures: For each of the first requests, the status that is answered instead.
-        seconds: How long the answer waits.
-        raw: Gives the whole answer piece by piece, status line and headers included; without end
-            if it likes.
+        headers: Headers besides Content-Length, which is the length of the whole body.
+        cuts: For each of the first requests, the number of bytes after which the connection ends.
+        failures: For each of the first requests, the status that is sent instead.
+        seconds: The delay before the response.
+        raw: Yields the whole response piece by piece, including status line and headers. It may be
+            endless.
     """
 
     body: bytes
@@ -39,9 +39,9 @@ class Web:
 
     Attributes:
         url: Its address.
-        pages: What it answers, by path without the query.
-        asked: Every request's path with the query, in order.
-        ranges: Every request's Range header.
+        pages: The responses, by path without the query.
+        asked: The path of every request with the query, in order.
+        ranges: The Range header of every request.
     """
 
     def __init__(self, url: str) -> None:
@@ -58,7 +58,7 @@ def serve() -> Iterator[Web]:
             return
 
         def handle(self) -> None:
-            with suppress(ConnectionError):  # whoever asked has gone
+            with suppress(ConnectionError):  # the client is gone
                 super().handle()
 
         def do_POST(self) -> None:

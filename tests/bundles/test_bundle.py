@@ -14,11 +14,11 @@ from hubopt.errors import BundleError
 
 @pytest.fixture
 def copy(tiny_bundle: Bundle, tmp_path: Path) -> Path:
-    """A bundle of one's own to damage."""
+    """A copy of the bundle that the test may damage."""
     return shutil.copytree(tiny_bundle.path, tmp_path / "bundle")
 
 
-def test_the_manifest_comes_back_as_it_was(tiny_bundle: Bundle, tmp_path: Path) -> None:
+def test_the_manifest_survives_a_round_trip(tiny_bundle: Bundle, tmp_path: Path) -> None:
     write_manifest(tmp_path, tiny_bundle.manifest)
     assert read_bundle(tmp_path).manifest == tiny_bundle.manifest
 
@@ -28,7 +28,7 @@ def test_the_manifest_says_what_was_exported(tiny_bundle: Bundle, tiny: Path) ->
     assert raw["handle"] == str(tiny)
     assert raw["digest"] == sha256(tiny)
     assert raw["environment"]["tensorflow"]
-    assert {dim["origin"] for each in raw["spec"]["inputs"] for dim in each["dims"]} == {
+    assert {dim["origin"] for tensor in raw["spec"]["inputs"] for dim in tensor["dims"]} == {
         "default",
         "signature",
     }
@@ -39,7 +39,7 @@ def test_the_manifest_says_what_was_exported(tiny_bundle: Bundle, tiny: Path) ->
 
 
 def test_the_bundle_holds_nothing_else(tiny_bundle: Bundle) -> None:
-    assert sorted(each.name for each in tiny_bundle.path.iterdir()) == [
+    assert sorted(path.name for path in tiny_bundle.path.iterdir()) == [
         "hubopt.json",
         "logs",
         "onnx",
@@ -50,14 +50,14 @@ def test_the_bundle_holds_nothing_else(tiny_bundle: Bundle) -> None:
     ]
 
 
-def test_numbers_that_json_lacks_survive() -> None:
+def test_infinity_is_written_as_a_string() -> None:
     text = to_json({"worst": float("inf"), "rounds": [1.0, 2.5], "name": "[ 1,\n 2 ]"})
     assert json.loads(text) == {"worst": "inf", "rounds": [1.0, 2.5], "name": "[ 1,\n 2 ]"}
     assert "[1.0, 2.5]" in text
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
         (lambda path: shutil.rmtree(path), "cannot be read: No such file"),
         (lambda path: (path / MANIFEST).unlink(), "cannot be read: No such file"),
@@ -67,9 +67,9 @@ def test_numbers_that_json_lacks_survive() -> None:
         (lambda path: (path / MANIFEST).write_text('{"format": 4}'), "is damaged"),
     ],
 )
-def test_what_is_no_bundle_is_refused(copy: Path, damage: object, told: str) -> None:
+def test_a_folder_that_is_not_a_bundle_is_refused(copy: Path, damage: object, message: str) -> None:
     damage(copy)  # type: ignore[operator]
-    with pytest.raises(BundleError, match=told):
+    with pytest.raises(BundleError, match=message):
         read_bundle(copy)
 
 
@@ -88,7 +88,7 @@ def test_a_missing_artifact_is_refused(copy: Path) -> None:
         read_bundle(copy).artifact("savedmodel")
 
 
-def test_an_unknown_target_lists_those_there_are(tiny_bundle: Bundle) -> None:
+def test_an_unknown_target_lists_the_existing_targets(tiny_bundle: Bundle) -> None:
     with pytest.raises(BundleError, match="no foo artifact\n  expected: one of: savedmodel"):
         tiny_bundle.artifact("foo")
 
@@ -100,7 +100,7 @@ def test_a_changed_reference_is_refused(copy: Path) -> None:
         read_bundle(copy).check_samples()
 
 
-def test_files_beside_an_artifact_are_part_of_it(copy: Path) -> None:
+def test_companion_files_are_part_of_an_artifact(copy: Path) -> None:
     beside = copy / "onnx" / "model.onnx.data"
     beside.write_bytes(b"weights")
     manifest = read_bundle(copy).manifest
@@ -112,7 +112,7 @@ def test_files_beside_an_artifact_are_part_of_it(copy: Path) -> None:
         read_bundle(copy).artifact("onnx")
 
 
-def test_a_bundle_of_another_format_says_how_to_make_it_anew(tmp_path: Path) -> None:
+def test_a_bundle_of_another_format_says_how_to_export_it_again(tmp_path: Path) -> None:
     old = {"format": 2, "hubopt": "0.0.9", "handle": "/my models/m", "targets": {"onnx": {}}}
     (tmp_path / MANIFEST).write_text(json.dumps(old))
     with pytest.raises(BundleError, match=r"format 2, of hubopt 0\.0\.9") as caught:

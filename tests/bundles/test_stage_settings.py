@@ -23,7 +23,7 @@ def test_sizes(text: str | None, size: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["much", "-1", "GB", "1 XB", "1,5GB"])
-def test_what_is_no_size_is_reported(text: str) -> None:
+def test_a_value_that_is_not_a_size_is_reported(text: str) -> None:
     with pytest.raises(UsageError, match="HUBOPT_CACHE_MAX_BYTES .*: no size"):
         read_limit(text)
 

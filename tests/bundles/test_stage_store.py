@@ -1,4 +1,4 @@
-"""The store: entries are whole or not there, checked when used, bounded."""
+"""The store: entries are complete or missing, checked when used, and limited in total size."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def store(tmp_path: Path) -> StageStore:
 
 @pytest.fixture
 def files(tmp_path: Path) -> dict[str, Path]:
-    """A folder and a file, as a stage leaves them."""
+    """A folder and a file such as a stage produces."""
     (tmp_path / "made" / "sub").mkdir(parents=True)
     (tmp_path / "made" / "sub" / "weights").write_bytes(b"w" * 100)
     (tmp_path / "log").write_text("printed")
@@ -43,7 +43,7 @@ def fill(store: StageStore, key: str, size: int, folder: Path) -> None:
 
 
 def use(store: StageStore, key: str, at: float) -> None:
-    """Let an entry have been used at a time."""
+    """Set the time at which an entry was last used."""
     os.utime(store.folder / key / "entry.json", (at, at))
 
 
@@ -52,10 +52,10 @@ def keys(store: StageStore) -> list[str]:
 
 
 def hidden(store: StageStore) -> list[Path]:
-    return [each for each in store.folder.iterdir() if each.name.startswith(".")]
+    return [path for path in store.folder.iterdir() if path.name.startswith(".")]
 
 
-def test_what_was_put_is_found_and_copied(
+def test_a_stored_entry_is_found_and_copied(
     store: StageStore, files: dict[str, Path], tmp_path: Path
 ) -> None:
     assert store.look_up("key") is None
@@ -75,7 +75,9 @@ def test_what_was_put_is_found_and_copied(
     assert hidden(store) == []
 
 
-def test_no_copy_is_a_link(store: StageStore, files: dict[str, Path], tmp_path: Path) -> None:
+def test_copies_are_independent_of_the_store(
+    store: StageStore, files: dict[str, Path], tmp_path: Path
+) -> None:
     store.put("key", TRACE, "", files)
     (files["folder"] / "sub" / "weights").write_bytes(b"edited")
     for copy in ("first", "second"):
@@ -88,7 +90,7 @@ def test_no_copy_is_a_link(store: StageStore, files: dict[str, Path], tmp_path: 
 
 
 @pytest.mark.parametrize("damage", ["files", "missing file", "value", "entry", "no entry", "time"])
-def test_what_is_damaged_is_removed_and_told(
+def test_a_damaged_entry_is_removed_and_reported(
     store: StageStore,
     files: dict[str, Path],
     tmp_path: Path,
@@ -96,27 +98,27 @@ def test_what_is_damaged_is_removed_and_told(
     damage: str,
 ) -> None:
     store.put("key", TRACE, "value", files)
-    place = store.folder / "key"
+    folder = store.folder / "key"
     if damage == "files":
-        (place / "files" / "folder" / "sub" / "weights").write_bytes(b"v" * 100)
+        (folder / "files" / "folder" / "sub" / "weights").write_bytes(b"v" * 100)
     elif damage == "missing file":
-        (place / "files" / "folder" / "sub" / "weights").unlink()
+        (folder / "files" / "folder" / "sub" / "weights").unlink()
     elif damage == "value":
-        (place / "value.json").write_text("other")
+        (folder / "value.json").write_text("other")
     elif damage == "entry":
-        (place / "entry.json").write_text("{")
+        (folder / "entry.json").write_text("{")
     elif damage == "no entry":
-        (place / "entry.json").unlink()
+        (folder / "entry.json").unlink()
     else:
-        sealed = json.loads((place / "entry.json").read_text())
+        sealed = json.loads((folder / "entry.json").read_text())
         sealed["entry"]["made"] = "2030-01-01T00:00:00+00:00"
-        (place / "entry.json").write_text(json.dumps(sealed))
+        (folder / "entry.json").write_text(json.dumps(sealed))
     found = store.look_up("key")
     if found is not None:
         out = {"log": tmp_path / "out-log", "folder": tmp_path / "out"}
         assert not store.take(found[0], out)
-        assert not any(path.exists() for path in out.values())  # nothing half-taken
-    assert not place.exists()
+        assert not any(path.exists() for path in out.values())  # no partial copy
+    assert not folder.exists()
     assert "an entry of the cache is damaged and is made anew: key" in caplog.text
     store.put("key", TRACE, "value", files)
     assert store.look_up("key") is not None
@@ -133,7 +135,7 @@ def test_a_damaged_entry_is_not_listed(
     assert not (store.folder / "bad").exists()
 
 
-def test_what_another_process_removed_meanwhile_is_no_damage(
+def test_an_entry_removed_by_another_process_is_not_reported_as_damage(
     store: StageStore, files: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store.put("key", TRACE, "", files)
@@ -144,7 +146,7 @@ def test_what_another_process_removed_meanwhile_is_no_damage(
     assert caplog.text == ""
 
 
-def test_whoever_is_second_leaves_the_first_entry(
+def test_storing_a_key_again_keeps_the_first_entry(
     store: StageStore, files: dict[str, Path]
 ) -> None:
     store.put("key", TRACE, "first", files)
@@ -155,30 +157,30 @@ def test_whoever_is_second_leaves_the_first_entry(
     assert hidden(store) == []
 
 
-def test_processes_that_put_the_same_do_not_disturb_each_other(
+def test_processes_that_store_the_same_keys_do_not_disturb_each_other(
     store: StageStore, files: dict[str, Path]
 ) -> None:
     command = [sys.executable, "-c", PUT, str(store.folder), str(files["folder"])]
     running = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
-    told = [each.communicate()[1] for each in running]
-    assert told == [""] * 3
+    errors = [process.communicate()[1] for process in running]
+    assert errors == [""] * 3
     assert len(keys(store)) == 30
     assert hidden(store) == []
 
 
-def test_the_least_recently_used_goes(tmp_path: Path) -> None:
+def test_the_least_recently_used_entry_is_evicted(tmp_path: Path) -> None:
     store = StageStore(tmp_path / "store", 250)
     fill(store, "a", 100, tmp_path)
     fill(store, "b", 100, tmp_path)
     use(store, "a", 1000.0)
     use(store, "b", 2000.0)
     assert keys(store) == ["a", "b"]
-    assert store.look_up("a") is not None  # used now
+    assert store.look_up("a") is not None  # marks it as used now
     fill(store, "c", 100, tmp_path)
     assert sorted(keys(store)) == ["a", "c"]
 
 
-def test_what_is_larger_than_the_store_is_not_stored(tmp_path: Path) -> None:
+def test_an_entry_larger_than_the_limit_is_not_stored(tmp_path: Path) -> None:
     store = StageStore(tmp_path / "store", 250)
     fill(store, "a", 100, tmp_path)
     fill(store, "large", 251, tmp_path)
@@ -212,7 +214,7 @@ def test_a_full_disk_leaves_nothing_behind(
     assert list(store.folder.iterdir()) == []
 
 
-def test_what_a_killed_process_left_goes_and_what_a_running_one_has_stays(
+def test_drafts_of_killed_processes_are_removed_and_those_of_running_ones_kept(
     store: StageStore, tmp_path: Path
 ) -> None:
     fill(store, "a", 1, tmp_path)
@@ -226,5 +228,5 @@ def test_clearing_removes_everything(store: StageStore, files: dict[str, Path]) 
     assert store.clear() == []
     store.put("key", TRACE, "", files)
     left_by_a_killed_process(store.folder, ".draft-")
-    assert [each.key for each in store.clear()] == ["key"]
+    assert [entry.key for entry in store.clear()] == ["key"]
     assert list(store.folder.iterdir()) == []

@@ -1,4 +1,4 @@
-"""`--pin`, `--offline` and `--allow-op`: how a handle may be reached and trusted."""
+"""`--pin`, `--offline` and `--allow-op`: rules for reaching and trusting a handle."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,13 +23,13 @@ def test_another_digest_is_refused(tiny: Path, tmp_path: Path, verb: str) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_pin_that_is_no_digest(hubopt: Callable[..., Ran], tiny: Path) -> None:
+def test_a_pin_that_is_not_a_digest_is_refused(hubopt: Callable[..., Ran], tiny: Path) -> None:
     ran = hubopt("inspect", tiny, "--pin", "sha256:123")
     assert ran.code == 2
     assert "error: pin sha256:123: no SHA-256 digest" in ran.err
 
 
-def test_offline_a_model_that_was_never_fetched_is_reported(
+def test_a_model_missing_from_the_cache_is_reported_when_offline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path))
@@ -39,7 +39,7 @@ def test_offline_a_model_that_was_never_fetched_is_reported(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_bundle_keeps_what_was_allowed(tiny: Path, tmp_path: Path) -> None:
+def test_the_bundle_records_the_allowed_operations(tiny: Path, tmp_path: Path) -> None:
     out, pin = tmp_path / "out", f"sha256:{sha256(tiny)}"
     ran = run_hubopt(
         *("export", tiny, "-t", "onnx", "-o", out, "--rounds", 0),
@@ -51,6 +51,6 @@ def test_the_bundle_keeps_what_was_allowed(tiny: Path, tmp_path: Path) -> None:
     assert f"sha256:{manifest.digest}" == pin
 
 
-def test_access_is_for_handles(tmp_path: Path) -> None:
+def test_a_load_policy_is_refused_for_a_callable(tmp_path: Path) -> None:
     with pytest.raises(hubopt.HuboptError, match="load_policy: .* with a layer or a callable"):
         hubopt.inspect(len, load_policy=hubopt.LoadPolicy(offline=True))

@@ -1,4 +1,4 @@
-"""Bad input: a message that helps, its exit code, and nothing half-written."""
+"""Bad input gives a helpful message and its exit code, and leaves no partial output."""
 
 import os
 import shutil
@@ -14,18 +14,18 @@ from tests.conftest import Ran
 
 @pytest.fixture
 def export(hubopt: Callable[..., Ran], tmp_path: Path) -> Callable[..., Ran]:
-    """Run an export that must fail, and check that it leaves nothing."""
+    """Return a function that runs an export that must fail, and checks that it leaves nothing."""
 
     def run(handle: object, *arguments: object, target: str = "onnx", **options: Any) -> Ran:
-        place = tmp_path / "place"
-        place.mkdir(exist_ok=True)
+        folder = tmp_path / "folder"
+        folder.mkdir(exist_ok=True)
         ran = hubopt(
             "export",
             handle,
             "-t",
             target,
             "-o",
-            place / "out",
+            folder / "out",
             "--rounds",
             0,
             *arguments,
@@ -33,7 +33,7 @@ def export(hubopt: Callable[..., Ran], tmp_path: Path) -> Callable[..., Ran]:
         )
         assert "Traceback" not in ran.err
         assert ran.out == ""
-        assert list(place.iterdir()) == []
+        assert list(folder.iterdir()) == []
         return ran
 
     return run
@@ -50,7 +50,7 @@ def test_no_such_handle(export: Callable[..., Ran]) -> None:
     )
 
 
-def test_a_folder_that_is_no_saved_model(export: Callable[..., Ran], tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_saved_model(export: Callable[..., Ran], tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     ran = export(tmp_path / "empty")
     assert ran.code == 2
@@ -102,7 +102,7 @@ def test_every_wrong_shape_and_dtype_at_once(export: Callable[..., Ran], tiny: P
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--input-shape", "1xf!o"], "--input-shape 1xf!o: 'f!o' is no dimension"),
         (["--dtype", "float31"], "--dtype float31: no dtype has this name"),
@@ -113,15 +113,15 @@ def test_every_wrong_shape_and_dtype_at_once(export: Callable[..., Ran], tiny: P
         (["--xla", "maybe"], "'maybe' is not one of 'require', 'auto', 'off'"),
     ],
 )
-def test_flags_that_cannot_be_meant(
-    export: Callable[..., Ran], tiny: Path, arguments: list[str], told: str
+def test_invalid_flag_values(
+    export: Callable[..., Ran], tiny: Path, arguments: list[str], message: str
 ) -> None:
     ran = export(tiny, *arguments)
     assert ran.code == 2
-    assert told in ran.err
+    assert message in ran.err
 
 
-def test_an_output_that_exists_is_left_alone(
+def test_an_existing_output_is_left_unchanged(
     hubopt: Callable[..., Ran], tiny: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "out").mkdir()
@@ -129,11 +129,11 @@ def test_an_output_that_exists_is_left_alone(
     ran = hubopt("export", tiny, "-t", "onnx", "-o", tmp_path / "out")
     assert ran.code == 2
     assert "out: it exists already" in ran.err
-    assert [each.name for each in tmp_path.iterdir()] == ["out"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert (tmp_path / "out" / "mine").read_text() == "precious"
 
 
-def test_an_unknown_output_key_lists_those_there_are(
+def test_an_unknown_output_key_lists_the_existing_keys(
     export: Callable[..., Ran], tiny: Path
 ) -> None:
     ran = export(tiny, "--output-key", "nope")
@@ -153,7 +153,7 @@ def test_an_output_inside_the_model_is_refused(hubopt: Callable[..., Ran], tiny:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_an_output_in_a_folder_that_may_not_be_written(
+def test_an_output_in_a_read_only_folder(
     hubopt: Callable[..., Ran], tiny: Path, tmp_path: Path
 ) -> None:
     tmp_path.chmod(0o555)
@@ -162,7 +162,7 @@ def test_an_output_in_a_folder_that_may_not_be_written(
     assert "cannot be written: Permission denied" in ran.err
 
 
-def test_integers_outside_a_table_are_the_models_refusal(
+def test_integers_outside_a_table_are_reported_as_the_models_refusal(
     export: Callable[..., Ran], hubopt: Callable[..., Ran], tmp_path: Path
 ) -> None:
     import tensorflow as tf
@@ -170,7 +170,7 @@ def test_integers_outside_a_table_are_the_models_refusal(
     root = tf.Module()
     table = tf.constant([[1.0], [2.0], [3.0], [4.0]])
     spec = tf.TensorSpec([8], tf.int32, name="ids")
-    # Squares lead out of the table by a way that the graph does not tell.
+    # Squares exceed the table, which the graph does not reveal.
     root.__call__ = tf.function(lambda ids: tf.gather(table, ids * ids), input_signature=[spec])
     tf.saved_model.save(root, str(tmp_path / "m"))
     ran = export(tmp_path / "m")
@@ -195,7 +195,7 @@ def test_an_output_that_cannot_be_written(
 
 
 @pytest.mark.real
-def test_a_string_model_is_refused_with_its_operations_named(
+def test_a_string_model_is_refused_and_its_operations_are_named(
     export: Callable[..., Ran], quickspacer: Path
 ) -> None:
     ran = export(quickspacer, "--signature", "serving_default", target="savedmodel,tflite,onnx,trt")
@@ -210,7 +210,7 @@ def test_a_string_model_is_refused_with_its_operations_named(
 
 
 @pytest.mark.real
-def test_a_string_model_goes_where_strings_can(
+def test_a_string_model_is_exported_to_targets_that_support_strings(
     hubopt: Callable[..., Ran], quickspacer: Path, tmp_path: Path
 ) -> None:
     ran = hubopt(
@@ -226,7 +226,7 @@ def test_a_string_model_goes_where_strings_can(
     assert not (tmp_path / "out" / "onnx").exists()
 
 
-def test_an_error_is_data_too(hubopt: Callable[..., Ran]) -> None:
+def test_an_error_is_also_written_as_json(hubopt: Callable[..., Ran]) -> None:
     ran = hubopt("export", "nowhere", "-t", "onnx", "-o", "never", "--json")
     assert ran.code == 2
     assert ran.json["exit_code"] == 2
@@ -236,14 +236,16 @@ def test_an_error_is_data_too(hubopt: Callable[..., Ran]) -> None:
 
 
 @pytest.mark.parametrize("verb", ["verify", "bench"])
-def test_what_is_no_bundle(hubopt: Callable[..., Ran], tmp_path: Path, verb: str) -> None:
+def test_a_folder_that_is_not_a_bundle(
+    hubopt: Callable[..., Ran], tmp_path: Path, verb: str
+) -> None:
     ran = hubopt(verb, tmp_path)
     assert ran.code == 2
     assert "hubopt.json cannot be read" in ran.err
 
 
-def test_texts_are_printed_as_they_are(hubopt: Callable[..., Ran], tmp_path: Path) -> None:
-    """No emoji for what stands between colons, and no markup."""
+def test_texts_are_printed_verbatim(hubopt: Callable[..., Ran], tmp_path: Path) -> None:
+    """Text between colons does not become an emoji, and markup is not interpreted."""
     (tmp_path / "a.py").write_text("1 / 0\n")
     ran = hubopt("inspect", "a:x", cwd=tmp_path)
     assert ran.code == 2

@@ -1,4 +1,4 @@
-"""``hubopt cache`` and what ``hubopt export`` says of it."""
+"""``hubopt cache``, and what ``hubopt export`` reports about the cache."""
 
 import os
 import re
@@ -46,8 +46,8 @@ def test_a_cached_export_says_so(
         ("run", "onnx"),
         ("comparison", "onnx"),
     }
-    assert {each["handle"] for each in rows} == {str(tiny)}
-    assert listed.json["size_bytes"] == sum(each["size_bytes"] for each in rows) > 0
+    assert {row["handle"] for row in rows} == {str(tiny)}
+    assert listed.json["size_bytes"] == sum(row["size_bytes"] for row in rows) > 0
     assert listed.json["limit_bytes"] == 10**10
     assert listed.json["folder"] == str(stages)
     table = hubopt("cache").out
@@ -77,7 +77,7 @@ def test_clearing_says_what_it_removed(hubopt: Callable[..., Ran], stages: Path)
     assert cleared.out == f"removed artifact onnx of a-model\n1 entry, 4 B, from {stages}\n"
 
 
-def test_a_size_that_cannot_be_meant(hubopt: Callable[..., Ran]) -> None:
+def test_an_invalid_size_limit(hubopt: Callable[..., Ran]) -> None:
     ran = hubopt("cache", env={**os.environ, "HUBOPT_CACHE_MAX_BYTES": "much"})
     assert ran.code == 2
     assert "HUBOPT_CACHE_MAX_BYTES much: no size" in ran.err

@@ -1,11 +1,11 @@
-"""``hubopt targets``: what is installed, and what one target can be asked."""
+"""``hubopt targets``: the installed targets, and the options of one target."""
 
 from collections.abc import Callable
 
 from tests.conftest import Ran
 
 
-def test_every_target_tells_its_precisions_and_options(hubopt: Callable[..., Ran]) -> None:
+def test_every_target_lists_its_precisions_and_options(hubopt: Callable[..., Ran]) -> None:
     listed = hubopt("targets", "--json").json
     assert listed["onnx"]["precisions"] == ["fp32"]
     assert listed["onnx"]["options"]["opset"] == {
@@ -33,12 +33,12 @@ def test_one_target_is_shown_with_its_options(hubopt: Callable[..., Ran]) -> Non
     assert hubopt("targets", "trt").out.endswith("no options\n")
 
 
-def test_one_target_as_data_is_its_part_of_the_list(hubopt: Callable[..., Ran]) -> None:
+def test_the_json_of_one_target_is_its_part_of_the_list(hubopt: Callable[..., Ran]) -> None:
     listed = hubopt("targets", "--json").json
     assert hubopt("targets", "onnx", "--json").json == {"onnx": listed["onnx"]}
 
 
-def test_an_unknown_target_is_the_usual_error(hubopt: Callable[..., Ran]) -> None:
+def test_an_unknown_target_gives_the_usual_error(hubopt: Callable[..., Ran]) -> None:
     ran = hubopt("targets", "onxx")
     assert ran.code == 2
     assert not ran.out

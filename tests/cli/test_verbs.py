@@ -17,7 +17,7 @@ HAS_GPU = gpu_problem() is None
 
 
 def without(package: str, folder: Path) -> dict[str, str]:
-    """An environment in which importing ``package`` finds nothing."""
+    """Return an environment in which importing ``package`` fails."""
     hide = f"import sys, importlib.util as util\nsys.modules[{package!r}] = None\n"
     (folder / "sitecustomize.py").write_text(hide)
     return {**os.environ, "PYTHONPATH": str(folder)}
@@ -27,7 +27,7 @@ def test_verify_and_exit_codes(hubopt: Callable[..., Ran], tiny_bundle: Bundle) 
     ran = hubopt("verify", tiny_bundle.path, "--json")
     assert ran.code == (0 if HAS_GPU else 3)
     assert ran.json["exit_code"] == ran.code
-    statuses = {name: each["status"] for name, each in ran.json["targets"].items()}
+    statuses = {name: target["status"] for name, target in ran.json["targets"].items()}
     assert statuses == {
         "savedmodel": "verified",
         "tflite": "verified",
@@ -38,7 +38,7 @@ def test_verify_and_exit_codes(hubopt: Callable[..., Ran], tiny_bundle: Bundle) 
     assert hubopt("verify", tiny_bundle.path, "-t", "onnx").code == 0
 
 
-def test_verify_needs_no_tensorflow_where_the_runtime_is_another(
+def test_verify_needs_no_tensorflow_for_other_runtimes(
     hubopt: Callable[..., Ran], tiny_bundle: Bundle, tmp_path: Path
 ) -> None:
     environment = without("tensorflow", tmp_path)
@@ -58,7 +58,7 @@ def test_a_target_whose_runtime_is_missing(
     assert listed["onnx"]["runs"] is False
     assert listed["trt"]["runs"] is HAS_GPU
     assert (listed["trt"]["machine_problem"] is None) == HAS_GPU
-    assert any(each.startswith("ai-edge-litert ") for each in listed["tflite"]["found"])
+    assert any(package.startswith("ai-edge-litert ") for package in listed["tflite"]["found"])
     assert listed["onnx"]["install"] == "pip install onnxruntime"
     assert listed["tflite"]["runs"] is True
     assert "pip install onnxruntime" in hubopt("targets", env=environment).out
@@ -107,7 +107,7 @@ def test_bench_prints_the_table(hubopt: Callable[..., Ran], tiny_bundle: Bundle)
     assert lines[1].startswith("tflite")
     assert lines[1].endswith("x")
     assert any(line.startswith("layer") and line.endswith("1.00x") for line in lines)
-    assert "tflite: time" in ran.err  # progress is talk, the table is data
+    assert "tflite: time" in ran.err  # progress goes to stderr, the table to stdout
 
 
 def test_inspect(hubopt: Callable[..., Ran], tiny: Path) -> None:
@@ -128,7 +128,7 @@ def test_inspect(hubopt: Callable[..., Ran], tiny: Path) -> None:
     assert data["obstacles"] == {"onnx": [], "savedmodel": [], "tflite": [], "trt": []}
 
 
-def test_a_reader_that_has_seen_enough_is_no_defect(tiny_bundle: Bundle) -> None:
+def test_a_closed_pipe_is_not_reported_as_a_defect(tiny_bundle: Bundle) -> None:
     command = f"{sys.executable} -m hubopt targets --json | head -c 1"
     done = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, check=False
@@ -152,7 +152,7 @@ def test_an_interrupted_export_leaves_nothing(tiny: Path, tmp_path: Path, number
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        # Else one that the tests themselves ignore would be ignored there too.
+        # Otherwise a signal that the test process ignores would be ignored there too.
         preexec_fn=lambda: signal.signal(number, signal.SIG_DFL) and None,
     )
     assert process.stderr is not None

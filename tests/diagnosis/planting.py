@@ -1,4 +1,4 @@
-"""A small residual network, and faults to plant in what was exported of it."""
+"""A small residual network, and faults to plant in its artifacts."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def plant(bundle: Bundle, target: str, fault: Callable[[Path], str], folder: Pat
 
 
 def onnx_weight_sign(layer: str, op: str = "Conv") -> Callable[[Path], str]:
-    """Turn the sign of the largest weight of the node of ``layer``."""
-    return _onnx_constant(layer, op, 1, _turn_largest)
+    """Flip the sign of the largest weight of the node of ``layer``."""
+    return _onnx_constant(layer, op, 1, _flip_largest)
 
 
 def onnx_bias_dropped(layer: str, op: str = "Conv") -> Callable[[Path], str]:
@@ -68,11 +68,15 @@ def _onnx_constant(
 
         model = onnx.load(path)
         (node,) = (
-            each
-            for each in model.graph.node
-            if each.op_type == op and f"/{layer}/" in f"/{each.output[0]}"
+            candidate
+            for candidate in model.graph.node
+            if candidate.op_type == op and f"/{layer}/" in f"/{candidate.output[0]}"
         )
-        (weights,) = (each for each in model.graph.initializer if each.name == node.input[position])
+        (weights,) = (
+            candidate
+            for candidate in model.graph.initializer
+            if candidate.name == node.input[position]
+        )
         array = change(onnx.numpy_helper.to_array(weights).copy())
         weights.CopyFrom(onnx.numpy_helper.from_array(array, weights.name))
         onnx.save(model, path)
@@ -82,7 +86,7 @@ def _onnx_constant(
 
 
 def tflite_weight_sign(layer: str) -> Callable[[Path], str]:
-    """Turn the sign of the largest weight of the convolution of ``layer``."""
+    """Flip the sign of the largest weight of the convolution of ``layer``."""
 
     def edit(path: Path) -> str:
         import flatbuffers
@@ -91,13 +95,14 @@ def tflite_weight_sign(layer: str) -> Callable[[Path], str]:
         model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
         graph = model.subgraphs[0]
         (operator,) = (
-            each
-            for each in graph.operators
-            if model.operatorCodes[each.opcodeIndex].builtinCode == schema.BuiltinOperator.CONV_2D
-            and f"/{layer}/" in f"/{graph.tensors[each.outputs[0]].name.decode()}"
+            candidate
+            for candidate in graph.operators
+            if model.operatorCodes[candidate.opcodeIndex].builtinCode
+            == schema.BuiltinOperator.CONV_2D
+            and f"/{layer}/" in f"/{graph.tensors[candidate.outputs[0]].name.decode()}"
         )
         buffer = model.buffers[graph.tensors[operator.inputs[1]].buffer]
-        array = _turn_largest(np.frombuffer(bytes(buffer.data), np.float32).copy())
+        array = _flip_largest(np.frombuffer(bytes(buffer.data), np.float32).copy())
         buffer.data = np.frombuffer(array.tobytes(), np.uint8)
         builder = flatbuffers.Builder(1024)
         builder.Finish(model.Pack(builder), b"TFL3")
@@ -108,18 +113,18 @@ def tflite_weight_sign(layer: str) -> Callable[[Path], str]:
 
 
 def saved_model_weight_sign(name: str) -> Callable[[Path], str]:
-    """Turn the sign of the largest element of the variable ``name``."""
+    """Flip the sign of the largest element of the variable ``name``."""
 
     def edit(path: Path) -> str:
         import tensorflow as tf
 
         loaded = tf.saved_model.load(str(path))
         (variable,) = (
-            each
-            for each in loaded.signatures["serving_default"].variables
-            if each.name.startswith(f"{name}:")
+            candidate
+            for candidate in loaded.signatures["serving_default"].variables
+            if candidate.name.startswith(f"{name}:")
         )
-        variable.assign(_turn_largest(variable.numpy()))
+        variable.assign(_flip_largest(variable.numpy()))
         changed = path.with_name("changed")
         tf.saved_model.save(loaded, str(changed), signatures=loaded.signatures)
         shutil.rmtree(path)
@@ -129,6 +134,6 @@ def saved_model_weight_sign(name: str) -> Callable[[Path], str]:
     return edit
 
 
-def _turn_largest(array: Any) -> Any:
+def _flip_largest(array: Any) -> Any:
     array.flat[np.abs(array).argmax()] *= -1
     return array

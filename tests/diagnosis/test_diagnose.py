@@ -25,7 +25,7 @@ from tests.diagnosis.planting import (
 
 
 def run_alone(folder: Path) -> "subprocess.CompletedProcess[str]":
-    """Run a reproduction away from hubopt's own folders."""
+    """Run a reproduction outside hubopt's own folders."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     return subprocess.run(
         [sys.executable, "-I", str(folder / "reproduce.py")],
@@ -41,15 +41,13 @@ def assert_points_at(found: Diagnosis, layer: str) -> None:
     assert layer in found.layers, found
     assert found.segment
     assert found.before
-    (worst,) = (each for each in found.growth if each.tensor == found.tensor)
+    (worst,) = (row for row in found.growth if row.tensor == found.tensor)
     assert worst.diverges
-    assert not any(each.diverges for each in found.growth if each.tensor in found.before)
+    assert not any(row.diverges for row in found.growth if row.tensor in found.before)
 
 
 @pytest.mark.parametrize("target", ["onnx", "tflite", "savedmodel"])
-def test_nothing_leaves_the_reference_in_a_clean_artifact(
-    residual_bundle: Bundle, target: str
-) -> None:
+def test_a_clean_artifact_has_no_divergence(residual_bundle: Bundle, target: str) -> None:
     found = diagnose(residual_bundle, target)
     assert found.tensor is None
     assert str(found) == f"{target}: nothing leaves the reference"
@@ -63,7 +61,7 @@ def test_a_fault_in_a_branch_is_found_and_reproduced(
     found = diagnose(faulty, "onnx", output=tmp_path / "alone")
     assert_points_at(found, "branch")
     assert any("stem_relu" in name for name in found.before)
-    assert not any("join" in each for each in found.segment)
+    assert not any("join" in name for name in found.segment)
     assert found.reproduction == tmp_path / "alone"
     ran = run_alone(tmp_path / "alone")
     assert ran.returncode == 1, ran.stderr
@@ -72,16 +70,16 @@ def test_a_fault_in_a_branch_is_found_and_reproduced(
 
 
 def test_a_clean_part_passes_the_same_script(residual_bundle: Bundle, tmp_path: Path) -> None:
-    """The script can say yes: with the clean weights back it does."""
+    """The script can succeed: it does with the clean weights restored."""
     import onnx
 
     faulty = plant(residual_bundle, "onnx", onnx_weight_sign("branch"), tmp_path / "bundle")
     diagnose(faulty, "onnx", output=tmp_path / "alone")
     clean = onnx.load(residual_bundle.artifact("onnx").path)
-    weights = {each.name: each for each in clean.graph.initializer}
+    weights = {weight.name: weight for weight in clean.graph.initializer}
     part = onnx.load(tmp_path / "alone" / "model.onnx")
-    for each in part.graph.initializer:
-        each.CopyFrom(weights[each.name])
+    for weight in part.graph.initializer:
+        weight.CopyFrom(weights[weight.name])
     onnx.save(part, tmp_path / "alone" / "model.onnx")
     assert run_alone(tmp_path / "alone").returncode == 0
 
@@ -107,7 +105,7 @@ def test_a_fault_in_a_saved_model_is_found(residual_bundle: Bundle, tmp_path: Pa
     assert any("does not run alone" in note for note in found.notes)
 
 
-def test_a_callable_is_passed_again(tmp_path: Path) -> None:
+def test_a_callable_must_be_passed_again(tmp_path: Path) -> None:
     import tensorflow as tf
 
     weights = tf.constant([[1.0, 2.0], [3.0, -4.0]])
@@ -131,20 +129,20 @@ def test_an_output_folder_that_exists_is_refused_before_any_work(
         diagnose(residual_bundle, "onnx", output=tmp_path)
 
 
-def test_a_target_that_is_not_there_is_reported(residual_bundle: Bundle) -> None:
+def test_a_missing_target_is_reported(residual_bundle: Bundle) -> None:
     with pytest.raises(BundleError, match="no trt artifact"):
         diagnose(residual_bundle, "trt")
 
 
-def test_the_command_line_tells_and_writes_json(residual_bundle: Bundle, tmp_path: Path) -> None:
+def test_the_command_line_prints_text_or_json(residual_bundle: Bundle, tmp_path: Path) -> None:
     faulty = plant(residual_bundle, "onnx", onnx_weight_sign("branch"), tmp_path / "bundle")
     arguments = ["diagnose", str(faulty.path), "--target", "onnx"]
-    told = CliRunner().invoke(app, arguments)
-    assert told.exit_code == 0, told.output
-    assert "branch" in told.output
-    assert "Conv" in told.output
-    given = CliRunner().invoke(app, [*arguments, "--json"])
-    document = json.loads(given.stdout)
+    ran = CliRunner().invoke(app, arguments)
+    assert ran.exit_code == 0, ran.output
+    assert "branch" in ran.output
+    assert "Conv" in ran.output
+    as_json = CliRunner().invoke(app, [*arguments, "--json"])
+    document = json.loads(as_json.stdout)
     assert document["layer"].startswith("branch")
     assert document["growth"]
 

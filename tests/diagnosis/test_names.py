@@ -18,21 +18,21 @@ def test_channels_first_is_the_same_tensor() -> None:
     assert np.array_equal(one.to_artifact(last, first.shape), first)
 
 
-def test_where_the_shape_does_not_tell_the_layout_both_are_tried() -> None:
+def test_both_layouts_are_tried_when_the_shape_is_ambiguous() -> None:
     found = alignments((2, 4, 4, 4), (2, 4, 4, 4))
     last = np.arange(128).reshape(2, 4, 4, 4)
     readings = [one.to_reference(last.transpose(0, 3, 1, 2)) for one in found]
-    assert any(np.array_equal(each, last) for each in readings)
+    assert any(np.array_equal(reading, last) for reading in readings)
     assert np.array_equal(found[0].to_reference(last), last)
 
 
-def test_a_square_image_is_not_taken_for_its_transpose() -> None:
+def test_a_square_image_is_not_mistaken_for_its_transpose() -> None:
     last = np.arange(4 * 4 * 3).reshape(1, 4, 4, 3)
     (one,) = alignments(last.shape, (1, 3, 4, 4))
     assert np.array_equal(one.to_reference(last.transpose(0, 3, 1, 2)), last[0])
 
 
-def test_what_tf2onnx_makes_of_a_pack_is_the_pack() -> None:
+def test_the_concat_that_tf2onnx_makes_of_a_pack_matches_the_pack() -> None:
     artifact = [
         tensor("stack_Unsqueeze__1:0", 1, 4, 1),
         tensor("stack_Unsqueeze__2:0", 1, 4, 1),
@@ -43,37 +43,37 @@ def test_what_tf2onnx_makes_of_a_pack_is_the_pack() -> None:
     assert match(artifact, reference, {}) == {"stack_Concat__3:0": "stack:0"}
 
 
-def test_dimensions_of_size_one_come_and_go() -> None:
+def test_dimensions_of_size_one_are_added_or_dropped() -> None:
     array = np.arange(12).reshape(1, 3, 4)
     (one,) = alignments((1, 3, 4), (1, 1, 4, 3))
     assert np.array_equal(one.to_artifact(array, (1, 1, 4, 3))[0, 0], array[0].T)
 
 
-def test_other_shapes_do_not_fit() -> None:
+def test_different_shapes_do_not_align() -> None:
     assert alignments((2, 3), (2, 4)) == []
     assert alignments((6,), (2, 3)) == []
 
 
-def test_the_last_fitting_name_of_those_fused_is_meant() -> None:
+def test_the_last_matching_name_of_a_fused_tensor_is_used() -> None:
     reference = [tensor("a/Conv:0", 1, 8), tensor("a/Bias:0", 1, 8), tensor("a/Relu:0", 1, 8)]
     found = match([tensor("a/Relu;a/Bias;other;a/Conv1", 1, 8)], reference, {})
     assert found == {"a/Relu;a/Bias;other;a/Conv1": "a/Relu:0"}
 
 
-def test_a_name_of_another_shape_is_not_meant() -> None:
+def test_a_name_with_another_shape_does_not_match() -> None:
     reference = [tensor("a/Min:0", 1, 1), tensor("a/Sub:0", 1, 8)]
     assert match([tensor("a/Sub;;a/Min", 1, 1)], reference, {}) == {"a/Sub;;a/Min": "a/Min:0"}
     assert match([tensor("a/Sub", 3, 3)], reference, {}) == {}
 
 
-def test_steps_on_the_way_are_not_taken_for_the_tensor() -> None:
-    """TFLite makes batch normalization a product and a sum and numbers them."""
+def test_intermediate_steps_are_not_mistaken_for_the_tensor() -> None:
+    """TFLite splits batch normalization into a numbered product and a numbered sum."""
     steps = [tensor("bn/FusedBatchNormV32", 1, 8), tensor("bn/FusedBatchNormV33", 1, 8)]
     found = match(steps, [tensor("bn/FusedBatchNormV3:0", 1, 8)], {})
     assert found == {"bn/FusedBatchNormV33": "bn/FusedBatchNormV3:0"}
 
 
-def test_more_calls_around_a_node_do_not_matter() -> None:
+def test_additional_calls_around_a_node_do_not_matter() -> None:
     reference = [
         tensor("PartitionedCall/d/MatMul:0", 1, 8),
         tensor("PartitionedCall/d/PartitionedCall_1/MatMul:0", 1, 8),
@@ -82,10 +82,12 @@ def test_more_calls_around_a_node_do_not_matter() -> None:
         tensor("StatefulPartitionedCall/PartitionedCall/d/MatMul:0", 1, 8),
         tensor("StatefulPartitionedCall/PartitionedCall/d/PartitionedCall_1/MatMul:0", 1, 8),
     ]
-    assert list(match(artifact, reference, {}).values()) == [each.name for each in reference]
+    assert list(match(artifact, reference, {}).values()) == [
+        expected.name for expected in reference
+    ]
 
 
-def test_inputs_and_outputs_are_given() -> None:
+def test_inputs_and_outputs_are_matched_as_given() -> None:
     reference = [tensor("x:0", 1, 8), tensor("Identity:0", 1, 8)]
     given = {"image": "x:0", "label": "Identity:0"}
     assert match([tensor("label", 1, 8)], reference, given) == given
@@ -102,5 +104,5 @@ def test_inputs_and_outputs_are_given() -> None:
         ("Func/StatefulPartitionedCall/input/_17", None),
     ],
 )
-def test_the_layer_is_the_last_scope_that_is_no_call(node: str, layer: str | None) -> None:
+def test_the_layer_is_the_last_scope_that_is_not_a_call(node: str, layer: str | None) -> None:
     assert layer_of(node) == layer

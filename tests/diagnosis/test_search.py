@@ -1,4 +1,4 @@
-"""The search alone, on made-up graphs."""
+"""The search on its own, on artificial graphs."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ Parents = dict[str, tuple[str, ...]]
 
 
 class Oracle:
-    """Says which tensors diverge, and keeps what was asked."""
+    """Says which tensors diverge, and records the queries."""
 
     def __init__(self, wrong: set[str]) -> None:
         self.wrong = wrong
@@ -38,13 +38,13 @@ def descendants(parents: Parents, first: str) -> set[str]:
 
 @st.composite
 def graphs(draw: st.DrawFn) -> tuple[Parents, str, str]:
-    """A graph in which every tensor leads to the last one, the last one, and a fault."""
+    """A graph in which every tensor leads to the last one, the last tensor, and a faulty tensor."""
     size = draw(st.integers(2, 60))
     parents: Parents = {"t0": ()}
     for at in range(1, size):
         sources = draw(st.lists(st.integers(0, at - 1), min_size=1, max_size=3))
-        parents[f"t{at}"] = tuple(f"t{each}" for each in sources)
-    used = {each for sources in parents.values() for each in sources}
+        parents[f"t{at}"] = tuple(f"t{source}" for source in sources)
+    used = {source for sources in parents.values() for source in sources}
     parents["end"] = tuple(name for name in parents if name not in used)
     return parents, "end", f"t{draw(st.integers(0, size - 1))}"
 
@@ -60,15 +60,15 @@ def test_one_fault_in_any_graph_is_found(case: tuple[Parents, str, str]) -> None
 
 
 @given(graphs(), st.randoms())
-def test_what_is_found_diverges_and_its_parents_do_not(case, random) -> None:  # type: ignore[no-untyped-def]
-    """Even where a ReLU or a maximum hides the fault on some ways."""
+def test_the_found_tensor_diverges_and_its_parents_do_not(case, random) -> None:  # type: ignore[no-untyped-def]
+    """This holds even when a ReLU or a maximum hides the fault on some paths."""
     parents, end, fault = case
-    wrong, way = descendants(parents, fault), end
-    shown = {way}
-    while way != fault:
-        way = random.choice([each for each in parents[way] if each in wrong])
-        shown.add(way)
-    shown |= {each for each in wrong if random.random() < 0.5}
+    wrong, name = descendants(parents, fault), end
+    shown = {name}
+    while name != fault:
+        name = random.choice([tensor for tensor in parents[name] if tensor in wrong])
+        shown.add(name)
+    shown |= {tensor for tensor in wrong if random.random() < 0.5}
     oracle = Oracle(shown)
     graph = Graph(parents, parents)
     found = find_first(graph, end, oracle)
@@ -77,7 +77,7 @@ def test_what_is_found_diverges_and_its_parents_do_not(case, random) -> None:  #
 
 
 @given(graphs(), st.data())
-def test_unknown_tensors_are_passed_over(case, data) -> None:  # type: ignore[no-untyped-def]
+def test_unknown_tensors_are_skipped(case, data) -> None:  # type: ignore[no-untyped-def]
     parents, end, fault = case
     known = {end, *data.draw(st.sets(st.sampled_from(sorted(parents))))}
     wrong = descendants(parents, fault)
@@ -114,7 +114,7 @@ def test_a_wide_graph_takes_no_more_runs_than_a_deep_one(fault: int) -> None:
 
 
 def test_a_tensor_that_only_seems_to_diverge_is_dropped() -> None:
-    """Its name misled: what is computed from it agrees."""
+    """Its match by name was wrong: the tensors computed from it agree."""
     parents = chain(20)
     oracle = Oracle({"t3", *(f"t{at}" for at in range(10, 20))})
     found = find_first(Graph(parents, parents), "t19", oracle, width=19)
@@ -125,7 +125,7 @@ def test_a_tensor_that_only_seems_to_diverge_is_dropped() -> None:
     assert found.tensor == "end"
 
 
-def test_nothing_is_asked_twice() -> None:
+def test_no_tensor_is_queried_twice() -> None:
     parents = chain(300)
     oracle = Oracle(descendants(parents, "t123"))
     find_first(Graph(parents, parents), "t299", oracle)

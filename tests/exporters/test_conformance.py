@@ -15,13 +15,13 @@ def test_the_built_in_exporters_conform(name: str, tmp_path: Path) -> None:
     exporter = registry.get(name)
     parity = assert_conforms(exporter, tmp_path)
     if name == "trt" and parity is None:
-        return  # built, but there is no GPU: what runs it says so, see test_tensorrt
+        return  # built, but there is no GPU to run it, see test_tensorrt
     assert parity is not None
     assert parity.samples >= 8
 
 
 class Swapped(OnnxExporter):
-    """The ONNX exporter with a fault: its runner exchanges the two outputs."""
+    """A faulty ONNX exporter: its runner exchanges the two outputs."""
 
     def runner(self, artifact: Artifact) -> Any:
         inner = super().runner(artifact)
@@ -37,7 +37,7 @@ class Swapped(OnnxExporter):
 
 
 class Elsewhere(OnnxExporter):
-    """Writes, but not where it was asked to."""
+    """Writes to a path other than the requested one."""
 
     def export(self, task: ExportTask) -> Artifact:
         return super().export(replace(task, path=task.path.with_suffix(".other")))
@@ -62,7 +62,7 @@ class Overwriting(OnnxExporter):
 
 
 @pytest.mark.parametrize(
-    ("exporter", "told"),
+    ("exporter", "message"),
     [
         (Swapped(), "the artifact is not the layer"),
         (Elsewhere(), "the artifact says it is at .*nothing was written at the path"),
@@ -70,11 +70,13 @@ class Overwriting(OnnxExporter):
     ],
     ids=["swapped", "elsewhere", "overwriting"],
 )
-def test_a_faulty_exporter_does_not_conform(exporter: Exporter, told: str, tmp_path: Path) -> None:
-    with pytest.raises(AssertionError, match=told):
+def test_a_faulty_exporter_does_not_conform(
+    exporter: Exporter, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(AssertionError, match=message):
         assert_conforms(exporter, tmp_path)
 
 
-def test_half_an_exporter_does_not_conform(tmp_path: Path) -> None:
+def test_an_incomplete_exporter_does_not_conform(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="object lacks Options, builds_with, dynamic, "):
         assert_conforms(object(), tmp_path)  # type: ignore[arg-type]

@@ -34,22 +34,24 @@ def test_inputs_and_outputs_have_the_layers_names(
     _, program = tiny_program
     artifact = to_onnx(program, tmp_path / "m.onnx")
     model = onnx.load(artifact.path)
-    assert [each.name for each in model.graph.input] == ["left", "right"]
-    assert [each.name for each in model.graph.output] == ["difference", "sum"]
-    assert not {"left", "right"} & {each.name for each in model.graph.initializer}
+    assert [value.name for value in model.graph.input] == ["left", "right"]
+    assert [value.name for value in model.graph.output] == ["difference", "sum"]
+    assert not {"left", "right"} & {value.name for value in model.graph.initializer}
 
 
 @pytest.mark.parametrize("opset", [15, 18])
-def test_the_opset_is_the_one_asked_for(
+def test_the_opset_is_the_requested_one(
     tiny_program: tuple[Any, Program], tmp_path: Path, opset: int
 ) -> None:
     artifact = to_onnx(tiny_program[1], tmp_path / "m.onnx", opset=opset)
-    versions = {each.domain: each.version for each in onnx.load(artifact.path).opset_import}
+    versions = {entry.domain: entry.version for entry in onnx.load(artifact.path).opset_import}
     assert versions[""] == opset
 
 
 @pytest.mark.parametrize(("opset", "near"), [(8, 13), (99, 18)])
-def test_an_opset_that_is_not_written_is_refused_with_those_that_are(opset: int, near: int) -> None:
+def test_an_unsupported_opset_is_refused_and_the_supported_ones_are_named(
+    opset: int, near: int
+) -> None:
     with pytest.raises(UsageError, match=f"option onnx.opset: the value is {opset}\n") as caught:
         make_options(OnnxExporter(), {"opset": opset})
     assert caught.value.expected == "int, 13 to 18"
@@ -62,7 +64,7 @@ def test_the_newest_opset_is_the_newest_that_tf2onnx_writes() -> None:
     assert opset.most == newest, f"tf2onnx writes up to opset {newest} now: raise _NEWEST_OPSET"
 
 
-def test_a_tf2onnx_that_does_not_write_the_opset_is_reported(
+def test_a_tf2onnx_without_the_opset_is_reported(
     tiny_program: tuple[Any, Program], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tf2onnx.constants, "OPSET_TO_IR_VERSION", {13: 7, 17: 8})
@@ -108,10 +110,8 @@ def node(op: str, given: list[str], gives: list[str], **attributes: Any) -> Any:
     return onnx.helper.make_node(op, given, gives, **attributes)
 
 
-def test_an_optimization_that_fails_costs_no_more_than_itself(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """tf2onnx optimizes in place first; where that ends it, with copies to go back to."""
+def test_a_failing_optimization_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """tf2onnx first optimizes in place. If that fails, it repeats with copies to fall back on."""
     from tf2onnx.optimizer.back_to_back_optimizer import BackToBackOptimizer
 
     matrix = np.ones((3, 3), "float32")
@@ -122,7 +122,7 @@ def test_an_optimization_that_fails_costs_no_more_than_itself(
 
     def fail(self: object, graph: object) -> None:
         was_caught.append("TF2ONNX_CATCH_ERRORS" not in os.environ)
-        raise LookupError("as the test wants")
+        raise LookupError("planted by the test")
 
     monkeypatch.setattr(BackToBackOptimizer, "_optimize", fail)
     artifact = to_onnx(program, tmp_path / "model.onnx")
@@ -134,24 +134,24 @@ def test_an_optimization_that_fails_costs_no_more_than_itself(
     np.testing.assert_allclose(answer, np.tanh(x @ matrix), rtol=1e-5)
 
 
-def test_renaming_reaches_nested_graphs_and_moves_what_is_in_the_way() -> None:
+def test_renaming_reaches_nested_graphs_and_resolves_name_conflicts() -> None:
     inner = graph_with(node("Neg", ["x:0"], ["inner"]), inputs=(), outputs=("inner",))
     graph = graph_with(
-        node("Not", ["c"], ["y"]),  # an inner tensor already has the name to be given
+        node("Not", ["c"], ["y"]),  # an inner tensor already has the new name
         node("If", ["y"], ["y:0"], then_branch=inner, else_branch=inner),
     )
     rename_tensors(graph, {"x:0": "x", "y:0": "y"})
-    assert [each.name for each in graph.input] == ["x"]
-    assert [each.name for each in graph.output] == ["y"]
-    moved = graph.node[0].output[0]
-    assert moved not in ("x", "y")
-    assert list(graph.node[1].input) == [moved]
+    assert [value.name for value in graph.input] == ["x"]
+    assert [value.name for value in graph.output] == ["y"]
+    renamed = graph.node[0].output[0]
+    assert renamed not in ("x", "y")
+    assert list(graph.node[1].input) == [renamed]
     assert list(graph.node[1].output) == ["y"]
-    negations = [each for each in nodes(graph) if each.op_type == "Neg"]
-    assert [list(each.input) for each in negations] == [["x"], ["x"]]
+    negations = [found for found in nodes(graph) if found.op_type == "Neg"]
+    assert [list(negation.input) for negation in negations] == [["x"], ["x"]]
 
 
-def test_names_that_swap_do_swap() -> None:
+def test_two_names_can_be_swapped() -> None:
     graph = graph_with(node("Neg", ["a"], ["b"]), inputs=("a",), outputs=("b",))
     rename_tensors(graph, {"a": "b", "b": "a"})
     assert (graph.input[0].name, graph.output[0].name) == ("b", "a")
@@ -159,16 +159,16 @@ def test_names_that_swap_do_swap() -> None:
 
 
 @pytest.mark.parametrize(
-    ("domain", "op", "told"),
+    ("domain", "op", "named"),
     [
         ("", "StringLower", "ai.onnx.StringLower"),
         ("ai.onnx.contrib", "Neg", "ai.onnx.contrib.Neg"),
     ],
 )
-def test_operations_that_no_runtime_has_are_refused(domain: str, op: str, told: str) -> None:
+def test_operations_outside_the_onnx_standard_are_refused(domain: str, op: str, named: str) -> None:
     graph = graph_with(node(op, ["x:0"], ["y:0"], domain=domain))
     opsets = [onnx.helper.make_opsetid("", 18)]
-    with pytest.raises(ExportError, match=f"does not have: {told}"):
+    with pytest.raises(ExportError, match=f"does not have: {named}"):
         _check(onnx.helper.make_model(graph, opset_imports=opsets))
 
 
@@ -179,7 +179,7 @@ def test_a_graph_that_does_not_type_check_is_refused() -> None:
         _check(model)
 
 
-def test_a_file_that_is_no_model_does_not_load(
+def test_a_file_that_is_not_a_model_does_not_load(
     tiny_program: tuple[Any, Program], tmp_path: Path
 ) -> None:
     (tmp_path / "m.onnx").write_bytes(b"nothing")

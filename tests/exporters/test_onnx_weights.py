@@ -1,4 +1,4 @@
-"""Weights that are put into an ONNX model after the conversion."""
+"""Weights that are inserted into an ONNX model after the conversion."""
 
 from __future__ import annotations
 
@@ -59,38 +59,36 @@ def answer(path: Path, **inputs: Any) -> np.ndarray:
 
 
 @pytest.fixture
-def wanted(tmp_path: Path) -> np.ndarray:
+def expected(tmp_path: Path) -> np.ndarray:
     plain = tmp_path / "plain.onnx"
     onnx.save(model(), str(plain))
     return answer(plain, kernel=KERNEL, dense=DENSE.ravel())
 
 
-def test_weights_are_folded_and_no_inputs_any_more(tmp_path: Path, wanted: np.ndarray) -> None:
+def test_weights_are_folded_and_are_no_longer_inputs(tmp_path: Path, expected: np.ndarray) -> None:
     path = tmp_path / "model.onnx"
     assert put_weights(model(), WEIGHTS, path) == ()
     made = onnx.load(str(path))
     onnx.checker.check_model(made, full_check=True)
-    assert [each.name for each in made.graph.input] == ["x"]
-    assert [each.op_type for each in made.graph.node] == [
+    assert [value.name for value in made.graph.input] == ["x"]
+    assert [node.op_type for node in made.graph.node] == [
         "Conv",
         "GlobalAveragePool",
         "Flatten",
         "MatMul",
     ]
-    assert {each.name for each in made.graph.initializer} == {"turned", "matrix"}
-    np.testing.assert_allclose(answer(path), wanted, rtol=1e-4, atol=1e-5)
+    assert {tensor.name for tensor in made.graph.initializer} == {"turned", "matrix"}
+    np.testing.assert_allclose(answer(path), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_what_protobuf_cannot_hold_goes_into_a_file_beside(
-    tmp_path: Path, wanted: np.ndarray
-) -> None:
+def test_weights_can_be_stored_in_a_separate_file(tmp_path: Path, expected: np.ndarray) -> None:
     path = tmp_path / "model.onnx"
     assert put_weights(model(), WEIGHTS, path, apart=True) == ("model.onnx.data",)
     assert path.stat().st_size < 2000
-    np.testing.assert_allclose(answer(path), wanted, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(answer(path), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_offsets_are_aligned(tmp_path: Path, wanted: np.ndarray) -> None:
+def test_offsets_are_aligned(tmp_path: Path, expected: np.ndarray) -> None:
     path = tmp_path / "model.onnx"
     put_weights(model(), WEIGHTS, path, apart=True)
     offsets = [
@@ -100,10 +98,10 @@ def test_offsets_are_aligned(tmp_path: Path, wanted: np.ndarray) -> None:
         if entry.key == "offset"
     ]
     assert sorted(offsets) == [0, 4096]
-    np.testing.assert_allclose(answer(path), wanted, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(answer(path), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_weight_that_is_an_output_stays_one(tmp_path: Path) -> None:
+def test_a_weight_that_is_an_output_remains_an_output(tmp_path: Path) -> None:
     graph = helper.make_graph(
         [helper.make_node("Identity", ["w"], ["y"]), helper.make_node("Neg", ["x"], ["z"])],
         "g",

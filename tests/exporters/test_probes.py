@@ -1,4 +1,4 @@
-"""An exporter that can be diagnosed reads the tensors of its artifacts, outputs among them."""
+"""A probe of an exporter reads the tensors of its artifacts, including the outputs."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ INPUTS = {
     ("name", "options"),
     [("onnx", {}), ("tflite", {}), ("savedmodel", {}), ("savedmodel", {"freeze": True})],
 )
-def test_a_probe_reads_what_the_runner_gives(
+def test_a_probe_reads_the_same_outputs_as_the_runner(
     tiny_program: tuple[Any, Program], tmp_path: Path, name: str, options: dict[str, object]
 ) -> None:
     exporter: Any = registry.get(name)
@@ -39,7 +39,7 @@ def test_a_probe_reads_what_the_runner_gives(
         np.testing.assert_allclose(read[tensor], given[output], rtol=1e-5, atol=1e-6)
 
 
-def test_a_target_without_a_probe_says_which_have_one(
+def test_the_error_for_a_target_without_a_probe_names_those_with_one(
     tiny_program: tuple[Any, Program], tmp_path: Path
 ) -> None:
     artifact = Artifact("trt", tmp_path / "m.engine", tiny_program[1].spec)

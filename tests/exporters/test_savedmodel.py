@@ -30,7 +30,9 @@ def test_a_compiled_function_inside_does_not_make_it_compiled(tmp_path: Path) ->
     assert artifact.tolerance == "fp32"
 
 
-def test_a_lost_attribute_is_seen(tiny_program: tuple[Any, Program], tmp_path: Path) -> None:
+def test_a_lost_compile_attribute_is_detected(
+    tiny_program: tuple[Any, Program], tmp_path: Path
+) -> None:
     layer, program = tiny_program
     plain = trace(layer, program.spec, tmp_path / "program", "off")
     lost = replace(plain, compiled=True)
@@ -57,7 +59,7 @@ def test_it_is_static_and_compiled_after_reloading(
     assert artifact.tolerance == "xla"
     files = list((artifact.path / "variables").glob("variables.data*"))
     assert artifact.details["weights"] == ("constants" if freeze else "variables")
-    assert (sum(each.stat().st_size for each in files) > 2 * 8 * 8 * 4) == (not freeze)
+    assert (sum(file.stat().st_size for file in files) > 2 * 8 * 8 * 4) == (not freeze)
     inputs = {"left": np.ones((2, 8), "float32"), "right": np.ones((2, 8), "float32")}
     by_signature = exporter.runner(artifact).run(inputs)
     by_call = loaded({name: tf.constant(array) for name, array in inputs.items()})
@@ -65,7 +67,7 @@ def test_it_is_static_and_compiled_after_reloading(
         np.testing.assert_array_equal(by_signature[name], by_call[name])
 
 
-def test_a_program_that_is_not_compiled_says_so(
+def test_an_uncompiled_program_is_recorded_as_uncompiled(
     tiny_program: tuple[Any, Program], tmp_path: Path
 ) -> None:
     layer, program = tiny_program
@@ -85,14 +87,14 @@ def test_a_program_that_is_not_compiled_says_so(
         (SavedModelOptions(xla="off", freeze=True), [STRIP, TABLE], ["LookupTableFindV2"]),
     ],
 )
-def test_what_xla_lacks_is_in_the_way_if_it_is_required(
+def test_operations_that_xla_lacks_are_obstacles_if_xla_is_required(
     options: SavedModelOptions, ops: list[OpUse], named: list[str]
 ) -> None:
     target = Target("savedmodel", options=options)
-    assert [found.op for found in SavedModelExporter().obstacles(ops, target)] == named
+    assert [use.op for use in SavedModelExporter().obstacles(ops, target)] == named
 
 
-def test_what_a_graph_cannot_hold_is_not_frozen(
+def test_weights_too_large_for_a_graph_are_not_frozen(
     tiny_program: tuple[Any, Program], tmp_path: Path
 ) -> None:
     program = replace(tiny_program[1], frozen_bytes=3 * 10**9)
@@ -102,19 +104,19 @@ def test_what_a_graph_cannot_hold_is_not_frozen(
     assert not (tmp_path / "model").exists()
 
 
-def test_weights_are_not_copied_where_a_file_may_have_two_names(
+def test_weights_are_linked_rather_than_copied_where_possible(
     tiny_program: tuple[Any, Program], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, program = tiny_program
     (file,) = (program.saved_model / "variables").glob("variables.data*")
-    place = file.relative_to(program.saved_model)
+    name = file.relative_to(program.saved_model)
 
     def refuse(source: str, destination: str) -> None:
         raise OSError(18, "Invalid cross-device link")
 
     linked = to_saved_model(program, tmp_path / "linked")
-    assert (linked.path / place).samefile(file)
+    assert (linked.path / name).samefile(file)
     monkeypatch.setattr("os.link", refuse)
     copied = to_saved_model(program, tmp_path / "copied")
-    assert not (copied.path / place).samefile(file)
-    assert (copied.path / place).read_bytes() == file.read_bytes()
+    assert not (copied.path / name).samefile(file)
+    assert (copied.path / name).read_bytes() == file.read_bytes()

@@ -1,4 +1,4 @@
-"""The frozen graph as a SavedModel of TensorFlow 1, which reads its weights where they are."""
+"""The frozen graph as a TensorFlow 1 SavedModel that reads its weights in place."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ X = np.array([0, 7, ROWS - 1], np.int32)
 
 
 def traced(folder: Path, tables: list[Any], saved_model: bool) -> Program:
-    """A model of the ``tables`` and of one that is a constant."""
+    """Trace a model that uses the ``tables`` and one constant table."""
     function = tf.function(
         lambda x: {
             "sum": tf.add_n([tf.gather(table, x) for table in tables]),
@@ -38,24 +38,24 @@ def run(folder: Path) -> dict[str, np.ndarray]:
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         meta = tf.compat.v1.saved_model.load(session, ["serve"], str(folder))
         signature = meta.signature_def["serving_default"]
-        fetched = {name: each.name for name, each in signature.outputs.items()}
+        fetched = {name: tensor.name for name, tensor in signature.outputs.items()}
         found: dict[str, np.ndarray] = session.run(fetched, {signature.inputs["x"].name: X})
         return found
 
 
 @pytest.mark.parametrize("saved_model", [True, False])
 def test_weights_are_read_from_the_program(tmp_path: Path, saved_model: bool) -> None:
-    """Those of its own checkpoint, and those that only its SavedModel holds."""
-    program = traced(tmp_path / "program", [tf.Variable(each) for each in TABLES], saved_model)
-    places = {each.checkpoint for each in read_frozen_graph(program).weights.values()}
-    assert len(places) == (2 if saved_model else 1)
+    """They come from the program's own checkpoint, or from its SavedModel alone."""
+    program = traced(tmp_path / "program", [tf.Variable(table) for table in TABLES], saved_model)
+    checkpoints = {weight.checkpoint for weight in read_frozen_graph(program).weights.values()}
+    assert len(checkpoints) == (2 if saved_model else 1)
     model = tmp_path / "model"
     write_session_model(program, model)
     found = run(model)
-    np.testing.assert_allclose(found["sum"], sum(each[X] for each in TABLES), rtol=1e-6)
+    np.testing.assert_allclose(found["sum"], sum(table[X] for table in TABLES), rtol=1e-6)
     np.testing.assert_array_equal(found["first"], TABLES[0][X])
-    written = sum(each.stat().st_size for each in model.rglob("*") if each.is_file())
-    assert written < LARGE_BYTES / 4, "no weight is written again"
+    written = sum(path.stat().st_size for path in model.rglob("*") if path.is_file())
+    assert written < LARGE_BYTES / 4, "no weight may be written again"
 
 
 def test_a_program_without_large_weights_needs_no_variables(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_an_operation_that_the_parser_refuses_is_named(
     assert not (tmp_path / "m.engine").exists()
 
 
-def test_a_gpu_and_tensorrt_itself_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tensorrt_itself_is_preferred_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tensorrt, "gpu_problem", lambda: None)
     installed = {"tensorrt", "tensorrt_rtx"}
     monkeypatch.setattr(tensorrt.importlib.util, "find_spec", lambda name: name in installed)

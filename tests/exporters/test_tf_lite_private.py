@@ -1,4 +1,4 @@
-"""The private corner of the TFLite converter is where `tf_lite_private` looks for it."""
+"""The private parts of the TFLite converter that `tf_lite_private` uses still exist."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_saved_model_is_converted_without_being_loaded(
     np.testing.assert_array_equal(run(x=x)["y"], x * np.arange(4), ADVICE + "convert")
 
 
-def test_quantization_that_is_asked_for_is_not_passed_over(saved_model: Path) -> None:
+def test_requested_quantization_is_applied(saved_model: Path) -> None:
     converter = tf_lite_private.open_converter(saved_model, "serving_default")
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ([np.ones(4, "float32")] for _ in range(2))
@@ -55,8 +55,10 @@ def test_quantization_that_is_asked_for_is_not_passed_over(saved_model: Path) ->
     assert interpreter.get_input_details()[0]["dtype"] == np.int8, ADVICE + "open_converter"
 
 
-@pytest.mark.parametrize(("contents", "wanted"), [((1, 2, 1), True), ((1, 2, 3), False)])
-def test_buffers_of_the_same_bytes_are_seen(contents: tuple[int, ...], wanted: bool) -> None:
+@pytest.mark.parametrize(("contents", "expected"), [((1, 2, 1), True), ((1, 2, 3), False)])
+def test_buffers_with_the_same_bytes_are_detected(
+    contents: tuple[int, ...], expected: bool
+) -> None:
     import flatbuffers
     from tensorflow.lite.python import schema_py_generated as schema
 
@@ -66,4 +68,4 @@ def test_buffers_of_the_same_bytes_are_seen(contents: tuple[int, ...], wanted: b
         buffer.data = np.full(64, content, np.uint8)
     builder = flatbuffers.Builder(0)
     builder.Finish(model.Pack(builder), b"TFL3")
-    assert tf_lite_private.has_twins(bytes(builder.Output())) is wanted, ADVICE + "has_twins"
+    assert tf_lite_private.has_twins(bytes(builder.Output())) is expected, ADVICE + "has_twins"

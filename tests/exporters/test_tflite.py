@@ -22,7 +22,7 @@ def to_tflite(program: Program, path: Path, **options: Any) -> Artifact:
 
 
 def flex_program(folder: Path) -> tuple[Any, Program]:
-    """A program with an operation that TFLite has not builtin."""
+    """A program with an operation that is not a TFLite builtin."""
     function = tf.function(
         lambda x: tf.linalg.inv(x + 3 * tf.eye(3)), [tf.TensorSpec([1, 3, 3], tf.float32, "x")]
     )
@@ -49,7 +49,7 @@ def test_an_operation_that_is_not_builtin_is_named(tmp_path: Path) -> None:
     assert not (tmp_path / "m.tflite").exists()
 
 
-def test_select_tf_ops_are_written_but_never_claimed_to_run(tmp_path: Path) -> None:
+def test_select_tf_ops_are_written_but_reported_as_not_runnable(tmp_path: Path) -> None:
     _, program = flex_program(tmp_path / "program")
     exporter = TFLiteExporter()
     artifact = to_tflite(program, tmp_path / "m.tflite", select_tf_ops=True)
@@ -57,14 +57,16 @@ def test_select_tf_ops_are_written_but_never_claimed_to_run(tmp_path: Path) -> N
         exporter.runner(artifact)
 
 
-def test_the_flag_alone_does_no_harm(tiny_program: tuple[Any, Program], tmp_path: Path) -> None:
+def test_the_select_tf_ops_flag_alone_changes_nothing(
+    tiny_program: tuple[Any, Program], tmp_path: Path
+) -> None:
     exporter = TFLiteExporter()
     artifact = to_tflite(tiny_program[1], tmp_path / "m.tflite", select_tf_ops=True)
     inputs = {"left": np.ones((2, 8), "float32"), "right": np.ones((2, 8), "float32")}
     assert set(exporter.runner(artifact).run(inputs)) == {"sum", "difference"}
 
 
-def test_a_file_that_is_no_model_does_not_load(
+def test_a_file_that_is_not_a_model_does_not_load(
     tiny_program: tuple[Any, Program], tmp_path: Path
 ) -> None:
     _, program = tiny_program
@@ -74,7 +76,7 @@ def test_a_file_that_is_no_model_does_not_load(
         TFLiteExporter().runner(artifact)
 
 
-def test_an_output_shape_that_was_given_adds_no_operation(tmp_path: Path) -> None:
+def test_a_given_output_shape_adds_no_operation(tmp_path: Path) -> None:
     boxes = tf.constant([[0.0, 0.0, 1.0, 1.0], [2.0, 2.0, 3.0, 3.0], [4.0, 4.0, 5.0, 5.0]])
     function = tf.function(
         lambda scores: tf.image.non_max_suppression(boxes, scores, 3),
@@ -83,7 +85,7 @@ def test_an_output_shape_that_was_given_adds_no_operation(tmp_path: Path) -> Non
     layer = hubopt.KerasLayer(function)
     spec = hubopt.resolve(layer, hubopt.Hints.parse(output_shapes=["3"]))
     program = trace(layer, spec, tmp_path / "program")
-    assert "EnsureShape" not in {each.op for each in program.ops}
+    assert "EnsureShape" not in {use.op for use in program.ops}
     exporter = TFLiteExporter()
     artifact = to_tflite(program, tmp_path / "m.tflite")
     outputs = exporter.runner(artifact).run({"scores": np.float32([0.1, 0.9, 0.5])})
@@ -118,8 +120,8 @@ print((peak() - before) / program.frozen_bytes, artifact.path.stat().st_size)
 """
 
 
-def test_a_conversion_takes_a_few_times_its_weights(tmp_path: Path) -> None:
-    """As constants they took forty times as much memory in a ResNet50."""
+def test_a_conversion_takes_a_few_times_the_memory_of_its_weights(tmp_path: Path) -> None:
+    """With the weights as constants, a ResNet50 took forty times their size in memory."""
     command = [sys.executable, "-c", _PEAK, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     ratio, size = done.stdout.split()

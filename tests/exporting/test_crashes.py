@@ -1,4 +1,4 @@
-"""A child process that dies in an optional step costs what it measured, and not the export."""
+"""A child process that dies in an optional step costs its measurements, not the export."""
 
 import os
 import signal
@@ -24,15 +24,15 @@ def die(*arguments: Any) -> Any:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-class DyingWays(VariantRunner):
-    """Measures noise in a process that dies of it."""
+class DyingVariants(VariantRunner):
+    """Dies when noise is measured."""
 
     def take(self, *arguments: Any) -> str | None:
         return die()
 
 
-class DyingAtQuestions(LayerSession):
-    """A layer that answers the samples, and dies of any further question."""
+class DyingAtProbes(LayerSession):
+    """A layer that computes the samples, and dies at any further request."""
 
     def answer(
         self,
@@ -48,7 +48,7 @@ class DyingAtQuestions(LayerSession):
 
 
 class DyingWhenTimed(LayerSession):
-    """A layer that answers, and dies when it is timed."""
+    """A layer that computes the samples, and dies when it is timed."""
 
     def time_calls(self, count: int) -> tuple[float, ...]:
         return die()
@@ -60,10 +60,10 @@ def open_with(kind: type[LayerSession], handle: str, *arguments: Any) -> LayerSe
     return opened
 
 
-def open_dying_at_questions(
+def open_dying_at_probes(
     handle: str, options: LayerOptions, load_policy: LoadPolicy, most_bytes: int | None = None
 ) -> LayerSession:
-    return open_with(DyingAtQuestions, handle, options, load_policy, most_bytes)
+    return open_with(DyingAtProbes, handle, options, load_policy, most_bytes)
 
 
 def open_dying_when_timed(
@@ -76,8 +76,8 @@ def open_dying_when_timed(
 def residual(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A residual network of separable convolutions with stride-2 pooling.
 
-    In the gradients of such a one TensorFlow's oneDNN kernels corrupt memory on processors with
-    AVX-512 and AMX.
+    The gradients of such a network make TensorFlow's oneDNN kernels corrupt memory on processors
+    with AVX-512 and AMX.
     """
     layers = tf_keras.layers
     tf_keras.utils.set_random_seed(0)
@@ -99,7 +99,7 @@ def residual(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_network_whose_gradients_crash_is_exported_to_every_target(
     residual: Path, tmp_path: Path
 ) -> None:
-    """On any machine: whether they crash depends on the processor."""
+    """This must hold on any machine: whether the gradients crash depends on the processor."""
     bundle = hubopt.export(residual, TARGETS, tmp_path / "out", rounds=0)
     states = {result.target: result.status for result in bundle.results}
     assert states.pop("trt") in ("unverified", "verified")
@@ -110,16 +110,16 @@ def test_a_network_whose_gradients_crash_is_exported_to_every_target(
     ("patched", "by", "skipped"),
     [
         ("hubopt.reference.sample_plan.cover_in_child", die, ["what samples reach"]),
-        ("hubopt.reference.noise.VariantRunner", DyingWays, ["float64", "onednn", "weights"]),
+        ("hubopt.reference.noise.VariantRunner", DyingVariants, ["float64", "onednn", "weights"]),
         (
             "hubopt.reference.layer_process.open_layer_session",
-            open_dying_at_questions,
+            open_dying_at_probes,
             ["a second call", "permuted inputs"],
         ),
     ],
     ids=["samples", "noise", "questions"],
 )
-def test_what_a_dead_child_was_to_measure_is_named(
+def test_the_measurements_of_a_dead_child_are_named_as_skipped(
     residual: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -136,7 +136,7 @@ def test_what_a_dead_child_was_to_measure_is_named(
     assert all("ended by SIGKILL" in found[name] for name in skipped)
 
 
-def test_an_artifact_is_timed_alone_where_the_layer_dies_of_it(
+def test_an_artifact_is_timed_alone_if_timing_crashes_the_layer(
     residual: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opening = "hubopt.reference.layer_process.open_layer_session"
@@ -148,23 +148,23 @@ def test_an_artifact_is_timed_alone_where_the_layer_dies_of_it(
     assert "ended by SIGKILL" in str(result.latency.no_layer)
 
 
-def test_a_layer_that_dies_of_a_sample_ends_the_export(
+def test_a_layer_that_dies_on_a_sample_ends_the_export(
     residual: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hubopt.reference.layer_process.open_layer_session", open_dying_of_a_sample)
+    monkeypatch.setattr("hubopt.reference.layer_process.open_layer_session", open_dying_on_a_sample)
     with pytest.raises(hubopt.HuboptError, match="ended by SIGKILL"):
         hubopt.export(residual, ["onnx"], tmp_path / "out", rounds=0)
     assert not (tmp_path / "out").exists()
 
 
-class DyingOfASample(LayerSession):
-    """A layer that dies of its first sample."""
+class DyingOnASample(LayerSession):
+    """A layer that dies on its first sample."""
 
     def answer(self, *arguments: Any) -> dict[int, str]:
         return dict(die())
 
 
-def open_dying_of_a_sample(
+def open_dying_on_a_sample(
     handle: str, options: LayerOptions, load_policy: LoadPolicy, most_bytes: int | None = None
 ) -> LayerSession:
-    return open_with(DyingOfASample, handle, options, load_policy, most_bytes)
+    return open_with(DyingOnASample, handle, options, load_policy, most_bytes)

@@ -1,4 +1,4 @@
-"""The line as Python calls it, and what it leaves behind when a stage fails."""
+"""The export pipeline called from Python, and the files that it leaves when a stage fails."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from tests.faults import swap_outputs
 
 
 def results(bundle: hubopt.Bundle) -> dict[str, TargetResult]:
-    return {each.target: each for each in bundle.results}
+    return {result.target: result for result in bundle.results}
 
 
 def fail(task: ExportTask) -> Artifact:
@@ -36,7 +36,7 @@ def crash(task: ExportTask) -> Artifact:
 
 
 def wrong(task: ExportTask) -> Artifact:
-    """Export the model with two outputs of one shape exchanged."""
+    """Export the model, but exchange two outputs of the same shape."""
     artifact = registry.get("onnx").export(task)
     swap_outputs(task.path, "sum", "difference")
     return artifact
@@ -62,20 +62,20 @@ def convert_wrong(*arguments: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("convert_task", "stage", "told", "code"),
+    ("convert_task", "stage", "message", "code"),
     [
         (convert_failing, "export", "it went wrong half-way", 5),
         (convert_crashing, "export", "ended by SIGABRT", 5),
-        (convert_wrong, "parity", "output difference, sample 0", 5),  # 5: trt lost its source
+        (convert_wrong, "parity", "output difference, sample 0", 5),  # 5 because trt has no source
     ],
 )
-def test_a_target_that_fails_takes_only_those_that_start_from_it_along(
+def test_a_failed_target_fails_only_the_targets_that_start_from_it(
     tiny: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     convert_task: Any,
     stage: str,
-    told: str,
+    message: str,
     code: int,
 ) -> None:
     monkeypatch.setattr("hubopt.runs.convert.export", convert_task)
@@ -84,16 +84,16 @@ def test_a_target_that_fails_takes_only_those_that_start_from_it_along(
     assert list(by_target) == ["tflite", "onnx", "trt"]
     assert by_target["tflite"].status == "verified"
     assert (by_target["onnx"].status, by_target["onnx"].stage) == ("failed", stage)
-    assert told in str(by_target["onnx"].reason)
+    assert message in str(by_target["onnx"].reason)
     assert by_target["trt"].stage == "source"
     assert exit_code(bundle.results) == code
     assert by_target["onnx"].path is None
-    assert not (bundle.path / "onnx").exists()  # nothing where a good one would be
+    assert not (bundle.path / "onnx").exists()  # nothing at the path of a good artifact
     assert (bundle.path / "logs" / "onnx.log").is_file()
     assert read_bundle(bundle.path).results == bundle.results
 
 
-def test_layer_options_are_for_handles(tmp_path: Path) -> None:
+def test_layer_options_are_refused_for_a_callable(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="options for a handle only"):
         hubopt.inspect(tf.identity, layer_options=hubopt.LayerOptions(signature="x"))
 
@@ -102,13 +102,13 @@ def test_if_every_target_fails_nothing_is_written(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hubopt.runs.convert.export", convert_crashing)
-    told = "no target gave an artifact that may be kept\n  - onnx: export: "
-    with pytest.raises(NothingExportedError, match=told):
+    message = "no target gave an artifact that may be kept\n  - onnx: export: "
+    with pytest.raises(NothingExportedError, match=message):
         hubopt.export(tiny, ["onnx"], tmp_path / "out", rounds=0)
-    assert [each.name for each in tmp_path.iterdir()] == []
+    assert [path.name for path in tmp_path.iterdir()] == []
 
 
-def test_parity_alone_that_fails_has_its_own_exit_code(
+def test_a_failure_of_parity_alone_has_its_own_exit_code(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hubopt.runs.convert.export", convert_wrong)
@@ -116,7 +116,9 @@ def test_parity_alone_that_fails_has_its_own_exit_code(
     assert exit_code(bundle.results) == 4
 
 
-def test_parity_that_fails_everywhere_has_that_exit_code_and_its_metrics(tmp_path: Path) -> None:
+def test_if_parity_fails_for_all_targets_the_error_has_its_exit_code_and_metrics(
+    tmp_path: Path,
+) -> None:
     nothing_may_differ = hubopt.ToleranceOverrides.parse(rtol=["0"], atol=["0"])
     with pytest.raises(NothingExportedError) as caught:
         hubopt.export(
@@ -138,7 +140,7 @@ def test_parity_that_fails_everywhere_has_that_exit_code_and_its_metrics(tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_function_is_exported_where_it_is(tmp_path: Path) -> None:
+def test_a_function_is_exported_without_a_handle(tmp_path: Path) -> None:
     scale = tf.Variable(3.0)
 
     def triple(x: tf.Tensor) -> tf.Tensor:
@@ -161,14 +163,14 @@ def test_a_function_is_exported_where_it_is(tmp_path: Path) -> None:
     np.testing.assert_array_equal(onnx(np.ones((2, 3))), 3 * np.ones((2, 3)))
 
 
-def test_names_that_tensorflow_cannot_hold_stay_the_layers_own(tmp_path: Path) -> None:
+def test_names_that_tensorflow_does_not_allow_are_kept(tmp_path: Path) -> None:
     one, two = tf.TensorSpec([1, 2]), tf.TensorSpec([1, 2])
     function = tf.function(
         lambda given: {"x/y": given["a b"] * 2, "é": given["0"]},
         input_signature=[{"a b": one, "0": two}],
     )
     bundle = hubopt.export(function, ["savedmodel", "tflite", "onnx"], tmp_path / "out", rounds=0)
-    assert [each.status for each in bundle.results] == ["verified"] * 3
+    assert [result.status for result in bundle.results] == ["verified"] * 3
     inputs = {"a b": np.ones((1, 2), "float32"), "0": np.zeros((1, 2), "float32")}
     for target in ("savedmodel", "tflite", "onnx"):
         outputs = hubopt.load(bundle, target)(inputs)
@@ -176,17 +178,17 @@ def test_names_that_tensorflow_cannot_hold_stay_the_layers_own(tmp_path: Path) -
         assert outputs["é"].tolist() == [[0, 0]]
 
 
-def test_a_stock_layer_is_taken_as_it_is(tiny: Path) -> None:
+def test_a_layer_of_tensorflow_hub_is_accepted(tiny: Path) -> None:
     import tensorflow_hub as hub
 
     stock = hub.KerasLayer(str(tiny), signature="serving_default", output_key="sum")
     found = hubopt.inspect(stock, hints=hubopt.Hints(batch=2))
     assert found.model.signature == "serving_default"
     assert found.model.spec is not None
-    assert [str(each) for each in found.model.spec.outputs] == ["sum: float32 2x8"]
+    assert [str(output) for output in found.model.spec.outputs] == ["sum: float32 2x8"]
 
 
-def test_inspect_tells_what_blocks_a_target(tmp_path: Path) -> None:
+def test_inspect_reports_what_blocks_a_target(tmp_path: Path) -> None:
     root = tf.Module()
     root.__call__ = tf.function(
         tf.strings.lower, input_signature=[tf.TensorSpec([None], tf.string, name="text")]
@@ -194,7 +196,7 @@ def test_inspect_tells_what_blocks_a_target(tmp_path: Path) -> None:
     tf.saved_model.save(root, str(tmp_path / "m"))
     found = hubopt.inspect(tmp_path / "m")
     assert found.model.problems == ()
-    assert {name: [each.op for each in ops] for name, ops in found.obstacles.items()} == {
+    assert {name: [use.op for use in ops] for name, ops in found.obstacles.items()} == {
         "onnx": ["StringLower"],
         "savedmodel": ["StringLower"],
         "tflite": ["StringLower"],
@@ -202,7 +204,7 @@ def test_inspect_tells_what_blocks_a_target(tmp_path: Path) -> None:
     }
 
 
-def test_inspect_tells_what_is_open(tmp_path: Path) -> None:
+def test_inspect_reports_open_dimensions(tmp_path: Path) -> None:
     root = tf.Module()
     root.weight = tf.Variable(tf.ones([4, 2]))
     root.__call__ = tf.function(
@@ -216,7 +218,7 @@ def test_inspect_tells_what_is_open(tmp_path: Path) -> None:
     assert found.model.problems == (
         "input x: dimension 1 of 1x? is unknown; say --input-shape x=1xN",
     )
-    assert "Sum" in {each.op for each in found.model.ops}
+    assert "Sum" in {use.op for use in found.model.ops}
     settled = hubopt.inspect(tmp_path / "m", hints=hubopt.Hints.parse(["1x4"]))
     assert settled.model.spec is not None
 
@@ -228,24 +230,24 @@ def test_open_shapes_write_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ({"targets": []}, "targets: none"),
         ({"samples": 0}, "samples: 0"),
         ({"rounds": -1}, "rounds: -1"),
     ],
 )
-def test_counts_that_prove_nothing_are_refused(
-    tmp_path: Path, arguments: dict[str, Any], told: str
+def test_invalid_counts_are_refused(
+    tmp_path: Path, arguments: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=message):
         hubopt.export("x", **{"targets": ["onnx"], "output": tmp_path / "out"} | arguments)
 
 
-def test_weights_that_no_target_holds_are_refused_before_they_are_written(
+def test_weights_too_large_for_all_targets_are_refused_before_writing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And are an obstacle of one target where another holds them."""
+    """If another target can hold them, they are an obstacle only for the smaller one."""
     matrix = tf.Variable(np.ones((200, 200), "float32"))
     signature = [tf.TensorSpec([1, 200], tf.float32, name="x")]
     layer = tf.function(lambda x: x @ matrix, input_signature=signature)
@@ -270,8 +272,8 @@ def forbidden(*_: object) -> None:
 
 
 @pytest.mark.parametrize("resource", [True, False], ids=["resource", "reference"])
-def test_a_tensorflow_1_model_goes_down_the_whole_line(tmp_path: Path, resource: bool) -> None:
-    """With a weight that is large enough to stand beside the graph."""
+def test_a_tensorflow_1_model_passes_the_whole_pipeline(tmp_path: Path, resource: bool) -> None:
+    """Its weight is large enough to be stored outside the graph."""
     v1, model = tf.compat.v1, tmp_path / "model"
     with tf.Graph().as_default(), v1.Session() as graph:
         x = v1.placeholder(tf.float32, [None, 64], name="x")
@@ -281,7 +283,7 @@ def test_a_tensorflow_1_model_goes_down_the_whole_line(tmp_path: Path, resource:
         v1.saved_model.simple_save(graph, str(model), {"x": x}, {"y": y})
     targets = ["savedmodel", "tflite", "onnx"]
     bundle = hubopt.export(model, targets, tmp_path / "bundle", rounds=0)
-    assert {each.target: each.status for each in bundle.results} == dict.fromkeys(
+    assert {result.target: result.status for result in bundle.results} == dict.fromkeys(
         targets, "verified"
     )
     assert bundle.manifest.layer.signature == "serving_default"

@@ -1,4 +1,4 @@
-"""What an export begins with: the layer is opened once, and only if it is wanted."""
+"""The start of an export: the layer is opened once, and only if it is needed."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ HERE = Handle("model", "saved_model", Path("/model"), "digest")
 
 
 class Layer:
-    """A layer that was opened."""
+    """An opened layer."""
 
     def __init__(self, handle: str, digest: str) -> None:
         self.handle, self.digest = handle, digest
 
 
 class Opening:
-    """Stands in for the processes of an export.
+    """A stand-in for the processes of an export.
 
     Attributes:
-        did: What was asked of it.
+        did: The requests, in order.
     """
 
     def __init__(self, handle: str = "model", digest: str = "digest") -> None:
@@ -43,7 +43,7 @@ class Opening:
         return _Model(cast("Any", None), cast("Any", self), here)
 
 
-def test_a_layer_is_opened_once_and_only_if_asked_for() -> None:
+def test_a_layer_is_opened_once_and_only_on_request() -> None:
     opening = Opening()
     model = opening.model(HERE)
     assert (model.handle, model.digest) == (HERE.origin, "digest")
@@ -52,7 +52,7 @@ def test_a_layer_is_opened_once_and_only_if_asked_for() -> None:
     assert opening.did == ["import", "open"]
 
 
-def test_what_is_not_known_to_be_here_is_opened_at_once() -> None:
+def test_a_model_that_is_not_available_locally_is_opened_immediately() -> None:
     opening = Opening("https://model")
     model = opening.model(None)
     assert (model.handle, model.digest) == ("https://model", "digest")

@@ -1,4 +1,4 @@
-"""Everything that a stage's result depends on changes its key."""
+"""The key of a stage changes with everything that its result depends on."""
 
 import os
 import subprocess
@@ -94,14 +94,14 @@ def test_each_part_changes_the_key(
         (run_key, SAMPLES),
     ],
 )
-def test_what_a_stage_does_not_see_leaves_its_key(
+def test_settings_that_a_stage_does_not_use_do_not_change_its_key(
     key: Callable[[StageKeys], str], changes: dict[str, Any]
 ) -> None:
     assert key(replace(KEYS, **changes)) == key(KEYS)
 
 
-def test_a_program_with_a_saved_model_is_another_one_on_disk() -> None:
-    """But the same to the samples and artifacts that are made from its graph."""
+def test_a_program_with_a_saved_model_has_another_trace_key() -> None:
+    """The samples and artifacts made from its graph do not depend on the SavedModel."""
     assert KEYS.trace(saved_model=True) != KEYS.trace(saved_model=False)
     assert len({KEYS.reference(level) for level in ("light", "float64", "full")}) == 3
 
@@ -123,7 +123,7 @@ def test_a_run_depends_on_its_artifact_and_its_samples() -> None:
     assert key != KEYS.run(ONNX, "artifact", {}, "other")
 
 
-def test_the_order_of_allowed_operations_is_no_difference() -> None:
+def test_the_order_of_allowed_operations_does_not_matter() -> None:
     keys = replace(KEYS, allow_ops=("A", "B"))
     assert keys.program() == replace(KEYS, allow_ops=("B", "A", "B")).program()
 
@@ -197,7 +197,7 @@ def test_each_part_of_the_surroundings_changes_the_key(
     assert digest_of(surroundings()) != before
 
 
-def test_a_package_that_takes_no_part_changes_nothing(
+def test_an_unrelated_package_changes_nothing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     before = digest_of(surroundings())
@@ -236,22 +236,22 @@ def test_the_code_of_a_single_module_counts(
     monkeypatch.delitem(sys.modules, "lonely_module")
 
 
-class Stranger:
-    """An exporter of a package that is not hubopt's."""
+class ThirdParty:
+    """An exporter of a third party's package."""
 
     name = "mine"
 
 
-def test_for_a_stranger_every_distribution_counts(
+def test_every_distribution_counts_for_a_third_partys_exporter(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    stranger: Any = Stranger()
+    third_party: Any = ThirdParty()
     ours = registry.get("onnx")
-    before = describe_exporter(stranger), describe_exporter(ours)
+    before = describe_exporter(third_party), describe_exporter(ours)
     (tmp_path / "a_runtime-1.0.dist-info").mkdir()
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     assert "a-runtime-1.0" in installed()
-    assert describe_exporter(stranger) != before[0]
+    assert describe_exporter(third_party) != before[0]
     assert describe_exporter(ours) == before[1]
 
 
@@ -266,7 +266,7 @@ def test_an_edit_of_an_exporter_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "package", ["tensorflow", "tf_keras", "tensorflow_hub", "tf2onnx", "onnx", "numpy"]
 )
-def test_versions_are_those_of_the_metadata(package: str) -> None:
+def test_versions_are_read_from_the_metadata(package: str) -> None:
     assert f"{package.replace('_', '-')}-{metadata.version(package)}" in installed()
 
 
@@ -294,9 +294,9 @@ def test_the_content_of_data_counts(other: Any) -> None:
     )
 
 
-def test_where_data_are_does_not_count() -> None:
-    there = [Item("there", np.zeros((2, 3), np.float32))]
-    assert describe_items(there) == describe_items([Item("here", np.zeros((2, 3), np.float32))])
+def test_the_place_of_data_does_not_count() -> None:
+    elsewhere = [Item("there", np.zeros((2, 3), np.float32))]
+    assert describe_items(elsewhere) == describe_items([Item("here", np.zeros((2, 3), np.float32))])
     assert describe_items(None) is None
 
 

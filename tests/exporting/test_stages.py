@@ -1,4 +1,4 @@
-"""Nothing twice: the same export again, one that was interrupted, one that is partly the same."""
+"""Stored stages are reused by repeated, interrupted and partly equal exports."""
 
 import json
 import re
@@ -67,7 +67,7 @@ def kept(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def filled(kept: Path, stages: Path) -> Path:
-    """A store of this test's own, with what `kept` holds; return its folder."""
+    """Copy `kept` to a store for this test only; return its folder."""
     return shutil.copytree(kept, stages)
 
 
@@ -75,7 +75,7 @@ class Recorder(recorder.Recorder):
     """What an export says of its progress."""
 
     def made(self) -> set[str]:
-        """What was made, of what can come from the store."""
+        """The stages that were computed, of those that can be stored."""
         known = (
             "trace", "choose samples", "onnx: export", "tflite: export", "load the layer",
             "onnx: run", "tflite: run",
@@ -86,24 +86,26 @@ class Recorder(recorder.Recorder):
         return {name for name in known if name in made}
 
     def stored(self) -> set[str]:
-        """What came from the store."""
+        """The stages that came from the store."""
         return {label.split(":")[0] for label in self.labels if "from the cache" in label}
 
 
 def export(model: Path, output: Path, *targets: str, **options: Any) -> tuple[Manifest, Recorder]:
-    told = Recorder()
-    bundle = hubopt.export(model, targets or ["onnx"], output, progress=told, **(QUICK | options))
+    progress = Recorder()
+    bundle = hubopt.export(
+        model, targets or ["onnx"], output, progress=progress, **(QUICK | options)
+    )
     assert read_bundle(output) == bundle
     bundle.check_samples()
     for result in bundle.results:
         if result.path and result.status != "failed":
             bundle.artifact(result.target)
-    return bundle.manifest, told
+    return bundle.manifest, progress
 
 
 def entries(stages: Path) -> dict[str, Entry]:
     found = [entry for entry, _ in StageStore(stages, 10**9).entries()]
-    return {" ".join(filter(None, (each.target, each.kind))): each for each in found}
+    return {" ".join(filter(None, (entry.target, entry.kind))): entry for entry in found}
 
 
 def probe(model: Path, output: Path, cache: str) -> dict[str, Any]:
@@ -122,18 +124,18 @@ def contents(bundle: Path) -> dict[str, bytes]:
 
 
 def timeless(manifest: Manifest) -> Manifest:
-    targets = {name: replace(each, cached=None) for name, each in manifest.targets.items()}
+    targets = {name: replace(result, cached=None) for name, result in manifest.targets.items()}
     return replace(manifest, created="", cached={}, targets=targets)
 
 
 def test_the_same_export_again_gives_the_same_bundle(
     tiny: Path, tmp_path: Path, stages: Path
 ) -> None:
-    first, told = export(tiny, tmp_path / "1", "savedmodel", "onnx", noise="auto", rounds=1)
-    assert told.stored() == set()
-    again, told = export(tiny, tmp_path / "2", "savedmodel", "onnx", noise="auto", rounds=1)
-    assert told.made() == set()
-    assert told.stored() == {"trace", "reference", "savedmodel", "onnx"}
+    first, progress = export(tiny, tmp_path / "1", "savedmodel", "onnx", noise="auto", rounds=1)
+    assert progress.stored() == set()
+    again, progress = export(tiny, tmp_path / "2", "savedmodel", "onnx", noise="auto", rounds=1)
+    assert progress.made() == set()
+    assert progress.stored() == {"trace", "reference", "savedmodel", "onnx"}
     assert timeless(again) == timeless(first)
     assert contents(tmp_path / "2") == contents(tmp_path / "1")
     made = entries(stages)
@@ -142,11 +144,11 @@ def test_the_same_export_again_gives_the_same_bundle(
     assert first.cached == {}
     assert first.targets["onnx"].cached is None
     day = made["onnx run"].made[:10]
-    assert f"onnx: artifact from the cache (made {day} on this machine)" in told.labels
-    assert f"onnx: run from the cache (made {day} on this machine)" in told.labels
+    assert f"onnx: artifact from the cache (made {day} on this machine)" in progress.labels
+    assert f"onnx: run from the cache (made {day} on this machine)" in progress.labels
 
 
-def test_and_starts_no_child_and_imports_nothing_heavy(
+def test_a_repeated_export_starts_no_child_and_imports_nothing_heavy(
     tiny: Path, tmp_path: Path, filled: Path
 ) -> None:
     assert probe(tiny, tmp_path / "1", "cache") == {"children": 0, "heavy": []}
@@ -154,14 +156,14 @@ def test_and_starts_no_child_and_imports_nothing_heavy(
     assert probe(tiny, tmp_path / "2", "no cache")["children"] > 1
 
 
-def test_what_looks_for_heavy_imports_can_fail(tiny: Path, tmp_path: Path, filled: Path) -> None:
+def test_the_check_for_heavy_imports_can_fail(tiny: Path, tmp_path: Path, filled: Path) -> None:
     code = PROBE.replace("import hubopt\n", "import hubopt, onnx\n")
     command = [sys.executable, "-c", code, str(tiny), str(tmp_path / "1"), "cache"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert json.loads(done.stdout)["heavy"] == ["onnx"]
 
 
-def test_verifying_again_is_fresh(tiny: Path, tmp_path: Path, filled: Path) -> None:
+def test_verification_does_not_use_the_cache(tiny: Path, tmp_path: Path, filled: Path) -> None:
     manifest, _ = export(tiny, tmp_path / "2")
     assert manifest.targets["onnx"].cached
     (fresh,) = hubopt.verify_bundle(tmp_path / "2")
@@ -186,17 +188,17 @@ def test_verifying_again_is_fresh(tiny: Path, tmp_path: Path, filled: Path) -> N
         ),
     ],
 )
-def test_an_export_that_was_killed_goes_on_where_it_was(
+def test_a_killed_export_resumes_where_it_stopped(
     tiny: Path, tmp_path: Path, stages: Path, killed_at: str, kept: set[str], made_then: set[str]
 ) -> None:
     command = [sys.executable, "-c", KILLED, str(tiny), str(tmp_path / "out"), killed_at]
     done = subprocess.run(command, check=False, capture_output=True)
     assert done.returncode == -signal.SIGKILL
     assert set(entries(stages)) == kept
-    manifest, told = export(tiny, tmp_path / "again", "onnx", "tflite")
-    assert told.stored() == {name.split()[0] for name in kept}
-    assert told.made() == made_then
-    assert {each.status for each in manifest.targets.values()} == {"verified"}
+    manifest, progress = export(tiny, tmp_path / "again", "onnx", "tflite")
+    assert progress.stored() == {name.split()[0] for name in kept}
+    assert progress.made() == made_then
+    assert {result.status for result in manifest.targets.values()} == {"verified"}
 
 
 @pytest.mark.parametrize("fault", [convert_failing, convert_wrong])
@@ -214,17 +216,17 @@ def test_a_target_that_failed_runs_again(
         with pytest.raises(hubopt.HuboptError, match="no target gave an artifact"):
             export(tiny, tmp_path / "1", options=opset)
     assert set(entries(filled)) == before
-    manifest, told = export(tiny, tmp_path / "2", options=opset)
-    assert told.made() == {"onnx: export", "onnx: run"}
+    manifest, progress = export(tiny, tmp_path / "2", options=opset)
+    assert progress.made() == {"onnx: export", "onnx: run"}
     assert manifest.targets["onnx"].status == "verified"
     assert manifest.targets["onnx"].cached is None
 
 
-def test_other_tolerances_make_and_run_nothing(tiny: Path, tmp_path: Path, filled: Path) -> None:
+def test_other_tolerances_recompute_nothing(tiny: Path, tmp_path: Path, filled: Path) -> None:
     before = set(entries(filled))
     loose = hubopt.ToleranceOverrides.parse(rtol=["1e-3"])
-    manifest, told = export(tiny, tmp_path / "2", overrides=loose)
-    assert told.made() == set()
+    manifest, progress = export(tiny, tmp_path / "2", overrides=loose)
+    assert progress.made() == set()
     assert manifest.tolerances == loose
     impossible = hubopt.ToleranceOverrides.parse(sqnr=["500"])
     with pytest.raises(hubopt.HuboptError, match="no target gave an artifact"):
@@ -285,15 +287,17 @@ def test_a_stored_comparison_that_contradicts_itself_is_measured_anew(
     assert json.loads(again[1]) == json.loads(value)
 
 
-def test_a_stored_reference_can_be_timed_against(tiny: Path, tmp_path: Path, filled: Path) -> None:
-    manifest, told = export(tiny, tmp_path / "2", rounds=2)
-    assert told.made() == {"load the layer", "onnx: run"}
+def test_a_target_can_be_timed_with_a_stored_reference(
+    tiny: Path, tmp_path: Path, filled: Path
+) -> None:
+    manifest, progress = export(tiny, tmp_path / "2", rounds=2)
+    assert progress.made() == {"load the layer", "onnx: run"}
     latency = manifest.targets["onnx"].latency
     assert latency is not None
     assert latency.ratio is not None
 
 
-def test_what_is_only_timed_against_brings_nothing_else_along(
+def test_a_layer_loaded_only_for_timing_starts_no_other_process(
     tiny: Path, tmp_path: Path, stages: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A child that imports TensorFlow while a target is timed would be timed with it."""
@@ -321,11 +325,11 @@ def test_data_count_by_their_content(tiny: Path, tmp_path: Path, stages: Path) -
     np.savez(tmp_path / "here.npz", **sample(1.0))
     export(tiny, tmp_path / "1", data=tmp_path / "here.npz")
     (tmp_path / "here.npz").rename(tmp_path / "there.npz")
-    manifest, told = export(tiny, tmp_path / "2", data=str(tmp_path / "there.npz"))
-    assert told.made() == set()
+    manifest, progress = export(tiny, tmp_path / "2", data=str(tmp_path / "there.npz"))
+    assert progress.made() == set()
     assert manifest.data == str(tmp_path / "there.npz")
-    _, told = export(tiny, tmp_path / "3", data=[sample(2.0)])
-    assert "choose samples" in told.made()
+    _, progress = export(tiny, tmp_path / "3", data=[sample(2.0)])
+    assert "choose samples" in progress.made()
 
 
 @pytest.mark.parametrize(
@@ -337,7 +341,7 @@ def test_data_count_by_their_content(tiny: Path, tmp_path: Path, stages: Path) -
         ("onnx run", {"onnx: run"}),
     ],
 )
-def test_what_is_damaged_is_made_anew(
+def test_a_damaged_entry_is_computed_again(
     tiny: Path,
     tmp_path: Path,
     filled: Path,
@@ -347,17 +351,17 @@ def test_what_is_damaged_is_made_anew(
 ) -> None:
     found = entries(filled)
     files = filled / found[damaged].key / "files"
-    victim = max(filter(Path.is_file, files.rglob("*")), key=lambda each: each.stat().st_size)
+    victim = max(filter(Path.is_file, files.rglob("*")), key=lambda path: path.stat().st_size)
     victim.write_bytes(b"?" * victim.stat().st_size)
-    if damaged == "trace":  # it is looked at only if something is to be made from it
+    if damaged == "trace":  # it is read only if another stage needs it
         shutil.rmtree(filled / found["onnx artifact"].key)
-    manifest, told = export(tiny, tmp_path / "2")
+    manifest, progress = export(tiny, tmp_path / "2")
     assert "an entry of the cache is damaged and is made anew" in caplog.text
-    assert told.made() == made
+    assert progress.made() == made
     assert manifest.targets["onnx"].status == "verified"
     assert (damaged in manifest.cached) is False
-    _, told = export(tiny, tmp_path / "3")
-    assert told.made() == set()
+    _, progress = export(tiny, tmp_path / "3")
+    assert progress.made() == set()
 
 
 @pytest.mark.parametrize("how", ["argument", "size"])
@@ -373,7 +377,7 @@ def test_without_a_cache_nothing_is_read_or_written(
     assert set(entries(filled)) == {"trace", "reference", "onnx comparison"}
 
 
-def test_a_cache_that_cannot_be_written_costs_no_export(
+def test_a_cache_that_cannot_be_written_does_not_fail_an_export(
     tiny: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -399,7 +403,7 @@ def test_models_without_a_digest_are_not_kept(
     assert not stages.exists()
 
 
-def test_two_processes_may_export_the_same_at_once(
+def test_two_processes_may_run_the_same_export_at_once(
     tiny: Path, tmp_path: Path, stages: Path
 ) -> None:
     running = [
@@ -409,10 +413,10 @@ def test_two_processes_may_export_the_same_at_once(
         )
         for name in ("1", "2")
     ]
-    assert [each.wait() for each in running] == [0, 0]
-    for each in running:
-        assert each.stdout is not None
-        each.stdout.close()
+    assert [process.wait() for process in running] == [0, 0]
+    for process in running:
+        assert process.stdout is not None
+        process.stdout.close()
     for name in ("1", "2"):
         assert read_bundle(tmp_path / name).manifest.targets["onnx"].status == "verified"
     kinds = {"trace", "reference", "onnx artifact", "onnx run", "onnx comparison"}

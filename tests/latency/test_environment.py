@@ -12,12 +12,14 @@ def test_driver_and_gpus_are_reported(tmp_path: Path) -> None:
     assert _gpus(tmp_path) == "NVIDIA H100; NVRM version: 570.1"
 
 
-def test_without_a_driver_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_driver_no_gpu_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert _gpus(tmp_path / "nothing") == ""
 
 
-def test_elsewhere_the_drivers_program_is_asked(
+def test_without_the_drivers_files_nvidia_smi_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = tmp_path / "nvidia-smi"

@@ -11,11 +11,11 @@ class Subject:
         return (self._call_ms,) * count
 
 
-def test_subjects_take_turns_and_the_first_changes() -> None:
+def test_subjects_take_turns_and_the_order_alternates() -> None:
     log: list[str] = []
     fast, slow = Subject("fast", log, 1.0), Subject("slow", log, 1000.0)
     rounds = interleave((fast, slow), rounds=2)
-    assert log[2:] == ["fast", "slow", "slow", "fast"]  # the first two found the call counts
+    assert log[2:] == ["fast", "slow", "slow", "fast"]  # the first two set the call counts
     assert [len(calls) for calls in rounds[0]] == [50, 50]
     assert [len(calls) for calls in rounds[1]] == [3, 3]
 
@@ -32,4 +32,4 @@ def test_a_runner_is_timed_in_milliseconds() -> None:
 
     calls = time_calls(Runner(), {}, 3)
     assert len(calls) == 3
-    assert all(20 <= each < 500 for each in calls)
+    assert all(20 <= milliseconds < 500 for milliseconds in calls)

@@ -42,7 +42,7 @@ def test_rows_that_prefer_another_class_are_counted() -> None:
     assert (agreement.rows, agreement.top1, agreement.topk) == (40, 39, 39)
 
 
-def test_the_order_of_equal_classes_is_no_disagreement() -> None:
+def test_the_order_of_equal_classes_does_not_matter() -> None:
     scores = np.array([[0.4, 0.4, 0.2]])
     agreement = top_agreement(np.array([[0.4, 0.4 + 1e-9, 0.2]]), scores)
     assert (agreement.top1, agreement.topk) == (1, 1)

@@ -1,4 +1,4 @@
-"""What is measured of two arrays, and that it is enough to judge them under any tolerance."""
+"""The measurements of two arrays, which suffice to judge them under any tolerance."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def changed(at: int, value: float) -> np.ndarray:
     return array
 
 
-def told(actual: np.ndarray, reference: np.ndarray, tolerance: Tolerance) -> str:
+def problems(actual: np.ndarray, reference: np.ndarray, tolerance: Tolerance) -> str:
     return "; ".join(complaints((compare(actual, reference),), tolerance))
 
 
@@ -45,11 +45,11 @@ def test_no_tolerance_lets_nan_or_other_infinities_pass(
     actual: np.ndarray, reference: np.ndarray, text: str
 ) -> None:
     for tolerance in (LOOSE, Tolerance(), TOLERANCES["int8-static"]):
-        assert re.search(text, told(actual, reference, tolerance))
+        assert re.search(text, problems(actual, reference, tolerance))
 
 
 def test_the_same_infinity_passes() -> None:
-    assert told(changed(1, np.inf), changed(1, np.inf), EXACT) == ""
+    assert problems(changed(1, np.inf), changed(1, np.inf), EXACT) == ""
 
 
 def test_the_bound_is_atol_times_rms_plus_rtol_times_element() -> None:
@@ -82,10 +82,10 @@ def test_the_bound_does_not_depend_on_scale() -> None:
     st.floats(0, 0.1),
     st.floats(0, 1e-3),
 )
-def test_what_is_kept_decides_as_all_elements_do(
+def test_the_kept_elements_give_the_same_verdict_as_all_elements(
     points: list[tuple[float, float]], rtol: float, atol: float, noise: float
 ) -> None:
-    """The hull's corners give the same worst share as every element, for any bounds."""
+    """The corners of the hull give the same worst share as all elements, for any bounds."""
     reference = np.array([size for size, _ in points])
     actual = reference + np.array([gap for _, gap in points])
     gap = np.abs(actual - reference)
@@ -99,7 +99,7 @@ def test_what_is_kept_decides_as_all_elements_do(
         assert math.isclose(shares[at], found)
 
 
-def test_what_is_kept_is_little() -> None:
+def test_few_elements_are_kept() -> None:
     generator = np.random.default_rng(0)
     reference = generator.standard_normal(1_000_000)
     difference = compare(reference + 1e-6 * generator.standard_normal(1_000_000), reference)
@@ -126,13 +126,13 @@ def test_sqnr_is_the_ratio_of_powers_in_decibels() -> None:
     assert compare(reference + 0.01, reference).sqnr_db == pytest.approx(60.0)
     assert compare(reference, reference).sqnr_db == math.inf
     assert compare(reference, np.zeros(100)).sqnr_db == -math.inf
-    assert "SQNR is 60.0 dB, 80 dB wanted" in told(
+    assert "SQNR is 60.0 dB, 80 dB wanted" in problems(
         reference + 0.01, reference, Tolerance(sqnr_db=80.0)
     )
 
 
 def test_many_small_errors_fail_where_each_alone_would_pass() -> None:
-    """What a rounded layer looks like: no element stands out, the whole is off."""
+    """A rounded layer looks like this: no single element stands out, but all are off."""
     reference = np.random.default_rng(0).standard_normal(1000)
     actual = reference * (1 + 9e-4 * np.sign(reference))
     assert complaints((compare(actual, reference),), Tolerance(rtol=1e-3, atol=1e-4)) == []
@@ -183,12 +183,12 @@ def test_integers_booleans_and_strings_must_be_equal(
 
 def test_zero_reference_allows_zero_only() -> None:
     zeros = np.zeros(3, np.float32)
-    assert told(zeros, zeros, EXACT) == ""
-    assert "differ by more than allowed" in told(zeros + 1e-6, zeros, LOOSE)
+    assert problems(zeros, zeros, EXACT) == ""
+    assert "differ by more than allowed" in problems(zeros + 1e-6, zeros, LOOSE)
 
 
-def test_what_cancelled_out_is_judged_by_the_size_of_what_cancelled() -> None:
-    """A sample on which an output is all but zero holds rounding, and no other sample's faults."""
+def test_a_cancelled_output_is_judged_by_the_size_of_the_other_samples() -> None:
+    """A sample whose output is nearly zero may hold rounding errors, but not larger faults."""
     usual, residue = compare(np.ones(4), np.ones(4)), compare(np.full(4, 2e-7), np.zeros(4))
     assert complaints((residue,), TOLERANCES["fp32"])
     assert complaints((usual, usual, residue), TOLERANCES["fp32"]) == []
@@ -196,14 +196,14 @@ def test_what_cancelled_out_is_judged_by_the_size_of_what_cancelled() -> None:
     assert complaints((usual, usual, fault), TOLERANCES["fp32"])
 
 
-def test_one_loud_sample_does_not_loosen_the_others() -> None:
+def test_one_large_sample_does_not_loosen_the_bounds_of_the_others() -> None:
     usual, loud = compare(np.ones(4), np.ones(4)), compare(np.full(4, 1e6), np.full(4, 1e6))
     fault = compare(np.ones(4) + 1e-3, np.ones(4))
     assert complaints((usual, usual, loud, fault), TOLERANCES["fp32"])
 
 
-def test_a_sigmoid_near_zero_is_off_by_what_it_is_off_near_one() -> None:
-    """Onnxruntime's is: 9e-8 at 5e-3, on a sample where all of the output is so small."""
+def test_a_sigmoid_near_zero_has_the_same_absolute_error_as_near_one() -> None:
+    """Onnxruntime's has 9e-8 at 5e-3, on a sample where the whole output is that small."""
     usual = compare(np.array([0.001, 0.5, 0.99]), np.array([0.001, 0.5, 0.99]))
     faint = compare(np.full(3, 5.6e-3 + 9.3e-8), np.full(3, 5.6e-3))
     assert complaints((usual,) * 8 + (faint,), TOLERANCES["fp32"]) == []
@@ -211,13 +211,13 @@ def test_a_sigmoid_near_zero_is_off_by_what_it_is_off_near_one() -> None:
 
 def test_a_scalar_compares() -> None:
     one = np.ones((), np.float32)
-    assert told(one, one, EXACT) == ""
-    assert "the worst at ()" in told(2 * one, one, EXACT)
+    assert problems(one, one, EXACT) == ""
+    assert "the worst at ()" in problems(2 * one, one, EXACT)
 
 
 @pytest.mark.parametrize("shape", [(0,), (0, 3)])
-def test_nothing_to_compare_proves_nothing(shape: tuple[int, ...]) -> None:
-    assert "nothing was compared" in told(np.ones(shape), np.ones(shape), LOOSE)
+def test_comparing_nothing_is_a_problem(shape: tuple[int, ...]) -> None:
+    assert "nothing was compared" in problems(np.ones(shape), np.ones(shape), LOOSE)
 
 
 def test_complex_numbers_compare_by_distance() -> None:
@@ -228,20 +228,20 @@ def test_complex_numbers_compare_by_distance() -> None:
 
 
 @pytest.mark.parametrize("kind", ["float16", "float32", "float64", "complex64", "bfloat16"])
-def test_a_distance_is_what_a_comparison_tells_of_it(kind: str) -> None:
+def test_a_distance_equals_the_measurements_of_a_comparison(kind: str) -> None:
     dtype = np.dtype(ml_dtypes.bfloat16 if kind == "bfloat16" else kind)
     generator = np.random.default_rng(0)
     one, other = (generator.standard_normal((7, 9)).astype(dtype) for _ in range(2))
     one.flat[0] = other.flat[0] = np.inf
-    told = compare(one, other)
-    assert distance(one, other) == (told.max_abs, told.rms_error)
-    assert told.max_abs > 0
+    difference = compare(one, other)
+    assert distance(one, other) == (difference.max_abs, difference.rms_error)
+    assert difference.max_abs > 0
     one.flat[1] = np.nan
     assert distance(one, other) is None
 
 
-def test_of_elements_of_one_size_the_farthest_counts() -> None:
-    """Whatever their order is after sorting them by size."""
+def test_among_elements_of_equal_size_the_farthest_counts() -> None:
+    """This holds regardless of their order after sorting them by size."""
     sizes = np.repeat([1.0, 2.0, 3.0, 3.0], 8)
     for seed in range(20):
         gaps = np.random.default_rng(seed).random(sizes.size)

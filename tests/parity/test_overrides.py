@@ -5,11 +5,11 @@ from hubopt.parity.overrides import ToleranceOverrides
 from hubopt.parity.tolerance import TOLERANCES
 
 
-def test_nothing_said_leaves_the_class() -> None:
+def test_without_overrides_the_class_applies() -> None:
     assert ToleranceOverrides.parse().tolerances(["a"], "xla") == {"a": TOLERANCES["xla"]}
 
 
-def test_one_output_goes_before_all_and_a_bound_before_a_class() -> None:
+def test_an_output_overrides_all_outputs_and_a_bound_overrides_a_class() -> None:
     overrides = ToleranceOverrides.parse(
         tolerance=["a=fp16", "bf16"], rtol=["0.5", "b=0.25"], sqnr=["a=off"], top1=["0.5"]
     )
@@ -25,7 +25,7 @@ def test_names_may_hold_an_equals_sign() -> None:
     )
 
 
-def test_everything_wrong_is_reported_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     with pytest.raises(UsageError) as caught:
         ToleranceOverrides.parse(
             tolerance=["fp8"], rtol=["a=x"], cosine=["2"], atol=["nan"], sqnr=["-1e5"]
@@ -41,6 +41,6 @@ def test_everything_wrong_is_reported_at_once() -> None:
     assert "--sqnr -1e5: it must be from -1000 to 1000" in text
 
 
-def test_an_output_that_is_not_there_is_reported() -> None:
+def test_an_unknown_output_is_reported() -> None:
     with pytest.raises(UsageError, match="the model has no such output"):
         ToleranceOverrides.parse(rtol=["c=1"]).tolerances(["a", "b"], "fp32")

@@ -1,4 +1,4 @@
-"""The verdict: form first, then values; the layer first, then its float64 self, then its noise."""
+"""The verdict: form before values; compared to the layer, its float64 variant, then its noise."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def outputs(seed: int) -> dict[str, np.ndarray]:
 REFERENCE = [outputs(1), outputs(2)]
 
 
-def test_what_is_equal_passes() -> None:
+def test_equal_outputs_pass() -> None:
     parity = judge(SPEC, REFERENCE, REFERENCE, TOLERANCE)
     assert parity.passed
     assert parity.status == "verified"
     assert parity.problems == ()
-    assert [each.name for each in parity.outputs] == ["note", "onset"]
-    assert [each.bases for each in parity.outputs] == [("layer", "layer")] * 2
+    assert [output.name for output in parity.outputs] == ["note", "onset"]
+    assert [output.bases for output in parity.outputs] == [("layer", "layer")] * 2
     assert parity.samples == 2
 
 
-def test_two_outputs_of_one_shape_that_swap_fail() -> None:
-    swapped = [{"note": each["onset"], "onset": each["note"]} for each in REFERENCE]
+def test_two_swapped_outputs_of_the_same_shape_fail() -> None:
+    swapped = [{"note": sample["onset"], "onset": sample["note"]} for sample in REFERENCE]
     parity = judge(SPEC, swapped, REFERENCE, TOLERANCE)
     assert parity.status == "failed"
     assert len(parity.problems) == 4
@@ -60,7 +60,7 @@ def test_one_bad_element_of_one_sample_fails_and_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda given: {"note": given["note"]}, "outputs are ['note']"),
         (lambda given: given | {"more": given["note"]}, "outputs are ['more', 'note', 'onset']"),
@@ -68,11 +68,11 @@ def test_one_bad_element_of_one_sample_fails_and_is_named() -> None:
         (lambda given: given | {"note": given["note"].astype("float64")}, "is float64 1x4"),
     ],
 )
-def test_names_shapes_and_dtypes_come_first(change: object, told: str) -> None:
-    actual = [change(each) for each in REFERENCE]  # type: ignore[operator]
+def test_names_shapes_and_dtypes_are_checked_first(change: object, message: str) -> None:
+    actual = [change(sample) for sample in REFERENCE]  # type: ignore[operator]
     parity = judge(SPEC, actual, REFERENCE, TOLERANCE)
     assert not parity.passed
-    assert told in parity.problems[0]
+    assert message in parity.problems[0]
     assert parity.outputs == ()
 
 
@@ -81,11 +81,11 @@ def test_missing_samples_never_pass(actual: list[dict[str, np.ndarray]]) -> None
     assert not judge(SPEC, actual, REFERENCE, TOLERANCE).passed
 
 
-def test_nothing_compared_is_no_success() -> None:
+def test_comparing_no_samples_does_not_pass() -> None:
     assert not judge(SPEC, [], [], TOLERANCE).passed
 
 
-def test_an_output_without_elements_proves_nothing() -> None:
+def test_an_output_without_elements_does_not_pass() -> None:
     empty = ModelSpec((tensor("x", 1),), (tensor("boxes", 0, 4),), "x", "boxes")
     nothing = [{"boxes": np.zeros((0, 4), np.float32)}]
     parity = judge(empty, nothing, nothing, TOLERANCE)
@@ -94,7 +94,7 @@ def test_an_output_without_elements_proves_nothing() -> None:
 
 
 def test_each_output_has_its_own_tolerance() -> None:
-    off = [{"note": each["note"], "onset": each["onset"] * 1.01} for each in REFERENCE]
+    off = [{"note": sample["note"], "onset": sample["onset"] * 1.01} for sample in REFERENCE]
     loose = {"note": TOLERANCE, "onset": TOLERANCES["bf16"]}
     assert judge(SPEC, off, REFERENCE, loose).passed
     assert not judge(SPEC, off, REFERENCE, {**loose, "onset": TOLERANCE}).passed
@@ -104,26 +104,26 @@ ONE = ModelSpec((tensor("x", 1),), (tensor("y", 100),), "x", "y")
 STEADY = np.linspace(-1, 1, 100, dtype="float32")
 
 
-def moved(size: float) -> Deviation:
+def deviation(size: float) -> Deviation:
     return Deviation(abs(size), abs(size))
 
 
-def verdict(move: float, float64_move: float | None = None, **moves: float) -> Parity:
-    """Judge an artifact that is off by ``move`` from a layer that moves itself."""
+def verdict(error: float, float64_deviation: float | None = None, **noise: float) -> Parity:
+    """Judge an artifact that is off by ``error``, with the given noise of the layer by variant."""
     quality = ReferenceQuality(
-        deviations={way: {"y": (moved(size),)} for way, size in moves.items()}
+        deviations={variant: {"y": (deviation(size),)} for variant, size in noise.items()}
     )
-    actual = [{"y": STEADY + np.float32(move)}]
+    actual = [{"y": STEADY + np.float32(error)}]
     float64 = None
-    if float64_move is not None:
-        float64 = [{"y": STEADY.astype("float64") + float64_move}]
+    if float64_deviation is not None:
+        float64 = [{"y": STEADY.astype("float64") + float64_deviation}]
         quality = ReferenceQuality(
-            deviations={**quality.deviations, "float64": {"y": (moved(float64_move),)}}
+            deviations={**quality.deviations, "float64": {"y": (deviation(float64_deviation),)}}
         )
     return judge(ONE, actual, [{"y": STEADY}], TOLERANCES["fp32"], quality, float64)
 
 
-def test_the_layers_noise_is_added_to_the_tolerance_and_told() -> None:
+def test_the_layers_noise_is_added_to_the_tolerance_and_reported() -> None:
     assert verdict(1e-3).status == "failed"
     passed = verdict(1e-3, onednn=1.1e-3)
     assert passed.status == "verified"
@@ -132,8 +132,8 @@ def test_the_layers_noise_is_added_to_the_tolerance_and_told() -> None:
     assert verdict(6e-3, onednn=1.1e-3, xla=1e-3).status == "failed"
 
 
-def test_noise_in_one_element_excuses_no_error_in_all() -> None:
-    """What the layer moves in one ill-conditioned element is no room for a rounded layer."""
+def test_noise_in_one_element_does_not_excuse_an_error_in_all() -> None:
+    """Noise in one ill-conditioned element does not widen the tolerance for all elements."""
     actual = [{"y": STEADY + np.float32(1e-3)}]
     for rms, status in ((1e-3, "verified"), (1e-5, "failed")):
         quality = ReferenceQuality(deviations={"onednn": {"y": (Deviation(1e-3, rms),)}})
@@ -142,7 +142,7 @@ def test_noise_in_one_element_excuses_no_error_in_all() -> None:
 
 
 def test_each_sample_has_its_own_noise() -> None:
-    noisy = ReferenceQuality(deviations={"onednn": {"y": (Deviation(0, 0), moved(1e-3))}})
+    noisy = ReferenceQuality(deviations={"onednn": {"y": (Deviation(0, 0), deviation(1e-3))}})
     good, off = {"y": STEADY}, {"y": STEADY + np.float32(1e-3)}
     reference = [good, good]
     tolerance = TOLERANCES["fp32"]
@@ -150,34 +150,34 @@ def test_each_sample_has_its_own_noise() -> None:
     assert judge(ONE, [off, good], reference, tolerance, noisy).status == "failed"
 
 
-def test_an_artifact_that_is_nearer_to_float64_than_the_layer_is_right() -> None:
-    passed = verdict(1e-3, float64_move=1e-3, onednn=2e-3)
+def test_an_artifact_nearer_to_float64_than_the_layer_passes() -> None:
+    passed = verdict(1e-3, float64_deviation=1e-3, onednn=2e-3)
     assert passed.status == "verified"
     assert passed.outputs[0].bases == ("float64",)
     assert passed.note == "nearer to the layer in float64 than the eager layer is: y"
     assert passed.outputs[0].max_abs < 1e-6
-    assert verdict(-6e-3, float64_move=1e-3).status == "failed"
+    assert verdict(-6e-3, float64_deviation=1e-3).status == "failed"
 
 
-def test_a_layer_that_moves_too_much_is_no_reference() -> None:
+def test_a_layer_with_too_much_noise_is_not_a_reference() -> None:
     parity = verdict(0.02, onednn=0.03)
     assert (parity.passed, parity.unsteady, parity.status) == (False, True, "unverified")
     assert verdict(0.2, onednn=0.03).status == "failed"
-    assert verdict(0.02, float64_move=0.03).status == "unverified"
+    assert verdict(0.02, float64_deviation=0.03).status == "unverified"
 
 
-def test_whether_more_could_be_known_that_matters() -> None:
-    """Noise by float64 alone is enough where it leaves a hundred times as much to be too much."""
+def test_a_verdict_is_clear_if_no_further_variant_could_change_it() -> None:
+    """Float64 noise alone is enough if a hundred times as much would still be acceptable."""
     assert verdict(3e-6).is_clear
-    assert not verdict(6e-5, onednn=5e-5).is_clear, "by other samples' noise, for all it knows"
-    by_float64 = verdict(-1.5e-4, float64_move=4e-5)
+    assert not verdict(6e-5, onednn=5e-5).is_clear, "it may be excused only by other samples' noise"
+    by_float64 = verdict(-1.5e-4, float64_deviation=4e-5)
     assert by_float64.outputs[0].bases == ("noise",)
     assert by_float64.is_clear
-    by_another = verdict(-1.5e-4, float64_move=1e-6, onednn=5e-5)
+    by_another = verdict(-1.5e-4, float64_deviation=1e-6, onednn=5e-5)
     assert by_another.outputs[0].bases == ("noise",)
     assert not by_another.is_clear
-    assert not verdict(-1.5e-4, float64_move=4e-5, onednn=1e-4).is_clear
-    assert verdict(-1.5e-4, float64_move=4e-5, onednn=1e-4, rounded1=1e-4).is_clear
+    assert not verdict(-1.5e-4, float64_deviation=4e-5, onednn=1e-4).is_clear
+    assert verdict(-1.5e-4, float64_deviation=4e-5, onednn=1e-4, rounded1=1e-4).is_clear
 
 
 def test_integers_that_the_layer_itself_changes_cannot_be_judged() -> None:
@@ -194,7 +194,7 @@ INPUTS = [{"x": np.float32([at])} for at in range(3)]
 
 
 def test_an_output_that_ignores_its_input_is_vacuous() -> None:
-    """Another sample's answer would pass as well, so that this one's does proves nothing."""
+    """The outputs of any other sample would pass as well, so passing proves nothing."""
     quality = ReferenceQuality(probes={"redrawn": redrawn(ONE, INPUTS, CONSTANT)})
     parity = judge(ONE, CONSTANT, CONSTANT, TOLERANCES["fp32"], quality)
     assert (parity.passed, parity.status) == (True, "vacuous")
@@ -203,29 +203,29 @@ def test_an_output_that_ignores_its_input_is_vacuous() -> None:
     )
 
 
-def moving(share: float) -> list[dict[str, Any]]:
+def varying(share: float) -> list[dict[str, Any]]:
     return [{"y": np.full(100, 0.01, np.float32) * (1 + share * at)} for at in range(3)]
 
 
 @pytest.mark.parametrize(("share", "status"), [(1e-6, "vacuous"), (1e-2, "verified")])
-def test_the_tolerance_decides_what_is_the_same(share: float, status: str) -> None:
-    reference = moving(share)
+def test_the_tolerance_decides_which_outputs_count_as_equal(share: float, status: str) -> None:
+    reference = varying(share)
     quality = ReferenceQuality(probes={"redrawn": redrawn(ONE, INPUTS, reference)})
     assert judge(ONE, reference, reference, TOLERANCES["fp32"], quality).status == status
     assert judge(ONE, reference, reference, TOLERANCES["bf16"], quality).status == "vacuous"
 
 
-def test_one_probe_that_moves_the_output_is_enough() -> None:
+def test_one_probe_that_changes_the_output_is_enough() -> None:
     probes = {
         "redrawn": redrawn(ONE, INPUTS, CONSTANT),
-        "permuted": farthest(ONE, moving(1.0)[1:], CONSTANT[1:]),
+        "permuted": farthest(ONE, varying(1.0)[1:], CONSTANT[1:]),
     }
     quality = ReferenceQuality(probes=probes)
     assert judge(ONE, CONSTANT, CONSTANT, TOLERANCES["fp32"], quality).status == "verified"
 
 
-def test_weights_that_do_not_show_are_vacuous_and_constants_are_not() -> None:
-    reference = moving(1.0)
+def test_weights_without_effect_are_vacuous_and_constant_outputs_are_not() -> None:
+    reference = varying(1.0)
     same = farthest(ONE, reference, reference)
     weights = ReferenceQuality(probes={"weights": same})
     parity = judge(ONE, reference, reference, TOLERANCES["fp32"], weights)
@@ -237,12 +237,12 @@ def test_weights_that_do_not_show_are_vacuous_and_constants_are_not() -> None:
         assert judge(ONE, reference, reference, TOLERANCES["fp32"], quality).status == "verified"
 
 
-def test_equal_inputs_are_no_redraw() -> None:
+def test_equal_inputs_do_not_count_as_redrawn() -> None:
     assert redrawn(ONE, [{"x": np.float32([1])}] * 3, CONSTANT) == {}
 
 
-def test_what_was_measured_can_be_judged_again() -> None:
-    actual = [{name: array * 1.005 for name, array in each.items()} for each in REFERENCE]
+def test_measured_outputs_can_be_judged_again() -> None:
+    actual = [{name: array * 1.005 for name, array in sample.items()} for sample in REFERENCE]
     parity = judge(SPEC, actual, REFERENCE, TOLERANCES["fp32"])
     assert parity.status == "failed"
     for name in ("fp32", "xla", "tf32", "fp16", "bf16"):
@@ -251,7 +251,7 @@ def test_what_was_measured_can_be_judged_again() -> None:
         assert again == judge(SPEC, actual, REFERENCE, TOLERANCES[name])
 
 
-def test_it_reads_well() -> None:
+def test_the_repr_of_a_verdict_is_a_readable_table() -> None:
     actual = [dict(REFERENCE[0]), {**REFERENCE[1], "onset": REFERENCE[1]["onset"] + 1}]
     text = repr(judge(SPEC, actual, REFERENCE, TOLERANCES["fp32"]))
     assert text.splitlines()[0] == "Parity: failed on 2 samples"

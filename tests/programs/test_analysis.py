@@ -1,4 +1,4 @@
-"""The facts of a graph can be had for any graph."""
+"""The facts about a graph can be computed for any graph."""
 
 import tensorflow as tf
 
@@ -23,7 +23,7 @@ def test_the_facts_of_a_program_are_those_of_its_frozen_graph(
     assert not facts.has_tables
 
 
-def test_a_graph_says_what_it_does_not_depend_on() -> None:
+def test_constant_and_weightless_outputs_are_detected() -> None:
     graph = tf.Graph()
     with graph.as_default():
         ids = tf.compat.v1.placeholder(tf.int32, [4], name="ids")

@@ -25,7 +25,7 @@ def program_of(
 
 
 def use(program: Program, op: str) -> OpUse:
-    return next(each for each in program.ops if each.op == op)
+    return next(found for found in program.ops if found.op == op)
 
 
 def run_frozen(program: Program, *inputs: Any) -> list[np.ndarray]:
@@ -35,7 +35,9 @@ def run_frozen(program: Program, *inputs: Any) -> list[np.ndarray]:
     return [tensor.numpy() for tensor in function(*map(tf.constant, inputs))]
 
 
-def test_the_saved_model_is_compiled_static_and_named(tiny_program: tuple[Any, Program]) -> None:
+def test_the_saved_model_is_compiled_with_static_shapes_and_names(
+    tiny_program: tuple[Any, Program],
+) -> None:
     _, program = tiny_program
     assert program.compiled
     loaded = tf.saved_model.load(str(program.saved_model))
@@ -58,7 +60,7 @@ def test_weights_are_variables_of_the_saved_model_and_constants_of_the_frozen_gr
     graph_def = read_frozen_graph(program).whole()
     assert not [node for node in graph_def.node if "Variable" in node.op]
     inputs = {"left": np.eye(2, 8, dtype="float32"), "right": np.ones((2, 8), "float32")}
-    names = [each.name for each in program.spec.outputs]
+    names = [output.name for output in program.spec.outputs]
     frozen = dict(
         zip(names, run_frozen(program, *(inputs[s.name] for s in program.spec.inputs)), strict=True)
     )
@@ -66,7 +68,7 @@ def test_weights_are_variables_of_the_saved_model_and_constants_of_the_frozen_gr
         np.testing.assert_allclose(frozen[name], tensor, rtol=1e-6, atol=1e-6)
 
 
-def test_one_tensor_returned_twice_stays_two_outputs(tmp_path: Path) -> None:
+def test_a_tensor_returned_twice_gives_two_outputs(tmp_path: Path) -> None:
     program = program_of(lambda x: [x, x, x + 1], tmp_path)
     assert len(set(program.output_tensors)) == 3
     ones = np.ones((2, 3), "float32")
@@ -76,7 +78,7 @@ def test_one_tensor_returned_twice_stays_two_outputs(tmp_path: Path) -> None:
     np.testing.assert_array_equal(third, ones + 1)
 
 
-def test_an_input_that_nothing_uses_stays(tmp_path: Path) -> None:
+def test_an_unused_input_is_kept(tmp_path: Path) -> None:
     two = [tf.TensorSpec([1], tf.float32, name) for name in ("a", "b")]
     layer = hubopt.KerasLayer(tf.function(lambda n: n[1] + 1, input_signature=[two]))
     program = trace(layer, hubopt.resolve(layer), tmp_path)
@@ -84,10 +86,10 @@ def test_an_input_that_nothing_uses_stays(tmp_path: Path) -> None:
     assert run_frozen(program, zero, one)[0] == 2
 
 
-def test_a_model_that_is_compiled_already_is_inlined(tmp_path: Path) -> None:
+def test_an_already_compiled_model_is_inlined(tmp_path: Path) -> None:
     inner = tf.function(lambda x: tf.nn.relu(x) + 1, jit_compile=True)
     program = program_of(lambda x: inner(x) * 2, tmp_path)
-    assert not [each.op for each in program.ops if "Call" in each.op]
+    assert not [used.op for used in program.ops if "Call" in used.op]
     assert run_frozen(program, -np.ones((2, 3), "float32"))[0].max() == 2
 
 
@@ -97,7 +99,9 @@ def test_our_own_saved_model_can_be_exported_again(
     _, program = tiny_program
     again = hubopt.KerasLayer(program.saved_model)
     spec = hubopt.resolve(again)
-    assert {str(each) for each in spec.outputs} == {str(each) for each in program.spec.outputs}
+    assert {str(output) for output in spec.outputs} == {
+        str(output) for output in program.spec.outputs
+    }
     assert trace(again, spec, tmp_path).compiled
 
 
@@ -106,12 +110,12 @@ def test_control_flow_stays_functional(tmp_path: Path) -> None:
         return tf.while_loop(lambda i, y: i < 3, lambda i, y: (i + 1, y * 2), (0, x))[1]
 
     program = program_of(loop, tmp_path)
-    assert {"While", "StatelessWhile"} & {each.op for each in program.ops}
-    assert use(program, "Less").count == 1  # from inside the loop's condition
+    assert {"While", "StatelessWhile"} & {used.op for used in program.ops}
+    assert use(program, "Less").count == 1  # inside the loop's condition
     assert run_frozen(program, np.ones((2, 3), "float32"))[0].max() == 8
 
 
-def test_operations_that_xla_lacks_are_named_before_xla_is_asked(tmp_path: Path) -> None:
+def test_operations_that_xla_lacks_are_named_before_compiling(tmp_path: Path) -> None:
     with pytest.raises(UncompilableError) as caught:
         program_of(tf.strings.lower, tmp_path / "a", tf.string, xla="require")
     assert "XLA cannot compile StringLower (x1, " in str(caught.value)
@@ -124,7 +128,7 @@ def test_operations_that_xla_lacks_are_named_before_xla_is_asked(tmp_path: Path)
     assert not lower.generic
 
 
-def test_an_operation_on_strings_that_also_takes_numbers_is_seen(tmp_path: Path) -> None:
+def test_a_generic_operation_applied_to_strings_is_detected(tmp_path: Path) -> None:
     program = program_of(lambda x: tf.where(x > 0, "yes", "no"), tmp_path)
     select = use(program, "SelectV2")
     assert select.string
@@ -133,17 +137,17 @@ def test_an_operation_on_strings_that_also_takes_numbers_is_seen(tmp_path: Path)
     assert not program.compiled
 
 
-def test_messages_of_assertions_are_no_strings_in_the_way(tmp_path: Path) -> None:
+def test_messages_of_assertions_do_not_count_as_string_operations(tmp_path: Path) -> None:
     def checked(x: tf.Tensor) -> tf.Tensor:
         with tf.control_dependencies([tf.debugging.assert_greater(x, -1e9, "too small")]):
             return x + 1
 
     program = program_of(checked, tmp_path)
-    assert not [each.op for each in program.ops if each.string]
+    assert not [used.op for used in program.ops if used.string]
     assert program.compiled
 
 
-def test_a_table_outside_the_graph_is_seen(tmp_path: Path) -> None:
+def test_a_lookup_table_is_detected_and_kept(tmp_path: Path) -> None:
     root = tf.Module()
     root.table = tf.lookup.StaticHashTable(
         tf.lookup.KeyValueTensorInitializer([1, 2], [10, 20], tf.int32, tf.int32), -1
@@ -156,11 +160,11 @@ def test_a_table_outside_the_graph_is_seen(tmp_path: Path) -> None:
     program = trace(layer, hubopt.resolve(layer), tmp_path / "program", "auto")
     assert use(program, "LookupTableFindV2").resource
     assert not program.frozen_graph.exists()
-    reloaded = tf.saved_model.load(str(program.saved_model))  # the table came along
+    reloaded = tf.saved_model.load(str(program.saved_model))  # the table was saved too
     assert reloaded(tf.constant([[1, 2, 3]] * 2)).numpy().tolist() == [[10, 20, -1]] * 2
 
 
-def test_a_layer_that_keeps_state_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_stateful_layer_is_refused_and_its_operation_is_named(tmp_path: Path) -> None:
     counter = tf.Variable(0.0)
     with pytest.raises(TraceError, match=r"changes its own variables .*AssignAddVariableOp"):
         program_of(lambda x: x + counter.assign_add(1.0), tmp_path)
@@ -185,18 +189,18 @@ def test_a_tensorflow_1_model_is_traced_with_its_variables(tmp_path: Path, resou
     np.testing.assert_allclose(served(x=inputs)["y"], layer({"x": inputs})["y"], rtol=1e-6)
 
 
-def test_off_never_compiles(tmp_path: Path) -> None:
+def test_xla_off_never_compiles(tmp_path: Path) -> None:
     assert not program_of(lambda x: x + 1, tmp_path, xla="off").compiled
 
 
-def test_the_default_folder_is_a_temporary_one() -> None:
+def test_the_default_folder_is_temporary() -> None:
     layer = hubopt.KerasLayer(tf.function(lambda x: x, [tf.TensorSpec([1], tf.float32)]))
     program = hubopt.trace(layer, hubopt.resolve(layer))
     assert program.frozen_graph.is_file()
     assert program.saved_model.is_dir()
 
 
-def test_tables_beside_reference_variables_are_refused_by_name(tmp_path: Path) -> None:
+def test_tables_together_with_reference_variables_are_refused(tmp_path: Path) -> None:
     v1 = tf.compat.v1
     with tf.Graph().as_default(), v1.Session() as session:
         x = v1.placeholder(tf.string, [None], name="x")

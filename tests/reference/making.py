@@ -1,4 +1,4 @@
-"""Reference sets of functions, made in this process."""
+"""Build reference sets of functions in this process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hubopt.workers.worker import Worker
 
 
 class Here(SharedWorker):
-    """A child that is none: what it is asked runs in this process."""
+    """A stand-in for a child process: calls run in this process."""
 
     @contextmanager
     def use(self, log: Path) -> Iterator[Worker]:
@@ -35,7 +35,7 @@ class Here(SharedWorker):
 def ask(
     function: Any, folder: Path, plan: SamplePlan | None = None
 ) -> tuple[Program, ReferenceSet]:
-    """Return the program of a function, and its reference set; its noise is not measured yet."""
+    """Return the program of a function and its reference set, without measuring noise."""
     log = folder / "log"
     with (
         LayerProcess(function, LayerOptions(), LoadPolicy(), log, quiet) as layer,
@@ -60,7 +60,7 @@ def ask(
 
 
 def measure(function: Any, folder: Path, noise: Noise = "full") -> ReferenceSet:
-    """Return the reference set of a function with all of its noise."""
+    """Return the reference set of a function, with the noise of the given mode."""
     program, known = ask(function, folder, SamplePlan(noise=noise))
     with NoiseMeter(folder / "log") as meter:
         escalation = NoiseEscalation(noise, program, meter, folder / "noise", quiet)

@@ -1,4 +1,4 @@
-"""The layer's answers, edge cases that prove nothing left out, and what its answers prove."""
+"""The layer's outputs: edge cases that prove nothing are left out, and vacuous outputs found."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def signature(*shape: int) -> Any:
     return tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, name="x")])
 
 
-def test_there_are_samples_of_several_kinds_and_an_answer_for_each(tmp_path: Path) -> None:
+def test_there_are_samples_of_several_kinds_with_outputs_for_each(tmp_path: Path) -> None:
     _, known = ask(signature(2, 3)(lambda x: tf.tanh(x)), tmp_path)
     inputs, reference = known.read_inputs(), known.read_outputs()
     assert len(inputs) == len(reference) == len(known.kinds) == len(known.kept) >= 8
@@ -42,16 +42,16 @@ def test_edge_cases_that_give_nan_or_are_refused_are_left_out(tmp_path: Path) ->
     assert "zeros" not in known.kinds
     assert 8 not in known.kept
     assert sample_numbers(known.inputs) == tuple(range(11))
-    assert sample_numbers(known.outputs) == known.kept, "there is nothing to keep of it"
+    assert sample_numbers(known.outputs) == known.kept, "no outputs are stored for it"
     assert not any(
-        np.isnan(array).any() for each in known.read_outputs() for array in each.values()
+        np.isnan(array).any() for sample in known.read_outputs() for array in sample.values()
     )
     extremes = known.read_inputs()[known.kinds.index("extremes")]["x"]
     answer = known.read_outputs()[known.kinds.index("extremes")]
     np.testing.assert_allclose(next(iter(answer.values())), extremes / np.abs(extremes).max())
 
 
-def test_a_sample_that_is_no_edge_case_is_not_left_out(tmp_path: Path) -> None:
+def test_a_regular_sample_is_never_left_out(tmp_path: Path) -> None:
     def picky(x: Any) -> Any:
         with tf.control_dependencies([tf.debugging.assert_less(x, 0.5)]):
             return tf.identity(x)
@@ -60,13 +60,13 @@ def test_a_sample_that_is_no_edge_case_is_not_left_out(tmp_path: Path) -> None:
         ask(signature(50)(picky), tmp_path)
 
 
-def test_a_layer_that_gives_nan_is_nobodys_fault_but_told(tmp_path: Path) -> None:
+def test_a_layer_that_gives_nan_on_a_regular_sample_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(TraceError, match="it gives NaN on sample 0") as caught:
         ask(signature(50)(tf.math.log), tmp_path)
     assert "--data" in caught.value.way_out
 
 
-def test_a_layer_that_answers_differently_each_time_is_no_reference(tmp_path: Path) -> None:
+def test_a_random_layer_is_not_a_reference(tmp_path: Path) -> None:
     @signature(8)
     def dice(x: Any) -> Any:
         return x + tf.random.normal([8])
@@ -91,7 +91,7 @@ def test_permuted_inputs_hold_the_same_elements() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 4)])
 def test_one_sample_of_a_sum_does_not_prove_that_the_input_is_ignored(shape: Any) -> None:
-    """A sum of a permuted input is the same, and so is a single number, permuted."""
+    """Permuting the input does not change a sum, nor an input of a single number."""
     total = signature(*shape)(lambda x: tf.reduce_sum(x, axis=1))
     own = [np.arange(1.0, 1 + shape[1], dtype="float32")]
     for data in (None, own):
@@ -109,7 +109,7 @@ def untrained(classes: int = 1000) -> Any:
 
 def test_an_untrained_classifier_proves_nothing(tmp_path: Path) -> None:
     bundle = hubopt.export(untrained(), ["tflite", "onnx"], tmp_path / "out", rounds=0)
-    assert [each.status for each in bundle.results] == ["vacuous", "vacuous"]
+    assert [result.status for result in bundle.results] == ["vacuous", "vacuous"]
     for result in bundle.results:
         assert "the same for every input" in str(result.reason)
         assert result.parity is not None

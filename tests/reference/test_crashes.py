@@ -1,4 +1,4 @@
-"""What is optional may end its process: it is left out and named, and nothing else is lost."""
+"""An optional step may crash its process: it is skipped and named, and nothing else is lost."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from hubopt.spec import ModelSpec
 from hubopt.workers.shared import SharedWorker
 
 FAULTS = "HUBOPT_TEST_FAULTS"
-"""The environment variable that tells a child where to die."""
+"""The environment variable that names the steps at which a child dies."""
 REACH, PERMUTED, AGAIN = "what samples reach", "permuted inputs", "a second call"
 EXITED, KILLED = "the process exited with code 7", "the process was ended by SIGKILL"
 
@@ -43,13 +43,13 @@ def be_killed(*_: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def die_at(place: str) -> None:
-    if place in os.environ.get(FAULTS, "").split(","):
+def die_at(step: str) -> None:
+    if step in os.environ.get(FAULTS, "").split(","):
         leave()
 
 
 class Frail(LayerSession):
-    """A layer of which some questions end the process."""
+    """A layer for which some requests end the process."""
 
     def answer(
         self,
@@ -70,8 +70,8 @@ def open_frail(
     return Frail(found._layer, found._handle, found._import_ms, found._load_ms)
 
 
-class FrailWays(VariantRunner):
-    """A program of which some other ways to compute it end the process."""
+class FrailVariants(VariantRunner):
+    """A program of which some variants end the process."""
 
     def take(
         self, way: str, inputs: Path, path: Path, numbers: Sequence[int] | None = None
@@ -82,9 +82,9 @@ class FrailWays(VariantRunner):
 
 @pytest.fixture
 def frail(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Let children die at these places."""
+    """Return a function that makes child processes die at the given steps."""
     monkeypatch.setattr("hubopt.reference.layer_process.open_layer_session", open_frail)
-    monkeypatch.setattr("hubopt.reference.noise.VariantRunner", FrailWays)
+    monkeypatch.setattr("hubopt.reference.noise.VariantRunner", FrailVariants)
     return lambda *places: monkeypatch.setenv(FAULTS, ",".join(places))
 
 
@@ -92,7 +92,7 @@ def frail(monkeypatch: pytest.MonkeyPatch) -> Any:
 def asked(
     model: Any, folder: Path, noise: Noise = "off", samples: int | None = None
 ) -> Iterator[tuple[ReferenceSet, LayerProcess, Program]]:
-    """Give the reference set of a model, and its layer, which is open still."""
+    """Yield the reference set of a model, its layer, which is still open, and its program."""
     log = folder / "log"
     with ExitStack() as stack:
         layer = stack.enter_context(LayerProcess(model, LayerOptions(), LoadPolicy(), log, quiet))
@@ -116,7 +116,7 @@ def asked(
 
 
 def check_complete(known: ReferenceSet, layer: LayerProcess, folder: Path) -> None:
-    """Check that there is an answer to every sample, and that the layer gives it again."""
+    """Check that every sample has outputs, and that the layer reproduces them."""
     reference = known.read_outputs()
     assert len(known.read_inputs()) == len(reference) == len(known.kinds) == len(known.kept)
     again = folder / "again.npz"
@@ -126,14 +126,14 @@ def check_complete(known: ReferenceSet, layer: LayerProcess, folder: Path) -> No
             np.testing.assert_array_equal(one[name], other[name])
 
 
-@pytest.mark.parametrize(("death", "told"), [(leave, EXITED), (be_killed, KILLED)])
-def test_the_first_samples_are_taken_where_choosing_them_ends_the_layer(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, death: Any, told: str
+@pytest.mark.parametrize(("death", "message"), [(leave, EXITED), (be_killed, KILLED)])
+def test_the_first_samples_are_used_if_choosing_samples_crashes(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, death: Any, message: str
 ) -> None:
     monkeypatch.setattr("hubopt.reference.sample_plan.cover_in_child", death)
     with asked(str(tiny), tmp_path) as (known, layer, _):
         assert list(known.quality.skipped) == [REACH]
-        assert known.quality.skipped[REACH].startswith(told)
+        assert known.quality.skipped[REACH].startswith(message)
         assert known.kept == tuple(range(8))
         assert (known.quality.weights, known.quality.undetected) == (0, 0)
         assert set(known.quality.probes) == {"redrawn", "permuted"}
@@ -141,7 +141,7 @@ def test_the_first_samples_are_taken_where_choosing_them_ends_the_layer(
         check_complete(known, layer, tmp_path)
 
 
-def test_samples_of_a_layer_in_this_process_are_chosen_in_another(
+def test_samples_for_a_layer_in_this_process_are_chosen_in_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hubopt.reference.sample_plan.cover_in_child", leave)
@@ -155,27 +155,27 @@ def test_samples_of_a_layer_in_this_process_are_chosen_in_another(
 
 
 @pytest.mark.parametrize(
-    ("places", "probes", "moves"),
+    ("places", "probes", "variants"),
     [
         ([PERMUTED], {"redrawn"}, {"repeated"}),
         ([AGAIN], {"redrawn", "permuted"}, set()),
         ([PERMUTED, AGAIN], {"redrawn"}, set()),
     ],
 )
-def test_a_question_that_ends_the_layer_is_left_out(
-    tiny: Path, tmp_path: Path, frail: Any, places: list[str], probes: set[str], moves: set[str]
+def test_a_request_that_crashes_the_layer_is_skipped(
+    tiny: Path, tmp_path: Path, frail: Any, places: list[str], probes: set[str], variants: set[str]
 ) -> None:
     frail(*places)
     with asked(str(tiny), tmp_path) as (known, layer, _):
         assert list(known.quality.skipped) == places
-        assert all(why.startswith(EXITED) for why in known.quality.skipped.values())
+        assert all(reason.startswith(EXITED) for reason in known.quality.skipped.values())
         assert set(known.quality.probes) == probes
-        assert set(known.quality.deviations) == moves
-        assert known.quality.weights > 0, "what samples reach was told before"
+        assert set(known.quality.deviations) == variants
+        assert known.quality.weights > 0, "the coverage was measured before the crash"
         check_complete(known, layer, tmp_path)
 
 
-def test_one_sample_alone_has_no_others_beside_it_then(
+def test_a_single_sample_is_not_redrawn_if_that_crashes(
     tiny: Path, tmp_path: Path, frail: Any
 ) -> None:
     frail("other samples")
@@ -186,10 +186,10 @@ def test_one_sample_alone_has_no_others_beside_it_then(
         check_complete(known, layer, tmp_path)
 
 
-def test_a_question_for_which_the_memory_does_not_reach_is_left_out(
+def test_a_request_that_runs_out_of_memory_is_skipped(
     tiny: Path, tmp_path: Path, frail: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The kernel ends the process then: no other samples are lost for that."""
+    """The kernel kills the process, but no samples are lost."""
     monkeypatch.setattr("hubopt.reference.sample_plan.cover_in_child", be_killed)
     counts = itertools.count()
     monkeypatch.setattr("hubopt.workers.worker.killed_for_memory", lambda: next(counts))
@@ -198,14 +198,18 @@ def test_a_question_for_which_the_memory_does_not_reach_is_left_out(
         check_complete(known, layer, tmp_path)
 
 
-def test_a_way_to_compute_it_that_ends_its_process_costs_no_other(
+def test_a_variant_that_crashes_costs_no_other_variant(
     tiny: Path, tmp_path: Path, frail: Any
 ) -> None:
     frail("weights", "rounded2", "xla")
     with asked(str(tiny), tmp_path, "full") as (known, layer, _):
-        skipped = {way: why for way, why in known.quality.skipped.items() if way != "onednn"}
+        skipped = {
+            variant: reason
+            for variant, reason in known.quality.skipped.items()
+            if variant != "onednn"
+        }
         assert set(skipped) == {"weights", "rounded2", "xla"}
-        assert all(why.startswith(EXITED) for why in skipped.values())
+        assert all(reason.startswith(EXITED) for reason in skipped.values())
         assert {"repeated", "float64", "rounded1", "rounded3"} <= set(known.quality.deviations)
         assert "weights" not in known.quality.probes
         assert known.float64 is not None
@@ -213,10 +217,10 @@ def test_a_way_to_compute_it_that_ends_its_process_costs_no_other(
         check_complete(known, layer, tmp_path)
 
 
-def test_a_first_look_that_ends_its_process_is_looked_beyond(
+def test_the_noise_level_escalates_if_the_first_look_crashes(
     tiny: Path, tmp_path: Path, frail: Any
 ) -> None:
-    """As nothing tells how steady the layer is, it is asked in float64 at once."""
+    """Without a noise measurement, the layer is computed in float64 immediately."""
     frail("onednn", "weights")
     with asked(str(tiny), tmp_path, "auto") as (known, layer, _):
         assert set(known.quality.skipped) == {"onednn", "weights"}
@@ -225,7 +229,7 @@ def test_a_first_look_that_ends_its_process_is_looked_beyond(
         check_complete(known, layer, tmp_path)
 
 
-def test_an_export_survives_all_of_them(
+def test_an_export_survives_all_optional_crashes(
     tiny: Path, tmp_path: Path, frail: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hubopt.reference.sample_plan.cover_in_child", be_killed)
@@ -234,15 +238,15 @@ def test_an_export_survives_all_of_them(
     (result,) = bundle.results
     assert result.status == "verified"
     assert result.latency is not None
-    assert result.latency.layer is not None, "which was loaded once more"
+    assert result.latency.layer is not None, "the layer must be loaded again"
     skipped = bundle.manifest.reference.skipped
     assert {REACH, PERMUTED, AGAIN, "onednn", "weights", "float64"} <= set(skipped)
     assert hubopt.verify_bundle(bundle)[0].status == "verified"
 
 
-def test_a_layer_that_its_own_samples_end_is_no_reference(
+def test_a_layer_that_crashes_on_its_samples_is_not_a_reference(
     tiny: Path, tmp_path: Path, frail: Any
 ) -> None:
     frail("inputs")
     with pytest.raises(WorkerCrashError, match=EXITED), asked(str(tiny), tmp_path):
-        raise AssertionError("it has answered")
+        raise AssertionError("the layer should have crashed")

@@ -1,4 +1,4 @@
-"""A layer in a process of its own, which a crash does not end for good."""
+"""A layer in a separate process, which can be restarted after a crash."""
 
 from __future__ import annotations
 
@@ -56,18 +56,18 @@ def child(tmp_path: Path) -> Iterator[SharedWorker]:
 
 
 def answers(layer: LayerProcess, folder: Path) -> list[dict[str, Any]]:
-    """Ask one sample."""
+    """Return the outputs of the layer for one sample."""
     spec = layer.session.resolve(hubopt.Hints(batch=1))
     write_samples(folder / "in.npz", [draw(spec.inputs)[0].tensors])
     assert layer.session.answer(spec, folder / "in.npz", folder / "out.npz") == {}
     return read_samples(folder / "out.npz", spec.outputs)
 
 
-def test_a_layer_that_crashed_answers_again_as_before(
+def test_a_crashed_layer_gives_the_same_outputs_after_a_restart(
     tiny: Path, tmp_path: Path, workers: list[Worker], child: SharedWorker
 ) -> None:
-    told = Recorder()
-    with LayerProcess(str(tiny), LayerOptions(), LoadPolicy(), tmp_path / "log", told) as layer:
+    recorder = Recorder()
+    with LayerProcess(str(tiny), LayerOptions(), LoadPolicy(), tmp_path / "log", recorder) as layer:
         assert (layer.handle, len(layer.digest or "")) == (str(tiny), 64)
         before = answers(layer, tmp_path)
         with pytest.raises(WorkerCrashError, match="exited with code 7"):
@@ -77,21 +77,21 @@ def test_a_layer_that_crashed_answers_again_as_before(
         assert {name: tensor.tolist() for name, tensor in again.items()} == {
             name: tensor.tolist() for name, tensor in first.items()
         }
-        assert [each.is_running for each in workers] == [False, True]
-    assert [each.is_running for each in workers] == [False, False]
-    assert told.labels == ["load the layer"]
+        assert [worker.is_running for worker in workers] == [False, True]
+    assert [worker.is_running for worker in workers] == [False, False]
+    assert recorder.labels == ["load the layer"]
 
 
-def test_what_may_crash_runs_in_the_process_of_a_handle(
+def test_a_risky_step_runs_in_the_process_of_a_handles_layer(
     tiny: Path, tmp_path: Path, workers: list[Worker], child: SharedWorker
 ) -> None:
-    """Which has TensorFlow, and the model's files, in memory already."""
+    """That process already has TensorFlow and the model's files in memory."""
     with open_process(tiny, tmp_path) as layer:
         (worker,) = workers
         assert layer.run_beside(child, own_pid) == worker.call(os.getpid)
 
 
-def test_beside_a_layer_of_this_process_it_runs_in_a_child(
+def test_a_risky_step_for_a_layer_of_this_process_runs_in_a_child(
     tmp_path: Path, child: SharedWorker
 ) -> None:
     with open_process(lambda x: x, tmp_path) as layer:
@@ -100,21 +100,21 @@ def test_beside_a_layer_of_this_process_it_runs_in_a_child(
             layer.run_beside(child, leave)
         session = layer.session
         layer.restart()
-        assert layer.session is session, "it has lost nothing"
+        assert layer.session is session, "the layer in this process has not crashed"
         assert layer.run_beside(child, own_pid) != os.getpid()
 
 
-def test_a_layer_that_was_closed_is_not_loaded_again(
+def test_a_closed_layer_is_not_loaded_again(
     tiny: Path, tmp_path: Path, workers: list[Worker]
 ) -> None:
     with open_process(tiny, tmp_path) as layer:
         layer.close()
         with pytest.raises(WorkerCrashError, match="its process was ended"):
             layer.restart()
-    assert [each.is_running for each in workers] == [False]
+    assert [worker.is_running for worker in workers] == [False]
 
 
-def test_closing_it_ends_an_answer_that_another_thread_waits_for(
+def test_closing_the_layer_ends_a_call_in_another_thread(
     tiny: Path, tmp_path: Path, workers: list[Worker]
 ) -> None:
     with ThreadPoolExecutor(1) as pool:
@@ -135,7 +135,7 @@ def test_a_model_that_does_not_load_leaves_no_process_behind(
     assert not worker.is_running
 
 
-def test_a_layer_or_callable_takes_no_options_of_handles(tmp_path: Path) -> None:
+def test_options_for_handles_are_refused_for_a_callable(tmp_path: Path) -> None:
     for options, load_policy in (
         (LayerOptions(signature="x"), LoadPolicy()),
         (LayerOptions(), LoadPolicy(offline=True)),

@@ -1,4 +1,4 @@
-"""The layer's answers in other ways, and how far they lie from the reference."""
+"""Outputs of the variants of a layer, and their deviations from the reference."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ FLOATS = tf.TensorSpec([2, 4], tf.float32)
 
 
 class Measured:
-    """A model's program with its samples and reference, and the answers in every way."""
+    """A model's program with its samples, its reference and the outputs of its variants."""
 
     def __init__(self, model: Path, folder: Path) -> None:
         self.layer = open_layer_session(str(model), LayerOptions(), LoadPolicy())
         spec = self.layer.resolve(Hints(batch=2))
         self.program: Program = self.layer.trace(spec, folder / "program", "auto")
         self.inputs, self.reference = folder / "inputs.npz", folder / "reference.npz"
-        samples = [each.tensors for each in draw(spec.inputs) if not each.edge]
+        samples = [sample.tensors for sample in draw(spec.inputs) if not sample.edge]
         write_samples(self.inputs, samples)
         self.layer.answer(spec, self.inputs, self.reference)
         self._folder = folder
@@ -53,7 +53,7 @@ class Measured:
     def measure(
         self,
         program: Program | None = None,
-        ways: Sequence[str] = VARIANTS,
+        variants: Sequence[str] = VARIANTS,
         numbers: Sequence[int] | None = None,
     ) -> Answers:
         with NoiseMeter(self._folder / "log") as meter:
@@ -62,18 +62,18 @@ class Measured:
                 self.inputs,
                 self._folder / "noise",
                 tf_private.onednn_is_on(),
-                ways,
+                variants,
                 numbers,
             )
 
-    def deviations(self, answers: Answers, way: str) -> dict[str, float]:
-        return largest_moves(answers.answers[way], self.reference, self.program.spec)
+    def deviations(self, answers: Answers, variant: str) -> dict[str, float]:
+        return largest_deviations(answers.answers[variant], self.reference, self.program.spec)
 
 
-def largest_moves(answers: Path, reference: Path, spec: ModelSpec) -> dict[str, float]:
+def largest_deviations(answers: Path, reference: Path, spec: ModelSpec) -> dict[str, float]:
     new, old = read_samples(answers, spec.outputs), read_samples(reference, spec.outputs)
-    moves = measure_deviations(spec, new, old)
-    return {name: max(each.largest for each in found) for name, found in moves.items()}
+    deviations = measure_deviations(spec, new, old)
+    return {name: max(sample.largest for sample in samples) for name, samples in deviations.items()}
 
 
 @pytest.fixture
@@ -91,23 +91,23 @@ def tiny_measured(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     return model, model.measure()
 
 
-def test_every_way_answers_every_output(tiny_measured: tuple[Measured, Answers]) -> None:
+def test_every_variant_computes_every_output(tiny_measured: tuple[Measured, Answers]) -> None:
     model, answers = tiny_measured
     assert answers.problems == {}
     assert tuple(answers.answers) == VARIANTS
-    for way, path in answers.answers.items():
-        assert path.name == f"{way}.npz"
+    for variant, path in answers.answers.items():
+        assert path.name == f"{variant}.npz"
         samples = read_samples(path, model.program.spec.outputs)
         assert len(samples) == len(read_samples(model.inputs, model.program.spec.inputs))
         for sample in samples:
             assert sorted(sample) == ["difference", "sum"]
-            expected = "float64" if way == "float64" else "float32"
-            assert {each.dtype.name for each in sample.values()} == {expected}
+            expected = "float64" if variant == "float64" else "float32"
+            assert {tensor.dtype.name for tensor in sample.values()} == {expected}
 
 
-def test_some_ways_answer_some_samples_under_their_numbers(tiny: Path, tmp_path: Path) -> None:
+def test_selected_variants_compute_selected_samples(tiny: Path, tmp_path: Path) -> None:
     model = Measured(tiny, tmp_path)
-    answers = model.measure(ways=("weights", "float64"), numbers=(1, 4))
+    answers = model.measure(variants=("weights", "float64"), numbers=(1, 4))
     assert tuple(answers.answers) == ("weights", "float64")
     reference = read_samples(model.reference, model.program.spec.outputs)
     assert sample_numbers(answers.answers["float64"]) == (1, 4)
@@ -116,8 +116,8 @@ def test_some_ways_answer_some_samples_under_their_numbers(tiny: Path, tmp_path:
         np.testing.assert_allclose(mine["sum"], theirs["sum"], rtol=1e-5, atol=1e-6)
 
 
-def test_leaving_it_ends_a_measurement_in_another_thread(tiny: Path, tmp_path: Path) -> None:
-    """Which is told, and not taken for a way that failed."""
+def test_closing_the_meter_ends_a_measurement_in_another_thread(tiny: Path, tmp_path: Path) -> None:
+    """The measurement raises an error; it does not report a failed variant."""
     model = Measured(tiny, tmp_path)
     with ThreadPoolExecutor(1) as pool:
         with NoiseMeter(tmp_path / "log") as meter:
@@ -128,10 +128,10 @@ def test_leaving_it_ends_a_measurement_in_another_thread(tiny: Path, tmp_path: P
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
-def test_one_that_rests_gives_its_memory_back(
+def test_a_resting_meter_releases_its_memory(
     measured: Callable[..., Measured], tmp_path: Path
 ) -> None:
-    """The weights, once in TensorFlow and once in the arrays that it was fed."""
+    """The weights are held twice: by TensorFlow and in the arrays that were fed to it."""
     table = tf.Variable(np.ones((50, 10**6), "float32"))
     model = measured(lambda x: x @ table[:4, :4], FLOATS, table=table)
     on, log = tf_private.onednn_is_on(), tmp_path / "log"
@@ -155,7 +155,7 @@ def anonymous_mb(worker: Worker) -> float:
 
 
 @pytest.mark.parametrize("onednn_on", [True, False])
-def test_a_shared_child_is_taken_if_onednn_is_switched_there(
+def test_a_shared_child_is_used_if_onednn_is_switched_in_it(
     onednn_on: bool, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     environment = {"TF_ENABLE_ONEDNN_OPTS": "0"}
@@ -170,26 +170,28 @@ def test_a_shared_child_is_taken_if_onednn_is_switched_there(
         assert meter._ready is not None
         used = meter._ready[0].call(os.getpid)
         meter.rest()
-        assert shared.start().call(os.getpid) == pid, "it is others', too"
+        assert shared.start().call(os.getpid) == pid, "others use the shared child too"
     assert (used == pid) is onednn_on
 
 
-def test_a_steady_layer_moves_by_rounding(tiny_measured: tuple[Measured, Answers]) -> None:
+def test_the_deviation_of_a_steady_layer_is_rounding(
+    tiny_measured: tuple[Measured, Answers],
+) -> None:
     model, answers = tiny_measured
-    for way in ("onednn", "xla"):
-        assert all(move < 1e-5 for move in model.deviations(answers, way).values())
-    assert all(0 < move < 1e-5 for move in model.deviations(answers, "float64").values())
+    for variant in ("onednn", "xla"):
+        assert all(deviation < 1e-5 for deviation in model.deviations(answers, variant).values())
+    assert all(0 < deviation < 1e-5 for deviation in model.deviations(answers, "float64").values())
 
 
-def test_other_weights_move_it(tiny_measured: tuple[Measured, Answers]) -> None:
+def test_perturbed_weights_change_the_outputs(tiny_measured: tuple[Measured, Answers]) -> None:
     model, answers = tiny_measured
-    assert all(move > 0.01 for move in model.deviations(answers, "weights").values())
+    assert all(deviation > 0.01 for deviation in model.deviations(answers, "weights").values())
 
 
-def test_a_reference_that_is_off_shows(
+def test_an_error_in_the_reference_is_measured(
     tiny_measured: tuple[Measured, Answers], tmp_path: Path
 ) -> None:
-    """With a reference moved by hand: the moves cannot be always nothing."""
+    """The reference is changed on purpose, to show that deviations are not always zero."""
     model, answers = tiny_measured
     spec = model.program.spec
     off = [
@@ -197,15 +199,15 @@ def test_a_reference_that_is_off_shows(
         for sample in read_samples(model.reference, spec.outputs)
     ]
     write_samples(tmp_path / "off.npz", off)
-    moved = largest_moves(answers.answers["float64"], tmp_path / "off.npz", spec)
-    assert moved["sum"] == pytest.approx(0.25, rel=1e-3)
-    assert moved["difference"] < 1e-5
+    deviations = largest_deviations(answers.answers["float64"], tmp_path / "off.npz", spec)
+    assert deviations["sum"] == pytest.approx(0.25, rel=1e-3)
+    assert deviations["difference"] < 1e-5
 
 
-def test_weights_that_do_not_matter_move_nothing(measured: Callable[..., Measured]) -> None:
+def test_weights_without_effect_change_nothing(measured: Callable[..., Measured]) -> None:
     model = measured(lambda x: x + tf.minimum(tf.reduce_sum(tf.constant(WEIGHTS) ** 2), 0.0))
-    (move,) = model.deviations(model.measure(), "weights").values()
-    assert move == 0
+    (deviation,) = model.deviations(model.measure(), "weights").values()
+    assert deviation == 0
 
 
 def test_with_a_lookup_table_only_onednn_is_switched(measured: Callable[..., Measured]) -> None:
@@ -219,7 +221,7 @@ def test_with_a_lookup_table_only_onednn_is_switched(measured: Callable[..., Mea
     )
     answers = model.measure()
     assert set(answers.answers) == {"onednn"}
-    assert all(move < 1e-5 for move in model.deviations(answers, "onednn").values())
+    assert all(deviation < 1e-5 for deviation in model.deviations(answers, "onednn").values())
     assert set(answers.problems) == set(VARIANTS) - {"onednn"}
     for problem in answers.problems.values():
         assert problem == (
@@ -227,7 +229,7 @@ def test_with_a_lookup_table_only_onednn_is_switched(measured: Callable[..., Mea
         )
 
 
-def test_what_xla_cannot_compile_is_reported(measured: Callable[..., Measured]) -> None:
+def test_operations_that_xla_cannot_compile_are_reported(measured: Callable[..., Measured]) -> None:
     model = measured(lambda x: tf.strings.to_number(tf.strings.as_string(x)) @ WEIGHTS)
     answers = model.measure()
     assert set(answers.answers) == set(VARIANTS) - {"xla"}
@@ -235,8 +237,8 @@ def test_what_xla_cannot_compile_is_reported(measured: Callable[..., Measured]) 
     assert problem == "not available: XLA has no kernel for AsString, StringToNumber"
 
 
-def test_what_tensorflow_cannot_compute_is_reported(measured: Callable[..., Measured]) -> None:
-    """A program that says of its operations what is not so: XLA is asked, and refuses."""
+def test_an_error_of_tensorflow_is_reported(measured: Callable[..., Measured]) -> None:
+    """The program wrongly declares its operations as supported, so XLA runs and fails."""
     model = measured(lambda x: tf.strings.to_number(tf.strings.as_string(x)) @ WEIGHTS)
     ops = tuple(replace(use, xla=True) for use in model.program.ops)
     answers = model.measure(replace(model.program, ops=ops))
@@ -244,12 +246,12 @@ def test_what_tensorflow_cannot_compute_is_reported(measured: Callable[..., Meas
     assert answers.problems["xla"].startswith("TensorFlow cannot compute it: ")
 
 
-def test_a_child_that_dies_costs_one_way(measured: Callable[..., Measured]) -> None:
-    """A graph that ends the process in float32, where ``1 + 1e8`` is ``1e8``."""
+def test_a_child_that_dies_costs_one_variant(measured: Callable[..., Measured]) -> None:
+    """The graph ends the process in float32, where ``1 + 1e8`` is ``1e8``."""
 
     def call(x: Any) -> Any:
         def end() -> Any:
-            with tf.control_dependencies([tf.raw_ops.Abort(error_msg="as the test wants")]):
+            with tf.control_dependencies([tf.raw_ops.Abort(error_msg="planted by the test")]):
                 return tf.identity(x)
 
         one = tf.reduce_max(tf.ones_like(x))
@@ -263,11 +265,11 @@ def test_a_child_that_dies_costs_one_way(measured: Callable[..., Measured]) -> N
     inputs, outputs = ((side[0].name,) for side in (frozen.inputs, frozen.outputs))
     answers = model.measure(replace(program, input_tensors=inputs, output_tensors=outputs))
     assert set(answers.answers) == {"float64"}
-    for way in ("onednn", "weights"):
-        assert answers.problems[way].startswith("the process was ended by SIGABRT")
+    for variant in ("onednn", "weights"):
+        assert answers.problems[variant].startswith("the process was ended by SIGABRT")
 
 
-def test_a_program_that_is_damaged_is_reported(tiny_measured: tuple[Measured, Answers]) -> None:
+def test_a_damaged_program_is_reported(tiny_measured: tuple[Measured, Answers]) -> None:
     model, _ = tiny_measured
     answers = model.measure(replace(model.program, output_tensors=("no:0", "such:0")))
     assert answers.answers == {}
@@ -276,10 +278,10 @@ def test_a_program_that_is_damaged_is_reported(tiny_measured: tuple[Measured, An
     assert not list((model.inputs.parent / "noise").iterdir())
 
 
-def test_where_oneDNN_cannot_be_switched_it_is_reported(  # noqa: N802
+def test_oneDNN_that_cannot_be_switched_is_reported(  # noqa: N802
     tiny_measured: tuple[Measured, Answers], tmp_path: Path
 ) -> None:
-    """In this very process, where nothing was switched."""
+    """It runs in this process, where oneDNN was not switched."""
     model, _ = tiny_measured
     here = VariantRunner(model.program, tf_private.onednn_is_on())
     problem = here.take("onednn", model.inputs, tmp_path / "onednn.npz")
@@ -305,15 +307,15 @@ def test_samples_of_a_first_look_are_not_computed_again(
     asked = []
     answer = VariantRunner._answer
 
-    def counted(self: VariantRunner, way: str, samples: Sequence[Any]) -> Any:
+    def counted(self: VariantRunner, variant: str, samples: Sequence[Any]) -> Any:
         asked.append(len(samples))
-        return answer(self, way, samples)
+        return answer(self, variant, samples)
 
     monkeypatch.setattr(VariantRunner, "_answer", counted)
     outputs = tmp_path / "float64.npz"
     samples = read_samples(model.inputs, model.program.spec.inputs)
     assert here.take("float64", model.inputs, outputs, (0, 1)) is None
-    write_samples(tmp_path / "turned.npz", samples[::-1])  # others stand before them now
+    write_samples(tmp_path / "turned.npz", samples[::-1])  # other samples come first now
     assert here.take("float64", tmp_path / "turned.npz", outputs) is None
     assert asked == [2, len(samples) - 2]
     found = read_samples(outputs, model.program.spec.outputs)
@@ -322,5 +324,5 @@ def test_samples_of_a_first_look_are_not_computed_again(
     for one, other in zip(
         read_samples(outputs, model.program.spec.outputs), found[::-1], strict=True
     ):
-        for name, wanted in one.items():
-            np.testing.assert_array_equal(other[name], wanted)
+        for name, expected in one.items():
+            np.testing.assert_array_equal(other[name], expected)

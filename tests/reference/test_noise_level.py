@@ -1,4 +1,4 @@
-"""How much of the layer's noise is measured, with real models and real measurements."""
+"""Levels of noise measurement, with real models and real measurements."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def steady(x: Any) -> Any:
 
 @tf.function(input_signature=[tf.TensorSpec([2, 60], tf.float32, name="x")])
 def shaky(x: Any) -> Any:
-    """Of which half is cancelled: an artifact that adds in another order is off by as much."""
+    """Cancellation loses half the digits. Adding in another order gives errors of that size."""
     return tf.math.cumsum(x + 300.0, axis=1) - 300.0 * tf.range(1.0, 61.0)
 
 
-def test_the_steps_of_auto(tmp_path: Path) -> None:
+def test_auto_escalates_step_by_step(tmp_path: Path) -> None:
     program, known = ask(steady, tmp_path)
     assert known.quality.level == "off"
     with NoiseMeter(tmp_path / "log") as meter:
@@ -44,7 +44,9 @@ def test_the_steps_of_auto(tmp_path: Path) -> None:
         assert light is not None
         assert light.quality.level == "light"
         (name,) = known.spec.output_names
-        measured = {way: len(found[name]) for way, found in light.quality.deviations.items()}
+        measured = {
+            variant: len(found[name]) for variant, found in light.quality.deviations.items()
+        }
         assert measured.pop("repeated") == 1
         assert set(measured) <= {"onednn"}
         assert set(measured.values()) <= {2}
@@ -61,8 +63,8 @@ def test_the_steps_of_auto(tmp_path: Path) -> None:
         rounded = escalation.next(double)
         assert rounded is not None
         assert rounded.quality.level == "rounded"
-        for way in ("rounded1", "rounded2", "rounded3"):
-            assert len(rounded.quality.deviations[way][name]) == len(known.kinds)
+        for variant in ("rounded1", "rounded2", "rounded3"):
+            assert len(rounded.quality.deviations[variant][name]) == len(known.kinds)
         assert "xla" not in rounded.quality.deviations
 
         full = escalation.next(rounded)
@@ -72,8 +74,8 @@ def test_the_steps_of_auto(tmp_path: Path) -> None:
         assert escalation.next(full) is None
 
 
-def test_an_edge_case_is_left_out_as_soon_as_all_samples_were_asked(tmp_path: Path) -> None:
-    """And with it what was measured on it, so that what is left still belongs together."""
+def test_an_unsteady_edge_case_is_left_out_once_all_samples_are_measured(tmp_path: Path) -> None:
+    """Its measurements are removed too, so that the remaining ones still match the samples."""
     program, known = ask(unsteady_if_small, tmp_path)
     (name,) = known.spec.output_names
     with NoiseMeter(tmp_path / "log") as meter:
@@ -89,15 +91,17 @@ def test_an_edge_case_is_left_out_as_soon_as_all_samples_were_asked(tmp_path: Pa
         rounded = escalation.next(double)
         assert rounded is not None
     assert rounded.kinds == double.kinds
-    for way in ("float64", "rounded1"):
-        assert len(rounded.quality.deviations[way][name]) == len(rounded.kinds)
+    for variant in ("float64", "rounded1"):
+        assert len(rounded.quality.deviations[variant][name]) == len(rounded.kinds)
     assert rounded.float64 is not None
     for samples in (rounded.read_inputs(), rounded.read_outputs(rounded.float64)):
         assert len(samples) == len(rounded.kinds)
-    assert sample_numbers(rounded.variants["rounded1"]) == rounded.kept, "and it is asked no more"
+    assert sample_numbers(rounded.variants["rounded1"]) == rounded.kept, (
+        "its later variants are skipped"
+    )
 
 
-def test_a_layer_that_does_not_keep_to_the_bounds_is_asked_in_float64_at_once(
+def test_a_layer_outside_the_bounds_is_computed_in_float64_immediately(
     tmp_path: Path,
 ) -> None:
     program, known = ask(never_the_same, tmp_path)
@@ -107,10 +111,10 @@ def test_a_layer_that_does_not_keep_to_the_bounds_is_asked_in_float64_at_once(
     assert double is not None
     assert double.quality.level == "float64"
     assert len(double.quality.deviations["float64"][name]) == len(double.kinds)
-    assert "weights" in double.quality.probes, "the first look was taken as well"
+    assert "weights" in double.quality.probes, "the light level was measured as well"
 
 
-def test_where_there_is_one_set_of_kernels_float64_tells_how_steady_the_layer_is(
+def test_with_a_single_set_of_kernels_float64_measures_the_noise(
     tmp_path: Path,
 ) -> None:
     program, known = ask(steady, tmp_path)
@@ -118,7 +122,9 @@ def test_where_there_is_one_set_of_kernels_float64_tells_how_steady_the_layer_is
     class OneSet(NoiseMeter):
         def measure(self, *asked: Any) -> Answers:
             found = super().measure(*asked)
-            answers = {way: path for way, path in found.answers.items() if way != "onednn"}
+            answers = {
+                variant: path for variant, path in found.answers.items() if variant != "onednn"
+            }
             return Answers(answers, {**found.problems, "onednn": "there is one set"})
 
     with OneSet(tmp_path / "log") as meter:
@@ -129,18 +135,18 @@ def test_where_there_is_one_set_of_kernels_float64_tells_how_steady_the_layer_is
 
 @tf.function(input_signature=[tf.TensorSpec([2, 6], tf.float32, name="x")])
 def never_the_same(x: Any) -> Any:
-    """A second call moves it by more than float32 does, whatever the kernels."""
+    """Repeated calls differ by more than float32 rounding, with any kernels."""
     return tf.tanh(x @ WEIGHTS) * (1 + tf.random.uniform([]) / 1000)
 
 
 @tf.function(input_signature=[tf.TensorSpec([64], tf.float32, name="x")])
 def unsteady_if_small(x: Any) -> Any:
-    """Where an angle is millions of turns, its last digit in float32 is a turn."""
+    """At millions of turns, one unit in the last place of a float32 angle is a turn."""
     return tf.where(tf.reduce_max(tf.abs(x)) < 1e-2, tf.sin(x * 1e12), tf.tanh(x))
 
 
 @pytest.mark.parametrize("same", [True, False])
-def test_a_first_look_counts_for_a_reference_set_that_begins_so(same: bool, tmp_path: Path) -> None:
+def test_a_first_look_is_reused_if_the_samples_begin_alike(same: bool, tmp_path: Path) -> None:
     program, known = ask(steady, tmp_path)
     asked: list[Path] = []
 
@@ -158,13 +164,15 @@ def test_a_first_look_counts_for_a_reference_set_that_begins_so(same: bool, tmp_
         light = escalation.begin(known, first)
     assert light.quality.level == "light"
     (name,) = known.spec.output_names
-    assert all(len(light.quality.deviations[way][name]) <= 2 for way in light.quality.deviations)
+    assert all(
+        len(light.quality.deviations[variant][name]) <= 2 for variant in light.quality.deviations
+    )
     ahead = tmp_path / "noise" / "first.npz"
     assert asked == ([ahead] if same else [ahead, known.inputs])
 
 
 @pytest.mark.parametrize(("noise", "level"), [("off", "off"), ("full", "full")])
-def test_there_is_no_first_look_where_nothing_or_everything_is_measured(
+def test_there_is_no_first_look_if_nothing_or_everything_is_measured(
     noise: Noise, level: str, tmp_path: Path
 ) -> None:
     program, known = ask(steady, tmp_path)
@@ -175,7 +183,7 @@ def test_there_is_no_first_look_where_nothing_or_everything_is_measured(
     assert not (tmp_path / "noise" / "first.npz").exists()
 
 
-def test_full_is_one_step_and_off_is_none(tmp_path: Path) -> None:
+def test_full_takes_one_step_and_off_takes_none(tmp_path: Path) -> None:
     program, known = ask(steady, tmp_path)
     with NoiseMeter(tmp_path / "log") as meter:
         assert NoiseEscalation("off", program, meter, tmp_path / "noise", quiet).next(known) is None
@@ -197,21 +205,21 @@ def test_an_export_of_a_steady_layer(noise: Noise, level: str, tmp_path: Path) -
     assert hubopt.verify_bundle(bundle)[0].status == "verified"
 
 
-def test_an_export_that_leaves_its_tolerance_is_judged_by_the_layers_noise(
+def test_an_artifact_outside_the_tolerance_is_judged_by_the_layers_noise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Without the noise it fails; the deeper look is taken for it, and nothing else is asked."""
+    """Without the noise it fails. With it, deeper noise levels are measured as needed."""
     monkeypatch.setitem(TOLERANCES, "fp32", Tolerance(rtol=1e-7, atol=1e-7, sqnr_db=80.0))
     blamed = hubopt.verify(shaky, shaky_otherwise, noise="off")
     assert blamed.status == "failed"
     fair = hubopt.verify(shaky, shaky_otherwise)
     assert fair.status == "verified"
-    assert {basis for each in fair.outputs for basis in each.bases} >= {"float64"} or fair.note
+    assert {basis for output in fair.outputs for basis in output.bases} >= {"float64"} or fair.note
 
 
 @tf.function(input_signature=[tf.TensorSpec([2, 60], tf.float32, name="x")])
 def shaky_otherwise(x: Any) -> Any:
-    """The same sums, added from the other end."""
+    """The same sums, added in the opposite order."""
     shifted = x + 300.0
     total = tf.reduce_sum(shifted, axis=1, keepdims=True)
     after = tf.math.cumsum(shifted, axis=1, reverse=True, exclusive=True)
@@ -221,36 +229,36 @@ def shaky_otherwise(x: Any) -> Any:
 def test_targets_are_judged_on_one_reference_set(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second needs a deeper look: the first is judged again on that, and runs once."""
+    """The second target needs deeper noise levels. The first is judged again without a rerun."""
     monkeypatch.setattr("hubopt.runs.convert.export", export_wrong)
-    told = Recorder()
+    recorder = Recorder()
     bundle = hubopt.export(
-        tiny, ["tflite", "onnx"], tmp_path / "out", rounds=1, progress=told, cache=False
+        tiny, ["tflite", "onnx"], tmp_path / "out", rounds=1, progress=recorder, cache=False
     )
     tflite, onnx = bundle.results
     assert (tflite.status, onnx.status) == ("verified", "failed")
     assert bundle.manifest.reference.level == "full"
-    assert [label for label in told.labels if label.startswith("tflite: ")] == [
+    assert [label for label in recorder.labels if label.startswith("tflite: ")] == [
         "tflite: export",
         "tflite: run and time",
     ]
     assert tflite.parity is not None
     assert tflite.parity.samples == len(bundle.manifest.samples)
-    assert all(each.from_float64 for each in tflite.parity.outputs)
-    assert tflite.latency is not None, "which was measured before"
+    assert all(output.from_float64 for output in tflite.parity.outputs)
+    assert tflite.latency is not None, "the earlier measurement must be kept"
     assert hubopt.verify_bundle(bundle, "tflite")[0].status == "verified"
 
 
-def test_of_a_layer_with_an_artifact_for_another_machine_everything_is_measured(
+def test_all_noise_is_measured_for_an_artifact_that_cannot_run_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its verdict is made there, by what is known here."""
-    monkeypatch.setattr(OnnxExporter, "machine_problem", lambda self: "as the test wants")
+    """Another machine judges it, based on the measurements of this one."""
+    monkeypatch.setattr(OnnxExporter, "machine_problem", lambda self: "planted by the test")
     bundle = hubopt.export(steady, ["tflite", "onnx"], tmp_path / "out", rounds=0, cache=False)
     assert bundle.manifest.reference.level == "full"
-    assert [each.status for each in bundle.results] == ["verified", "verified"]
+    assert [result.status for result in bundle.results] == ["verified", "verified"]
 
 
-def test_a_word_that_is_no_mode_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_noise_mode_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="off, auto, full"):
         hubopt.export(steady, ["onnx"], tmp_path / "out", noise="some")  # type: ignore[arg-type]

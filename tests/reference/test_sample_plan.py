@@ -1,4 +1,4 @@
-"""Which samples are drawn, and which of them are asked."""
+"""The samples that are drawn, and those that are given to the layer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def signature(*shape: int, dtype: Any = tf.float32) -> Any:
     return tf.function(input_signature=[tf.TensorSpec(shape, dtype, name="x")])
 
 
-def test_without_noise_nothing_is_measured_and_no_edge_is_taken(tmp_path: Path) -> None:
+def test_without_noise_nothing_is_measured_and_no_edge_case_is_used(tmp_path: Path) -> None:
     known = measure(signature(2, 3)(lambda x: tf.tanh(x)), tmp_path, "off")
     assert len(known.kinds) == 8
     assert known.float64 is None
@@ -28,7 +28,7 @@ def test_without_noise_nothing_is_measured_and_no_edge_is_taken(tmp_path: Path) 
 
 
 def test_integer_inputs_stay_inside_their_tables(tmp_path: Path) -> None:
-    """Five rows: an index of 7, which hubopt once drew, would be refused by the layer."""
+    """The table has five rows. The layer would refuse index 7, which hubopt once drew."""
     table = tf.Variable(np.random.default_rng(0).standard_normal((5, 3)), dtype=tf.float32)
 
     @signature(1, 6, dtype=tf.int32)
@@ -36,34 +36,34 @@ def test_integer_inputs_stay_inside_their_tables(tmp_path: Path) -> None:
         return tf.gather(table, ids)
 
     _, known = ask(embed, tmp_path)
-    drawn = [next(iter(each.values())) for each in known.read_inputs()]
-    assert max(each.max() for each in drawn) == 4
-    assert min(each.min() for each in drawn) == 0
+    drawn = [next(iter(sample.values())) for sample in known.read_inputs()]
+    assert max(array.max() for array in drawn) == 4
+    assert min(array.min() for array in drawn) == 0
 
 
-def test_your_own_samples_are_all_asked_and_no_others(tmp_path: Path) -> None:
+def test_exactly_the_users_own_samples_are_used(tmp_path: Path) -> None:
     own = [np.full((2, 3), at, "float32") for at in range(3)]
     plan = SamplePlan.read(own, None)
     program, known = ask(signature(2, 3)(lambda x: tf.tanh(x)), tmp_path, plan)
     assert known.kinds == ("own",) * 3
-    assert [next(iter(each.values()))[0, 0] for each in known.read_inputs()] == [0, 1, 2]
+    assert [next(iter(sample.values()))[0, 0] for sample in known.read_inputs()] == [0, 1, 2]
     assert draw_samples(plan, program).edges == ()
 
 
-def test_more_are_drawn_than_are_kept_where_some_reach_more(tmp_path: Path) -> None:
+def test_more_samples_are_drawn_than_kept_if_some_increase_coverage(tmp_path: Path) -> None:
     weights = np.random.default_rng(0).standard_normal((3, 16)).astype("float32")
     layer = signature(2, 3)(lambda x: tf.nn.relu(x @ tf.constant(weights)))
     program, known = ask(layer, tmp_path, SamplePlan(count=3, noise="off"))
     drawn = draw_samples(SamplePlan(count=3), program)
     assert len(drawn.samples) == pool_size(program, 3) > 3
-    assert [each.kind for each in drawn.edges] == ["zeros", "extremes", "small"]
+    assert [sample.kind for sample in drawn.edges] == ["zeros", "extremes", "small"]
     assert len(known.kept) == 3
     first = [sample.tensors for sample in drawn.samples[:2]]
     for sample, kept in zip(first, known.read_inputs(), strict=False):
         np.testing.assert_array_equal(sample["x"], kept["x"])
 
 
-def test_how_many_samples_there_are() -> None:
+def test_the_number_of_samples() -> None:
     assert SamplePlan.read(None, None).count == SAMPLE_COUNT
     assert SamplePlan.read(None, 3).count == 3
     many = [np.full(1, at, "float32") for at in range(MOST_ITEMS + 1)]
@@ -74,9 +74,9 @@ def test_how_many_samples_there_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [((None, 0), "samples: 0"), ((None, None, -1), "seed: -1"), ((None, None, 0, "x"), "noise")],
 )
-def test_a_plan_that_cannot_be_meant_is_refused(arguments: Any, told: str) -> None:
-    with pytest.raises(UsageError, match=told):
+def test_an_invalid_plan_is_refused(arguments: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         SamplePlan.read(*arguments)

@@ -1,4 +1,4 @@
-"""The gradient of wide convolutions: the same, by another way."""
+"""The gradient of wide convolutions, computed differently with the same result."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from hubopt.reference import wide_kernels
 from hubopt.reference.wide_kernels import mark_convolutions
 
 
-def slopes(kernel: tuple[int, ...], marked: bool, channels: int = 4, **settings: Any) -> Any:
-    """Return the slopes towards image and kernel, and the operations that compute them."""
+def gradients(kernel: tuple[int, ...], marked: bool, channels: int = 4, **settings: Any) -> Any:
+    """Return the gradients with respect to image and kernel, and the operations of the graph."""
     generator = np.random.default_rng(0)
     graph = tf.Graph()
     with graph.as_default():
@@ -32,7 +32,7 @@ def slopes(kernel: tuple[int, ...], marked: bool, channels: int = 4, **settings:
 
     names = runner.extend(build)
     sample = generator.standard_normal((2, 30, 50, channels)).astype("float32")
-    ops = {each.type for each in runner.graph.get_operations()}
+    ops = {op.type for op in runner.graph.get_operations()}
     return runner.run({"image": sample}, names), ops
 
 
@@ -49,18 +49,18 @@ def slopes(kernel: tuple[int, ...], marked: bool, channels: int = 4, **settings:
 )
 @pytest.mark.parametrize("kernel", [(3, 20, 4, 5), (17, 1, 4, 2)], ids=str)
 @pytest.mark.parametrize("part_bytes", [1, 600_000, 2**26])
-def test_wide_ones_have_the_same_slopes_without_onednn(
+def test_wide_convolutions_have_the_same_gradients_without_onednn(
     kernel: tuple[int, ...],
     settings: dict[str, Any],
     part_bytes: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(wide_kernels, "_PART_BYTES", part_bytes)
-    wanted, usual = slopes(kernel, False, **settings)
-    found, ops = slopes(kernel, True, **settings)
+    expected, usual = gradients(kernel, False, **settings)
+    found, ops = gradients(kernel, True, **settings)
     assert "Conv2DBackpropFilter" in usual
     assert "Conv2DBackpropFilter" not in ops
-    for one, other in zip(found, wanted, strict=True):
+    for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3 * np.abs(other).max())
 
 
@@ -73,9 +73,11 @@ def test_wide_ones_have_the_same_slopes_without_onednn(
     ],
     ids=["small", "grouped", "padded by hand"],
 )
-def test_others_are_left_as_they_are(kernel: tuple[int, ...], settings: dict[str, Any]) -> None:
-    wanted, usual = slopes(kernel, False, **settings)
-    found, ops = slopes(kernel, True, **settings)
+def test_other_convolutions_are_unchanged(
+    kernel: tuple[int, ...], settings: dict[str, Any]
+) -> None:
+    expected, usual = gradients(kernel, False, **settings)
+    found, ops = gradients(kernel, True, **settings)
     assert "Conv2DBackpropFilter" in usual & ops
-    for one, other in zip(found, wanted, strict=True):
+    for one, other in zip(found, expected, strict=True):
         np.testing.assert_array_equal(one, other)

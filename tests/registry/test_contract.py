@@ -1,4 +1,4 @@
-"""What a third party's exporter declares and gives is checked before anything relies on it."""
+"""The declarations and results of a third party's exporter are checked before use."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, make_dataclass, replace
@@ -20,7 +20,7 @@ from hubopt_exporters.onnx import OnnxExporter
 
 @dataclass(frozen=True)
 class AllSorts:
-    """One option of each type that there is."""
+    """One option of each supported type."""
 
     flag: bool = option(False, "a flag")
     count: int = option(3, "a number", least=1)
@@ -36,14 +36,14 @@ class Thawed:
 
 @dataclass(frozen=True)
 class Unresolved:
-    """Its annotation names nothing."""
+    """Its annotation names an undefined type."""
 
     level: "Nothing" = option(1, "a level")  # type: ignore[name-defined]  # noqa: F821
 
 
 @dataclass(frozen=True)
 class Refusing:
-    """It refuses its own defaults."""
+    """Its constructor refuses its own defaults."""
 
     level: int = option(1, "a level")
 
@@ -52,12 +52,12 @@ class Refusing:
 
 
 def frozen(annotation: Any, made: Any) -> Any:
-    """Return a class of one option, ``level``."""
+    """Return an options class with one option, ``level``."""
     return make_dataclass("Options", [("level", annotation, made)], frozen=True)
 
 
 def declaring(**attributes: Any) -> list[str]:
-    """Return what is wrong with an exporter that has ``attributes``."""
+    """Return the problems of an exporter that has ``attributes``."""
     return exporter_problems(type("Changed", (OnnxExporter,), attributes)(), "onnx")
 
 
@@ -66,7 +66,7 @@ def test_options_of_every_type_conform() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (AllSorts(), "Options must be a frozen dataclass; NoOptions if there are none"),
         (dict, "Options must be a frozen dataclass; NoOptions if there are none"),
@@ -84,13 +84,13 @@ def test_options_of_every_type_conform() -> None:
         (frozen(Literal["a"], option("b", "a level")), "has the default 'b', which is not a"),
     ],
 )
-def test_options_that_cannot_be_read_are_reported(options: Any, told: str) -> None:
+def test_invalid_option_declarations_are_reported(options: Any, message: str) -> None:
     (problem,) = declaring(Options=options)
-    assert told in problem
+    assert message in problem
 
 
 @pytest.mark.parametrize("precisions", [(), ["fp32"], ("int8",), ("fp32", "int 8"), ("fp32", 8)])
-def test_precisions_are_plain_words_with_float32_among_them(precisions: Any) -> None:
+def test_precisions_must_be_plain_words_that_include_fp32(precisions: Any) -> None:
     (problem,) = declaring(precisions=precisions)
     assert problem.startswith(f"precisions is {precisions!r}; it must be a tuple")
 
@@ -111,7 +111,7 @@ class WritesMore(OnnxExporter):
 
 
 class OddDetails(OnnxExporter):
-    """Puts a value into the details that JSON does not have."""
+    """Puts a value into the details that JSON cannot represent."""
 
     def export(self, task: ExportTask) -> Artifact:
         artifact = super().export(task)
@@ -126,7 +126,7 @@ class OddTolerance(OnnxExporter):
 
 
 class Unpicklable(OnnxExporter):
-    """Returns what cannot be sent."""
+    """Returns an artifact that cannot be pickled."""
 
     def export(self, task: ExportTask) -> Artifact:
         artifact = super().export(task)
@@ -134,7 +134,7 @@ class Unpicklable(OnnxExporter):
 
 
 class OtherName(OnnxExporter):
-    """Says that another exporter wrote it."""
+    """Names another exporter in the artifact."""
 
     def export(self, task: ExportTask) -> Artifact:
         return replace(super().export(task), exporter="other")
@@ -144,7 +144,7 @@ class OtherName(OnnxExporter):
 def exported(
     tiny_program: tuple[Any, Program], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[Any], Artifact]:
-    """What runs a task of an exporter that calls itself onnx."""
+    """Return a function that runs a task of an exporter registered as onnx."""
 
     def run(exporter: Any) -> Artifact:
         monkeypatch.setattr(registry, "get", lambda name: exporter)
@@ -155,7 +155,7 @@ def exported(
 
 
 @pytest.mark.parametrize(
-    ("exporter", "told"),
+    ("exporter", "message"),
     [
         (WritesElsewhere, "nothing was written at the path asked for"),
         (WritesMore, "it also wrote model.more"),
@@ -165,15 +165,15 @@ def exported(
         (Unpicklable, "the artifact says it is at"),
     ],
 )
-def test_what_a_third_partys_exporter_gives_is_checked(
-    exported: Callable[[Any], Artifact], exporter: Any, told: str
+def test_artifacts_of_a_third_partys_exporter_are_checked(
+    exported: Callable[[Any], Artifact], exporter: Any, message: str
 ) -> None:
     with pytest.raises(ExportError) as caught:
         exported(exporter())
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_obstacles_that_fail_are_that_targets_failure(
+def test_an_exception_in_obstacles_fails_only_that_target(
     tiny_program: tuple[Any, Program], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Broken(OnnxExporter):

@@ -1,4 +1,4 @@
-"""Options from texts and from values, and everything that is wrong with them at once."""
+"""Options are made from texts or values, and all their problems are reported at once."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from hubopt_exporters.tensorrt import TensorRTExporter
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """One of each type."""
+    """One option of each type."""
 
     flag: bool = option(False, "whether to")
     count: int = option(4, "how many", unit="samples", least=1, most=64)
@@ -43,7 +43,7 @@ def refused(**given: object) -> UsageError:
     return caught.value
 
 
-def test_without_values_there_are_the_defaults() -> None:
+def test_without_values_the_defaults_are_used() -> None:
     assert make_options(Exporter(), {}) == Options()
 
 
@@ -89,7 +89,7 @@ def test_texts_and_values_are_read(name: str, given: object, value: object) -> N
         ("mode", None, "require | auto", "the default is require"),
     ],
 )
-def test_a_wrong_value_is_reported_with_the_nearest_right_one(
+def test_an_invalid_value_is_reported_with_the_nearest_valid_one(
     name: str, given: object, expected: str, way_out: str
 ) -> None:
     error = refused(**{name: given})
@@ -99,13 +99,13 @@ def test_a_wrong_value_is_reported_with_the_nearest_right_one(
     assert way_out in error.way_out
 
 
-def test_the_nearest_right_value_is_right() -> None:
+def test_the_suggested_nearest_value_is_valid() -> None:
     for name, wrong in {"flag": "onn", "count": "99", "share": "-3", "mode": "requre"}.items():
         near = refused(**{name: wrong}).way_out.partition("=")[2]
         make_options(Exporter(), {name: near})
 
 
-def test_a_wrong_name_is_reported_with_the_nearest_and_with_all() -> None:
+def test_an_unknown_name_is_reported_with_the_nearest_and_all_names() -> None:
     assert str(refused(cuont=3)) == (
         "option mine.cuont: mine has no option cuont\n"
         "  expected: one of: flag (bool), count (int), share (float), label (str), "
@@ -128,13 +128,13 @@ def test_every_problem_is_reported_at_once() -> None:
     assert "label" not in error.found.replace("label (str)", "")
 
 
-def test_what_the_exporter_itself_refuses_is_reported_in_its_words() -> None:
+def test_an_error_of_the_options_class_is_reported_verbatim() -> None:
     error = refused(flag=True, mode="auto")
     assert str(error).startswith("options of mine: flag does not go with mode=auto\n")
     assert refused(label="broken").found == "LookupError: a third party's bug"
 
 
-def test_a_long_value_is_cut() -> None:
+def test_a_long_value_is_truncated_in_the_error() -> None:
     assert len(refused(mode="x" * 10_000).found) < 100
 
 
@@ -164,6 +164,6 @@ def test_bounds_in_words(annotation: Any, bounds: tuple[Any, Any], words: str) -
     assert expected_value(annotation, "", *bounds) == words
 
 
-def test_words_that_are_not_alike_are_not_suggested() -> None:
+def test_dissimilar_names_are_not_suggested() -> None:
     assert problems.nearest("zzz", ["opset", "freeze"]) is None
     assert problems.nearest("OPSET", ["opset", "freeze"]) == "opset"

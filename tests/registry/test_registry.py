@@ -14,7 +14,7 @@ def point(name: str, value: str) -> EntryPoint:
 
 @pytest.fixture
 def only(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
-    """Replace the installed entry points by the given ones."""
+    """Return a function that replaces the installed entry points."""
 
     def install(*points: EntryPoint) -> None:
         monkeypatch.setattr(registry, "entry_points", lambda group: points)
@@ -55,12 +55,12 @@ class Round(Mine):
 
 def test_the_built_in_exporters_are_found_by_entry_point() -> None:
     assert {"onnx", "savedmodel", "tflite", "trt"} <= set(registry.names())
-    declared = {each.name for each in importlib.metadata.entry_points(group=registry.GROUP)}
+    declared = {entry.name for entry in importlib.metadata.entry_points(group=registry.GROUP)}
     assert set(registry.names()) == declared
 
 
-def test_sources_come_first_and_once() -> None:
-    assert [each.name for each in registry.with_sources(["trt", "onnx"])] == ["onnx", "trt"]
+def test_sources_come_first_and_only_once() -> None:
+    assert [exporter.name for exporter in registry.with_sources(["trt", "onnx"])] == ["onnx", "trt"]
 
 
 def test_an_unknown_target_lists_the_known_ones() -> None:
@@ -70,26 +70,26 @@ def test_an_unknown_target_lists_the_known_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "message"),
     [
         ("no_such_module:X", "does not import: ModuleNotFoundError"),
         ("pathlib:Path", "Path lacks .*summary"),
         (f"{__name__}:Round", "name is 'round', registered is 'mine'"),
     ],
 )
-def test_a_broken_exporter_is_an_error_with_its_name(only, value: str, told: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_broken_exporter_is_reported_by_name(only, value: str, message: str) -> None:  # type: ignore[no-untyped-def]
     only(point("mine", value))
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=message):
         registry.get("mine")
 
 
-def test_sources_that_go_round_are_refused(only) -> None:  # type: ignore[no-untyped-def]
+def test_circular_sources_are_refused(only) -> None:  # type: ignore[no-untyped-def]
     only(point("round", f"{__name__}:Round"))
     with pytest.raises(UsageError, match="its sources go round: round -> round"):
         registry.with_sources(["round"])
 
 
-def test_a_missing_package_is_named_with_the_line_that_installs_it() -> None:
+def test_a_missing_package_is_reported_with_its_install_command() -> None:
     with pytest.raises(RuntimeMissingError) as caught:
         registry.require([Mine()])  # type: ignore[list-item]
     assert str(caught.value) == (
@@ -99,6 +99,6 @@ def test_a_missing_package_is_named_with_the_line_that_installs_it() -> None:
     )
 
 
-def test_any_one_of_the_modules_will_do() -> None:
+def test_any_one_of_the_required_modules_is_enough() -> None:
     assert not registry.missing([Requirement(("surely_not_installed", "json"), "")])
     assert registry.missing([Requirement(("cuda.surely_not.there",), "")])

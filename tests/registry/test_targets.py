@@ -1,4 +1,4 @@
-"""Targets from names, precisions and options; every problem of them in one error."""
+"""Targets are made from names, precisions and options; one error reports all problems."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ class EngineOptions:
 
 
 class Engine(TensorRTExporter):
-    """Starts from ONNX and has precisions."""
+    """An exporter that starts from ONNX and has several precisions."""
 
     name = "engine"
     Options = EngineOptions  # type: ignore[assignment]
@@ -55,19 +55,19 @@ def test_sources_come_first_in_float32() -> None:
     assert [target.id for target in targets] == ["onnx", "engine-int8", "savedmodel", "engine"]
 
 
-def test_a_target_is_there_once() -> None:
+def test_duplicate_targets_are_merged() -> None:
     targets = make_targets(["onnx", "trt", "onnx:fp32", Target("onnx")])
     assert [target.id for target in targets] == ["onnx", "trt"]
 
 
-def test_options_are_for_every_target_of_the_exporter_sources_too() -> None:
+def test_options_apply_to_all_targets_of_the_exporter_including_sources() -> None:
     given = {"onnx.opset": "17", "engine.level": 2}
     onnx, *engines = make_targets(["engine:fp16", "engine:int8"], given)
     assert onnx.options == OnnxOptions(opset=17)
     assert [engine.options for engine in engines] == [EngineOptions(2)] * 2
 
 
-def test_a_target_with_options_of_its_own_keeps_them() -> None:
+def test_a_target_keeps_its_own_options() -> None:
     mine = Target("onnx", options=OnnxOptions(opset=15))
     assert make_targets(["engine", mine], {"engine.level": 3}) == (
         mine,
@@ -76,7 +76,7 @@ def test_a_target_with_options_of_its_own_keeps_them() -> None:
     assert make_targets([Target("onnx")], {"onnx.opset": 15}) == (mine,)
 
 
-def test_one_target_with_two_sets_of_options_is_refused() -> None:
+def test_a_target_with_two_sets_of_options_is_refused() -> None:
     mine = Target("onnx", options=OnnxOptions(opset=15))
     error = refused([mine, "onnx"])
     assert error.thing == "target onnx"
@@ -87,7 +87,7 @@ def test_one_target_with_two_sets_of_options_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "told"),
+    ("target", "message"),
     [
         (Target("onnx", options=SavedModelOptions()), "an instance of OnnxOptions"),
         (Target("onnx", options=OnnxOptions(opset=99)), "int, 13 to 18"),
@@ -96,11 +96,11 @@ def test_one_target_with_two_sets_of_options_is_refused() -> None:
         (Target("nothing"), "one of: broken, engine, onnx"),
     ],
 )
-def test_targets_are_checked_as_names_are(target: Target, told: str) -> None:
-    assert told in refused([target]).expected
+def test_target_objects_are_checked_like_names(target: Target, message: str) -> None:
+    assert message in refused([target]).expected
 
 
-def test_an_unknown_name_keeps_its_text() -> None:
+def test_an_unknown_name_is_reported_with_the_known_ones() -> None:
     error = refused(["onxx"])
     assert str(error).startswith("target onxx: no exporter has this name\n  expected: one of: ")
     assert "onnx, savedmodel, tflite, trt" in error.expected
@@ -114,7 +114,7 @@ def test_an_unknown_precision_is_reported_with_the_nearest(given: str) -> None:
     assert error.way_out == "did you mean engine:fp16?"
 
 
-def test_an_empty_precision_is_none() -> None:
+def test_an_empty_precision_is_refused() -> None:
     assert refused(["onnx:"]).way_out == "did you mean onnx:fp32?"
 
 
@@ -134,7 +134,7 @@ def test_an_empty_precision_is_none() -> None:
         ("trt.opset", "trt has no option opset", "leave it out"),
     ],
 )
-def test_an_option_that_is_nobodys_is_reported(key: str, found: str, way_out: str) -> None:
+def test_an_option_of_no_requested_target_is_reported(key: str, found: str, way_out: str) -> None:
     error = refused(["trt"], {key: "17"})
     assert error.thing == f"option {key}"
     assert error.found == found
@@ -147,9 +147,9 @@ def test_every_problem_is_reported_at_once() -> None:
         {"onnx.opset": "99", "opset": 1, "engine.levle": 2, "foo.x": 1, "tflite.x": 1},
     )
     assert error.thing == "targets"
-    told = error.found.splitlines()
-    assert told[0] == "7 problems"
-    starts = [line.removeprefix("  - ").partition(": ")[0] for line in told[1:]]
+    lines = error.found.splitlines()
+    assert lines[0] == "7 problems"
+    starts = [line.removeprefix("  - ").partition(": ")[0] for line in lines[1:]]
     assert starts == [
         "target foo",
         "target broken",
@@ -167,7 +167,7 @@ def test_the_problem_of_a_source_is_reported(monkeypatch: pytest.MonkeyPatch) ->
     assert refused(["engine"]).thing == "target gone"
 
 
-def test_words_of_the_command_line() -> None:
+def test_options_of_the_command_line_are_parsed() -> None:
     assert parse_options([]) == {}
     assert parse_options(["onnx.opset=17", "a.b=c=d", "a.c=", "onnx.opset=17"]) == {
         "onnx.opset": "17",
@@ -176,7 +176,7 @@ def test_words_of_the_command_line() -> None:
     }
 
 
-def test_wrong_words_of_the_command_line_are_reported_at_once() -> None:
+def test_malformed_options_of_the_command_line_are_reported_at_once() -> None:
     with pytest.raises(UsageError) as caught:
         parse_options(["onnx.opset", "=3", "a.b=1", "a.b=2"])
     assert caught.value.found.splitlines() == [
@@ -189,7 +189,7 @@ def test_wrong_words_of_the_command_line_are_reported_at_once() -> None:
     ]
 
 
-def test_targets_are_values() -> None:
+def test_targets_can_be_compared_and_copied() -> None:
     (target,) = make_targets(["trt"])[1:]
     assert target == Target("trt", "fp32", NoOptions())
     assert replace(target, precision="int8").id == "trt-int8"

@@ -1,4 +1,4 @@
-"""One child process converts for one target after the other."""
+"""One child process converts all targets one after the other."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> list[Worker]:
     return made
 
 
-def test_targets_share_a_process_and_have_logs_of_their_own(
+def test_targets_share_a_process_and_have_their_own_logs(
     tiny_program: Tiny, tmp_path: Path, workers: list[Worker]
 ) -> None:
     _, program = tiny_program
@@ -59,9 +59,9 @@ def test_targets_share_a_process_and_have_logs_of_their_own(
     with SharedWorker(tmp_path / "log", imports=needs(exporters)) as child:
         for exporter in exporters:
             folder, log = tmp_path / exporter.name, tmp_path / f"{exporter.name}.log"
-            wanted = target(exporter.name)
-            built = convert(wanted, program, folder, child, log)
-            assert built.target == wanted
+            requested = target(exporter.name)
+            built = convert(requested, program, folder, child, log)
+            assert built.target == requested
             assert built.artifact is not None
             path = built.artifact.path
             assert path == folder / f"model{exporter.suffix}"
@@ -85,16 +85,16 @@ def test_a_target_without_a_suffix_is_a_folder(tiny_program: Tiny, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "message"),
     [(crash, "native code says why"), (fail, "it went wrong half-way; try again")],
 )
-def test_a_failure_costs_one_target_and_no_other(
+def test_a_failure_affects_only_one_target(
     tiny_program: Tiny,
     tmp_path: Path,
     workers: list[Worker],
     monkeypatch: pytest.MonkeyPatch,
     fault: Any,
-    told: str,
+    message: str,
 ) -> None:
     _, program = tiny_program
     folder, log = tmp_path / "tflite", tmp_path / "tflite.log"
@@ -103,8 +103,8 @@ def test_a_failure_costs_one_target_and_no_other(
             patch.setattr("hubopt.runs.convert.export", fault)
             failed = convert(target("tflite"), program, folder, child, log)
         assert (failed.artifact, failed.stage) == (None, "export")
-        assert told in str(failed.reason)
-        assert not folder.exists(), "nothing is left behind"
+        assert message in str(failed.reason)
+        assert not folder.exists(), "nothing may be left behind"
         built = convert(target("tflite"), program, folder, child, log)
     assert built.artifact is not None
     assert built.artifact.path.is_file()
@@ -114,7 +114,7 @@ def test_a_failure_costs_one_target_and_no_other(
 def test_an_exporter_that_does_not_conform_is_reported(
     tiny_program: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It writes beside its artifact what it does not name."""
+    """It writes a file beside its artifact without declaring it."""
     exporter, (_, program) = registry.get("onnx"), tiny_program
     write = type(exporter).export
 
@@ -127,7 +127,7 @@ def test_an_exporter_that_does_not_conform_is_reported(
         export(make_task(exporter, program, tmp_path / "model.onnx"))
 
 
-def test_what_conversions_need_is_reported_once_each() -> None:
+def test_the_packages_for_conversions_are_listed_once_each() -> None:
     both = needs([registry.get("tflite"), registry.get("savedmodel")])
     assert "tensorflow" in both
     assert len(set(both)) == len(both)

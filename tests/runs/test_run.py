@@ -1,4 +1,4 @@
-"""An artifact answers once, in a process of its own; what goes wrong there ends nothing else."""
+"""An artifact runs once in a separate process, where its faults affect nothing else."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SPEC = ModelSpec(
 
 
 class Doubling:
-    """What the artifacts of these tests compute."""
+    """The computation of the artifacts in these tests."""
 
     device = "CPU"
 
@@ -42,7 +42,7 @@ class Doubling:
 
 
 class Planted(ArtifactSession):
-    """An artifact with a fault, which its details name."""
+    """An artifact with the fault that its details name."""
 
     def __init__(self, artifact: Artifact, names: Any, allow_ops: Any) -> None:
         Session.__init__(self, 1.0, 2.0)
@@ -69,7 +69,7 @@ class Planted(ArtifactSession):
 
 
 class Layer(Session):
-    """A layer, which has answered; it may die after some turns."""
+    """A layer that has computed its samples and dies after some turns of timing."""
 
     def __init__(self, turns: int) -> None:
         super().__init__(3.0, 4.0)
@@ -86,7 +86,7 @@ class Layer(Session):
 
 @pytest.fixture
 def known(tmp_path: Path) -> ReferenceSet:
-    """Three samples, the second of which is not kept."""
+    """Three samples. The second is not kept."""
     inputs, outputs = tmp_path / "inputs.npz", tmp_path / "reference.npz"
     samples = [{"x": np.full(2, at, np.float32)} for at in range(3)]
     write_samples(inputs, samples)
@@ -99,7 +99,7 @@ Runs = Callable[..., Run]
 
 @pytest.fixture
 def run_with(known: ReferenceSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
-    """Run an artifact with a fault."""
+    """Return a function that runs an artifact with the given fault."""
     monkeypatch.setattr("hubopt.runs.run.ArtifactSession", Planted)
 
     def start(fault: str = "", baseline: Baseline | None = None, **other: Any) -> Run:
@@ -112,7 +112,7 @@ def run_with(known: ReferenceSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture
 def layer(tmp_path: Path) -> Iterator[Callable[[int], Any]]:
-    """Return a layer that dies after some turns, in a process of its own."""
+    """Return a function that makes a layer in a separate process, which dies after some turns."""
     with Worker(tmp_path / "layer.log") as worker:
         yield lambda turns: worker.create(Layer, turns)
 
@@ -125,7 +125,7 @@ def has_ended(pid_file: Path) -> bool:
     return False
 
 
-def test_the_answers_are_kept_under_the_numbers_of_the_samples(
+def test_the_outputs_are_stored_by_the_numbers_of_the_samples(
     run_with: Runs, known: ReferenceSet, tmp_path: Path
 ) -> None:
     ran = run_with()
@@ -140,7 +140,7 @@ def test_the_answers_are_kept_under_the_numbers_of_the_samples(
 
 
 @pytest.mark.parametrize(
-    ("fault", "stage", "told"),
+    ("fault", "stage", "message"),
     [
         ("load", "load", "RuntimeError: it fails to load"),
         ("crash: load", "load", "the process was ended by SIGKILL"),
@@ -150,28 +150,28 @@ def test_the_answers_are_kept_under_the_numbers_of_the_samples(
         ("crash: time", "run", "the process was ended by SIGKILL"),
     ],
 )
-def test_an_artifact_that_fails_says_where_and_why(
-    run_with: Runs, tmp_path: Path, fault: str, stage: str, told: str
+def test_a_failed_artifact_has_its_stage_and_reason(
+    run_with: Runs, tmp_path: Path, fault: str, stage: str, message: str
 ) -> None:
     ran = run_with(fault, Baseline(None, "there is no layer", 1))
     assert ran.stage == stage
-    assert told in str(ran.reason)
+    assert message in str(ran.reason)
     assert ran.error is not None
     assert ran.error.found in str(ran.reason)
     assert (ran.answers, ran.latency) == (None, None)
-    assert not ran.is_unrunnable, "another machine would do no better"
+    assert not ran.is_unrunnable, "it would fail on any machine"
     assert has_ended(tmp_path / "model")
 
 
-def test_what_this_machine_cannot_run_has_not_failed(run_with: Runs) -> None:
+def test_an_artifact_that_this_machine_cannot_run_has_not_failed(run_with: Runs) -> None:
     ran = run_with("elsewhere")
     assert ran.is_unrunnable
     assert ran.reason == "no GPU here; take it to one"
     assert (ran.stage, ran.answers) == (None, None)
 
 
-def test_a_file_that_is_no_artifact_does_not_load(known: ReferenceSet, tmp_path: Path) -> None:
-    """With the real runtime."""
+def test_a_file_that_is_not_an_artifact_does_not_load(known: ReferenceSet, tmp_path: Path) -> None:
+    """This uses the real runtime."""
     path = tmp_path / "model.onnx"
     path.write_bytes(b"this is no model")
     artifact = Artifact("onnx", path, SPEC)
@@ -180,7 +180,7 @@ def test_a_file_that_is_no_artifact_does_not_load(known: ReferenceSet, tmp_path:
     assert ran.reason
 
 
-def test_a_target_that_is_not_installed_is_no_fault_of_the_artifact(
+def test_a_missing_exporter_makes_an_artifact_unrunnable_not_failed(
     known: ReferenceSet, tmp_path: Path
 ) -> None:
     artifact = Artifact("nobodys", tmp_path / "model", SPEC)
@@ -189,7 +189,7 @@ def test_a_target_that_is_not_installed_is_no_fault_of_the_artifact(
     assert "nobodys" in f"{ran.error}"
 
 
-def test_it_is_loaded_while_the_layer_still_answers(
+def test_an_artifact_is_loaded_while_the_layer_is_still_running(
     run_with: Runs, known: ReferenceSet, tmp_path: Path
 ) -> None:
     answered: Future[ReferenceSet] = Future()
@@ -204,10 +204,10 @@ def test_it_is_loaded_while_the_layer_still_answers(
         assert running.result().answers is not None
 
 
-def test_a_layer_that_fails_is_reported_to_whoever_waits_for_its_answers(
+def test_an_error_of_the_layer_is_raised_when_its_outputs_are_needed(
     run_with: Runs, tmp_path: Path
 ) -> None:
-    """It is no fault of the artifact."""
+    """It does not count as a failure of the artifact."""
     answered: Future[ReferenceSet] = Future()
     answered.set_exception(TraceError("layer", "it refuses sample 0", "an answer", "wrap it"))
     with pytest.raises(TraceError, match="it refuses sample 0"):
@@ -227,12 +227,12 @@ def test_an_artifact_is_timed_beside_the_layer(run_with: Runs, layer: Any) -> No
 
 
 @pytest.mark.parametrize("turns", [0, 2], ids=["before the first round", "in a round"])
-def test_where_the_layer_crashes_while_timed_the_artifact_is_timed_alone(
+def test_if_the_layer_crashes_while_timed_the_artifact_is_timed_alone(
     run_with: Runs, layer: Any, turns: int
 ) -> None:
     ran = run_with(baseline=Baseline(layer(turns), None, 2))
     assert (ran.stage, ran.device) == (None, "CPU")
-    assert ran.answers is not None, "which it had given before"
+    assert ran.answers is not None, "the earlier outputs must be kept"
     latency = ran.latency
     assert latency is not None
     assert latency.layer is None
@@ -250,7 +250,7 @@ def test_the_next_artifact_is_timed_alone_as_well(run_with: Runs, layer: Any) ->
         assert "it crashed while it was timed" in str(latency.no_layer)
 
 
-def test_without_a_layer_it_is_timed_alone_and_says_why(run_with: Runs) -> None:
+def test_without_a_layer_an_artifact_is_timed_alone_with_the_reason(run_with: Runs) -> None:
     latency = run_with(baseline=Baseline(None, "there is no layer", 1)).latency
     assert latency is not None
     assert (latency.layer, latency.no_layer) == (None, "there is no layer")

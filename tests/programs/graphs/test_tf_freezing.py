@@ -1,4 +1,4 @@
-"""TensorFlow's private freezing API is where `hubopt.programs.graphs.tf_freezing` looks for it."""
+"""TensorFlow's private freezing API still works as `hubopt.programs.graphs.tf_freezing` needs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_freeze() -> None:
 
 
 def test_freeze_leaves_weights_out_of_the_graph() -> None:
-    """Variables and captured tensors, read, gathered from, and passed into a loop."""
+    """This covers variables and captured tensors: read, gathered from and passed into a loop."""
     table, factor = tf.Variable(tf.ones([50, 4])), tf.constant(np.full([50, 4], 2, "float32"))
 
     def call(at: tf.Tensor) -> tf.Tensor:
@@ -44,18 +44,18 @@ def test_freeze_leaves_weights_out_of_the_graph() -> None:
 
     function = tf.function(call, input_signature=[tf.TensorSpec([2], tf.int32, name="at")])
     frozen = tf_freezing.freeze(function.get_concrete_function(), lambda _: True)
-    assert {id(each) for each in frozen.apart.values()} >= {id(table)}, ADVICE + "freeze"
+    assert {id(weight) for weight in frozen.apart.values()} >= {id(table)}, ADVICE + "freeze"
     assert frozen.inputs == ["at:0"]
     assert len(frozen.graph.as_graph_def().SerializeToString()) < 5000
-    assert all(each.type != "ReadVariableOp" for each in frozen.graph.get_operations()), ADVICE
+    assert all(op.type != "ReadVariableOp" for op in frozen.graph.get_operations()), ADVICE
     weights = {name: np.asarray(value) for name, value in frozen.apart.items()}
     runner = GraphRunner(frozen.graph.as_graph_def(), {"at": "at:0"}, weights)
     (found,) = runner.run({"at": np.array([3, 7], "int32")}, frozen.outputs)
     np.testing.assert_array_equal(found, np.full([2, 4], 5.0))
 
 
-def test_what_no_output_needs_is_gone() -> None:
-    """But for the inputs, which are part of what a model takes."""
+def test_operations_that_no_output_needs_are_removed() -> None:
+    """The inputs stay, because they are part of the model's interface."""
 
     def call(x: tf.Tensor, ignored: tf.Tensor) -> tf.Tensor:
         tf.reduce_sum(x)
@@ -65,12 +65,12 @@ def test_what_no_output_needs_is_gone() -> None:
     concrete = tf.function(call, input_signature=[spec, spec]).get_concrete_function()
     frozen = tf_freezing.freeze(concrete, lambda _: True)
     assert frozen.inputs == ["x:0", "ignored:0"]
-    assert "Sum" in {each.type for each in concrete.graph.get_operations()}
-    assert "Sum" not in {each.type for each in frozen.graph.get_operations()}
+    assert "Sum" in {op.type for op in concrete.graph.get_operations()}
+    assert "Sum" not in {op.type for op in frozen.graph.get_operations()}
 
 
 def test_inlined_calls_leave_no_identities_behind() -> None:
-    """But what is checked on the way stays, and is waited for."""
+    """Assertions inside the calls stay, with their control dependencies."""
     kernels = [tf.Variable(np.full([4, 4], at, "float32")) for at in range(1, 5)]
 
     @tf.function
@@ -86,10 +86,10 @@ def test_inlined_calls_leave_no_identities_behind() -> None:
     spec = tf.TensorSpec([1, 4], tf.float32, name="x")
     concrete = tf.function(call, input_signature=[spec]).get_concrete_function()
     frozen = tf_freezing.freeze(concrete, lambda _: False)
-    ops = [each.type for each in frozen.graph.get_operations()]
+    ops = [op.type for op in frozen.graph.get_operations()]
     assert ops.count("MatMul") == 4
     assert ops.count("Identity") + ops.count("NoOp") <= 2, ADVICE + "freeze"
-    assert "If" in ops, "what it checks is in there"
+    assert "If" in ops, "it contains the assertion"
     runner = GraphRunner(frozen.graph.as_graph_def(), {"x": "x:0"})
     x = np.ones([1, 4], "float32")
     (found,) = runner.run({"x": x}, frozen.outputs)
@@ -109,14 +109,14 @@ concrete = tf.function(lambda at: tf.gather(table, at), [spec]).get_concrete_fun
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 before = peak()
 frozen = tf_freezing.freeze(concrete, lambda _: True)
-(weight,) = (each for each in frozen.graph.get_operations() if each.name in frozen.apart)
+(weight,) = (op for op in frozen.graph.get_operations() if op.name in frozen.apart)
 print(weight.outputs[0].shape.as_list(), peak() - before)
 """
 
 
-def test_no_memory_is_taken_for_weights_that_stay_apart() -> None:
+def test_no_memory_is_allocated_for_weights_left_out_of_the_graph() -> None:
     command = [sys.executable, "-c", _PEAK]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     shape, _, taken = done.stdout.strip().rpartition(" ")
     assert shape == "[1048576, 64]"
-    assert int(taken) < 2**26, "the weight is of 2**28 bytes"
+    assert int(taken) < 2**26, "the weight has 2**28 bytes"

@@ -1,4 +1,4 @@
-"""What settles a dimension, in which order, and what is said when nothing does."""
+"""Sources that determine a dimension, their precedence, and the errors for open dimensions."""
 
 from collections.abc import Callable
 from typing import Any
@@ -33,7 +33,7 @@ def origins(spec: hubopt.TensorSpec) -> list[tuple[int | str, str]]:
 DATA = np.zeros([6, 5], "float32")
 
 SETTLED: dict[str, tuple[Any, dict[str, Any], dict[str, Any], Any, list[tuple[int | str, str]]]] = {
-    # declared shape, arguments of the layer, flags, data; the input's dimensions
+    # declared shape, arguments of the layer, flags, data; the resolved dimensions of the input
     "an open batch is one": ((None, 3), {}, {}, None, [(1, "default"), (3, "signature")]),
     "a flag sets the batch": ((None, 3), {}, {"batch": 4}, None, [(4, "flag"), (3, "signature")]),
     "a declared batch stays": ((2, 3), {}, {}, None, [(2, "signature"), (3, "signature")]),
@@ -142,7 +142,7 @@ SETTLED: dict[str, tuple[Any, dict[str, Any], dict[str, Any], Any, list[tuple[in
 
 
 @pytest.mark.parametrize("case", SETTLED)
-def test_the_strongest_source_settles_a_dimension(case: str) -> None:
+def test_the_source_with_precedence_determines_a_dimension(case: str) -> None:
     shape, options, hints, data, expected = SETTLED[case]
     spec = hubopt.resolve(layer(shape=shape, **options), Hints.parse(**hints), data)
     assert origins(spec.inputs[0]) == expected
@@ -151,7 +151,7 @@ def test_the_strongest_source_settles_a_dimension(case: str) -> None:
 
 
 REFUSED: dict[str, tuple[Any, dict[str, Any], dict[str, Any], Any, list[str]]] = {
-    # declared shape, arguments of the layer, flags, data; what is told
+    # declared shape, arguments of the layer, flags, data; the reported problems
     "open": (
         (None, None),
         {},
@@ -334,16 +334,16 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], dict[str, Any], Any, list[str]]] =
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_conflicts_or_stays_open_is_reported(case: str) -> None:
-    shape, options, hints, data, told = REFUSED[case]
+def test_conflicting_or_open_dimensions_are_reported(case: str) -> None:
+    shape, options, hints, data, texts = REFUSED[case]
     with pytest.raises(SpecError) as caught:
         hubopt.resolve(layer(shape=shape, **options), Hints.parse(**hints), data)
-    assert len(caught.value.problems) == len(told)
-    for problem, text in zip(caught.value.problems, told, strict=True):
-        assert text in problem
+    assert len(caught.value.problems) == len(texts)
+    for problem, expected in zip(caught.value.problems, texts, strict=True):
+        assert expected in problem
 
 
-def test_there_are_as_many_cases_as_were_asked_for() -> None:
+def test_there_are_at_least_forty_cases() -> None:
     assert len(SETTLED) + len(REFUSED) >= 40
 
 
@@ -371,7 +371,7 @@ def test_an_unnamed_hint_needs_a_single_input() -> None:
 def test_a_list_of_inputs_keeps_its_names() -> None:
     two = [tf.TensorSpec([None, 2], tf.float32, name) for name in ("a", "b")]
     spec = hubopt.resolve(two_inputs(two, lambda nest: nest[0] + nest[1]), Hints(batch=3))
-    assert [str(each) for each in spec.inputs] == ["a: float32 3x2", "b: float32 3x2"]
+    assert [str(tensor) for tensor in spec.inputs] == ["a: float32 3x2", "b: float32 3x2"]
 
 
 def test_a_dict_of_inputs_shares_a_dynamic_dimension() -> None:
@@ -379,7 +379,9 @@ def test_a_dict_of_inputs_shares_a_dynamic_dimension() -> None:
         "ids": tf.TensorSpec([None, None], tf.int32),
         "mask": tf.TensorSpec([None, None], tf.int32),
     }
-    ids = two_inputs(nest, lambda each: {"pooled": tf.reduce_sum(each["ids"] * each["mask"], 1)})
+    ids = two_inputs(
+        nest, lambda inputs: {"pooled": tf.reduce_sum(inputs["ids"] * inputs["mask"], 1)}
+    )
     hints = Hints.parse(["ids=BxT", "mask=BxT"], dims=["B=1:2:4", "T=8:16:128"])
     spec = hubopt.resolve(ids, hints)
     assert str(spec) == (
@@ -393,13 +395,13 @@ def test_nested_hints_reach_nested_outputs() -> None:
         return [hide_shape(x), {"mean": hide_shape(tf.reduce_mean(x, 1))}]
 
     spec = hubopt.resolve(layer(call, output_shape=[[3], {"mean": []}]))
-    assert [origins(each) for each in spec.outputs] == [
+    assert [origins(output) for output in spec.outputs] == [
         [(1, "layer"), (3, "layer")],
         [(1, "layer")],
     ]
 
 
-def test_the_text_embedding_of_the_reference(tmp_path: Any) -> None:
+def test_a_text_embedding_is_resolved(tmp_path: Any) -> None:
     text_embedding(tmp_path / "m")
     embed = hubopt.KerasLayer(tmp_path / "m", output_shape=[20], input_shape=[], dtype=tf.string)
     spec = hubopt.resolve(embed, Hints(batch=4))
@@ -433,32 +435,32 @@ def test_data_of_another_structure_is_reported() -> None:
         hubopt.resolve(layer(), data={"a": DATA, "b": DATA})
 
 
-def test_what_the_trace_leaves_open_is_asked_for_with_what_samples_gave() -> None:
-    told = (
+def test_the_error_for_an_open_output_suggests_the_shape_of_the_samples() -> None:
+    message = (
         r"output output_0: the trace gives \?x\?; every sample gave 2x3; "
         r"if this holds for every input, say --output-shape output_0=2x3"
     )
-    with pytest.raises(SpecError, match=told):
+    with pytest.raises(SpecError, match=message):
         hubopt.resolve(layer(hide_shape, (2, 3)))
     spec = hubopt.resolve(layer(hide_shape, (2, 3)), Hints.parse(output_shapes=["2x3"]))
     assert origins(spec.outputs[0]) == [(2, "flag"), (3, "flag")]
 
 
 @pytest.mark.parametrize(
-    ("hints", "told"),
+    ("hints", "message"),
     [
         (["2x4"], r"dimension 1 is 4 \(flag\), but a call gives 2x3"),
         (["5x3"], r"dimension 0 is 5 \(flag\), but a call gives 2x3"),
     ],
 )
-def test_what_a_call_gives_is_held_against_the_flag(hints: list[str], told: str) -> None:
-    with pytest.raises(SpecError, match=told):
+def test_the_result_of_a_call_is_compared_to_the_flag(hints: list[str], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
         hubopt.resolve(layer(hide_shape, (2, 3)), Hints.parse(output_shapes=hints))
 
 
-def test_what_a_call_gives_is_held_against_the_layer() -> None:
-    told = r"output output_0: dimension 1 is 4 \(layer\), but a call gives 2x3"
-    with pytest.raises(SpecError, match=told):
+def test_the_result_of_a_call_is_compared_to_the_layers_hint() -> None:
+    message = r"output output_0: dimension 1 is 4 \(layer\), but a call gives 2x3"
+    with pytest.raises(SpecError, match=message):
         hubopt.resolve(layer(hide_shape, (2, 3), output_shape=[4]))
 
 
@@ -481,9 +483,9 @@ def dynamic(function: Callable[..., Any], **hints: Any) -> hubopt.ModelSpec:
 
 def test_an_output_dimension_follows_the_input_dimension_it_equals() -> None:
     spec = dynamic(lambda x: {"same": x * 2.0, "twice": tf.concat([x, x], 0), "sum": x[0]})
-    shapes = {each.name: each.named_shape for each in spec.outputs}
+    shapes = {output.name: output.named_shape for output in spec.outputs}
     assert shapes == {"same": ("B", 3), "sum": (3,), "twice": ("twice_0", 3)}
-    assert {each.name: each.shape for each in spec.outputs}["twice"] == (16, 3)
+    assert {output.name: output.shape for output in spec.outputs}["twice"] == (16, 3)
 
 
 def test_a_static_flag_for_a_dimension_that_varies_is_refused() -> None:
@@ -498,12 +500,12 @@ def test_a_dynamic_dimension_that_only_a_flag_can_name() -> None:
         dynamic(lambda x: hide_shape(tf.concat([x, x], 0)), output_shapes=["Bx3"])
 
 
-def test_a_dimension_that_the_trace_cannot_follow_is_suggested_by_its_name() -> None:
-    told = (
+def test_a_dynamic_dimension_lost_in_the_trace_is_suggested_by_name() -> None:
+    message = (
         r"the trace gives \?x\?; every sample gave Bx3; "
         r"if this holds .* --output-shape output_0=Bx3"
     )
-    with pytest.raises(SpecError, match=told):
+    with pytest.raises(SpecError, match=message):
         dynamic(hide_shape)
 
 
@@ -513,16 +515,16 @@ def test_a_wrong_name_is_reported_once_for_each_dimension() -> None:
     assert len(caught.value.problems) == 2
 
 
-def test_an_input_too_large_to_sample_is_refused_before_it_is_drawn() -> None:
+def test_an_input_too_large_to_sample_is_refused_before_drawing() -> None:
     with pytest.raises(SpecError, match="100000000000x3 is 1200.0 GB a sample; at most 2.1 GB"):
         hubopt.resolve(layer(), Hints(batch=10**11))
     with pytest.raises(SpecError, match="Bx3 is 1200.0 GB a sample; at most 2.1 GB"):
         hubopt.resolve(layer(), Hints.parse(["Bx3"], dims=["B=1:1:100000000000"]))
 
 
-def test_a_layer_that_does_not_take_the_inputs_says_so() -> None:
-    told = "calling it with x: float32 1x3 fails: ValueError: .*Dimensions must be equal"
-    with pytest.raises(TraceError, match=told):
+def test_a_layer_that_rejects_the_inputs_is_reported() -> None:
+    message = "calling it with x: float32 1x3 fails: ValueError: .*Dimensions must be equal"
+    with pytest.raises(TraceError, match=message):
         hubopt.resolve(layer(lambda x: tf.matmul(x, tf.zeros([4, 4]))))
 
 
@@ -537,13 +539,13 @@ def test_a_function_is_wrapped() -> None:
     assert hubopt.trace(lambda x: x + 1, spec).spec == spec
 
 
-def test_ragged_outputs_are_refused_by_name() -> None:
+def test_ragged_outputs_are_refused() -> None:
     ragged = layer(lambda x: tf.RaggedTensor.from_tensor(x))
     with pytest.raises(TraceError, match="it returns RaggedTensor"):
         hubopt.resolve(ragged)
 
 
-def test_outputs_that_would_share_a_name_are_refused() -> None:
+def test_outputs_with_the_same_name_are_refused() -> None:
     clash = layer(lambda x: {"a/b": x, "a": {"b": x}})
     with pytest.raises(SpecError, match="two of them would have one name: a/b, a/b"):
         hubopt.resolve(clash)
@@ -551,7 +553,7 @@ def test_outputs_that_would_share_a_name_are_refused() -> None:
 
 def test_the_output_key_names_the_output(tiny: Any) -> None:
     chosen = hubopt.KerasLayer(tiny, signature="serving_default", output_key="sum")
-    assert [each.name for each in hubopt.resolve(chosen).outputs] == ["sum"]
+    assert [output.name for output in hubopt.resolve(chosen).outputs] == ["sum"]
 
 
 def test_a_layer_of_keras_3_is_resolved_too() -> None:
@@ -574,7 +576,7 @@ SIZES = st.none() | st.integers(1, 3)
     data=st.none() | st.lists(st.integers(1, 3), max_size=3),
     bounded=st.booleans(),
 )
-def test_resolution_leaves_nothing_open_and_invents_nothing(
+def test_resolved_dimensions_are_known_and_come_from_their_source(
     declared: Any, flag: Any, hint: Any, batch: Any, data: Any, bounded: bool
 ) -> None:
     options = {} if hint is None else {"input_shape": hint}
@@ -605,7 +607,7 @@ def test_resolution_leaves_nothing_open_and_invents_nothing(
             source = sources[dim.origin]
             assert source is not None
             assert source[at] == (dim.name or dim.size)
-        # No source that says otherwise was passed over.
+        # Every other source that gives a size must agree.
         for origin, source in sources.items():
             if (
                 source is not None
