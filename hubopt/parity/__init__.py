@@ -1,4 +1,4 @@
-"""Whether an artifact computes the layer's function."""
+"""Parity: whether an artifact computes the same function as the layer."""
 
 from hubopt.parity.overrides import ToleranceOverrides
 from hubopt.parity.reference import ReferenceQuality
