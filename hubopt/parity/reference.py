@@ -67,14 +67,14 @@ def measure_deviations(
     """Return how far each output of ``answers`` is from the reference, sample by sample."""
     return {
         name: tuple(
-            _move(np.asarray(new[name]), np.asarray(old[name]))
+            _deviation(np.asarray(new[name]), np.asarray(old[name]))
             for new, old in zip(answers, reference, strict=True)
         )
         for name in spec.output_names
     }
 
 
-def _move(answer: NDArray[Any], reference: NDArray[Any]) -> Deviation:
+def _deviation(answer: NDArray[Any], reference: NDArray[Any]) -> Deviation:
     if answer.shape != reference.shape:
         return Deviation(math.inf, math.inf)
     if reference.dtype.kind not in "fcV":
