@@ -85,7 +85,7 @@ def draw_samples(plan: SamplePlan, program: Program) -> Drawn:
         return Drawn(tuple(Sample("own", dict(tensors)) for tensors in own))
     count = pool_size(program, plan.count)
     drawn = draw(spec.inputs, count, plan.seed, spec.bounds, program.domains)
-    # An edge case is fair only if the layer is steady there, and only the noise can show that.
+    # An edge case is fair only if the layer is steady there, and only measured noise shows that.
     edges = (sample for sample in drawn if sample.edge and plan.noise != "off")
     return Drawn(tuple(sample for sample in drawn if not sample.edge), tuple(edges))
 
