@@ -1,1 +1,1 @@
-"""Bundles on disk: manifest, schema, results, and the store that exports reuse."""
+"""Bundles on disk (manifest, schema, results) and the cache of stage results."""

@@ -1,8 +1,8 @@
-"""A bundle on disk: read, checked before anything in it is opened, and written.
+"""Reading, checking and writing a bundle on disk.
 
-`hubopt.bundles.manifest` names the files. A bundle may come from anywhere: its manifest must
-conform to `hubopt.bundles.schema`, and its files must be regular, lie inside the bundle and have
-the digests that the manifest states.
+`hubopt.bundles.manifest` names the files. A bundle is untrusted and is checked before any file in
+it is opened: its manifest must conform to `hubopt.bundles.schema`, and its files must be regular,
+lie inside the bundle and have the digests that the manifest states.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Bundle:
 
     Attributes:
         path: The folder.
-        manifest: What it says about itself.
+        manifest: The content of its ``hubopt.json``.
     """
 
     path: Path
@@ -43,30 +43,30 @@ class Bundle:
 
     @property
     def results(self) -> tuple[TargetResult, ...]:
-        """What became of each target, in the order of the export."""
+        """The result of each target, in the order of the export."""
         return tuple(self.manifest.targets.values())
 
     @property
     def inputs(self) -> Path:
-        """The samples."""
+        """The file of the samples."""
         return self.path / INPUTS
 
     @property
     def reference(self) -> Path:
-        """What the eager layer gave for them."""
+        """The file of the eager layer's outputs for the samples."""
         return self.path / REFERENCE
 
     @property
     def float64(self) -> Path | None:
-        """What the layer computed in float64 gives for them; None if that is not there."""
+        """The file of the layer's outputs in float64; None if the bundle has none."""
         return self.path / FLOAT64 if self.manifest.float64_sha256 else None
 
     def check_samples(self) -> None:
-        """Check the samples, and what the layer gave for them.
+        """Check the samples and the layer's outputs for them.
 
         Raises:
-            BundleError: Samples or reference are not those that were written, or are no arrays
-                of the bundle's own inputs and outputs.
+            BundleError: The samples or the reference have changed since they were written, or
+                their arrays do not match the bundle's own inputs and outputs.
         """
         manifest = self.manifest
         spec = manifest.spec
@@ -80,22 +80,22 @@ class Bundle:
 
         Args:
             target: The target.
-            failed: Whether one that failed will do, if it was kept.
+            failed: Whether to return the artifact of a failed target, too, if it was kept.
 
         Raises:
-            BundleError: The bundle has none, or it has changed since it was written.
+            BundleError: The bundle has no such artifact, or it has changed since it was written.
         """
         result = self.manifest.targets.get(target)
         if result is None or result.path is None or (result.status == "failed" and not failed):
-            there = [
-                each.target
-                for each in self.results
-                if each.path and (failed or each.status != "failed")
+            available = [
+                other.target
+                for other in self.results
+                if other.path and (failed or other.status != "failed")
             ]
             raise BundleError(
                 f"bundle {self.path}",
                 f"no {target} artifact" + (f": {result.reason}" if result else ""),
-                f"one of: {', '.join(there) or 'none'}",
+                f"one of: {', '.join(available) or 'none'}",
                 f"export again with --target {target}",
             )
         path = self.path / result.path
@@ -114,12 +114,12 @@ class Bundle:
         )
 
     def _check(self, path: Path, expected: str | None) -> None:
-        """Check that a file or a folder is regular, inside the bundle and what was written."""
+        """Check that a file or a folder is regular, inside the bundle and unchanged."""
         _check_regular(self.path, path)
-        found = sha256(path)
-        if found != expected:
+        digest = sha256(path)
+        if digest != expected:
             raise BundleError(
-                f"{path}", f"sha256 {found}", f"sha256 {expected}, as {MANIFEST} says", _COPY_AGAIN
+                f"{path}", f"sha256 {digest}", f"sha256 {expected}, as {MANIFEST} says", _COPY_AGAIN
             )
 
     def _check_samples(
@@ -130,22 +130,22 @@ class Bundle:
         if problems:
             raise BundleError(
                 f"{path}",
-                "the bundle is damaged" + "".join(f"\n  - {printable(each)}" for each in problems),
-                f"arrays of the tensors that {MANIFEST} describes, one of each for a sample",
+                "the bundle is damaged" + "".join(f"\n  - {printable(text)}" for text in problems),
+                f"for each sample, one array of each tensor that {MANIFEST} describes",
                 _COPY_AGAIN,
             )
 
     def __str__(self) -> str:
-        states = ", ".join(f"{each.target} {each.status}" for each in self.results)
+        states = ", ".join(f"{result.target} {result.status}" for result in self.results)
         return f"Bundle({self.path}: {states})"
 
 
 def read_bundle(path: Path) -> Bundle:
-    """Read a bundle's manifest; artifacts are checked when they are asked for.
+    """Read a bundle's manifest; artifacts are checked when they are requested.
 
     Raises:
-        BundleError: The folder is no bundle, is of a format that this hubopt does not know, or
-            its manifest is not what an export writes; all that is wrong with it is named.
+        BundleError: The folder is not a bundle, has a format that this hubopt does not know, or
+            has a manifest that no export writes. The error names every problem of the manifest.
     """
     raw = _read_manifest(path)
     if raw.get("format") != FORMAT:
@@ -153,18 +153,18 @@ def read_bundle(path: Path) -> Bundle:
             f"bundle {path}",
             f"format {raw.get('format')!r}, of hubopt {raw.get('hubopt')}",
             f"format {FORMAT}, which this hubopt writes",
-            f"use the hubopt that wrote it, or make it anew: {_command(raw)}",
+            f"use the hubopt that wrote it, or export again: {_command(raw)}",
         )
     manifest, problems = structure(raw, Manifest)
     if manifest is not None:
         problems = manifest_problems(manifest)
     if manifest is None or problems:
-        raise _damaged(path, "".join(f"\n  - {printable(each)}" for each in problems))
+        raise _damaged(path, "".join(f"\n  - {printable(text)}" for text in problems))
     return Bundle(path, manifest)
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
-    """Return the manifest as JSON has it."""
+    """Return the manifest as parsed JSON, before its types are checked."""
     file = path / MANIFEST
     try:
         size = file.stat().st_size
@@ -197,7 +197,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 
 
 def _command(raw: dict[str, Any]) -> str:
-    """Return the command that exports what a manifest of another format names."""
+    """Return the command that repeats the export of a manifest of another format."""
     handle, targets = raw.get("handle"), raw.get("targets")
     names = ",".join(map(str, targets)) if isinstance(targets, dict) else "TARGET"
     model = shlex.quote(handle) if isinstance(handle, str) else "HANDLE"
@@ -205,19 +205,19 @@ def _command(raw: dict[str, Any]) -> str:
 
 
 def _check_regular(bundle: Path, path: Path) -> None:
-    """Check that a file, or a folder with all that is in it, may be opened."""
+    """Check that a file, or a folder with everything in it, is safe to open."""
     problems = irregular_files(path, inside=bundle)
     if problems:
         raise BundleError(
             f"bundle {bundle}",
-            "the bundle is damaged" + "".join(f"\n  - {printable(each)}" for each in problems),
+            "the bundle is damaged" + "".join(f"\n  - {printable(text)}" for text in problems),
             "regular files and folders inside the bundle",
             _COPY_AGAIN,
         )
 
 
 def _refuse_constant(text: str) -> None:
-    raise ValueError(f"{text} is no JSON")
+    raise ValueError(f"{text} is not JSON")
 
 
 def _damaged(path: Path, found: str) -> BundleError:

@@ -1,12 +1,12 @@
-"""What a bundle says about itself, and what its files are called.
+"""The manifest of a bundle, and the names of the bundle's files.
 
 hubopt.json                  the manifest
-savedmodel/, onnx/, ...      one folder a target
+savedmodel/, onnx/, ...      one folder per target
 verification/inputs.npz      the samples
-verification/reference.npz   what the eager layer gave for them
-verification/float64.npz     what it gives computed in float64, where that can be done
-failed/onnx/, ...            what did not agree with the layer, if that was to be kept
-logs/                        what the layer and each target printed
+verification/reference.npz   the eager layer's outputs for them
+verification/float64.npz     the layer's outputs in float64, if they can be computed
+failed/onnx/, ...            artifacts that did not agree with the layer, if they are to be kept
+logs/                        the output printed by the layer and by each target
 """
 
 from __future__ import annotations
@@ -37,31 +37,31 @@ def _now() -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """Everything a bundle says about itself.
+    """The content of ``hubopt.json``.
 
     Attributes:
         format: The version of this layout.
-        hubopt: The version that wrote it.
-        created: When, in UTC.
+        hubopt: The version of hubopt that wrote it.
+        created: When it was written, in UTC.
         environment: Machine and versions.
         handle: The URL, the absolute path, package.module:attribute, or a callable's name.
         digest: SHA-256 of the model; None for a callable and for package.module:attribute.
         layer: Which part of the model was exported; the signature is the one that was called.
         allow_ops: Operations that were allowed although they reach outside of the model.
-        hints: What the user said about shapes.
+        hints: The shapes that the user gave.
         spec: The inputs and outputs, with the origin of every dimension.
         data: Where the samples came from, if they are the user's own; None if they were drawn.
-        seed: The seed of those that were drawn.
-        samples: What each sample is, such as ``uniform``.
+        seed: The seed of the drawn samples.
+        samples: The kind of each sample, such as ``uniform``.
         left_out: Edge cases that the layer refuses, answers with NaN or is unsteady on, and why.
         inputs_sha256: Digest of the samples.
         reference_sha256: Digest of the layer's outputs.
-        float64_sha256: Digest of those in float64; None if there are none.
+        float64_sha256: Digest of the layer's outputs in float64; None if there are none.
         reference: How steady the layer is, and how much its answers prove.
-        tolerances: Those that the user set.
-        targets: What became of each target, by its id.
-        cached: When the program (``trace``) and the reference (``reference``) were made, where an
-            earlier export made them; a target's result says so itself.
+        tolerances: The tolerances that the user set.
+        targets: The result of each target, by its id.
+        cached: When the program (``trace``) and the reference (``reference``) were made, if an
+            earlier export made them. `TargetResult.cached` says the same of a target.
     """
 
     format: int = FORMAT

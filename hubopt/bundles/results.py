@@ -1,4 +1,4 @@
-"""What became of a target: the value that the bundle stores and the reports show."""
+"""The result of a target, which the bundle stores and the reports show."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 from hubopt.errors import EXIT_EXPORT, EXIT_OK, EXIT_PARITY, EXIT_UNVERIFIED, EXIT_VACUOUS
 from hubopt.exporter import FP32, ToleranceClass
 from hubopt.latency.statistics import Latency
-from hubopt.parity.verify import Parity
+from hubopt.parity.outcome import Parity
 
 Status = Literal["verified", "vacuous", "unverified", "failed"]
 _MOST_SHOWN = 2
@@ -18,7 +18,7 @@ Stage = Literal["obstacles", "source", "export", "load", "run", "parity"]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What examining an artifact showed; see `TargetResult` for the fields."""
+    """The outcome of running and comparing an artifact; see `TargetResult` for the fields."""
 
     status: Status
     stage: Stage | None
@@ -29,14 +29,14 @@ class Verdict:
 
 
 def parity_verdict(parity: Parity, device: str | None, latency: Latency | None = None) -> Verdict:
-    """Return the verdict on an artifact that ran, as its parity decides."""
+    """Return the verdict on an artifact that ran; its parity decides the status."""
     if parity.passed:
-        told = parity.vacuous or ((parity.note,) if parity.note else ())
-        return Verdict(parity.status, None, join_problems(told) or None, device, parity, latency)
+        notes = parity.vacuous or ((parity.note,) if parity.note else ())
+        return Verdict(parity.status, None, join_problems(notes) or None, device, parity, latency)
     if parity.unsteady:
-        moves = ", ".join(each.deviation_summary for each in parity.outputs if each.unsteady)
+        noise = ", ".join(output.deviation_summary for output in parity.outputs if output.unsteady)
         reason = (
-            f"the layer itself moves {moves}, which is more than the tolerance and explains the "
+            f"the layer's own noise ({noise}) is more than the tolerance and explains the "
             f"difference: {join_problems(parity.problems)}"
         )
         return Verdict("unverified", None, reason, device, parity)
@@ -44,38 +44,39 @@ def parity_verdict(parity: Parity, device: str | None, latency: Latency | None =
 
 
 def join_problems(sentences: Sequence[str]) -> str:
-    """Return the first of ``sentences``, and how many more there are."""
+    """Join the first of ``sentences`` and say how many more there are."""
     more = f" (and {len(sentences) - _MOST_SHOWN} more)" if len(sentences) > _MOST_SHOWN else ""
     return "; ".join(sentences[:_MOST_SHOWN]) + more
 
 
 @dataclass(frozen=True, slots=True)
 class TargetResult:
-    """What became of one target.
+    """The result of one target.
 
     Attributes:
         target: The target's id.
         exporter: The name of its exporter.
-        precision: What it computes in.
+        precision: The precision that the artifact computes in.
         options: The exporter's options.
-        status: ``verified``: it ran here and agrees with the layer; ``vacuous``: it does, but so
-            would a model that ignores its input, on at least one output; ``unverified``: it was
-            built, but nothing here can run it, or the layer is too unsteady to judge it by;
-            ``failed``: it is not to be used.
-        stage: Where it failed; None unless it did.
-        reason: Why it is not verified; None if it is, unless the layer's own noise had a part.
-        path: The artifact's place in the bundle; None if it was not kept.
+        status: ``verified``: the artifact ran here and agrees with the layer; ``vacuous``: it
+            agrees, but on at least one output a model that ignores its input would agree as
+            well; ``unverified``: it was built, but nothing here can run it, or the layer is too
+            unsteady to judge it by; ``failed``: it must not be used.
+        stage: The stage that failed; None if the target did not fail.
+        reason: Why it is not verified. If it is verified: None, or that the layer's own noise had
+            a part in the verdict.
+        path: The artifact's path relative to the bundle; None if it was not kept.
         sha256: The artifact's digest, see `hubopt._util.digest.sha256`.
         companions: The digest of each further file beside the artifact, by its name.
-        size_bytes: The artifact's size, with those files.
+        size_bytes: The artifact's size, including the companions.
         export_s: How long the conversion took.
-        tolerance: The tolerance class that the artifact is held to.
+        tolerance: The tolerance class that applies to the artifact.
         details: What the exporter notes about the artifact.
-        device: What it ran on, such as ``CPU``; None if it did not run.
-        parity: The metrics, where it ran.
-        latency: The timing, where it was taken.
-        cached: When all this was made and measured, in UTC, if that was in an earlier export;
-            None if it was in this one.
+        device: The device it ran on, such as ``CPU``; None if it did not run.
+        parity: The metrics, if it ran.
+        latency: The timing, if it was measured.
+        cached: When all this was made and measured, in UTC, if an earlier export did so; None if
+            this one did.
     """
 
     target: str
@@ -98,7 +99,7 @@ class TargetResult:
     cached: str | None = None
 
     def judged(self, verdict: Verdict) -> TargetResult:
-        """Return this result with another verdict, of what was measured just now."""
+        """Return this result with ``verdict``, which comes from a measurement made just now."""
         return replace(
             self,
             status=verdict.status,
@@ -115,14 +116,14 @@ def exit_code(results: tuple[TargetResult, ...], accepted: Collection[Status] = 
     """Return the command's exit code for ``results``; the worst target decides.
 
     Args:
-        results: What became of each target.
-        accepted: What is as good as ``verified``: ``vacuous``, ``unverified`` or both.
+        results: The result of each target.
+        accepted: The statuses that count as ``verified``: ``vacuous``, ``unverified`` or both.
     """
-    if any(each.status == "failed" and each.stage != "parity" for each in results):
+    if any(result.status == "failed" and result.stage != "parity" for result in results):
         return EXIT_EXPORT
-    if any(each.status == "failed" for each in results):
+    if any(result.status == "failed" for result in results):
         return EXIT_PARITY
     for status, code in (("vacuous", EXIT_VACUOUS), ("unverified", EXIT_UNVERIFIED)):
-        if status not in accepted and any(each.status == status for each in results):
+        if status not in accepted and any(result.status == status for result in results):
             return code
     return EXIT_OK

@@ -1,8 +1,8 @@
-"""`manifest_problems`: what a manifest may say.
+"""`manifest_problems`: checks the values of a manifest.
 
-A bundle may come from anywhere. Types are checked where JSON becomes a `Manifest`
-(`hubopt._util.serialization`); here is what the values may be, and what they must agree on. It is
-checked before anything that the manifest names is opened.
+A bundle is untrusted. `hubopt._util.serialization` checks the types when JSON becomes a
+`Manifest`. This module checks the range of the values and their consistency, before any file that
+the manifest names is opened.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _TARGET = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _MOST_SAMPLES = 100_000
 _LARGEST_SIZE = 2**31 - 1
-"""Of a dimension: what TensorFlow Lite and TensorRT count with."""
+"""The largest size of a dimension: TensorFlow Lite and TensorRT use 32-bit sizes."""
 
 
 def manifest_problems(manifest: Manifest) -> list[str]:
-    """Return everything that no manifest of hubopt's says, one sentence each; empty if nothing."""
+    """Return every value that hubopt would not write, one sentence per problem."""
     return [
         *_header_problems(manifest),
         *spec_problems(manifest.spec),
@@ -49,7 +49,7 @@ def _header_problems(manifest: Manifest) -> Iterator[str]:
         "digest": manifest.digest,
         "float64_sha256": manifest.float64_sha256,
     }
-    yield from _digest_problems({name: each for name, each in digests.items() if each is not None})
+    yield from _digest_problems({name: text for name, text in digests.items() if text is not None})
     yield from _digest_problems(
         {"inputs_sha256": manifest.inputs_sha256, "reference_sha256": manifest.reference_sha256}
     )
@@ -58,7 +58,7 @@ def _header_problems(manifest: Manifest) -> Iterator[str]:
     if not manifest.handle:
         yield "handle is empty"
     if not 1 <= len(manifest.samples) <= _MOST_SAMPLES:
-        yield f"samples: {len(manifest.samples)}, from 1 to {_MOST_SAMPLES} are possible"
+        yield f"samples: {len(manifest.samples)}, but 1 to {_MOST_SAMPLES} are allowed"
     if not manifest.targets:
         yield "targets: there is none"
 
@@ -78,10 +78,10 @@ def _time(text: str) -> bool:
 
 
 def spec_problems(spec: ModelSpec) -> Iterator[str]:
-    """Give what no spec can say."""
+    """Yield the invalid values of a spec."""
     for side, tensors in (("input", spec.inputs), ("output", spec.outputs)):
         for tensor in tensors:
-            yield from (f"{side} {tensor.name!r}: {each}" for each in _tensor_problems(tensor))
+            yield from (f"{side} {tensor.name!r}: {text}" for text in _tensor_problems(tensor))
     if not spec.outputs:
         yield "spec: it has no output"
     for name, bounds in spec.bounds.items():
@@ -102,7 +102,14 @@ def _tensor_problems(tensor: TensorSpec) -> Iterator[str]:
 def target_problems(
     name: str, result: TargetResult, spec: ModelSpec, samples: int
 ) -> Iterator[str]:
-    """Give what the result of target ``name`` cannot say, with this spec and so many samples."""
+    """Yield what is invalid in the result of target ``name``.
+
+    Args:
+        name: The target's id.
+        result: Its result.
+        spec: The model's inputs and outputs.
+        samples: How many samples the bundle has.
+    """
     if not _TARGET.fullmatch(name) or result.target != name:
         yield f"it calls itself {result.target!r}"
     yield from _file_problems(name, result)
@@ -114,7 +121,7 @@ def target_problems(
         yield f"it is {result.status}, without a comparison"
     if result.parity is not None:
         if result.status != result.parity.status:
-            yield f"it is {result.status}, and its comparison {result.parity.status}"
+            yield f"it is {result.status}, but its comparison is {result.parity.status}"
         yield from parity_problems(result.parity, spec, samples)
     if result.latency is not None:
         yield from latency_problems(result.latency)
@@ -123,7 +130,7 @@ def target_problems(
 def _file_problems(name: str, result: TargetResult) -> Iterator[str]:
     if result.path is None:
         if result.sha256 is not None or result.companions:
-            yield "it has a digest, without a path"
+            yield "it has a digest but no path"
         return
     path = PurePosixPath(result.path)
     homes = ((name,), (FAILED, name))
@@ -131,7 +138,7 @@ def _file_problems(name: str, result: TargetResult) -> Iterator[str]:
     if not inside or not _stays_inside(result.path):
         yield f"path {result.path!r} is not below {name}/ or {FAILED}/{name}/"
     if result.status != "failed" and path.parts[:1] == (FAILED,):
-        yield f"it is {result.status}, and lies in {FAILED}/"
+        yield f"it is {result.status}, but lies in {FAILED}/"
     if result.size_bytes is None or result.size_bytes < 0:
         yield f"size_bytes: {result.size_bytes}"
     yield from _digest_problems({"sha256": result.sha256 or "", **result.companions})
@@ -141,7 +148,7 @@ def _file_problems(name: str, result: TargetResult) -> Iterator[str]:
 
 
 def _stays_inside(text: str) -> bool:
-    """Whether a path stays inside the folder that it is relative to, on any system."""
-    windows = PureWindowsPath(text)  # it knows both slashes, and drives
+    """Whether a relative path stays inside its base folder, on any operating system."""
+    windows = PureWindowsPath(text)  # it understands both kinds of slash, and drives
     parts = (*windows.parts, *PurePosixPath(text).parts)
     return not windows.anchor and ".." not in parts and not set("\\\0:") & set(text)

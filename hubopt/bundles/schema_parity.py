@@ -1,4 +1,4 @@
-"""What a manifest may say of measurements: parity, latency, the reference's own quality."""
+"""Checks of a manifest's measurements: parity, latency and the quality of the reference."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from hubopt.spec import ModelSpec, TensorSpec, format_shape
 
 
 def parity_problems(parity: Parity, spec: ModelSpec, samples: int) -> Iterator[str]:
-    """Give what a comparison cannot say of these outputs and of so many samples."""
+    """Yield what is invalid in a comparison, given the spec and the number of samples."""
     outputs = spec.outputs
     if parity.samples != samples:
         yield f"it was compared on {parity.samples} samples, the bundle has {samples}"
-    found = [each.name for each in parity.outputs]
-    if not found and not parity.passed:
+    names = [output.name for output in parity.outputs]
+    if not names and not parity.passed:
         return  # the names or shapes differed, so that nothing was compared
-    if found != [each.name for each in outputs]:
-        yield f"it was compared in {found}, the outputs are {list(spec.output_names)}"
+    if names != [tensor.name for tensor in outputs]:
+        yield f"it was compared in {names}, the outputs are {list(spec.output_names)}"
         return
-    if parity.passed != (not any(each.problems for each in parity.outputs)):
+    if parity.passed != (not any(output.problems for output in parity.outputs)):
         yield "its comparison does not agree with itself"
     for tensor, output in zip(outputs, parity.outputs, strict=True):
         yield from (
-            f"output {tensor.name!r}: {each}" for each in _output_problems(output, tensor, samples)
+            f"output {tensor.name!r}: {text}" for text in _output_problems(output, tensor, samples)
         )
 
 
@@ -41,7 +41,7 @@ def _output_problems(output: OutputParity, spec: TensorSpec, samples: int) -> It
         if count != samples:
             yield f"{name}: {count}, not {samples}"
     if output.from_float64 and len(output.deviations.get(FLOAT64, ())) != samples:
-        yield "it was compared with float64, without what that moves"
+        yield "it was compared with float64, but has no deviations of float64 for every sample"
     for difference in (*output.differences, *output.from_float64):
         yield from _difference_problems(difference, spec)
 
@@ -51,18 +51,18 @@ def _difference_problems(difference: Difference, spec: TensorSpec) -> Iterator[s
         yield f"shape {format_shape(difference.shape)}, not {format_shape(spec.named_shape)}"
         return
     counts = (difference.unequal, difference.rows, difference.top1, difference.topk)
-    if not all(0 <= each <= max(difference.elements, 0) for each in counts):
-        yield "it counts more elements than there are"
+    if not all(0 <= count <= max(difference.elements, 0) for count in counts):
+        yield "it counts more elements than the output has, or less than 0"
     sizes = (difference.max_abs, difference.rms, difference.rms_error, difference.largest)
-    if any(math.isnan(each) or each < 0 for each in sizes):
-        yield "it has a size that is none"
+    if any(math.isnan(size) or size < 0 for size in sizes):
+        yield "it has a size that is NaN or negative"
     if any(not 0 <= index < difference.elements for _, _, index in difference.front):
-        yield "it names an element that is not there"
-    # The elements that decide hold the largest difference; without them nothing is judged.
+        yield "it names an element that the output does not have"
+    # The verdict uses `front` alone, so the largest difference must be in it.
     if not difference.exact and _largest_gap(difference) != difference.max_abs:
         yield f"its largest difference is {difference.max_abs:g}, and no element has it"
     if difference.exact and bool(difference.unequal) != bool(difference.front):
-        yield f"{difference.unequal} elements differ, and none is named"
+        yield f"{difference.unequal} elements differ, but the elements it names contradict that"
 
 
 def _largest_gap(difference: Difference) -> float:
@@ -88,7 +88,7 @@ def comparison_problems(comparison: Comparison, spec: ModelSpec) -> Iterator[str
 
 
 def latency_problems(latency: Latency) -> Iterator[str]:
-    """Give what a measurement of latency cannot say."""
+    """Yield what is invalid in a measurement of latency."""
     yield from _timing_problems("artifact", latency.artifact)
     if latency.layer is None:
         return
@@ -100,27 +100,32 @@ def latency_problems(latency: Latency) -> Iterator[str]:
 
 def _timing_problems(what: str, timing: Timing) -> Iterator[str]:
     if not timing.rounds_ms or not all(timing.rounds_ms):
-        yield f"latency: a round of the {what} has no call"
+        yield f"latency: the {what} has no rounds, or a round without calls"
     calls = [call for calls in timing.rounds_ms for call in calls]
     if not all(0 < call < math.inf for call in calls):
-        yield f"latency: a call of the {what} took no time that there is"
+        yield f"latency: the time of a call of the {what} is not positive and finite"
 
 
 def reference_problems(quality: ReferenceQuality, spec: ModelSpec, samples: int) -> Iterator[str]:
-    """Give what cannot be known of the reference of these outputs on so many samples."""
+    """Yield what is invalid in the reference's quality, given the spec and number of samples."""
     names = set(spec.output_names)
     named = {*quality.constant, *quality.weightless}
-    named |= {name for found in quality.probes.values() for name in found}
-    named |= {name for found in quality.deviations.values() for name in found}
+    named |= {name for by_output in quality.probes.values() for name in by_output}
+    named |= {name for by_output in quality.deviations.values() for name in by_output}
     if named - names:
-        yield f"reference: it tells of {sorted(named - names)}, which are no outputs"
+        yield f"reference: it names {sorted(named - names)}, which are no outputs"
     if not 0 <= quality.inactive <= quality.units or not 0 <= quality.undetected <= quality.weights:
         yield "reference: it counts more units or weights than there are"
-    for way, found in quality.deviations.items():
-        for name, moves in found.items():
-            if not 1 <= len(moves) <= samples:
-                yield f"reference: {way} moves {name!r} on {len(moves)} of {samples} samples"
+    for variant, by_output in quality.deviations.items():
+        for name, deviations in by_output.items():
+            if not 1 <= len(deviations) <= samples:
+                yield (
+                    f"reference: it has {variant} deviations of {name!r} on {len(deviations)} of "
+                    f"{samples} samples"
+                )
             if any(
-                math.isnan(each) or each < 0 for one in moves for each in (one.largest, one.rms)
+                math.isnan(size) or size < 0
+                for one in deviations
+                for size in (one.largest, one.rms)
             ):
-                yield f"reference: {way} moves {name!r} by what is no size"
+                yield f"reference: a {variant} deviation of {name!r} is NaN or negative"

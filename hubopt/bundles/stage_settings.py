@@ -1,4 +1,4 @@
-"""Where the store of stage results is and how large it may be, as the environment says."""
+"""The folder and the size limit of the stage cache, read from environment variables."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _DEFAULT_BYTES = 10 * 10**9
 
 
 def open_store() -> StageStore:
-    """Return the store; nothing is written yet.
+    """Return the store, without writing anything yet.
 
     Raises:
-        UsageError: ``HUBOPT_CACHE_MAX_BYTES`` is no size.
+        UsageError: ``HUBOPT_CACHE_MAX_BYTES`` is not a size.
     """
     import platformdirs
 
@@ -29,13 +29,13 @@ def open_store() -> StageStore:
 
 
 def read_limit(text: str | None) -> int:
-    """Return the bytes that ``text`` means, such as ``20GB``, ``1.5GiB`` or a plain number.
+    """Parse a size such as ``20GB``, ``1.5GiB`` or a plain number; return its bytes.
 
     Args:
-        text: What the user set; 10 GB if that is None or empty.
+        text: The text that the user set; None or an empty text means 10 GB.
 
     Raises:
-        UsageError: It is no size.
+        UsageError: ``text`` is not a size.
     """
     if not text:
         return _DEFAULT_BYTES
@@ -45,6 +45,6 @@ def read_limit(text: str | None) -> int:
             f"{LIMIT_VARIABLE} {text}",
             "no size",
             f"{SIZES}; 0 for no cache",
-            f"set it to such as 20GB, or unset it for {_DEFAULT_BYTES // 10**9} GB",
+            f"set it to a size such as 20GB, or unset it for {_DEFAULT_BYTES // 10**9} GB",
         )
     return size

@@ -1,9 +1,9 @@
-"""The store of stage results: every entry is whole or not there, and has the digest of its files.
+"""The cache of stage results: entries appear and vanish atomically and hold their files' digests.
 
-<key>/entry.json    what it is, when and where it was made, and the digests of what is beside it
+<key>/entry.json    the `Entry`: its kind, when and where it was made, the digests of its files
 <key>/value.json    the stage's value
 <key>/files/        the stage's files
-.draft-<random>/    what is being written or removed
+.draft-<random>/    an entry that is being written or removed
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from hubopt._util.owned_folders import owned_folder, sweep
 _ENTRY, _VALUE, _FILES = "entry.json", "value.json", "files"
 _DRAFT = ".draft-"
 _DAMAGE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
-"""What a file raises that is not what was written."""
+"""The exceptions that reading a damaged file can raise."""
 _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What a person calls an entry.
+    """A description of an entry for people.
 
     Attributes:
         kind: ``trace``, ``reference``, ``artifact`` or ``run``.
-        handle: The model, as it was called when the entry was made.
-        target: The target's id, of an ``artifact`` or a ``run``.
+        handle: The handle of the model when the entry was made.
+        target: The target's id, for an ``artifact`` or a ``run``.
     """
 
     kind: str
@@ -49,16 +49,16 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A stage result that is stored.
+    """A stored stage result.
 
     Attributes:
-        key: The digest of all that the result depends on, see `hubopt.exporting.stage_keys`.
+        key: The digest of everything the result depends on, see `hubopt.exporting.stage_keys`.
         kind: See `Label`.
         handle: See `Label`.
         target: See `Label`.
-        made: When, in UTC.
+        made: When it was made, in UTC.
         machine: The name of the machine that made it.
-        size_bytes: The bytes of its value and its files.
+        size_bytes: The size of its value and its files.
         digests: SHA-256 of the value, under ``""``, and of each file or folder, by its name.
     """
 
@@ -79,13 +79,15 @@ class Entry:
 
 
 class StageStore:
-    """A folder of stage results, which several processes may use at once.
+    """A folder of stage results that several processes may use at once.
 
-    What cannot be read is not there; what cannot be written is told once and costs no export.
+    An unreadable entry counts as missing. A failed write is reported once and never fails an
+    export.
 
     Args:
-        folder: Where the entries stand; it is made when the first one is written.
-        limit_bytes: What all entries together may take. The least recently used ones go.
+        folder: The folder of the entries; it is created when the first entry is written.
+        limit_bytes: The limit for the size of all entries together. The least recently used
+            entries are removed to stay below it.
     """
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
@@ -94,9 +96,9 @@ class StageStore:
         self._unwritable = False
 
     def look_up(self, key: str) -> tuple[Entry, str] | None:
-        """Return the entry and its value, which count as used now; None if it is not there.
+        """Return the entry and its value, and mark the entry as used; None if it is missing.
 
-        One that is damaged is removed and told.
+        A damaged entry is removed and reported.
         """
         try:
             entry = self._read(key)
@@ -113,20 +115,20 @@ class StageStore:
         except _DAMAGE as error:
             self.discard(key, f"{error}")
             return None
-        with suppress(OSError):  # a store that is read-only serves as well
+        with suppress(OSError):  # a read-only store can still be used
             os.utime(self.folder / key / _ENTRY)
         return entry, value
 
     def take(self, entry: Entry, places: Mapping[str, Path]) -> bool:
-        """Copy files of ``entry`` to where nothing is yet; what was copied is held to its digest.
+        """Copy files of ``entry`` to new paths and check the digests of the copies.
 
         Args:
-            entry: What `look_up` returned.
-            places: Where each file or folder goes, by its name in the entry.
+            entry: The entry that `look_up` returned.
+            places: The new path of each file or folder, by its name in the entry.
 
         Returns:
-            Whether all of them are there now. If not, none is, and an entry that is damaged has
-            been removed and told.
+            Whether all of them were copied. If not, no copy is left, and a damaged entry has been
+            removed and reported.
 
         Raises:
             OSError: The copies cannot be written. The entry is left as it is.
@@ -134,39 +136,39 @@ class StageStore:
         try:
             for name, place in places.items():
                 if not self._copy_out(entry, name, place):
-                    for each in places.values():
-                        _erase(each)
+                    for path in places.values():
+                        _erase(path)
                     return False
         except BaseException:
-            for each in places.values():
-                _erase(each)
+            for path in places.values():
+                _erase(path)
             raise
         return True
 
     def discard(self, key: str, problem: str) -> None:
-        """Remove an entry that is damaged, and tell it.
+        """Remove a damaged entry and report it.
 
         Args:
-            key: Which.
+            key: The entry's key.
             problem: What is wrong with it.
         """
-        with suppress(OSError):  # a store that is read-only: it is passed over every time
+        with suppress(OSError):  # in a read-only store the entry stays and is reported every time
             self._remove(key)
         _LOG.warning("an entry of the cache is damaged and is made anew: %s: %s", key, problem)
 
     def remove(self, key: str) -> None:
-        """Remove an entry, if it is there."""
+        """Remove an entry, if it exists."""
         with suppress(OSError):
             self._remove(key)
 
     def put(self, key: str, label: Label, value: str, files: Mapping[str, Path]) -> None:
-        """Store a result that is complete, and make room for it.
+        """Store a complete result, and remove old entries if the limit is exceeded.
 
         The entry appears by a rename. If another process was faster, its entry stays.
 
         Args:
-            key: What the result depends on.
-            label: What a person calls it.
+            key: The digest of everything the result depends on.
+            label: The description of the entry.
             value: The stage's value, as JSON.
             files: The stage's files and folders, by their names in the entry.
         """
@@ -187,28 +189,28 @@ class StageStore:
             _LOG.warning("the cache cannot be written, and the export goes on without: %s", error)
 
     def entries(self) -> list[tuple[Entry, float]]:
-        """Return all entries and when each was last used, in seconds since 1970; oldest first.
+        """Return each entry and the time of its last use, in seconds since 1970; oldest first.
 
-        Those that are damaged are removed and told.
+        Damaged entries are removed and reported.
         """
-        found = []
+        entries = []
         for path in self.folder.iterdir() if self.folder.is_dir() else ():
             if path.name.startswith("."):
                 continue
             try:
-                found.append((self._read(path.name), (path / _ENTRY).stat().st_mtime))
+                entries.append((self._read(path.name), (path / _ENTRY).stat().st_mtime))
             except OSError as error:
                 if path.exists():
                     self._pass_over(path.name, error)
             except _DAMAGE as error:
                 self.discard(path.name, f"{error}")
-        return sorted(found, key=lambda each: each[1])
+        return sorted(entries, key=lambda entry: entry[1])
 
     def clear(self) -> list[Entry]:
-        """Remove every entry, and what killed processes left; return the entries.
+        """Remove every entry and the drafts of killed processes; return the entries.
 
         Raises:
-            OSError: The folder cannot be written.
+            OSError: The folder is not writable.
         """
         removed = [entry for entry, _ in self.entries()]
         for entry in removed:
@@ -248,7 +250,7 @@ class StageStore:
 
     def _make_room(self) -> None:
         entries = [entry for entry, _ in self.entries()]
-        excess = sum(each.size_bytes for each in entries) - self.limit_bytes
+        excess = sum(entry.size_bytes for entry in entries) - self.limit_bytes
         for entry in entries:
             if excess <= 0:
                 break
@@ -256,15 +258,15 @@ class StageStore:
             excess -= entry.size_bytes
 
     def _remove(self, key: str) -> None:
-        """Let an entry vanish as it appears, in one step."""
+        """Remove an entry atomically, by a rename."""
         with (
-            suppress(FileNotFoundError),  # another process has done it
+            suppress(FileNotFoundError),  # another process has removed it
             owned_folder(self.folder, _DRAFT) as work,
         ):
             (self.folder / key).rename(work / key)
 
     def _copy_out(self, entry: Entry, name: str, place: Path) -> bool:
-        """Copy one file or folder; return whether the entry has it as it was stored."""
+        """Copy one file or folder; return whether the copy has the digest in the entry."""
         stored = self.folder / entry.key / _FILES / name
         failure: OSError | None = None
         try:
@@ -273,7 +275,7 @@ class StageStore:
                 return True
         except OSError as error:
             failure = error
-        # The copy failed; only if what is stored does too, or is not what it was, is it damaged.
+        # The copy failed. The entry is damaged only if the stored file is unreadable or changed.
         try:
             is_whole = sha256(stored) == entry.digests.get(name)
             problem = f"{name} has changed"
@@ -283,13 +285,13 @@ class StageStore:
             is_whole, problem = False, f"{error}"
         if is_whole:
             raise failure or OSError(errno.EIO, "the copy is not what was written", str(place))
-        # Another process may have removed it meanwhile, which is no damage.
+        # If another process has removed the entry meanwhile, it is not damaged.
         if (self.folder / entry.key).exists():
             self.discard(entry.key, problem)
         return False
 
     def _pass_over(self, key: str, error: OSError) -> None:
-        """Tell that an entry is there but cannot be read; it is damaged only if its device is."""
+        """Report an unreadable entry; keep it if the machine or a permission is the cause."""
         if not is_shortage(error):
             self.discard(key, f"{error}")
             return
@@ -297,14 +299,14 @@ class StageStore:
 
 
 def _entry(key: str, label: Label, value: str, files: Mapping[str, Path], size: int) -> Entry:
-    """Return the entry of files as they are now, which is what their copies are held to."""
+    """Return an entry with the current digests of the files; copies are checked against them."""
     made = datetime.now(timezone.utc).isoformat(timespec="seconds")
     digests = {"": _sha256(value)} | {name: sha256(path) for name, path in files.items()}
     return Entry(key, label.kind, label.handle, label.target, made, platform.node(), size, digests)
 
 
 def _sealed(entry: Entry) -> str:
-    """Return an entry as JSON with its own digest, so that damage to it shows."""
+    """Return an entry as JSON with its own digest, so that damage is detected."""
     raw = asdict(entry)
     return json.dumps({"entry": raw, "sha256": _sha256(json.dumps(raw))})
 
@@ -314,7 +316,7 @@ def _sha256(text: str) -> str:
 
 
 def _copy(source: Path, destination: Path) -> None:
-    """Copy a file or a folder; no links, so that whoever edits the copy leaves the store alone."""
+    """Copy a file or a folder without hard links, so that editing the copy keeps the store."""
     if source.is_dir():
         shutil.copytree(source, destination, copy_function=shutil.copyfile)
     else:

@@ -1,10 +1,11 @@
-"""Whether an artifact computes the layer's function."""
+"""Parity: whether an artifact computes the same function as the layer."""
 
 from hubopt.parity.comparison import Comparison, compare_outputs
+from hubopt.parity.outcome import OutputParity, Parity
 from hubopt.parity.overrides import ToleranceOverrides
 from hubopt.parity.reference import ReferenceQuality
 from hubopt.parity.tolerance import TABLE, TOLERANCES, Tolerance
-from hubopt.parity.verify import OutputParity, Parity, judge, judge_comparison, judge_outputs
+from hubopt.parity.verify import judge, judge_comparison, judge_outputs
 
 __all__ = [
     "TABLE",

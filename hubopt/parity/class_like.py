@@ -1,4 +1,4 @@
-"""Outputs whose rows score classes: whether artifact and layer prefer the same ones."""
+"""Outputs whose rows are class scores: whether artifact and layer agree on the best classes."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 K = 5
-"""How many of the best classes top-k looks at, as is usual for ImageNet."""
+"""The k of top-k, as is usual for ImageNet."""
 _NAMES = re.compile(r"logit|prob|score|class|softmax|predict", re.IGNORECASE)
 _SUM_SLACK = 1e-3
 
 
 class TopAgreement(NamedTuple):
-    """How many rows there are, and in how many the best class and the best `K` agree.
+    """The number of rows, and in how many of them the best class and the best `K` agree.
 
-    A row of no more than `K` classes agrees on those.
+    In a row of at most `K` classes, ``topk`` compares all classes.
     """
 
     rows: int
@@ -25,10 +25,10 @@ class TopAgreement(NamedTuple):
 
 
 def is_class_like(reference: Any, name: str = "") -> bool:
-    """Whether the rows of ``reference`` score classes.
+    """Whether the rows of ``reference`` are class scores.
 
-    They do if each is a distribution, as softmax gives it, or if the output is
-    "batch classes" and its name says so.
+    They are if each row is a probability distribution, as after a softmax, or if the output has
+    the shape "batch classes" and a name such as ``logits``.
     """
     if reference.dtype.kind != "f" or reference.ndim < 2 or reference.shape[-1] < 2:
         return False
@@ -41,9 +41,9 @@ def is_class_like(reference: Any, name: str = "") -> bool:
 
 
 def top_agreement(actual: Any, reference: Any, name: str = "") -> TopAgreement:
-    """Count the rows in which the best classes agree; no rows if there are no classes.
+    """Count the rows in which the best classes agree; no rows if the output is not class-like.
 
-    Classes are compared by their score in ``reference``, so that exact ties are no disagreement.
+    Classes are compared by their score in ``reference``, so that exact ties count as agreement.
     """
     if not is_class_like(reference, name):
         return TopAgreement(0, 0, 0)

@@ -1,4 +1,4 @@
-"""How far the layer's answers deviate when it is computed in another way."""
+"""How far the layer's answers deviate when another variant computes them."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ VARIANTS: Mapping[str, str] = {
     "rounded2": "with weights perturbed, draw 2",
     "rounded3": "with weights perturbed, draw 3",
 }
-"""The other ways in which the layer's function is computed, and how to say that."""
+"""The other ways of computing the layer's function, by variant, as reports describe them."""
 
 MOST_NOISE = 1e-2
-"""Of an output's rms: what the layer itself may move and still be a reference."""
+"""The largest noise with which the layer can still be a reference, as a share of an output's
+rms."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """How far one output moves on one sample.
+    """How far a variant's output deviates on one sample.
 
     Attributes:
         largest: The largest absolute difference; for integers, booleans and strings the number
-            of elements that change. Infinite for another shape, NaN or infinity.
+            of elements that differ. Infinite for another shape, NaN or infinity.
         rms: The root mean square of the differences.
     """
 
@@ -40,18 +41,25 @@ STILL = Deviation(0.0, 0.0)
 
 
 def deviation_at(moves: Mapping[str, Sequence[Deviation]], sample: int) -> Deviation:
-    """Return the largest move on one sample; a way that was taken once tells of every sample."""
-    there = [found[min(sample, len(found) - 1)] for found in moves.values() if found]
+    """Return the largest deviation on one sample.
+
+    The last known deviation of a variant applies to every later sample, too.
+
+    Args:
+        moves: The deviations of one output, by variant.
+        sample: The number of the sample.
+    """
+    known = [found[min(sample, len(found) - 1)] for found in moves.values() if found]
     return Deviation(
-        max((each.largest for each in there), default=0.0),
-        max((each.rms for each in there), default=0.0),
+        max((deviation.largest for deviation in known), default=0.0),
+        max((deviation.rms for deviation in known), default=0.0),
     )
 
 
 def largest_deviation(deviations: Mapping[str, Sequence[Deviation]]) -> str:
-    """Say how far the layer deviates at most, and how it was computed then.
+    """Say how far the layer deviates at most, and for which variant.
 
-    That it does not repeat itself goes before everything else.
+    A deviation of a second call takes precedence over every other one.
     """
     largest = {
         variant: max(deviation.largest for deviation in found)

@@ -1,4 +1,4 @@
-"""Whether outputs have the names, dtypes and shapes of the layer's."""
+"""Whether an artifact's outputs have the names, dtypes and shapes of the layer's outputs."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from hubopt.spec import ModelSpec, TensorSpec, format_shape
 
 
 def form_problems(spec: ModelSpec, outputs: Tensors, reference: Tensors, at: int) -> list[str]:
-    """Return where names, dtypes and shapes of one sample's outputs are not the layer's.
+    """Return how the outputs of one sample differ from the layer's in name, dtype or shape.
 
     Args:
         spec: The layer's outputs.
-        outputs: The artifact's, for sample ``at``.
-        reference: The layer's, for the same sample.
+        outputs: The artifact's outputs for sample ``at``.
+        reference: The layer's outputs for the same sample.
         at: The number of the sample.
     """
-    names = [each.name for each in spec.outputs]
+    names = [output.name for output in spec.outputs]
     if set(outputs) != set(names):
         return [f"sample {at}: outputs are {sorted(outputs)}, the layer's are {sorted(names)}"]
     return [
-        f"sample {at}: output {printable(each.name)} is {found}, the layer's is {wanted}"
-        for each in spec.outputs
-        if (found := _form(np.asarray(outputs[each.name])))
-        != (wanted := _spec_form(each, reference.get(each.name)))
+        f"sample {at}: output {printable(output.name)} is {found}, the layer's is {wanted}"
+        for output in spec.outputs
+        if (found := _form(np.asarray(outputs[output.name])))
+        != (wanted := _spec_form(output, reference.get(output.name)))
     ]
 
 
@@ -39,7 +39,7 @@ def _form(array: NDArray[Any]) -> str:
 
 
 def _spec_form(spec: TensorSpec, reference: Any) -> str:
-    """Write what the spec asks for; dynamic dimensions are as the layer gave them."""
+    """Format dtype and shape of the spec, with dynamic dimensions as in ``reference``."""
     dtype = "string" if spec.dtype == "string" else numpy_dtype(spec.dtype).name
     given = None if reference is None else np.shape(reference)
     shape = given if given is not None and spec.admits(given) else spec.shape

@@ -1,4 +1,4 @@
-"""A verdict in words: what a notebook or a failed test shows."""
+"""A verdict as text, for a notebook or a failed test."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hubopt._util.escaping import printable, printable_lines
 
 if TYPE_CHECKING:
-    from hubopt.parity.verify import OutputParity, Parity
+    from hubopt.parity.outcome import OutputParity, Parity
 
 _HEADINGS = (
     "output",
@@ -25,8 +25,8 @@ _PROBLEMS_SHOWN = 10
 
 
 def format_parity(parity: Parity) -> str:
-    """Return a table of the outputs' metrics, then what is wrong or worth a note."""
-    rows = [_HEADINGS, *(_row(each) for each in parity.outputs)]
+    """Return a table of the outputs' metrics, then the problems and the notes."""
+    rows = [_HEADINGS, *(_row(output) for output in parity.outputs)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
     table = [
         "  ".join(
@@ -41,20 +41,20 @@ def format_parity(parity: Parity) -> str:
         *(table if parity.outputs else ()),
         *(f"- {problem}" for problem in parity.problems[:_PROBLEMS_SHOWN]),
         *([f"- and {more} more"] if more > 0 else ()),
-        *(f"- vacuous: {each}" for each in parity.vacuous),
+        *(f"- vacuous: {sentence}" for sentence in parity.vacuous),
         *([f"- {parity.note}"] if parity.note else ()),
     ]
     return printable_lines("\n".join(lines))
 
 
 def _row(output: OutputParity) -> tuple[str, ...]:
-    """Return the cells of one output: the worst sample's figures."""
+    """Return the cells of one output, with the figures of the worst sample."""
     differences = output.judged
-    ulps = [each.max_ulps for each in differences if each.max_ulps is not None]
-    rows = sum(each.rows for each in differences)
-    unequal = sum(each.unequal for each in differences)
-    if any(each.exact for each in differences):
-        elements = sum(each.elements for each in differences)
+    ulps = [difference.max_ulps for difference in differences if difference.max_ulps is not None]
+    rows = sum(difference.rows for difference in differences)
+    unequal = sum(difference.unequal for difference in differences)
+    if any(difference.exact for difference in differences):
+        elements = sum(difference.elements for difference in differences)
         return (
             printable(output.name),
             f"{unequal} of {elements} differ",
@@ -63,12 +63,12 @@ def _row(output: OutputParity) -> tuple[str, ...]:
     return (
         printable(output.name),
         f"{output.max_abs:.1e}",
-        f"{max(each.p999_abs for each in differences):.1e}",
-        f"{max(each.max_rel for each in differences):.1e}",
+        f"{max(difference.p999_abs for difference in differences):.1e}",
+        f"{max(difference.max_rel for difference in differences):.1e}",
         f"{max(ulps):.3g}" if ulps else "-",
         _decibels(output.sqnr_db),
-        f"{min(each.cosine for each in differences):.6f}",
-        f"{sum(each.top1 for each in differences) / rows:.1%}" if rows else "-",
+        f"{min(difference.cosine for difference in differences):.6f}",
+        f"{sum(difference.top1 for difference in differences) / rows:.1%}" if rows else "-",
         f"{output.worst:.2g}x",
     )
 

@@ -1,4 +1,4 @@
-"""Differences against a tolerance: what there is to complain about."""
+"""Checking differences against a tolerance, and reporting where they exceed it."""
 
 from __future__ import annotations
 
@@ -12,49 +12,49 @@ from hubopt.parity.metrics import Difference
 from hubopt.parity.tolerance import Tolerance
 
 _ROUNDING = 2.0**-22
-"""Two units in the last place of a float32 just above 1. Where an output is all but zero on one
-sample, what is left is what cancelled out, and that was rounded at the usual size; some
-runtimes' sigmoids are off by as much near 0 as near 1."""
+"""Two units in the last place of a float32 just above 1. If an output is nearly zero on one
+sample, it is what a cancellation left, and the terms were rounded at the usual size. Also, the
+error of some runtimes' sigmoids is as large near 0 as near 1."""
 
 NOISE_FACTOR = 4.0
-"""How often the largest move of the layer is allowed. Another way to compute it is another draw
-of the same noise; of three draws on one sample of basic-pitch the largest was four times the
-smallest, and twice was too little for clean exports on 1 of 50 seeds."""
+"""The allowed difference, in multiples of the layer's largest deviation. Another variant is
+another draw of the same noise. Of three draws on one sample of basic-pitch the largest was four
+times the smallest, and a factor of two was too small for clean exports on 1 of 50 seeds."""
 
 
 def complaints(
     differences: Sequence[Difference], tolerance: Tolerance, noise: Deviation = STILL
 ) -> list[str]:
-    """Return what leaves the tolerance, one sentence for each sample; empty if nothing does.
+    """Return one sentence for each sample that exceeds the tolerance; empty if none does.
 
     Args:
-        differences: One output, one for each sample.
-        tolerance: What it is held to.
-        noise: What the layer itself moves, and is allowed besides.
+        differences: The differences of one output, one for each sample.
+        tolerance: The output's tolerance.
+        noise: The layer's own noise, which is allowed in addition.
     """
     rounding = usual_rounding(differences, tolerance)
-    found = [
+    problems = [
         f"sample {at}: {problem}"
         for at, difference in enumerate(differences)
         if (problem := complaint(difference, tolerance, noise, rounding))
     ]
-    return found + complaints_of_all(differences, tolerance)
+    return problems + complaints_of_all(differences, tolerance)
 
 
 def complaint(
     difference: Difference, tolerance: Tolerance, noise: Deviation, rounding: float
 ) -> str | None:
-    """Return what one sample leaves the tolerance by; None if it does not.
+    """Return how one sample exceeds the tolerance; None if it does not.
 
     Args:
-        difference: One output on one sample.
-        tolerance: What it is held to.
-        noise: What the layer itself moves there, and is allowed besides.
+        difference: The difference of one output on one sample.
+        tolerance: The output's tolerance.
+        noise: The layer's own noise on that sample, which is allowed in addition.
         rounding: The rounding of the output's usual size, see `usual_rounding`.
     """
     if difference.problem:
         return difference.problem
-    # What the user stated holds as stated; the allowances belong to the classes of the table.
+    # Nothing widens a bound that the user stated; only the table's bounds have allowances.
     elements, power = _allowed(noise, rounding, tolerance)
     if difference.exact:
         if difference.unequal <= elements.noise.largest:
@@ -80,7 +80,7 @@ def complaint(
 
 
 class _Allowance(NamedTuple):
-    """What one bound is widened by: the layer's own noise, and the rounding of float32."""
+    """How much one bound is widened: by the layer's own noise and the rounding of float32."""
 
     noise: Deviation
     rounding: float
@@ -89,7 +89,7 @@ class _Allowance(NamedTuple):
 def _allowed(
     noise: Deviation, rounding: float, tolerance: Tolerance
 ) -> tuple[_Allowance, _Allowance]:
-    """Return what the bound of each element, and that of the signal-to-noise ratio, allow."""
+    """Return the allowances of the elements' bound and of the signal-to-noise ratio's bound."""
     usual = _Allowance(STILL if tolerance.strict else noise, rounding)
     none = _Allowance(STILL, 0.0)
     return (
@@ -99,37 +99,41 @@ def _allowed(
 
 
 def complaints_of_all(differences: Sequence[Difference], tolerance: Tolerance) -> list[str]:
-    """Return what there is to say against all samples together."""
-    if not any(each.elements for each in differences):
+    """Return the problems of all samples together, such as the top-1 agreement."""
+    if not any(difference.elements for difference in differences):
         return ["it has no elements, so nothing was compared"]
-    rows = sum(each.rows for each in differences)
-    share = sum(each.top1 for each in differences) / rows if rows else 1.0
+    rows = sum(difference.rows for difference in differences)
+    share = sum(difference.top1 for difference in differences) / rows if rows else 1.0
     if tolerance.top1 is not None and share < tolerance.top1:
         return [f"top-1 agrees in {share:.2%} of {rows} rows, {tolerance.top1:.0%} wanted"]
     return []
 
 
 def usual_rounding(differences: Sequence[Difference], tolerance: Tolerance) -> float:
-    """Return how far float32 rounds an output of the usual size: the median of the samples'.
+    """Return the float32 rounding of an output of the usual size.
 
-    Where the user wants equality, by ``rtol`` and ``atol`` of 0, there is none.
+    The usual size is the median of the samples' largest values. The result is 0 if ``rtol`` and
+    ``atol`` are 0, because the user requires equality then.
     """
     if not differences or (tolerance.rtol, tolerance.atol) == (0, 0):
         return 0.0
-    return _ROUNDING * median([each.largest for each in differences])
+    return _ROUNDING * median([difference.largest for difference in differences])
 
 
 def largest_share(differences: Sequence[Difference], tolerance: Tolerance) -> float:
-    """Return the largest share of the bound that any element uses; passes up to 1."""
+    """Return the largest share of the bound that any element uses; up to 1 is a pass."""
     rounding = 0.0 if tolerance.states_elements else usual_rounding(differences, tolerance)
     return max(
-        (math.inf if each.problem else each.worst(tolerance, rounding)[0] for each in differences),
+        (
+            math.inf if difference.problem else difference.worst(tolerance, rounding)[0]
+            for difference in differences
+        ),
         default=0.0,
     )
 
 
 def leaves_stated(difference: Difference, tolerance: Tolerance) -> bool:
-    """Whether a sample leaves a bound that the user stated; no other way to compute excuses it."""
+    """Whether a sample exceeds a bound that the user stated; no variant excuses that."""
     if difference.exact:
         return tolerance.states_elements
     return complaint(difference, tolerance.only_stated(), STILL, 0.0) is not None

@@ -1,7 +1,7 @@
-"""Differences between one output of an artifact and the reference, whatever the tolerance.
+"""Differences between one output of an artifact and the reference, independent of a tolerance.
 
-What is kept of two arrays is enough to judge them under any `Tolerance` later, without the
-arrays: see `Difference.front`.
+A `Difference` is enough to judge two arrays under any `Tolerance` later, without the arrays: see
+`Difference.front`.
 """
 
 from __future__ import annotations
@@ -24,29 +24,30 @@ Point = tuple[float, float, int]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One output on one sample against the reference.
+    """The difference of one output from the reference on one sample.
 
     Attributes:
         shape: The output's shape.
-        exact: Whether the dtype must be equal: integers, booleans, strings.
+        exact: Whether the dtype requires equality: integers, booleans, strings.
         unequal: How many elements are not equal.
         max_abs: The largest absolute difference.
-        p999_abs: That of which 99.9 % of the elements stay below.
-        max_rel: The largest difference relative to the reference's element, zeros left out.
-        p999_rel: That of which 99.9 % of the elements stay below.
-        max_ulps: The largest difference in units in the last place of the reference's dtype;
-            None where there are none.
+        p999_abs: The 99.9 % quantile of the absolute differences.
+        max_rel: The largest difference relative to the reference's element, without zeros.
+        p999_rel: The 99.9 % quantile of the relative differences.
+        max_ulps: The largest difference in units in the last place of the output's dtype; None
+            for dtypes without such units, and for empty outputs.
         largest: The largest absolute value of the reference.
         rms: The root mean square of the reference.
         rms_error: The root mean square of the difference.
-        cosine: Of the angle between the two, 1 where both are zero.
+        cosine: The cosine of the angle between the two; 1 if both are zero.
         rows: How many rows of classes the output has; 0 if it is not class-like.
-        top1: In how many of them the best class is the same.
-        topk: In how many the best classes are the same set, see `hubopt.parity.class_like`.
-        outside: By tolerance class with a bound for elements: how many are outside of it.
+        top1: In how many rows the best class is the same.
+        topk: In how many rows the best classes are the same set, see `hubopt.parity.class_like`.
+        outside: How many elements exceed the bound, by each tolerance class that has a bound for
+            elements.
         front: The elements that decide under any ``rtol`` and ``atol``: the upper convex hull of
             the points (size, difference), up to the largest difference.
-        problem: What is wrong besides differences, such as a NaN; None if nothing.
+        problem: A problem other than a difference, such as a NaN; None if there is none.
     """
 
     shape: tuple[int, ...]
@@ -75,20 +76,20 @@ class Difference:
 
     @property
     def sqnr_db(self) -> float:
-        """The reference's power over the error's, in decibels; infinite without error."""
+        """The ratio of the reference's power to the error's in decibels; infinite if no error."""
         if self.rms_error == 0:
             return math.inf
         return 20 * math.log10(self.rms / self.rms_error) if self.rms else -math.inf
 
     def worst(self, tolerance: Tolerance, noise: float = 0.0) -> tuple[float, tuple[int, ...]]:
-        """Return the largest share of the elements' bound that is used, and where.
+        """Return the largest share of the bound that an element uses, and the element's index.
 
-        Up to 1 passes. The share is a quotient of two linear functions of size and difference,
-        which is largest at a corner of their convex hull.
+        A share of up to 1 is a pass. The share is a quotient of two linear functions of size and
+        difference, so it is largest at a corner of their convex hull.
 
         Args:
-            tolerance: Its ``rtol`` and ``atol``; a missing one counts as 0 beside the other.
-            noise: An absolute difference that is allowed besides.
+            tolerance: Its ``rtol`` and ``atol`` are used; if only one is missing, it counts as 0.
+            noise: An absolute difference that is allowed in addition.
         """
         if tolerance.rtol is None and tolerance.atol is None:
             return 0.0, ()
@@ -102,7 +103,7 @@ class Difference:
         return best, self.place(at) if at >= 0 else ()
 
     def mismatches(self, tolerance: Tolerance) -> int | None:
-        """Return how many elements are outside; None for bounds that are not the table's."""
+        """Return how many elements exceed the bound; None for a bound that is not in the table."""
         if self.exact:
             return self.unequal
         for name, count in self.outside.items():
@@ -112,14 +113,14 @@ class Difference:
         return None
 
     def place(self, index: int) -> tuple[int, ...]:
-        """Return the element at a flat index."""
+        """Return the index of an element from its flat index."""
         return tuple(int(axis) for axis in np.unravel_index(index, self.shape))
 
 
 def distance(actual: NDArray[Any], reference: NDArray[Any]) -> tuple[float, float] | None:
-    """Return `Difference`'s ``max_abs`` and ``rms_error`` of numbers, and nothing else of it.
+    """Return only the ``max_abs`` and the ``rms_error`` of a `Difference` of numbers.
 
-    None where there is a problem besides differences, as `compare` tells.
+    The result is None if there is a problem other than a difference, see `Difference.problem`.
     """
     one, other = _widen(actual), _widen(reference)
     if _special_values(one, other):
@@ -130,15 +131,14 @@ def distance(actual: NDArray[Any], reference: NDArray[Any]) -> tuple[float, floa
 
 
 def compare(actual: NDArray[Any], reference: NDArray[Any], name: str = "") -> Difference:
-    """Measure how far ``actual`` is from ``reference``; both of one shape.
+    """Measure how far ``actual`` is from ``reference``, which has the same shape.
 
-    NaN and infinity are looked at first: a NaN never passes, on either side; infinities must
-    stand at the same elements with the same sign.
+    A NaN on either side is a problem. Infinities must be at the same elements with the same sign.
 
     Args:
         actual: The artifact's output.
-        reference: The layer's; it may be wider (float64 for a float32 output).
-        name: The output's name, which may tell that it is class-like.
+        reference: The layer's output; it may be wider (float64 for a float32 output).
+        name: The output's name, which may show that it is class-like.
     """
     if reference.dtype.kind in "fcV":  # ml_dtypes' bfloat16 has kind V
         with np.errstate(over="ignore"):  # a quotient of the smallest numbers is infinite
@@ -188,21 +188,21 @@ def _compare_numbers(narrow: NDArray[Any], reference: NDArray[Any], name: str) -
 
 def _outside(size: Any, gap: Any, rms: float) -> dict[str, int]:
     return {
-        name: int((gap > each.atol * rms + each.rtol * size).sum())
-        for name, each in TOLERANCES.items()
-        if each.atol is not None and each.rtol is not None
+        name: int((gap > tolerance.atol * rms + tolerance.rtol * size).sum())
+        for name, tolerance in TOLERANCES.items()
+        if tolerance.atol is not None and tolerance.rtol is not None
     }
 
 
 def _front(size: Any, gap: Any) -> tuple[Point, ...]:
     """Return the corners of the upper convex hull of (size, gap), up to the largest gap.
 
-    Only elements whose gap is larger than that of every smaller element can be corners, so the
-    hull is made of those few.
+    Only an element whose gap is larger than the gap of every smaller element can be a corner, so
+    only those few are considered.
     """
     if not gap.size:
         return ()
-    order = np.argsort(size)  # many times faster than a sort by both
+    order = np.argsort(size)  # many times faster than sorting by both size and gap
     highest = np.maximum.accumulate(gap[order])
     fresh = order[np.concatenate(([True], highest[1:] > highest[:-1]))]
     last_of_size = np.concatenate((size[fresh][1:] > size[fresh][:-1], [True]))
@@ -226,7 +226,7 @@ def _nearly_all(values: Any) -> float:
 
 
 def _rms(sizes: Any, count: int) -> float:
-    """Return the root mean square; scaled, so that squares neither overflow nor vanish."""
+    """Return the root mean square; scaled so that squares neither overflow nor underflow."""
     largest = float(sizes.max(initial=0.0))
     if not count or not largest:
         return 0.0
@@ -235,7 +235,7 @@ def _rms(sizes: Any, count: int) -> float:
 
 def _cosine(actual: Any, reference: Any) -> float:
     one, other = (array / (np.abs(array).max(initial=0.0) or 1.0) for array in (actual, reference))
-    # No BLAS, whose threads contend with those of the runtime that is measured.
+    # Without BLAS, whose threads would contend with those of the measured runtime.
     lengths = math.sqrt(float(np.sum(np.abs(one) ** 2)) * float(np.sum(np.abs(other) ** 2)))
     if not lengths:
         return 1.0 if not one.any() and not other.any() else 0.0
@@ -273,7 +273,7 @@ def _special_values(actual: Any, reference: Any) -> str | None:
 
 
 def _same_specials(actual: Any, reference: Any) -> Any:
-    """Return, by element, whether both are finite or both the same infinity."""
+    """Return, for each element, whether both are finite or both are the same infinity."""
     return (np.isfinite(actual) & np.isfinite(reference)) | (actual == reference)
 
 
@@ -284,7 +284,7 @@ def _widen(array: NDArray[Any]) -> NDArray[Any]:
 def _largest_step(actual: NDArray[Any], reference: NDArray[Any]) -> float:
     if reference.dtype.kind not in "iu" or not reference.size:
         return 0.0
-    # Python integers: uint64 differences do not fit any NumPy dtype.
+    # Python integers, because differences of uint64 do not fit any NumPy dtype.
     return float(np.abs(actual.astype(object) - reference.astype(object)).max())
 
 

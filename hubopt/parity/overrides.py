@@ -24,10 +24,10 @@ _OFF = "off"
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """One thing the user said.
+    """One tolerance setting of the user.
 
     Attributes:
-        output: The output that it is about; empty for all.
+        output: The name of the output that it applies to; empty for all outputs.
         field: ``tolerance`` for a class of the table, or a field of `Tolerance`.
         value: The class's name, the bound, or None for no bound.
     """
@@ -39,15 +39,15 @@ class Override:
 
 @dataclass(frozen=True, slots=True)
 class ToleranceOverrides:
-    """Everything the user said about tolerances; nothing by default.
+    """All tolerance settings of the user; none by default.
 
-    A class replaces what the artifact would be held to, a bound replaces one of the class's;
-    what is said of one output goes before what is said of all. A bound holds as stated, see
-    `Tolerance.stated`.
+    A class replaces the artifact's tolerance class, and a bound replaces one bound of the class.
+    A setting for one output takes precedence over a setting for all outputs. Nothing widens a
+    bound that the user stated, see `Tolerance.stated`.
 
     Attributes:
-        entries: What was said, in order.
-        strict: Whether the layer's own noise excuses nothing, for any output.
+        entries: The settings, in order.
+        strict: Whether the layer's own noise widens no bound of any output.
     """
 
     entries: tuple[Override, ...] = ()
@@ -67,7 +67,7 @@ class ToleranceOverrides:
         """Read ``[OUTPUT=]VALUE`` texts; a value is a class, a number, or ``off``.
 
         Raises:
-            UsageError: Some of them are invalid; it names them all.
+            UsageError: Some of the texts are invalid; the error names them all.
         """
         given = {
             CLASS: tolerance,
@@ -96,59 +96,59 @@ class ToleranceOverrides:
 
     def __str__(self) -> str:
         texts = [
-            f"{each.field.removesuffix('_db')} "
-            + (f"{each.value:g}" if isinstance(each.value, float) else f"{each.value or _OFF}")
-            + (f" for {each.output}" if each.output else "")
-            for each in self.entries
+            f"{entry.field.removesuffix('_db')} "
+            + (f"{entry.value:g}" if isinstance(entry.value, float) else f"{entry.value or _OFF}")
+            + (f" for {entry.output}" if entry.output else "")
+            for entry in self.entries
         ]
         return ", ".join([*texts, *(["strict"] if self.strict else [])])
 
     def check(self, outputs: Sequence[str]) -> None:
-        """Check that everything is said about an output that there is.
+        """Check that every setting applies to an output of the model.
 
         Raises:
             UsageError: The model has no such output.
         """
-        unknown = {each.output for each in self.entries if each.output} - set(outputs)
+        unknown = {entry.output for entry in self.entries if entry.output} - set(outputs)
         if unknown:
             raise UsageError(
                 f"tolerance of output {', '.join(sorted(unknown))}",
                 "the model has no such output",
                 f"one of: {', '.join(outputs)}",
-                "name one of these, or leave the name out for all",
+                "name one of these, or leave the name out for all outputs",
             )
 
     def tolerances(
         self, outputs: Sequence[str], artifact_class: ToleranceClass
     ) -> dict[str, Tolerance]:
-        """Return what each output is held to.
+        """Return the tolerance of each output.
 
         Args:
-            outputs: The model's outputs.
-            artifact_class: What the artifact is held to unless something else was said.
+            outputs: The names of the model's outputs.
+            artifact_class: The artifact's own tolerance class, which settings may replace.
 
         Raises:
-            UsageError: As for `check`.
+            UsageError: The model has no such output, see `check`.
         """
         self.check(outputs)
         return {name: self._tolerance(name, artifact_class) for name in outputs}
 
     def _tolerance(self, output: str, artifact_class: ToleranceClass) -> Tolerance:
         relevant = [
-            *(each for each in self.entries if not each.output),
-            *(each for each in self.entries if each.output == output),
+            *(entry for entry in self.entries if not entry.output),
+            *(entry for entry in self.entries if entry.output == output),
         ]
-        classes = [each.value for each in relevant if each.field == CLASS]
-        found = TOLERANCES[classes[-1] if classes else artifact_class]  # type: ignore[index]
+        classes = [entry.value for entry in relevant if entry.field == CLASS]
+        tolerance = TOLERANCES[classes[-1] if classes else artifact_class]  # type: ignore[index]
         bounds: Mapping[str, Any] = {
-            each.field: each.value for each in relevant if each.field != CLASS
+            entry.field: entry.value for entry in relevant if entry.field != CLASS
         }
         stated = tuple(name for name, value in bounds.items() if value is not None)
-        return replace(found, **bounds, stated=stated, strict=self.strict)
+        return replace(tolerance, **bounds, stated=stated, strict=self.strict)
 
 
 def override_problem(override: Override, outputs: Sequence[str]) -> str | None:
-    """Return why a tolerance that a file holds could not have been said; None if it could."""
+    """Return why a tolerance setting from a file is invalid; None if it is valid."""
     what = f"tolerance {override.field!r} of {override.output or 'all outputs'!r}"
     if override.output and override.output not in outputs:
         return f"{what}: there is no such output"
@@ -159,13 +159,13 @@ def override_problem(override: Override, outputs: Sequence[str]) -> str | None:
     if override.value is None:
         return None
     if isinstance(override.value, str):
-        return f"{what}: {override.value!r} is no number"
+        return f"{what}: {override.value!r} is not a number"
     low, high = _BOUNDS[override.field]
     return None if low <= override.value <= high else f"{what}: {override.value} is no bound"
 
 
 def _read(field: str, text: str) -> tuple[str | None, str | float | None]:
-    """Return what is wrong with a value, if anything, and the value."""
+    """Parse a value; return the problem with it, or None, and the value."""
     if field == CLASS:
         return (None if text in TOLERANCES else f"no class {text!r}"), text
     if text == _OFF:
@@ -173,7 +173,7 @@ def _read(field: str, text: str) -> tuple[str | None, str | float | None]:
     try:
         value = float(text)
     except ValueError:
-        return f"{text!r} is no number", None
+        return f"{text!r} is not a number", None
     low, high = _BOUNDS[field]
     if not low <= value <= high or math.isnan(value):
         return f"it must be from {low:g} to {high:g}", value

@@ -1,4 +1,4 @@
-"""What is known of the reference itself: how steady it is, and how much it proves."""
+"""The quality of the reference: how steady it is, and how much agreement with it proves."""
 
 from __future__ import annotations
 
@@ -19,31 +19,34 @@ from hubopt.spec import ModelSpec
 REDRAWN, PERMUTED, WEIGHTS = "redrawn", "permuted", "weights"
 
 NoiseLevel = Literal["off", "light", "float64", "rounded", "full"]
-"""How much of the layer's own noise is known: nothing; something of the first samples; the
-layer's answers in float64 to all of them; how far roundings move it on all of them; everything,
-and no edge case is left on which the layer is unsteady."""
+"""How much of the layer's own noise is known. ``off``: nothing; ``light``: some of it, on the
+first samples; ``float64``: the layer's answers in float64 on all samples; ``rounded``: how far its
+answers deviate on all samples if its weights are perturbed by a rounding; ``full``: everything,
+and edge cases on which the layer is unsteady have been left out."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReferenceQuality:
-    """What an artifact's verdict has to take into account; nothing, if nothing was measured.
+    """Measurements of the reference that a verdict takes into account; empty if none were made.
 
     Attributes:
-        deviations: By variant, see `hubopt.parity.deviations`, and output: how far the eager
-            layer's answer is from that variant's, for each sample that it was computed for, which
-            are the first; a second call is made for the first alone.
-        level: How much of that is known.
-        skipped: Why a way, or another measurement, could not be taken.
-        probes: By probe and output: how far the answer to another question is from the
-            reference, for the sample where that is farthest. ``redrawn``: another sample's
-            answer; ``permuted``: the answer to the input with its elements shuffled;
+        deviations: How far the eager layer's answers are from a variant's, by variant (see
+            `hubopt.parity.deviations`), output and sample. A variant may have been computed for
+            the first samples only, and a second call for the first sample only.
+        level: How much of the noise is known.
+        skipped: Why a variant could not be computed, or another measurement not be made.
+        probes: How far the answer to another input, or of another model, is from the reference,
+            by probe and output, on the sample with the largest difference. ``redrawn``: another
+            sample's answer; ``permuted``: the answer to the input with its elements shuffled;
             ``weights``: the answer of a model with other weights.
-        constant: Outputs that no input reaches: what they are is all they should be.
-        weightless: Outputs that no weights reach.
+        constant: Outputs that depend on no input, and so are constant in a correct artifact, too.
+        weightless: Outputs that depend on no weights.
         units: How many rectified units the graph has, see `hubopt.reference.units`.
-        inactive: How many of them no sample reaches: no comparison sees what is behind them.
-        weights: How many weights were looked at, see `hubopt.reference.sensitivity`.
-        undetected: How many of them could change sign without its showing on any sample.
+        inactive: How many units no sample activates: a comparison cannot see the weights behind
+            them.
+        weights: How many weights were examined, see `hubopt.reference.sensitivity`.
+        undetected: How many weights could change sign without exceeding the tolerance on any
+            sample.
     """
 
     deviations: Mapping[str, Mapping[str, tuple[Deviation, ...]]] = field(default_factory=dict)
@@ -64,14 +67,14 @@ def measure_deviations(
     """Return how far each output of ``answers`` is from the reference, sample by sample."""
     return {
         name: tuple(
-            _move(np.asarray(new[name]), np.asarray(old[name]))
+            _deviation(np.asarray(new[name]), np.asarray(old[name]))
             for new, old in zip(answers, reference, strict=True)
         )
         for name in spec.output_names
     }
 
 
-def _move(answer: NDArray[Any], reference: NDArray[Any]) -> Deviation:
+def _deviation(answer: NDArray[Any], reference: NDArray[Any]) -> Deviation:
     if answer.shape != reference.shape:
         return Deviation(math.inf, math.inf)
     if reference.dtype.kind not in "fcV":
@@ -84,26 +87,27 @@ def farthest(
 ) -> dict[str, Difference]:
     """Return, by output, the largest difference of ``answers`` from the reference.
 
-    Pairs of different shapes are left out, as they cannot be told apart element by element.
+    Pairs of different shapes are left out, as they cannot be compared element by element.
     """
-    found = {}
-    for each in spec.outputs:
+    largest = {}
+    for output in spec.outputs:
         differences = [
             compare(new, old)
             for a, r in zip(answers, reference, strict=True)
-            if (new := np.asarray(a[each.name])).shape == (old := np.asarray(r[each.name])).shape
+            if (new := np.asarray(a[output.name])).shape
+            == (old := np.asarray(r[output.name])).shape
         ]
         if differences:
-            found[each.name] = max(differences, key=_distance)
-    return found
+            largest[output.name] = max(differences, key=_distance)
+    return largest
 
 
 def redrawn(
     spec: ModelSpec, inputs: Sequence[Tensors], reference: Sequence[Tensors]
 ) -> dict[str, Difference]:
-    """Return how far the answer to another sample is from each sample's own.
+    """Return how far each sample's answer is from the answer to another sample.
 
-    Samples with the same input are no others.
+    Samples with equal inputs are not compared.
     """
     pairs = [
         (reference[(at + 1) % len(reference)], answer)
@@ -114,7 +118,7 @@ def redrawn(
 
 
 def same_tensors(one: Tensors, other: Tensors) -> bool:
-    """Whether two samples are equal, tensor by tensor of the first."""
+    """Whether two samples are equal in every tensor of the first."""
     return all(np.array_equal(one[name], other[name]) for name in one)
 
 

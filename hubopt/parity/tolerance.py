@@ -1,4 +1,4 @@
-"""How far an artifact may be from the eager layer, by the arithmetic that it computes in."""
+"""How far an artifact may be from the eager layer, by the arithmetic of the artifact."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hubopt.exporter import ToleranceClass
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """What one output must keep to on every sample; None is no bound.
+    """The bounds that one output must meet on every sample; None means no bound.
 
     Each element: ``|a - r| <= atol * rms(r) + rtol * |r|``, where ``rms(r)`` is the root mean
     square of the finite elements of the reference output, so that ``atol`` has no unit and the
@@ -18,13 +18,13 @@ class Tolerance:
     Attributes:
         rtol: Relative to the element.
         atol: Relative to the output's root mean square.
-        sqnr_db: The least ratio of the reference's power to the error's, in decibels.
-        cosine: The least cosine of the angle between artifact and reference.
-        top1: The least share of rows with the same best class, over all samples; only where
-            the output is class-like.
-        stated: The names of the bounds above that the user stated. They hold as stated: neither
-            the layer's own noise nor float32's rounding widens them. ``rtol`` and ``atol`` make
-            one bound together, so that stating either states both.
+        sqnr_db: The smallest ratio of the reference's power to the error's, in decibels.
+        cosine: The smallest cosine of the angle between artifact and reference.
+        top1: The smallest share of rows with the same best class, over all samples; only for a
+            class-like output.
+        stated: The names of the bounds above that the user stated. Neither the layer's own noise
+            nor float32's rounding widens a stated bound. ``rtol`` and ``atol`` form one bound
+            together, so that stating one of them states both.
         strict: Whether the layer's own noise widens no bound at all.
     """
 
@@ -76,8 +76,8 @@ class Entry:
 
     Attributes:
         tolerance: The bounds.
-        arithmetic: What computes so.
-        source: Where the figures come from.
+        arithmetic: The arithmetic that it is for.
+        source: The source of its figures.
     """
 
     tolerance: Tolerance

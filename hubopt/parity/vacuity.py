@@ -1,8 +1,8 @@
 """Outputs on which parity proves nothing, because another model would pass as well.
 
 An untrained classifier gives the same scores for every input. An artifact that ignores its
-input, or has other weights, would then be as near to the layer as a faithful one. So the same
-tolerance is asked whether such an artifact would pass.
+input, or has other weights, would then be as near to the layer as a correct one. This module
+checks whether such an artifact would pass under the same tolerance.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from hubopt.parity.tolerance import Tolerance
 def vacuous_outputs(
     quality: ReferenceQuality, tolerances: Mapping[str, Tolerance]
 ) -> dict[str, str]:
-    """Return, by output, why parity on it proves nothing.
+    """Return the vacuous outputs, each with the reason why parity on it proves nothing.
 
     Args:
-        quality: What was measured of the reference.
-        tolerances: What each output is held to.
+        quality: The measurements of the reference.
+        tolerances: The tolerance of each output.
     """
-    found = {}
+    reasons = {}
     for name, tolerance in tolerances.items():
         inputs = [
             difference
@@ -33,18 +33,22 @@ def vacuous_outputs(
         ]
         weights = quality.probes.get(WEIGHTS, {}).get(name)
         if inputs and name not in quality.constant and all(_pass(d, tolerance) for d in inputs):
-            found[name] = "the layer gives the same for every input, within the tolerance"
+            reasons[name] = "the layer gives the same for every input, within the tolerance"
         elif (
             weights is not None
             and name not in quality.weightless
             and _is_unaffected(weights, tolerance)
         ):
-            found[name] = "the layer gives the same with other weights, within the tolerance"
-    return found
+            reasons[name] = "the layer gives the same with other weights, within the tolerance"
+    return reasons
 
 
 def _is_unaffected(weights: Difference, tolerance: Tolerance) -> bool:
-    """Whether weights do not show; those of a best class or a count seldom do."""
+    """Whether other weights do not change the output beyond the tolerance.
+
+    Outputs of an exact dtype, such as a best class or a count, seldom depend on small changes of
+    the weights and do not count as unaffected.
+    """
     return not weights.exact and _pass(weights, tolerance)
 
 

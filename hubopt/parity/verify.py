@@ -1,11 +1,10 @@
-"""The verdict on an artifact: what it gives against what the eager layer gave."""
+"""The verdict on an artifact: its outputs are compared with those of the eager layer."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple
+from dataclasses import replace
+from typing import NamedTuple
 
 from hubopt._util.escaping import printable
 from hubopt.exporter import Tensors
@@ -16,167 +15,18 @@ from hubopt.parity.deviations import (
     STILL,
     Deviation,
     deviation_at,
-    largest_deviation,
 )
 from hubopt.parity.judging import (
-    NOISE_FACTOR,
     complaint,
     complaints_of_all,
-    largest_share,
     leaves_stated,
     usual_rounding,
 )
-from hubopt.parity.metrics import Difference
+from hubopt.parity.outcome import Basis, OutputParity, Parity
 from hubopt.parity.reference import ReferenceQuality
 from hubopt.parity.tolerance import Tolerance
 from hubopt.parity.vacuity import vacuous_outputs
 from hubopt.spec import ModelSpec
-
-_CLEAR = 0.75
-"""Of the tolerance: where less is used, the machine that verifies next may round otherwise. With
-other kernels of the same runtime an artifact of a layer that keeps to the bounds itself used up to
-a quarter more of it (`python -m benchmarks.other_kernels`)."""
-_MARGIN = 100.0
-"""How often what float64 moves a sample may go into what is too much, where nothing else was
-measured there: another way moves it otherwise, ten times as far on one sample of basic-pitch."""
-_ROUNDED = "rounded1"
-"""Of `VARIANTS`: where this was measured, the others with weights moved by a rounding were, too."""
-Basis = Literal["layer", "float64", "noise"]
-"""What an output passed against: the eager layer; the layer computed in float64, where the
-eager layer is the noisy side; the eager layer with its own noise allowed."""
-
-
-@dataclass(frozen=True, slots=True)
-class OutputParity:
-    """One output over all samples.
-
-    Attributes:
-        name: The output.
-        differences: From the eager layer, one for each sample.
-        from_float64: From the layer computed in float64, likewise; empty if that is not there.
-        deviations: How far the layer itself moves here, by way, for each sample.
-        tolerance: What it is held to.
-        bases: What each sample passed against; None if it did not.
-        problems: What did not pass, one sentence each; none if everything did.
-        unsteady: Whether it is only off by what the layer itself moves, which is too much for
-            the layer to be a reference.
-        vacuous: Why passing proves nothing; None if it does.
-    """
-
-    name: str
-    differences: tuple[Difference, ...]
-    from_float64: tuple[Difference, ...] = ()
-    deviations: Mapping[str, tuple[Deviation, ...]] = field(default_factory=dict)
-    tolerance: Tolerance = field(default_factory=Tolerance)
-    bases: tuple[Basis | None, ...] = ()
-    problems: tuple[str, ...] = ()
-    unsteady: bool = False
-    vacuous: str | None = None
-
-    @property
-    def max_abs(self) -> float:
-        """The largest absolute difference over all samples."""
-        return max((each.max_abs for each in self.judged), default=0.0)
-
-    @property
-    def worst(self) -> float:
-        """The largest share of the tolerance that was used; passes up to 1 without noise."""
-        return largest_share(self.judged, self.tolerance)
-
-    @property
-    def sqnr_db(self) -> float:
-        """The smallest signal to noise ratio of a sample; infinite without error."""
-        return min((each.sqnr_db for each in self.judged), default=math.inf)
-
-    @property
-    def judged(self) -> tuple[Difference, ...]:
-        """The differences that decided, one for each sample."""
-        return tuple(
-            self.from_float64[at] if basis == FLOAT64 else self.differences[at]
-            for at, basis in enumerate(self.bases)
-        )
-
-    @property
-    def is_clear(self) -> bool:
-        """Whether it passes by a margin.
-
-        Every sample agrees with the eager layer and leaves a quarter of the tolerance; or agrees
-        with the eager layer or its float64 self, where that was asked; or is excused by the
-        layer's noise on that very sample, which is far from being too much.
-        """
-        if all(basis == "layer" for basis in self.bases) and self.worst <= _CLEAR:
-            return True
-        return bool(self.from_float64) and all(
-            basis in ("layer", FLOAT64) or (basis == "noise" and self._is_excused_clearly(at))
-            for at, basis in enumerate(self.bases)
-        )
-
-    def _is_excused_clearly(self, sample: int) -> bool:
-        move, most = deviation_at(self.deviations, sample).largest, _most_noise(self, sample)
-        # Another way to compute it may move it by that much more, and it is still a reference.
-        if len(self.deviations.get(_ROUNDED, ())) == len(self.differences):
-            return NOISE_FACTOR * move <= most
-        rounding = usual_rounding(self.differences, self.tolerance)
-        known = self.deviations[FLOAT64][sample]  # what else there is may be of other samples
-        excused = complaint(self.differences[sample], self.tolerance, known, rounding) is None
-        return excused and _MARGIN * move <= most
-
-    @property
-    def deviation_summary(self) -> str:
-        """What moves the layer, in words."""
-        return f"{printable(self.name)} {largest_deviation(self.deviations)}"
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Parity:
-    """The verdict on one artifact.
-
-    Attributes:
-        passed: Whether every output of every sample is within the tolerance.
-        problems: Why not, one sentence each; empty if it passed.
-        outputs: The metrics and the verdict by output.
-        samples: How many samples were compared.
-        unsteady: Whether it did not pass only because the layer itself moves by as much.
-        vacuous: Outputs on which passing proves nothing, one sentence each.
-        note: What it took to pass besides the tolerance; None if nothing.
-    """
-
-    passed: bool
-    problems: tuple[str, ...]
-    outputs: tuple[OutputParity, ...]
-    samples: int
-    unsteady: bool = False
-    vacuous: tuple[str, ...] = ()
-    note: str | None = None
-
-    @property
-    def is_clear(self) -> bool:
-        """Whether nothing more that could be measured of the layer would change the verdict.
-
-        So it is where every output passes and says so, see `OutputParity.is_clear`; and where
-        there is nothing to compare, because names or shapes differ.
-        """
-        if not self.outputs:
-            return True
-        return self.passed and not self.vacuous and all(each.is_clear for each in self.outputs)
-
-    def comparison(self, samples: Sequence[int]) -> Comparison:
-        """Return what was measured, without the verdict; ``samples`` are the samples' numbers."""
-        wide = {output.name: output.from_float64 for output in self.outputs if output.from_float64}
-        near = {output.name: output.differences for output in self.outputs}
-        return Comparison(tuple(samples), near, wide, () if near else self.problems)
-
-    @property
-    def status(self) -> Literal["verified", "vacuous", "unverified", "failed"]:
-        """What a target with this parity is."""
-        if self.passed:
-            return "vacuous" if self.vacuous else "verified"
-        return "unverified" if self.unsteady else "failed"
-
-    def __repr__(self) -> str:
-        from hubopt.parity.format import format_parity
-
-        return format_parity(self)
 
 
 def judge(
@@ -187,16 +37,16 @@ def judge(
     quality: ReferenceQuality | None = None,
     float64: Sequence[Tensors] | None = None,
 ) -> Parity:
-    """Compare what an artifact gave with what the layer gave, sample by sample.
+    """Compare the outputs of an artifact with those of the layer, sample by sample.
 
-    Names come first, then shapes and dtypes, then NaN and infinities, then values.
+    Names are compared first, then shapes and dtypes, then NaN and infinities, then values.
 
     Args:
-        spec: The model's outputs.
+        spec: The spec of the model.
         actual: The artifact's outputs for each sample.
         reference: The eager layer's outputs for the same samples.
-        tolerance: For all outputs, or by output.
-        quality: What is known of the reference.
+        tolerance: One tolerance for all outputs, or one for each output, by name.
+        quality: The measured quality of the reference.
         float64: The layer's outputs computed in float64.
     """
     comparison = compare_outputs(spec, actual, reference, float64)
@@ -208,12 +58,12 @@ def judge(
 def judge_comparison(
     comparison: Comparison, tolerances: Mapping[str, Tolerance], quality: ReferenceQuality
 ) -> Parity:
-    """Judge what was measured before.
+    """Judge differences that were measured before, without the arrays.
 
     Args:
         comparison: How far the artifact is from the layer.
-        tolerances: By output.
-        quality: What is known of the reference, for the same samples.
+        tolerances: One for each output, by name.
+        quality: The measured quality of the reference, on the same samples.
     """
     samples = len(comparison.samples)
     if comparison.problems:
@@ -224,9 +74,9 @@ def judge_comparison(
             differences,
             comparison.from_float64.get(name, ()),
             {
-                variant: by_output[name]
-                for variant, by_output in quality.deviations.items()
-                if name in by_output
+                variant: found[name]
+                for variant, found in quality.deviations.items()
+                if name in found
             },
         )
         for name, differences in comparison.differences.items()
@@ -240,38 +90,40 @@ def judge_outputs(
     quality: ReferenceQuality,
     samples: int,
 ) -> Parity:
-    """Judge what was measured; needs no arrays, so it can be done again at any time."""
+    """Judge measured outputs. This needs no arrays, so it can be repeated at any time."""
     vacuous = vacuous_outputs(quality, tolerances)
     judged = tuple(
-        replace(_judge_output(each, tolerances[each.name]), vacuous=vacuous.get(each.name))
-        for each in outputs
+        replace(_judge_output(out, tolerances[out.name]), vacuous=vacuous.get(out.name))
+        for out in outputs
     )
-    failing = [each for each in judged if each.problems]
+    failing = [out for out in judged if out.problems]
     return Parity(
         passed=not failing,
         problems=tuple(
-            f"output {printable(each.name)}, {text}" for each in failing for text in each.problems
+            f"output {printable(out.name)}, {text}" for out in failing for text in out.problems
         ),
         outputs=judged,
         samples=samples,
-        unsteady=bool(failing) and all(each.unsteady for each in failing),
+        unsteady=bool(failing) and all(out.unsteady for out in failing),
         vacuous=tuple(
-            f"output {printable(each.name)}: {each.vacuous}" for each in judged if each.vacuous
+            f"output {printable(out.name)}: {out.vacuous}" for out in judged if out.vacuous
         ),
         note=_note(judged),
     )
 
 
 def _judge_output(output: OutputParity, tolerance: Tolerance) -> OutputParity:
-    samples = [_judge_sample(output, at, tolerance) for at in range(len(output.differences))]
+    verdicts = [_judge_sample(output, at, tolerance) for at in range(len(output.differences))]
     of_all = complaints_of_all(output.differences, tolerance)
-    failing = {at: each for at, each in enumerate(samples) if each.problem}
+    failing = {at: verdict for at, verdict in enumerate(verdicts) if verdict.problem}
     return replace(
         output,
         tolerance=tolerance,
-        bases=tuple(each.basis for each in samples),
-        problems=(*(f"sample {at}: {each.problem}" for at, each in failing.items()), *of_all),
-        unsteady=bool(failing) and not of_all and all(each.unsteady for each in failing.values()),
+        bases=tuple(verdict.basis for verdict in verdicts),
+        problems=(*(f"sample {at}: {verdict.problem}" for at, verdict in failing.items()), *of_all),
+        unsteady=bool(failing)
+        and not of_all
+        and all(verdict.unsteady for verdict in failing.values()),
     )
 
 
@@ -282,7 +134,7 @@ class _SampleVerdict(NamedTuple):
 
 
 def _judge_sample(output: OutputParity, at: int, tolerance: Tolerance) -> _SampleVerdict:
-    """Try the layer first, then its float64 self, then the layer with its own noise."""
+    """Compare with the layer, then with the layer in float64, then with the noise allowed."""
     difference, rounding = output.differences[at], usual_rounding(output.differences, tolerance)
     problem = complaint(difference, tolerance, STILL, rounding)
     if problem is None:
@@ -307,22 +159,22 @@ def _judge_sample(output: OutputParity, at: int, tolerance: Tolerance) -> _Sampl
 def _format_noise(noise: Deviation) -> str:
     if noise == STILL:
         return ""
-    return f"; the layer itself moves by {noise.largest:.1e} there, which the bound does not allow"
+    return f"; the layer's own noise there is {noise.largest:.1e}, which the bound does not allow"
 
 
 def _most_noise(output: OutputParity, sample: int) -> float:
-    """Return what the layer may move on one sample and still be a reference."""
-    usual = max(each.rms for each in output.differences)
+    """Return the largest noise on one sample with which the layer can still be a reference."""
+    usual = max(difference.rms for difference in output.differences)
     return 0.0 if output.differences[sample].exact else MOST_NOISE * usual
 
 
 def _note(outputs: Sequence[OutputParity]) -> str | None:
-    """Say what the layer itself moves, where an output needed that to pass."""
-    closer = [printable(each.name) for each in outputs if "float64" in each.bases]
-    excused = [each.deviation_summary for each in outputs if "noise" in each.bases]
+    """Name the outputs that passed only against float64 or within the layer's own noise."""
+    closer = [printable(output.name) for output in outputs if "float64" in output.bases]
+    excused = [output.deviation_summary for output in outputs if "noise" in output.bases]
     notes = []
     if closer:
         notes.append(f"nearer to the layer in float64 than the eager layer is: {', '.join(closer)}")
     if excused:
-        notes.append(f"within the layer's own noise: it moves {', '.join(excused)}")
+        notes.append(f"within the layer's own noise: {', '.join(excused)}")
     return "; ".join(notes) or None

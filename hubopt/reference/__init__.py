@@ -1,1 +1,1 @@
-"""What the eager layer answers: samples, answers, and how noisy the layer itself is."""
+"""The reference: samples, the eager layer's answers to them, and the layer's own noise."""

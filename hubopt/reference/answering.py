@@ -1,4 +1,4 @@
-"""The layer answers samples, and a few questions that tell how much its answers prove."""
+"""Running the layer on the samples, and probing how much its answers prove."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from hubopt.sampling.samples import Sample, draw
 
 R = TypeVar("R")
 _PROBED = 2
-"""How many samples are permuted."""
+"""The number of samples that are permuted."""
 
 
 def answer(
@@ -37,19 +37,19 @@ def answer(
 ) -> ReferenceSet:
     """Run the layer on ``samples`` and write them and its answers to ``folder``.
 
-    Edge cases that the layer refuses or answers with NaN are left out: they are no part of
-    what it is made for. The layer is also asked once more, and about permuted inputs; where that
-    ends its process, it is left out and named.
+    Edge cases that the layer refuses or answers with NaN are left out, because the layer is not
+    made for them. The layer is also called a second time, and on permuted inputs. If such a probe
+    ends its process, the probe is left out and reported as skipped.
 
     Args:
         layer: The eager layer.
-        program: Its trace.
-        samples: What to ask it.
-        folder: Where samples and answers go.
-        work: A folder for what is not kept.
+        program: The traced layer.
+        samples: The samples to run.
+        folder: The folder that samples and answers are written to.
+        work: A folder for temporary files.
 
     Raises:
-        TraceError: The layer refuses a sample that is no edge case.
+        TraceError: The layer refuses a sample that is not an edge case, or answers it with NaN.
     """
     spec = program.spec
     folder.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ def answer(
 
 
 class _Questions:
-    """Asks the layer what no artifact is judged on; what crashes is left out."""
+    """Probes the layer with inputs that no artifact is judged on; skips a probe that crashes."""
 
     def __init__(self, layer: LayerProcess, program: Program, work: Path) -> None:
         self._layer = layer
@@ -86,20 +86,21 @@ class _Questions:
         self._untaken: dict[str, str] = {}
 
     def ask_all(self, tensors: Sequence[Tensors], reference: Sequence[Tensors]) -> ReferenceQuality:
-        """Return what the answers tell of the reference."""
+        """Run all probes and return the quality of the reference."""
         spec = self._spec
-        moved = [permuted(sample, at) for at, sample in enumerate(tensors[:_PROBED])]
+        shuffled = [permuted(sample, at) for at, sample in enumerate(tensors[:_PROBED])]
         probes = {
             REDRAWN: redrawn(spec, tensors, reference),
-            PERMUTED: self._probe("permuted inputs", moved, tensors, reference),
+            PERMUTED: self._probe("permuted inputs", shuffled, tensors, reference),
         }
-        if not probes[REDRAWN]:  # one sample alone: a sum, for one, is the same for it permuted
+        # There is one sample alone. Permuting it is not enough: it does not change a sum, say.
+        if not probes[REDRAWN]:
             domains = self._program.domains
             drawn = draw(spec.inputs, bounds=spec.bounds, domains=domains)
             others = [sample.tensors for sample in drawn if not sample.edge]
             beside, answers = [*tensors[:1]] * len(others), [*reference[:1]] * len(others)
             probes[REDRAWN] = self._probe("other samples", others, beside, answers)
-        # Last, so that the layer is timed on the first sample.
+        # This call comes last, so that the layer is timed on the first sample.
         again = self._ask("a second call", tensors[:1])
         answered = bool(again) and all(again)
         return ReferenceQuality(
@@ -117,9 +118,9 @@ class _Questions:
         samples: Sequence[Tensors],
         reference: Sequence[Tensors],
     ) -> dict[str, Difference]:
-        """Return how far answers to ``others`` are from the reference of the sample beside each.
+        """Return how far the answers to ``others`` are from the reference of the paired samples.
 
-        What the layer refuses, and what is equal to its sample, tells nothing.
+        Pairs are left out if the layer refuses the other input, or if it equals the sample.
         """
         answers = self._ask(what, others)
         pairs = [
@@ -130,7 +131,10 @@ class _Questions:
         return farthest(self._spec, [new for new, _ in pairs], [old for _, old in pairs])
 
     def _ask(self, what: str, samples: Sequence[Tensors]) -> list[dict[str, Any]]:
-        """Return the layer's answers: an empty one if it refuses a sample, none if it crashes."""
+        """Return the layer's answers; after a crash, none.
+
+        The answer to a sample that the layer refuses is empty.
+        """
         name = what.replace(" ", "_")
         inputs, outputs = self._work / f"{name}.in.npz", self._work / f"{name}.out.npz"
         self._work.mkdir(parents=True, exist_ok=True)
@@ -138,7 +142,7 @@ class _Questions:
         session = self._layer.session
         try:
             refused = session.answer(self._spec, inputs, outputs, range(len(samples)))
-        except (WorkerCrashError, ResourceError) as error:  # the kernel ends it for memory, too
+        except (WorkerCrashError, ResourceError) as error:  # also if killed for lack of memory
             self._untaken[what] = error.found
             self._layer.restart()
             return []

@@ -10,7 +10,7 @@ def bundled_reference(bundle: Bundle) -> ReferenceSet:
     """Check the files of a bundle's reference set and return it.
 
     Raises:
-        BundleError: As for `Bundle.check_samples`.
+        BundleError: The files are damaged, see `Bundle.check_samples`.
     """
     bundle.check_samples()
     manifest = bundle.manifest

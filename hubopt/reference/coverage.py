@@ -1,10 +1,11 @@
-"""Samples that reach the units and show the weights of a network.
+"""Choosing samples that activate the units of a network and are sensitive to its weights.
 
-What no sample reaches, no comparison sees: behind a rectifier that is never positive, a weight
-may have any value. Random inputs leave one rectified channel in fifty silent in a trained
-MobileNetV2. So more samples are drawn than are kept, those are kept that reach most, and some
-are made by following the gradient towards what is still silent. Where no input has a gradient,
-as with tokens, many more are drawn, what reaches more is taken from those, and they are crossed.
+A comparison sees only what a sample reaches: behind a rectifier that is never positive, a weight
+may have any value. In a trained MobileNetV2, random inputs leave one rectified channel in fifty
+inactive. So more samples are drawn than are kept. The samples that reach most are kept, and some
+more are made by following the gradient towards inactive units. If no input has a gradient, as
+with tokens, many more samples are drawn instead. Some that reach more are taken from those, and
+others are made by crossing them.
 """
 
 from __future__ import annotations
@@ -29,28 +30,30 @@ from hubopt.spec import TensorSpec
 _MADE = 4
 _STEPS = 8
 _POOL, _BLIND_POOL = 2, 16
-"""How many times more samples are drawn than are kept: with a gradient to follow, and without."""
+"""How many times more samples are drawn than are kept: if inputs have a gradient, and if not."""
 _SMALL_BYTES = 2**24
-"""Of a graph that is run many times over; of a larger one, what stays silent is only told."""
+"""The largest graph that is run many times over. For a larger one, inactive units are only
+counted."""
 _MOST_BYTES = 10**9
-"""Of a graph that is held beside the layer to see what is silent."""
+"""The largest graph that is loaded beside the layer to find inactive units."""
 _DEAD = 1e-30
-"""A weight that moves the outputs by less is as far from showing as one that moves nothing."""
+"""The smallest effect of a weight on the outputs that counts as more than none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Which samples to take.
+    """The chosen samples and what they reach.
 
     Attributes:
-        chosen: Places in the pool that they were chosen from.
-        made: Samples that were made, or taken from the pool, besides.
-        units: How many rectified units there are.
-        inactive: How many of them none of these samples reaches.
-        weights: How many weights were looked at, see `hubopt.reference.sensitivity`.
-        undetected: How many of them could change sign on these samples without its showing.
-        problem: Why no more samples could be made; None if nothing was in the way.
-        crash: How the process ended that was to choose them; None if it did not.
+        chosen: The indices of the chosen samples in the pool.
+        made: Additional samples, which were made or taken from the pool.
+        units: How many rectified units the network has.
+        inactive: How many units none of these samples activates.
+        weights: How many weights were examined, see `hubopt.reference.sensitivity`.
+        undetected: How many weights could change sign on these samples without exceeding the
+            tolerance.
+        problem: Why no more samples could be made; None if there was no problem.
+        crash: How the process that chooses the samples ended; None if it did not crash.
     """
 
     chosen: tuple[int, ...]
@@ -64,11 +67,11 @@ class Coverage:
 
 
 class Reached(NamedTuple):
-    """What samples reach.
+    """The units and weights that samples reach.
 
     Attributes:
-        units: Whether each unit is awake, as "units".
-        weights: Whether each weight shows, eight in a byte.
+        units: Whether each unit is active, of shape "units".
+        weights: Whether a wrong sign of each weight is detected, eight weights in a byte.
     """
 
     units: Flags
@@ -78,19 +81,19 @@ class Reached(NamedTuple):
         return Reached(self.units | other.units, self.weights | other.weights)
 
     def beyond(self, seen: Reached) -> tuple[int, int]:
-        """Return how many units, then weights, are reached that are not in ``seen``."""
+        """Return how many units and how many weights are reached here but not in ``seen``."""
         return int((self.units & ~seen.units).sum()), _count(self.weights & ~seen.weights)
 
 
 def can_cover(program: Program) -> bool:
-    """Whether there are rectifiers or weights to look at."""
+    """Whether the program has rectifiers or weights that can be examined."""
     return 0 < program.frozen_bytes <= _MOST_BYTES and (
         _is_small(program) or any(use.op in RECTIFIERS for use in program.ops)
     )
 
 
 def pool_size(program: Program, count: int) -> int:
-    """Return how many samples to draw where ``count`` are to be kept."""
+    """Return how many samples to draw if ``count`` of them will be kept."""
     if not can_cover(program) or not _is_small(program):
         return count
     return count * (_POOL if any(map(_has_gradient, program.spec.inputs)) else _BLIND_POOL)
@@ -105,14 +108,14 @@ def _has_gradient(spec: TensorSpec) -> bool:
 
 
 def cover(program: Program, pool: Path, count: int, make: bool) -> Coverage:
-    """Choose ``count`` samples that reach as much as may be, and find some more.
+    """Choose ``count`` samples that reach as much as possible, and find some more.
 
     Args:
         program: The traced layer.
-        pool: Samples to choose from, at least as many.
+        pool: The file of the samples to choose from, at least ``count``.
         count: How many to choose.
-        make: Whether to take more: made ones, where there are floats to change, else from the
-            pool.
+        make: Whether to find more samples: made by gradient if there are float inputs, else taken
+            from the pool or crossed.
     """
     samples = read_samples(pool, program.spec.inputs)
     graph = _Graph(program)
@@ -121,10 +124,10 @@ def cover(program: Program, pool: Path, count: int, make: bool) -> Coverage:
     reached: list[Reached] = []
     for sample in samples:
         reached.append(graph.reached(sample))
-        if len(reached) in (1, _half(count)):  # those are taken, whatever they show
+        if len(reached) in (1, _half(count)):  # these samples are chosen in any case
             graph.forget(reduce(or_, reached))
         if len(reached) >= _half(count) and graph.is_all(reduce(or_, reached)):
-            break  # the others reach nothing besides
+            break  # the other samples cannot reach more
     chosen = choose(reached, min(count, len(reached))) + list(range(len(reached), count))
     seen = reduce(or_, (reached[at] for at in chosen if at < len(reached)))
     more: list[Sample] = []
@@ -136,11 +139,11 @@ def cover(program: Program, pool: Path, count: int, make: bool) -> Coverage:
             for sample, gained in find(graph, samples, reached, chosen, seen):
                 more.append(sample)
                 seen |= gained
-        except Exception as error:  # whatever an operation without a gradient raises
+        except Exception as error:  # an operation without a gradient may raise anything
             problem = f"{type(error).__name__}: {first_line(error)}"
-    silent, weights = int((~seen.units).sum()), graph.weights.count
+    inactive, weights = int((~seen.units).sum()), graph.weights.count
     hidden = weights - _count(seen.weights)
-    return Coverage(tuple(chosen), tuple(more), seen.units.size, silent, weights, hidden, problem)
+    return Coverage(tuple(chosen), tuple(more), seen.units.size, inactive, weights, hidden, problem)
 
 
 def _climbs(
@@ -150,7 +153,7 @@ def _climbs(
     chosen: Sequence[int],
     seen: Reached,
 ) -> Iterator[tuple[Sample, Reached]]:
-    """Yield samples made by gradient, each waking units that none before it does."""
+    """Yield samples made by gradient; each one activates units that no sample before it does."""
     for at in chosen[:_MADE]:
         sample = None if seen.units.all() else graph.climb(samples[at], seen)
         if sample is None:
@@ -167,7 +170,7 @@ def _crosses(
     chosen: Sequence[int],
     seen: Reached,
 ) -> Iterator[tuple[Sample, Reached]]:
-    """Yield samples of the pool, then crossed ones, each reaching what none before it does."""
+    """Yield samples of the pool, then crossed ones; each one reaches more than those before it."""
     for at in choose_more(reached, seen, min(_MADE, len(chosen))):
         seen |= reached[at]
         yield samples[at], reached[at]
@@ -182,10 +185,10 @@ def _crosses(
 
 
 def choose(reached: Sequence[Reached], count: int) -> list[int]:
-    """Return ``count`` samples: the first half as they come, then what reaches most besides.
+    """Return the indices of ``count`` samples: the first half, then those that reach most more.
 
     Args:
-        reached: What each sample reaches, at least as many.
+        reached: What each sample reaches, for at least ``count`` samples.
         count: How many to choose.
     """
     chosen = list(range(_half(count)))
@@ -204,19 +207,19 @@ def _half(count: int) -> int:
 
 
 def choose_more(reached: Sequence[Reached], seen: Reached, most: int) -> list[int]:
-    """Return up to ``most`` samples that reach what is not ``seen``, most of it first."""
-    found: list[int] = []
-    while len(found) < most:
+    """Return up to ``most`` samples that reach more than ``seen``, in the order of their gain."""
+    chosen: list[int] = []
+    while len(chosen) < most:
         best = max(range(len(reached)), key=lambda at: reached[at].beyond(seen))
         if not any(reached[best].beyond(seen)):
             break
-        found.append(best)
+        chosen.append(best)
         seen |= reached[best]
-    return found
+    return chosen
 
 
 class _Graph:
-    """A program's frozen graph; false if it has nothing to reach."""
+    """A program's frozen graph; false if it has neither units nor weights to reach."""
 
     def __init__(self, program: Program) -> None:
         from hubopt.programs.graphs.frozen_graph import read_frozen_graph
@@ -227,30 +230,33 @@ class _Graph:
 
         frozen = read_frozen_graph(program)
         mark_convolutions(frozen.graph_def)
-        # Read once where they are looked at one by one.
+        # If each weight is examined, read the arrays only once.
         arrays = dict(frozen.arrays()) if _is_small(program) else frozen.arrays()
-        names = [each.name for each in program.spec.inputs]
+        names = [tensor.name for tensor in program.spec.inputs]
         fed = dict(zip(names, program.input_tensors, strict=True))
         self._runner = GraphRunner(frozen.graph_def, fed, arrays)
         self._specs, self._places = program.spec.inputs, program.input_tensors
         self.units = Units(self._runner.graph)
-        looked_at = program.output_tensors if _is_small(program) else ()
-        self.weights = Weights(self._runner, looked_at, arrays)
+        outputs = program.output_tensors if _is_small(program) else ()
+        self.weights = Weights(self._runner, outputs, arrays)
 
     def __bool__(self) -> bool:
         return bool(self.units.tensors or self.weights.count)
 
     def reached(self, sample: Tensors) -> Reached:
         """Return what ``sample`` reaches; nothing if the graph refuses it."""
-        awake, moves = self._run(sample)
-        return Reached(awake, np.packbits(moves >= 1))
+        awake, effects = self._run(sample)
+        return Reached(awake, np.packbits(effects >= 1))
 
     def is_all(self, seen: Reached) -> bool:
-        """Whether there is nothing left to reach."""
+        """Whether all units and weights are ``seen``."""
         return bool(seen.units.all()) and _count(seen.weights) == self.weights.count
 
     def forget(self, seen: Reached) -> None:
-        """Look no more at what is ``seen`` whole; what is reached of that is not told then."""
+        """Stop examining what is fully ``seen``: rectifiers and constants without anything left.
+
+        From then on, they count as not reached.
+        """
         self.units.forget(seen.units)
         self.weights.forget(self._flags(seen))
 
@@ -258,49 +264,49 @@ class _Graph:
         return np.unpackbits(seen.weights, count=self.weights.count).astype(bool)
 
     def cross(self, start: Tensors, others: Sequence[Tensors], seen: Reached, seed: int) -> Sample:
-        """Cross ``start`` with ``others`` towards units and weights that are not ``seen``."""
+        """Cross ``start`` with ``others`` so that it reaches units and weights not yet ``seen``."""
         hidden = ~self._flags(seen)
 
         def score(sample: Tensors) -> tuple[float, ...]:
-            awake, moves = self._run(sample)
-            moved = moves[hidden]
-            nearness = np.log(np.clip(moved, _DEAD, 1)).sum()
-            return int((awake & ~seen.units).sum()), int((moved >= 1).sum()), float(nearness)
+            awake, effects = self._run(sample)
+            left = effects[hidden]
+            nearness = np.log(np.clip(left, _DEAD, 1)).sum()
+            return int((awake & ~seen.units).sum()), int((left >= 1).sum()), float(nearness)
 
         return improve(start, others, score, seed)
 
     def _run(self, sample: Tensors) -> tuple[Flags, NDArray[np.float32]]:
-        """Return which units are awake and how far each weight moves; nothing if it is refused."""
+        """Return which units are active and the effect of each weight; zeros if it is refused."""
         import tensorflow as tf
 
         units = len(self.units.tensors)
         try:
-            found = self._runner.run(sample, [*self.units.tensors, *self.weights.tensors])
+            values = self._runner.run(sample, [*self.units.tensors, *self.weights.tensors])
         except tf.errors.OpError:
             return np.zeros(self.units.count, bool), np.zeros(self.weights.count, np.float32)
-        return self.units.awake(found[:units]), self.weights.moves(found[units:])
+        return self.units.awake(values[:units]), self.weights.moves(values[units:])
 
     def climb(self, start: Tensors, seen: Reached) -> Sample | None:
-        """Change ``start`` towards units that are not ``seen``, inside its own range of values.
+        """Change ``start`` to activate units not yet ``seen``, within its own range of values.
 
         Returns:
-            The step on the way that wakes most of them; None if none does.
+            The intermediate sample that activates most of those units; None if none does.
         """
         if not self.units.tensors:
             return None
         awake_place, *slopes = self._slopes
-        floats = [each.name for each in self._specs if _has_gradient(each)]
+        floats = [spec.name for spec in self._specs if _has_gradient(spec)]
         sample = {name: np.asarray(value) for name, value in start.items()}
         ends = {name: (sample[name].min(), sample[name].max()) for name in floats}
         most, best = 0, None
         for _ in range(_STEPS):
-            found = self._runner.run(
+            values = self._runner.run(
                 sample, [*self.units.tensors, *slopes], {awake_place: seen.units}
             )
-            awake = self.units.awake(found[: len(self.units.tensors)])
+            awake = self.units.awake(values[: len(self.units.tensors)])
             if (gain := int((awake & ~seen.units).sum())) > most:
                 most, best = gain, dict(sample)
-            for name, slope in zip(floats, found[len(self.units.tensors) :], strict=True):
+            for name, slope in zip(floats, values[len(self.units.tensors) :], strict=True):
                 low, high = ends[name]
                 step = (high - low) / _STEPS * np.sign(np.nan_to_num(slope))
                 sample[name] = np.clip(sample[name] + step, low, high).astype(slope.dtype)
@@ -310,8 +316,8 @@ class _Graph:
     def _slopes(self) -> list[str]:
         places = [
             place
-            for each, place in zip(self._specs, self._places, strict=True)
-            if _has_gradient(each)
+            for spec, place in zip(self._specs, self._places, strict=True)
+            if _has_gradient(spec)
         ]
         return self._runner.extend(lambda graph: self.units.slopes(graph, places))
 

@@ -1,7 +1,8 @@
-"""Samples found by trial, where no gradient leads to what is hidden: tokens, classes, flags.
+"""Samples improved by trial, for inputs without a gradient: tokens, classes, flags.
 
-A sample takes some of its elements from another one, so every value stays one that was drawn;
-the child replaces it if it shows more, or comes nearer to showing it.
+A child is a sample with some of its elements taken from another one, so that every value is one
+that was drawn. The child replaces the sample if its score is higher: if it reaches more, or comes
+nearer to reaching it.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from numpy.typing import NDArray
 from hubopt.exporter import Tensors
 
 _TRIALS, _PATIENCE = 256, 48
-"""How many children a sample has at most, and how many in a row that are no better end it."""
+"""The largest number of children of a sample, and how many in a row without an improvement end
+the search."""
 _SHARES = (0.0, 0.1, 0.0, 0.5)
-"""How many of the elements are taken from the other sample: one, some, one, half."""
+"""The share of elements taken from the other sample, at least one: one, some, one, half."""
 
 Sample = dict[str, NDArray[Any]]
 Score = tuple[float, ...]
@@ -26,25 +28,25 @@ Score = tuple[float, ...]
 def improve(
     start: Tensors, others: Sequence[Tensors], score: Callable[[Tensors], Score], seed: int
 ) -> Sample:
-    """Return what becomes of ``start`` when it is crossed with ``others``.
+    """Cross ``start`` with ``others`` repeatedly and return the best sample found.
 
     Args:
-        start: A sample.
-        others: Samples to take elements from; those of other shapes are passed over.
-        score: How good a sample is.
-        seed: Of what is taken.
+        start: The sample to begin with.
+        others: Samples to take elements from; tensors of other shapes are skipped.
+        score: Returns how good a sample is.
+        seed: The seed of the random choices.
     """
     generator = np.random.default_rng(seed)
     best = {name: np.asarray(array) for name, array in start.items()}
-    highest, worse = score(best), 0
+    highest, failures = score(best), 0
     for at in range(_TRIALS):
-        if worse == _PATIENCE:
+        if failures == _PATIENCE:
             break
         other = others[int(generator.integers(len(others)))]
         child = _cross(best, other, _SHARES[at % len(_SHARES)], generator)
-        worse += 1
+        failures += 1
         if (reached := score(child)) > highest:
-            best, highest, worse = child, reached, 0
+            best, highest, failures = child, reached, 0
     return best
 
 
@@ -56,7 +58,7 @@ def _cross(one: Tensors, other: Tensors, share: float, generator: np.random.Gene
         if taken.size:
             taken.ravel()[generator.integers(taken.size)] = True
         if _is_flags(child[name]) and _is_flags(np.asarray(other[name])):
-            # A mask is a whole: half of one is none that a model was made for.
+            # Take a mask as a whole: models are not made for half of one mask and half of another.
             taken[...] = generator.random() < share
         child[name][taken] = np.asarray(other[name])[taken]
     return child

@@ -34,7 +34,7 @@ def full_float32() -> Iterator[None]:
 class LayerRunner:
     """The eager layer as a `hubopt.exporter.Runner`: the reference and the baseline.
 
-    Arrays go in and arrays come out, as for every artifact.
+    Its inputs and outputs are arrays, as for every artifact.
     """
 
     def __init__(self, layer: Callable[..., Any], spec: ModelSpec) -> None:

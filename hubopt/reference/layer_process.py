@@ -1,4 +1,4 @@
-"""`LayerProcess`: a model, loaded as a layer in a process that a crash does not end for good."""
+"""`LayerProcess`: a model loaded as a layer, in a child process that can be restarted."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ R = TypeVar("R")
 
 
 class LayerProcess:
-    """The layer of a model: in a child process for a handle, else in this one.
+    """The layer of a model: in a child process for a handle, else in this process.
 
-    Use it as a context manager: leaving ends the child.
+    Use it as a context manager: leaving it ends the child.
 
     Args:
         model: A handle, a layer or a callable.
         options: Signature, output and tags, for a handle.
-        load_policy: What is allowed, for a handle.
-        log: Gets what the child prints.
-        progress: Told what begins.
-        most_bytes: How many bytes of weights are wanted at most; None for any number.
+        load_policy: What loading may do, for a handle.
+        log: The file that the child's output is written to.
+        progress: Called with a label when a step begins.
+        most_bytes: The largest accepted size of the weights; None for any size.
 
     Attributes:
         handle: The handle's text.
@@ -42,7 +42,7 @@ class LayerProcess:
         session: The loaded layer.
 
     Raises:
-        HuboptError: As `open_layer_session` does.
+        HuboptError: The layer cannot be loaded, see `open_layer_session`.
     """
 
     def __init__(
@@ -85,10 +85,10 @@ class LayerProcess:
         self._stack.close()
 
     def restart(self) -> None:
-        """Load the layer anew where its process has died; not where it was ended.
+        """Load the layer again after its process has died.
 
         Raises:
-            WorkerCrashError: It was closed meanwhile, by another thread.
+            WorkerCrashError: The process was closed meanwhile, by another thread.
         """
         if self._arguments is None:
             return
@@ -98,14 +98,14 @@ class LayerProcess:
         if self._is_closed:
             self._stack.close()
             raise WorkerCrashError(
-                "layer", "its process was ended", "an answer", "this is no defect of its own"
+                "layer", "its process was ended", "an answer", "the layer itself is not at fault"
             )
 
     def run_beside(self, child: SharedWorker, function: Callable[..., R], *arguments: Any) -> R:
-        """Run a function that may crash in the layer's process, if it has one, else in ``child``.
+        """Run a function that may crash in the layer's process, or in ``child`` if it has none.
 
         Args:
-            child: For a layer of this process.
+            child: The child process to use if the layer is in this process.
             function: A module's top-level function.
             *arguments: Its arguments.
 
@@ -130,12 +130,12 @@ class LayerProcess:
 def find_here(model: object, load_policy: LoadPolicy) -> Handle | None:
     """Return the model behind a handle if it is on this machine and has a digest.
 
-    Whatever is wrong with the handle is reported where the layer is opened.
+    Problems of the handle are not reported here, but when the layer is opened.
     """
     if not isinstance(model, str | os.PathLike):
         return None
     try:
-        # Offline, because what fetches models may import TensorFlow, and this is no child process.
+        # Offline, because a download may import TensorFlow, and this is not a child process.
         found = locate(model, replace(load_policy, offline=True))
     except HandleError:
         return None

@@ -1,7 +1,7 @@
-"""The eager layer, loaded: it is traced, answers samples and is timed.
+"""`LayerSession`: the loaded eager layer, which is traced, run on samples and timed.
 
-It lives in a child process (`hubopt.workers.worker`), except for a layer that the caller already
-has in memory.
+It lives in a child process (`hubopt.workers.worker`), unless the caller already has the layer in
+memory.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class LayerSession(Session):
 
     Args:
         layer: A `hubopt.KerasLayer`.
-        handle: What it was loaded from; None for a layer that the caller made.
+        handle: The model it was loaded from; None for a layer that the caller made.
         import_ms: How long importing TensorFlow took.
         load_ms: How long loading took.
     """
@@ -50,11 +50,11 @@ class LayerSession(Session):
         self._handle = handle
 
     def handle(self) -> Handle | None:
-        """Return what the layer was loaded from."""
+        """Return the model that the layer was loaded from."""
         return self._handle
 
     def resolve(self, hints: Hints, items: Sequence[Item] = ()) -> ModelSpec:
-        """Settle every shape and dtype, by the user's own ``items`` where nothing else does."""
+        """Resolve every shape and dtype; use the user's own ``items`` if nothing else decides."""
         from hubopt.layers.interface import read_interface
         from hubopt.programs.data_fit import first_sample
         from hubopt.programs.shaping.shapes import resolve
@@ -81,16 +81,17 @@ class LayerSession(Session):
         Args:
             spec: The inputs and outputs.
             inputs: The samples.
-            outputs: Gets the answers, under the numbers of the samples.
+            outputs: The file that the answers are written to, under the numbers of the samples.
             edges: The numbers of samples to leave out if the layer refuses them or answers with
                 NaN.
-            numbers: Which samples to run; by default all.
+            numbers: The numbers of the samples to run; by default all.
 
         Returns:
-            By number, why a sample was left out.
+            Why a sample was left out, by its number.
 
         Raises:
-            TraceError: The layer refuses another sample, or answers it with NaN.
+            TraceError: The layer refuses a sample that is not in ``edges``, or answers it with
+                NaN.
         """
         from hubopt.reference.eager import LayerRunner, full_float32
 
@@ -118,7 +119,7 @@ class LayerSession(Session):
         return left_out
 
     def onednn_is_on(self) -> bool:
-        """Whether TensorFlow computes with oneDNN here."""
+        """Whether TensorFlow uses oneDNN in this process."""
         from hubopt._platform.tf_private import onednn_is_on
 
         return onednn_is_on()
@@ -149,17 +150,17 @@ class LayerSession(Session):
         return program
 
     def inspect(self, hints: Hints) -> OpenModel:
-        """Describe the layer and what is not settled yet."""
+        """Describe the layer and the shapes and dtypes that are still unresolved."""
         return inspect_layer(self._layer, hints)
 
 
 def open_layer_session(
     handle: str, options: LayerOptions, load_policy: LoadPolicy, most_bytes: int | None = None
 ) -> LayerSession:
-    """Find the model behind ``handle`` and load it, timing TensorFlow's import apart.
+    """Find the model behind ``handle`` and load it; TensorFlow's import is timed separately.
 
     Raises:
-        HuboptError: As `hubopt.layers.opening.open_layer` does.
+        HuboptError: It cannot be loaded, see `hubopt.layers.opening.open_layer`.
     """
     found = locate(handle, load_policy)
     if found.kind == "python":
@@ -182,7 +183,7 @@ def _translate_refusal(at: int) -> Iterator[None]:
 
     try:
         yield
-    except Exception as error:  # whatever the model's own code raises
+    except Exception as error:  # the model's own code may raise anything
         shortage = resource_error(error)
         if shortage is not None:
             raise shortage from error
@@ -194,7 +195,7 @@ def _translate_refusal(at: int) -> Iterator[None]:
         raise TraceError(
             "layer",
             f"it refuses sample {at}: {found}",
-            "a model that takes its inputs; hubopt draws floats from several distributions, "
+            "a model that accepts its inputs; hubopt draws floats from several distributions, "
             "integers inside the tables that they index, and texts",
             way_out,
         ) from error

@@ -1,4 +1,4 @@
-"""`ask_layer`: the samples of a plan are drawn and chosen, and the eager layer answers them."""
+"""`ask_layer`: draws and chooses the samples of a plan and runs the eager layer on them."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ def ask_layer(
     child: SharedWorker,
     background: Background,
 ) -> tuple[ReferenceSet, FirstLook | None]:
-    """Choose samples and run the eager layer on them; begin with the first step of its noise.
+    """Choose samples and run the eager layer on them; start the first step of the noise.
 
-    That step is measured beside the choice and the answers, on the first samples that were
-    drawn, which are kept whatever is chosen.
+    That step runs in the background meanwhile, on the first samples that were drawn. These are
+    kept in any case.
 
     Args:
-        plan: Which samples.
+        plan: The plan of the samples.
         layer: The eager layer.
-        program: Its trace.
-        folder: Where samples and answers go.
-        work: A folder for what is not kept.
+        program: The traced layer.
+        folder: The folder that samples and answers are written to.
+        work: A folder for temporary files.
         escalation: Measures the noise.
-        child: Runs what may crash, for a layer that has no process of its own.
-        background: The threads, and told what begins.
+        child: Runs functions that may crash, for a layer that has no process of its own.
+        background: Runs the threads, and is called with a label when a step begins.
 
     Returns:
-        The reference set, and what its noise begins with, see `NoiseEscalation.begin`.
+        The reference set, and the first step of its noise, see `NoiseEscalation.begin`.
 
     Raises:
-        TraceError: The layer refuses a sample that is no edge case.
+        TraceError: The layer refuses a sample that is not an edge case.
     """
     with background.note("choose samples"):
         drawn = draw_samples(plan, program)

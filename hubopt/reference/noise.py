@@ -1,8 +1,8 @@
-"""The layer's answers computed in other ways: what an artifact's differences are weighed against.
+"""The layer's answers computed by other variants, to measure the noise of the reference.
 
 The eager layer is a reference with an error of its own. TensorFlow has two sets of kernels on
-a CPU, its own and oneDNN's, and picks one by the processor; XLA has a third. How far their
-answers lie apart is the noise of the reference; the same graph in float64 is a better one.
+a CPU, its own and oneDNN's, and picks one by the processor; XLA has a third. The distance between
+their answers is the noise of the reference. The same graph in float64 is a better reference.
 """
 
 from __future__ import annotations
@@ -33,29 +33,30 @@ from hubopt.workers.worker import Worker
 
 ROUNDED = ("rounded1", "rounded2", "rounded3")
 VARIANTS = ("onednn", "float64", "weights", *ROUNDED, "xla")
-"""With oneDNN switched; in float64; with other weights, which is no noise but shows whether the
-answers depend on them; with weights moved by a rounding, three times, since on an ill-conditioned
-model one draw of the noise tells little of the next; compiled. XLA last: it can end the process."""
+"""``onednn``: with oneDNN switched; ``float64``: in float64; ``weights``: with other weights, which
+is not noise but shows whether the answers depend on the weights; `ROUNDED`: with weights perturbed
+by a rounding, three times, since on an ill-conditioned model one draw of the noise says little
+about the next; ``xla``: compiled. XLA is the last, because it can crash the process."""
 
 _SWITCH = "TF_ENABLE_ONEDNN_OPTS"
 SHARED_ENVIRONMENT = {} if _SWITCH in os.environ else {_SWITCH: "0"}
-"""What a child needs that is to measure noise beside other things. Of most processors oneDNN is
-used where nobody says otherwise, so this switches it; if not, noise has a child of its own."""
+"""The environment of a child that measures noise besides other work. On most processors oneDNN is
+on by default, so this switches it. If it does not switch it, noise has a child of its own."""
 IMPORTS = ("tensorflow", __name__)
-"""What it imports."""
+"""The modules that the child imports."""
 MOST_COPIED_BYTES = 10**9
-"""Of a graph that is run in other ways than with oneDNN switched: with other weights, which stand
-beside those it has, in float64, or compiled, which copies some."""
+"""The largest graph that is computed by variants other than ``onednn``: with other weights, which
+are held beside the original ones, in float64, or compiled by XLA, which copies some constants."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What the layer answers to the samples in other ways.
+    """The answers to the samples, by variant.
 
     Attributes:
         answers: The file of `hubopt.sampling.arrays` with all outputs, for each of `VARIANTS` that
-            was computed. Those in float64 are stored as such.
-        problems: Why a way was not taken.
+            was computed. Answers in float64 are stored in float64.
+        problems: Why a variant was not computed, by variant.
     """
 
     answers: Mapping[str, Path]
@@ -63,15 +64,15 @@ class Answers:
 
 
 class NoiseMeter:
-    """Asks a program in other ways, in a child process with oneDNN switched.
+    """Computes the variants of a program, in a child process with oneDNN switched.
 
-    A way that fails is told and costs no other; a child that dies is started again. Use it as a
-    context manager: leaving ends the child, unless others use it, too.
+    A variant that fails is reported and does not affect the others. A child that dies is started
+    again. Use it as a context manager: leaving it ends the child, unless others use it, too.
 
     Args:
-        log: Gets what the child prints.
-        shared: A child with `SHARED_ENVIRONMENT` that others use, too. It is taken if oneDNN
-            is switched there.
+        log: The file that the child's output is written to.
+        shared: A child with `SHARED_ENVIRONMENT` that others use, too. It is used if oneDNN is
+            switched there.
     """
 
     def __init__(self, log: Path, shared: SharedWorker | None = None) -> None:
@@ -98,50 +99,50 @@ class NoiseMeter:
         ways: Sequence[str] = VARIANTS,
         numbers: Sequence[int] | None = None,
     ) -> Answers:
-        """Answer the samples in every one of ``ways``.
+        """Compute the answers to the samples by each of the variants in ``ways``.
 
         Args:
-            program: The traced layer, always the same. Without a frozen graph, as with lookup
-                tables, only ``onednn`` can be taken.
-            inputs: The samples.
-            folder: Where ``onednn.npz`` and so on are written.
+            program: The traced layer, the same in every call. Without a frozen graph, as with
+                lookup tables, only ``onednn`` can be computed.
+            inputs: The file of the samples.
+            folder: The folder that ``onednn.npz`` and so on are written to.
             onednn_on: Whether the reference is computed with oneDNN's kernels, see
                 `hubopt._platform.tf_private.onednn_is_on`.
-            ways: Of `VARIANTS`.
-            numbers: Which samples; by default all.
+            ways: A selection of `VARIANTS`.
+            numbers: The numbers of the samples; by default all.
 
         Raises:
-            WorkerCrashError: It was left meanwhile, by another thread.
+            WorkerCrashError: The context was left meanwhile, by another thread.
         """
         folder.mkdir(parents=True, exist_ok=True)
         child = self._child(onednn_on)
         answers: dict[str, Path] = {}
         problems: dict[str, str] = {}
         with self._measuring:
-            for way in ways:
-                path = folder / f"{way}.npz"
+            for variant in ways:
+                path = folder / f"{variant}.npz"
                 try:
                     with child.use(self._log) as worker:
-                        ways_there = self._get_ready(worker, program, onednn_on)
-                        problem = ways_there.take(way, inputs, path, numbers)
+                        runner = self._get_ready(worker, program, onednn_on)
+                        problem = runner.take(variant, inputs, path, numbers)
                 except HuboptError as error:
                     if child.is_stopped:
                         raise
                     problem = error.found
                 if problem is None:
-                    answers[way] = path
+                    answers[variant] = path
                 else:
-                    problems[way] = problem
+                    problems[variant] = problem
                     path.unlink(missing_ok=True)
         return Answers(answers, problems)
 
     def rest(self) -> None:
-        """Give back the memory of what is measured; what is measured next takes it again."""
+        """Free the memory of the measurements; the next measurement takes it again."""
         with self._measuring:
             ready, self._ready = self._ready, None
             if ready is not None and ready[0].is_running:
                 ready[0].forget()
-                ready[0].call(_let_go_of_fed_arrays)
+                ready[0].call(_release_fed_arrays)
 
     def _child(self, onednn_on: bool) -> SharedWorker:
         is_switched = onednn_on and bool(SHARED_ENVIRONMENT)
@@ -153,8 +154,8 @@ class NoiseMeter:
         return self._ready[1]
 
 
-def _let_go_of_fed_arrays() -> None:
-    """Give back what sessions that are gone were fed: TensorFlow drops it at its next call only."""
+def _release_fed_arrays() -> None:
+    """Free the arrays fed to closed sessions; TensorFlow drops them only at its next call."""
     import tensorflow as tf
 
     tf.constant([0.0]).numpy()
@@ -166,7 +167,7 @@ def _switched(onednn_on: bool) -> dict[str, str]:
 
 
 class VariantRunner:
-    """A program in a child process, ready to answer the samples; see `NoiseMeter`."""
+    """A program in a child process that computes the variants' answers; see `NoiseMeter`."""
 
     def __init__(self, program: Program, onednn_on: bool) -> None:
         import tensorflow as tf
@@ -187,13 +188,13 @@ class VariantRunner:
     def take(
         self, way: str, inputs: Path, path: Path, numbers: Sequence[int] | None = None
     ) -> str | None:
-        """Write the answers of one of `VARIANTS` to ``path``, or return why there are none.
+        """Write the answers of a variant to ``path``, or return why it cannot be computed.
 
         Args:
-            way: Which.
-            inputs: The samples.
-            path: Where to write.
-            numbers: Which samples; by default all.
+            way: One of `VARIANTS`.
+            inputs: The file of the samples.
+            path: The file to write.
+            numbers: The numbers of the samples; by default all.
         """
         problem = self._problem(way)
         if problem is None:
@@ -201,14 +202,14 @@ class VariantRunner:
                 numbers = sample_numbers(inputs) if numbers is None else numbers
                 samples = read_samples(inputs, self._program.spec.inputs, numbers)
                 answers = self._answer_new(way, samples)
-                if len(samples) <= LIGHT_SAMPLES:  # they are likely to be asked again
+                if len(samples) <= LIGHT_SAMPLES:  # they are likely to be requested again
                     self._first[way] = list(zip(samples, answers, strict=True))
                 write_samples(path, dict(zip(numbers, answers, strict=True)))
             except HuboptError as error:
                 problem = error.found
-            except Exception as error:  # whatever TensorFlow raises
-                told = f"{type(error).__name__}: {first_line(error)}"
-                problem = f"TensorFlow cannot compute it: {told}"
+            except Exception as error:  # TensorFlow may raise anything
+                message = f"{type(error).__name__}: {first_line(error)}"
+                problem = f"TensorFlow cannot compute it: {message}"
             trim_heap()
         return problem
 
@@ -221,17 +222,17 @@ class VariantRunner:
         if size > MOST_COPIED_BYTES:
             return (
                 f"not available: {size / 1e9:.1f} GB of constants; "
-                f"up to {MOST_COPIED_BYTES / 1e9:.0f} GB are copied for it"
+                f"at most {MOST_COPIED_BYTES / 1e9:.0f} GB are copied for this"
             )
         return _xla_problem(self._program) if way == "xla" else None
 
     def _answer_new(self, way: str, samples: Sequence[Tensors]) -> list[Tensors]:
-        """Return the answers to ``samples``; those of a first look are not computed again."""
+        """Return the answers to ``samples``, without computing those of the first step again."""
         answers = {
             at: answer
-            for asked, answer in self._first.get(way, ())
+            for known, answer in self._first.get(way, ())
             for at, sample in enumerate(samples)
-            if same_tensors(asked, sample)
+            if same_tensors(known, sample)
         }
         left = [at for at in range(len(samples)) if at not in answers]
         if left:
@@ -249,7 +250,7 @@ class VariantRunner:
         elif way in ROUNDED:
             graph_def, weights = perturb(graph_def, weights, ROUNDING, 1 + ROUNDED.index(way))
         program = self._program
-        outputs = [each.name for each in program.spec.outputs]
+        outputs = [tensor.name for tensor in program.spec.outputs]
         runner = self._runner(way, graph_def, weights)
         return [
             dict(zip(outputs, runner.run(sample, program.output_tensors), strict=True))
@@ -259,13 +260,13 @@ class VariantRunner:
     def _runner(
         self, way: str, graph_def: Any, weights: Mapping[str, Any]
     ) -> GraphRunner | CompiledGraph:
-        """Return what runs the graph; the one that most ways share is built once."""
+        """Return a runner of the graph; most variants share one, which is built only once."""
         program = self._program
-        inputs = [each.name for each in program.spec.inputs]
+        inputs = [tensor.name for tensor in program.spec.inputs]
         fed = dict(zip(inputs, program.input_tensors, strict=True))
         if way == "xla":
             return CompiledGraph(graph_def, fed, weights)
-        if way == "float64":  # the kernels of the CPU were asked whether they can compute it
+        if way == "float64":  # only the kernels of the CPU were checked for float64
             return GraphRunner(graph_def, fed, weights, on_cpu=True)
         if graph_def is not self._graph_def:
             return GraphRunner(graph_def, fed, weights)
@@ -284,18 +285,18 @@ class VariantRunner:
         answers = []
         for sample in samples:
             tensors = {
-                each.argument: tf.constant(sample[each.name], dtype=each.dtype)
-                for each in self._program.spec.inputs
+                spec.argument: tf.constant(sample[spec.name], dtype=spec.dtype)
+                for spec in self._program.spec.inputs
             }
             outputs = function(**tensors)
             answers.append(
-                {each.name: outputs[each.name].numpy() for each in self._program.spec.outputs}
+                {spec.name: outputs[spec.name].numpy() for spec in self._program.spec.outputs}
             )
         return answers
 
 
 def _xla_problem(program: Program) -> str | None:
-    without: list[OpUse] = culprits(use for use in program.ops if not use.xla)
-    if not without:
+    unsupported: list[OpUse] = culprits(use for use in program.ops if not use.xla)
+    if not unsupported:
         return None
-    return f"not available: XLA has no kernel for {', '.join(use.op for use in without)}"
+    return f"not available: XLA has no kernel for {', '.join(use.op for use in unsupported)}"

@@ -1,8 +1,8 @@
-"""How much the layer's own noise is measured: as far as a verdict hangs on it.
+"""Measuring the layer's own noise in steps, as far as a verdict depends on it.
 
-An artifact that agrees with the eager layer and leaves a quarter of its tolerance needs no
-excuse. To measure the noise fully takes longer than everything else in an export, so it is done in
-steps, and the next one only where a verdict or the layer itself asks for it.
+If an artifact agrees with the eager layer and leaves a quarter of its tolerance unused, the noise
+does not matter. Measuring it fully takes longer than everything else in an export, so it is done
+in steps, and the next step is taken only if a verdict or the layer itself requires it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from hubopt.reference.reference_set import LIGHT_SAMPLES, ReferenceSet, add_nois
 from hubopt.sampling.arrays import read_samples, write_samples
 
 Noise: TypeAlias = Literal["off", "auto", "full"]
-"""How much is measured: nothing, what a verdict hangs on, everything."""
+"""How much noise is measured: nothing, as much as a verdict depends on, everything."""
 
 _ASKED: Mapping[NoiseLevel, Sequence[str]] = {
     "light": ("onednn", WEIGHTS),
@@ -40,10 +40,10 @@ _LABELS: Mapping[NoiseLevel, str] = {
 
 
 def check_noise(noise: str) -> None:
-    """Check what a caller asks for.
+    """Check the value of a caller's ``noise`` argument.
 
     Raises:
-        UsageError: It is none of `Noise`.
+        UsageError: It is not one of `Noise`.
     """
     if noise not in get_args(Noise):
         expected = f"one of: {', '.join(get_args(Noise))}"
@@ -52,11 +52,11 @@ def check_noise(noise: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class FirstLook:
-    """The first step, taken on samples that no reference set has yet.
+    """The first step, taken on samples before their reference set exists.
 
     Attributes:
-        samples: What was asked.
-        answers: The other answers to them.
+        samples: The samples.
+        answers: The variants' answers to them.
     """
 
     samples: Sequence[Tensors]
@@ -70,9 +70,9 @@ class NoiseEscalation:
     Attributes:
         noise: How much may be measured.
         program: The traced layer.
-        meter: Measures it.
-        work: A folder for what is not kept.
-        progress: Told what begins.
+        meter: Computes the variants.
+        work: A folder for temporary files.
+        progress: Called with a label when a step begins.
     """
 
     noise: Noise
@@ -82,11 +82,11 @@ class NoiseEscalation:
     progress: Progress
 
     def look(self, samples: Sequence[Tensors], onednn_on: bool) -> Answers:
-        """Take the first step on ``samples``, with which a reference set is likely to begin.
+        """Take the first step on ``samples``, which are likely to begin the reference set.
 
         Args:
-            samples: `LIGHT_SAMPLES` of them.
-            onednn_on: As `ReferenceSet.onednn_on`.
+            samples: The samples, `LIGHT_SAMPLES` of them.
+            onednn_on: See `ReferenceSet.onednn_on`.
         """
         self.work.mkdir(parents=True, exist_ok=True)
         inputs = self.work / "first.npz"
@@ -99,15 +99,16 @@ class NoiseEscalation:
 
     @property
     def begins_light(self) -> bool:
-        """Whether the first step is taken on the first samples alone."""
+        """Whether the first step uses the first samples only."""
         return self._next_to("off") == "light"
 
     def begin(self, known: ReferenceSet, first: FirstLook | None = None) -> ReferenceSet:
-        """Return ``known`` with what the first step shows; nothing if no noise is measured.
+        """Return ``known`` with the noise of the first step; unchanged if no noise is measured.
 
         Args:
-            known: Nothing is known of its noise.
-            first: The first step, if it was taken on the samples that ``known`` begins with.
+            known: A reference set without any measured noise.
+            first: The first step, if it was already taken. It is used if ``known`` begins with
+                its samples.
         """
         if first is not None and self._begins_with(known, first.samples):
             found = first.answers.result()
@@ -115,16 +116,16 @@ class NoiseEscalation:
         return self.next(known) or known
 
     def next(self, known: ReferenceSet) -> ReferenceSet | None:
-        """Measure what comes next to what ``known`` knows; None if there is no more."""
+        """Take the next step and return ``known`` with its noise; None if there is no more step."""
         deeper = self._step(known)
         return None if deeper is None else self._follow(deeper)
 
     def _follow(self, known: ReferenceSet) -> ReferenceSet:
-        """Take another step where the first one shows that it will be asked for.
+        """Take another step if the first one shows that it will be needed.
 
-        The layer does not keep to the bounds itself, or that cannot be told, as TensorFlow has one
-        set of kernels here: artifacts of such a layer need its answers in float64, here or on
-        another machine.
+        This is so if the layer itself exceeds the bounds. It is also so if that is unknown,
+        because TensorFlow has only one set of kernels on this machine. Artifacts of such a layer
+        need its answers in float64, here or on another machine.
         """
         if known.quality.level != "light":
             return known
@@ -139,7 +140,7 @@ class NoiseEscalation:
         with self.progress(_LABELS[level]):
             deeper = self._measure(known, level)
         if self._is_large:
-            self.meter.rest()  # what it holds is wanted for the artifacts
+            self.meter.rest()  # the artifacts need its memory
         return deeper
 
     @property
@@ -150,14 +151,14 @@ class NoiseEscalation:
         numbers = tuple(range(len(samples)))
         if known.kept[:LIGHT_SAMPLES] != numbers:
             return False
-        asked = read_samples(known.inputs, known.spec.inputs, numbers)
-        return all(map(same_tensors, asked, samples))
+        first = read_samples(known.inputs, known.spec.inputs, numbers)
+        return all(map(same_tensors, first, samples))
 
     def _next_to(self, level: NoiseLevel, is_narrow: bool = False) -> NoiseLevel | None:
-        """Return the step after ``level``; ``is_narrow``: there is no float64."""
+        """Return the step after ``level``; ``is_narrow`` means that there is no float64."""
         if self.noise == "off" or level == "full":
             return None
-        if self.noise == "full" or self._is_large:  # of a large one there is but one way
+        if self.noise == "full" or self._is_large:  # a large program has only one variant
             return "full"
         if level == "off":
             return "light"
@@ -169,16 +170,16 @@ class NoiseEscalation:
 
     def _measure(self, known: ReferenceSet, level: NoiseLevel) -> ReferenceSet:
         numbers = known.kept[:LIGHT_SAMPLES] if level == "light" else known.kept
-        there = dict(known.variants)
+        computed = dict(known.variants)
         if known.float64:
-            there[FLOAT64] = known.float64
-        ways = [way for way in _ASKED[level] if way not in there]
-        found = self.meter.measure(
-            self.program, known.inputs, self.work, known.onednn_on, ways, numbers
+            computed[FLOAT64] = known.float64
+        missing = [variant for variant in _ASKED[level] if variant not in computed]
+        measured = self.meter.measure(
+            self.program, known.inputs, self.work, known.onednn_on, missing, numbers
         )
-        answers = dict(found.answers)
+        answers = dict(measured.answers)
         if level != "light":
             if FLOAT64 in answers:
                 answers[FLOAT64] = answers[FLOAT64].replace(known.inputs.with_name("float64.npz"))
-            answers = {**there, **answers}
-        return add_noise(known, answers, found.problems, level)
+            answers = {**computed, **answers}
+        return add_noise(known, answers, measured.problems, level)

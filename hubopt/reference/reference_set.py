@@ -1,6 +1,6 @@
-"""The reference set: samples, what the eager layer gives for them, and what is known of that.
+"""The reference set: samples, the eager layer's answers to them, and the quality of the answers.
 
-Every artifact is judged on it, here and on any machine that the bundle is taken to.
+Every artifact is judged on it, here and on any machine that the bundle is copied to.
 """
 
 from __future__ import annotations
@@ -35,24 +35,25 @@ INPUTS, OUTPUTS = "inputs.npz", "reference.npz"
 
 @dataclass(frozen=True, slots=True)
 class ReferenceSet:
-    """What it takes to verify an artifact.
+    """Everything that is needed to verify an artifact.
 
-    Its files are written once. A sample that turns out to be no fair one is no longer named in
-    ``kept``; the files keep it under its number.
+    Its files are written once. If a sample turns out to be unfair, its number is removed from
+    ``kept``; the files still hold it under its number.
 
     Attributes:
         spec: The inputs and outputs.
-        inputs: The samples.
-        outputs: What the eager layer gave for them.
+        inputs: The file of the samples.
+        outputs: The file of the eager layer's outputs for them.
         kept: The numbers of the samples that artifacts are judged on.
-        float64: What the layer computed in float64 gives for these; None if that is not there.
-        quality: What is known of the reference, for the samples that are kept.
-        kinds: What each kept sample is, such as ``uniform``.
+        float64: The file of the layer's outputs in float64 for the kept samples; None if there is
+            none.
+        quality: The measured quality of the reference, for the kept samples.
+        kinds: The kind of each kept sample, such as ``uniform``.
         edges: The numbers of edge cases: they are left out if the layer is unsteady there.
         onednn_on: Whether the layer computed with oneDNN's kernels.
         left_out: Edge cases that were drawn and left out, and why.
-        variants: What the layer computed in another way gives for the kept samples, by variant:
-            files that an export works with and does not keep.
+        variants: The file of each variant's outputs for the kept samples. These files are
+            temporary: an export uses them and does not keep them.
     """
 
     spec: ModelSpec
@@ -82,25 +83,25 @@ def add_noise(
     skipped: Mapping[str, str],
     level: NoiseLevel = "full",
 ) -> ReferenceSet:
-    """Return ``known`` with what the layer gives when it is computed in other ways.
+    """Return ``known`` with the noise that the variants' answers show.
 
-    Once all samples were asked, edge cases on which those ways part are left out: there the layer
-    answers with its own rounding, as when silence is divided by its loudness.
+    At every level but ``light``, edge cases on which the variants disagree are left out. On these,
+    the layer's answer is its own rounding, as when silence is divided by its loudness.
 
     Args:
-        known: What is known so far.
+        known: The reference set so far.
         answers: The file of each variant's answers, see `hubopt.reference.noise`: to the first
             kept samples for ``light``, else to all of them.
         skipped: Why a variant could not be computed.
-        level: How much is known then.
+        level: The level of noise that is known with these answers.
     """
     spec, numbers = known.spec, known.kept
-    asked = numbers if level != "light" else numbers[:LIGHT_SAMPLES]
+    measured = numbers if level != "light" else numbers[:LIGHT_SAMPLES]
     reference = known.read_outputs()
-    given = {way: read_samples(path, spec.outputs, asked) for way, path in answers.items()}
-    ways = {way: found for way, found in given.items() if way != WEIGHTS}
+    given = {name: read_samples(path, spec.outputs, measured) for name, path in answers.items()}
+    variants = {variant: found for variant, found in given.items() if variant != WEIGHTS}
     edges = [at for at, number in enumerate(numbers) if number in known.edges]
-    odd = _unsteady(spec, edges if level != "light" else (), ways, reference)
+    odd = _unsteady(spec, edges if level != "light" else (), variants, reference)
     kept = _without(reference, odd)
     probes = dict(known.quality.probes)
     if odd and (among := redrawn(spec, _without(known.read_inputs(), odd), kept)):
@@ -108,16 +109,16 @@ def add_noise(
     if WEIGHTS in given:
         other = _without(given[WEIGHTS], odd)
         probes[WEIGHTS] = farthest(spec, other, kept[: len(other)])
-    moves = {
-        way: {name: tuple(_without(found, odd)) for name, found in by_output.items()}
-        for way, by_output in known.quality.deviations.items()
+    deviations = {
+        variant: {name: tuple(_without(found, odd)) for name, found in by_output.items()}
+        for variant, by_output in known.quality.deviations.items()
     }
-    for way, found in ways.items():
+    for variant, found in variants.items():
         left = _without(found, odd)
-        moves[way] = measure_deviations(spec, left, kept[: len(left)])
+        deviations[variant] = measure_deviations(spec, left, kept[: len(left)])
     quality = replace(
         known.quality,
-        deviations=moves,
+        deviations=deviations,
         skipped={**known.quality.skipped, **skipped},
         probes=probes,
         level=level,
@@ -136,21 +137,22 @@ def add_noise(
 
 
 LIGHT_SAMPLES = 2
-"""On how many samples a first look is taken."""
+"""The number of samples on which the first step of the noise is measured."""
 
 
 def leaves_bounds(reference: ReferenceSet) -> bool:
-    """Whether the layer moves by more than a float32 artifact may, as far as that was measured.
+    """Whether the layer's measured noise is more than a float32 artifact may deviate.
 
-    By more than is allowed at an element of any size, that is, so that near zero it is certain.
+    The noise is compared with ``atol`` alone, the bound that applies to an element of any size,
+    so that noise above it exceeds the tolerance near zero for certain.
     """
     bound = TOLERANCES["fp32"].atol or 0.0
     outputs = reference.read_outputs()
     return any(
-        move.largest > bound * compare(given, given).rms
+        deviation.largest > bound * compare(given, given).rms
         for by_output in reference.quality.deviations.values()
-        for name, moves in by_output.items()
-        for move, answer in zip(moves, outputs, strict=False)
+        for name, deviations in by_output.items()
+        for deviation, answer in zip(deviations, outputs, strict=False)
         if (given := np.asarray(answer[name])).size
     )
 
@@ -161,20 +163,27 @@ def _unsteady(
     ways: Mapping[str, Sequence[Tensors]],
     reference: Sequence[Tensors],
 ) -> list[int]:
-    """Return those of ``samples`` of which a way moves an output by too much for a reference."""
+    """Return the ``samples`` on which a variant deviates too much for the layer to be a reference.
+
+    Args:
+        spec: The inputs and outputs.
+        samples: The indices of the samples to check.
+        ways: Each variant's answers to all samples.
+        reference: The eager layer's answers to all samples.
+    """
     if not samples:
         return []
     usual = {
-        name: max(compare(np.asarray(each[name]), np.asarray(each[name])).rms for each in reference)
+        name: max(compare(np.asarray(out[name]), np.asarray(out[name])).rms for out in reference)
         for name in spec.output_names
     }
     return [
         at
         for at in samples
         if any(
-            move.largest > MOST_NOISE * usual[name]
+            one.largest > MOST_NOISE * usual[name]
             for found in ways.values()
-            for name, (move,) in measure_deviations(spec, [found[at]], [reference[at]]).items()
+            for name, (one,) in measure_deviations(spec, [found[at]], [reference[at]]).items()
         )
     ]
 

@@ -1,4 +1,4 @@
-"""`SamplePlan`: which samples the layer and the artifacts are asked."""
+"""`SamplePlan`: the samples that the layer and the artifacts are run on."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from hubopt.sampling.user_data import Data, Item, describe_data, read_data
 from hubopt.workers.shared import SharedWorker
 
 MOST_ITEMS = 64
-"""Of the user's own data that are used unless more are asked for."""
+"""The largest number of the user's own samples that are used by default."""
 
 
 @dataclass(frozen=True, slots=True)
 class SamplePlan:
-    """Which samples the layer and the artifacts are asked.
+    """The samples that the layer and the artifacts are run on.
 
     Attributes:
-        items: The user's own inputs; None to draw some.
-        source: Where those came from.
-        count: How many samples there are to be at most; edge cases come on top of drawn ones.
-        seed: The seed of drawn ones.
-        noise: How much to measure of the layer's own noise.
+        items: The user's own inputs; None to draw samples.
+        source: Where the user's inputs came from.
+        count: The largest number of samples; if samples are drawn, edge cases are extra.
+        seed: The seed of drawn samples.
+        noise: How much of the layer's own noise to measure.
     """
 
     items: tuple[Item, ...] | None = None
@@ -44,7 +44,7 @@ class SamplePlan:
     def read(
         cls, data: Data | None, count: int | None, seed: int = SEED, noise: Noise = "auto"
     ) -> SamplePlan:
-        """Read the user's data, if there are any.
+        """Read the user's data, if any, and return the plan.
 
         Raises:
             UsageError: The data cannot be read, or another argument is invalid.
@@ -60,7 +60,7 @@ class SamplePlan:
 
     @property
     def first(self) -> tuple[Item, ...]:
-        """The first of the user's inputs, which may settle shapes; none without any."""
+        """The user's first input, which may resolve shapes; empty if there are no user inputs."""
         return (self.items or ())[:1]
 
 
@@ -69,7 +69,7 @@ class Drawn:
     """Samples to choose from.
 
     Attributes:
-        samples: The user's own, or drawn ones, of which more are drawn than are kept.
+        samples: The user's own samples, or drawn ones, of which more are drawn than are kept.
         edges: Edge cases, which are all kept.
     """
 
@@ -85,7 +85,7 @@ def draw_samples(plan: SamplePlan, program: Program) -> Drawn:
         return Drawn(tuple(Sample("own", dict(tensors)) for tensors in own))
     count = pool_size(program, plan.count)
     drawn = draw(spec.inputs, count, plan.seed, spec.bounds, program.domains)
-    # An edge case is fair only if the layer is steady there, which takes measuring.
+    # An edge case is fair only if the layer is steady there, and only measured noise shows that.
     edges = (sample for sample in drawn if sample.edge and plan.noise != "off")
     return Drawn(tuple(sample for sample in drawn if not sample.edge), tuple(edges))
 
@@ -98,18 +98,18 @@ def choose_samples(
     child: SharedWorker,
     work: Path,
 ) -> tuple[list[Sample], Coverage]:
-    """Return the samples, and what of the network they reach.
+    """Return the chosen samples, and what they reach in the network.
 
-    Of drawn ones those are chosen that reach most. That is a measurement: where its process dies,
-    the first samples are taken, and the coverage says why.
+    Of drawn samples, those that reach most are chosen. If the process that measures this dies, the
+    first samples are taken, and the coverage says why.
 
     Args:
-        plan: How many, and whether more may be made.
-        drawn: What to choose from.
+        plan: Says how many samples to choose, and whether more may be made.
+        drawn: The samples to choose from.
         program: The traced layer.
-        layer: The eager layer, in whose process the graph is looked at.
-        child: Takes its place for a layer that has no process of its own.
-        work: A folder for what is not kept.
+        layer: The eager layer, whose process runs the graph.
+        child: The process that is used if the layer has none of its own.
+        work: A folder for temporary files.
     """
     samples, edges = list(drawn.samples), list(drawn.edges)
     if not can_cover(program):
@@ -121,7 +121,7 @@ def choose_samples(
     count = min(plan.count, len(samples))
     try:
         covered = layer.run_beside(child, cover_in_child, program, pool, count, make)
-    except (WorkerCrashError, ResourceError) as error:  # the kernel ends it for memory, too
+    except (WorkerCrashError, ResourceError) as error:  # also if killed for lack of memory
         layer.restart()
         covered = Coverage(tuple(range(count)), crash=error.found)
     finally:
@@ -132,7 +132,7 @@ def choose_samples(
 
 
 def cover_in_child(program: Program, pool: Path, count: int, make: bool) -> Coverage:
-    """Do the same as `cover`, and give the memory that it took back to the system."""
+    """Call `cover`, then return the memory that it took to the system."""
     with relaxed_gc():
         covered = cover(program, pool, count, make)
     trim_heap()

@@ -1,8 +1,8 @@
-"""Which weights a comparison can see: those whose wrong sign would leave the tolerance.
+"""The weights that a comparison can see: those whose wrong sign would exceed the tolerance.
 
-A weight may be read on a sample and yet change nothing that shows: its input is all but zero, or
-the softmax behind it is saturated. So the answers' gradient is taken. To first order, a
-weight ``w`` of the opposite sign moves an output by ``2 |w| |slope|``.
+A weight may be used on a sample without a visible effect: its input is nearly zero, or the softmax
+behind it is saturated. So the gradient of the outputs is computed. To first order, the opposite
+sign of a weight ``w`` changes an output by ``2 |w| |slope|``.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ _SEED = 0
 
 
 class Weights:
-    """The weights of a graph, and on which of them its outputs depend.
+    """The weights of a graph, and how much its outputs depend on them.
 
-    Floating-point constants of more than one element, zeros left out. So are tables: which rows
-    of them are read is for the indices to say. An operation without a gradient leaves none.
+    Weights are the nonzero elements of floating-point constants with more than one element.
+    Lookup tables are left out, because the indices decide which rows are read. If an operation
+    has no gradient, no weights are examined.
 
     Args:
         runner: Runs the graph; operations are added to it.
@@ -33,7 +34,7 @@ class Weights:
         apart: The values of placeholders that stand for weights, by their names.
 
     Attributes:
-        tensors: What to fetch for `moves`, for the constants that are looked at.
+        tensors: The tensors to fetch for `moves`, one for each examined constant.
         count: How many weights there are.
     """
 
@@ -48,42 +49,45 @@ class Weights:
         nonzero: list[Flags] = []
         try:
             self.tensors = runner.extend(lambda graph: self._build(graph, outputs, nonzero))
-        except Exception:  # whatever an operation without a gradient raises
+        except Exception:  # an operation without a gradient may raise anything
             nonzero = []
         self._nonzero = dict(zip(self.tensors, nonzero, strict=True))
-        sizes = {name: int(each.sum()) for name, each in self._nonzero.items()}
+        sizes = {name: int(flags.sum()) for name, flags in self._nonzero.items()}
         self._places = spans(sizes)
         self.count = sum(sizes.values())
 
     def forget(self, seen: Flags) -> None:
-        """Look no more at constants all of whose weights are ``seen``: they cost most of a run."""
-        self.tensors = [each for each in self.tensors if not seen[self._places[each]].all()]
+        """Stop examining constants whose weights are all ``seen``: they take most of a run."""
+        self.tensors = [name for name in self.tensors if not seen[self._places[name]].all()]
 
     def moves(self, found: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
-        """Return how far each weight's wrong sign moves the outputs, from the values of `tensors`.
+        """Return how much each weight's wrong sign changes the outputs, in units of their bounds.
 
-        In units of their bounds: from 1 on it shows. Where the slope is infinite or no number, as
-        that of a root at zero, nothing is known, and the weight counts as one that moves nothing.
-        So does a weight that is not looked at.
+        A change of 1 or more is detected. If the slope is infinite or NaN, as that of a root at
+        zero, the change is unknown and counts as 0. The change of a weight that is not examined
+        is 0, too.
+
+        Args:
+            found: The values of `tensors`.
         """
-        moves = np.zeros(self.count, np.float32)
-        for name, each in zip(self.tensors, found, strict=True):
-            moves[self._places[name]] = each.ravel()[self._nonzero[name]]
-        return np.where(np.isfinite(moves), moves, np.float32(0))
+        changes = np.zeros(self.count, np.float32)
+        for name, values in zip(self.tensors, found, strict=True):
+            changes[self._places[name]] = values.ravel()[self._nonzero[name]]
+        return np.where(np.isfinite(changes), changes, np.float32(0))
 
     def _build(self, graph: Any, outputs: Sequence[str], looked_at: list[Flags]) -> list[Any]:
         import tensorflow as tf
 
         constants = [op for op in graph.get_operations() if self._is_kernel(op)]
         answers = [graph.get_tensor_by_name(name) for name in outputs]
-        answers = [each for each in answers if each.dtype.is_floating]
+        answers = [answer for answer in answers if answer.dtype.is_floating]
         if not constants or not answers:
             return []
         kernels = [op.outputs[0] for op in constants]
-        slopes = tf.gradients([_in_bounds(each) for each in answers], kernels)
+        slopes = tf.gradients([_in_bounds(answer) for answer in answers], kernels)
         tensors = []
         for kernel, slope in zip(kernels, slopes, strict=True):
-            if slope is None:  # no output comes from it
+            if slope is None:  # no output depends on it
                 continue
             value = self._apart.get(kernel.op.name)
             value = tf.get_static_value(kernel) if value is None else value
@@ -104,12 +108,12 @@ class Weights:
 
 def _looks_up(op: Any, consumer: Any) -> bool:
     if consumer.type == "Identity":
-        return any(_looks_up(consumer, each) for each in consumer.outputs[0].consumers())
+        return any(_looks_up(consumer, reader) for reader in consumer.outputs[0].consumers())
     return consumer.type in _LOOKUPS and consumer.inputs[0].op is op
 
 
 def _in_bounds(answer: Any) -> Any:
-    """Return the sum of the output's elements, of random signs, each in units of its bound."""
+    """Return the sum of the output's elements with random signs, in units of their bounds."""
     import tensorflow as tf
 
     tolerance = TOLERANCES["fp32"]

@@ -1,7 +1,7 @@
 """The gradient of a convolution with a wide kernel, which oneDNN computes element by element.
 
-Its slope towards the kernel takes fifty times as long as the convolution itself from some twenty
-elements a side on. As a product of matrices, which is what it is, it takes three times as long.
+From some twenty elements a side on, the gradient of the kernel takes fifty times as long as the
+convolution itself. Computed as a matrix product, it takes three times as long.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from functools import cache
 from typing import Any
 
 _WIDE = 16
-"""Up to here oneDNN has a kernel of its own."""
+"""The largest side of a kernel for which oneDNN has an implementation of its own."""
 _PART_BYTES = 2**26
-"""Of what a kernel sees that is in memory at once."""
+"""The largest size of extracted image patches that are in memory at once."""
 _NAME = "hubopt/Conv2D"
 
 
 def mark_convolutions(graph_def: Any) -> None:
-    """Let TensorFlow take the gradient of this module for the convolutions of a graph, in place."""
+    """Make TensorFlow use this module's gradient for the convolutions of a graph, in place."""
     _register()
     for node in graph_def.node:
         if node.op == "Conv2D":
@@ -32,7 +32,7 @@ def _register() -> None:
 
 
 def _gradient(op: Any, slope: Any) -> list[Any]:
-    """Return the slopes towards a convolution's input and its kernel."""
+    """Return the gradients of a convolution's input and of its kernel."""
     import tensorflow as tf
 
     image, kernel = op.inputs
@@ -64,25 +64,25 @@ def _is_wide(image: Any, kernel: Any, settings: dict[str, Any]) -> bool:
 
 
 def _to_kernel(image: Any, kernel: Any, slope: Any, settings: dict[str, Any]) -> Any:
-    """Multiply what each element of the kernel sees with what it moves, a few channels at once."""
+    """Return the kernel's gradient: image patches times output slopes, a few channels at once."""
     import tensorflow as tf
 
     height, width, channels, outputs = kernel.shape
-    moved = tf.reshape(slope, [-1, outputs])
+    output_slope = tf.reshape(slope, [-1, outputs])
     places = slope.shape[:3].num_elements() or 1
     step = max(1, _PART_BYTES // (places * height * width * image.dtype.size))
     parts: list[Any] = []
     for first in range(0, channels, step):
-        with tf.control_dependencies(parts[-1:]):  # what it sees is as large as many images
+        with tf.control_dependencies(parts[-1:]):  # one after the other: patches are large
             part = image[..., first : first + step]
-            seen = tf.image.extract_patches(
+            patches = tf.image.extract_patches(
                 part,
                 [1, height, width, 1],
                 settings["strides"],
                 settings["dilations"],
                 settings["padding"],
             )
-            flat = tf.reshape(seen, [-1, seen.shape[-1]])
-            slopes = tf.matmul(flat, moved, transpose_a=True)
+            flat = tf.reshape(patches, [-1, patches.shape[-1]])
+            slopes = tf.matmul(flat, output_slope, transpose_a=True)
             parts.append(tf.reshape(slopes, [height, width, part.shape[-1], outputs]))
     return tf.concat(parts, axis=2)

@@ -1,1 +1,1 @@
-"""Values to what people and programs read."""
+"""Reports: hubopt's values as terminal output and as JSON."""

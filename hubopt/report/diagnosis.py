@@ -14,18 +14,18 @@ _OPERATIONS_SHOWN = 12
 
 
 def diagnosis_report(found: Diagnosis) -> RenderableType:
-    """Say where it is, what stands there, and how the error grows."""
+    """Show where the artifact diverges, the operations there, and how the error grows."""
     parts: list[RenderableType] = [
         Text(str(found), style="green" if found.tensor is None else "bold red")
     ]
     if found.tensor is not None:
         facts = (
-            ("layers", ", ".join(map(printable, found.layers)) or "none is named"),
-            ("TensorFlow", _listing([f"{each.op} ({each.node})" for each in found.operations])),
+            ("layers", ", ".join(map(printable, found.layers)) or "unknown"),
+            ("TensorFlow", _listing([f"{use.op} ({use.node})" for use in found.operations])),
             (found.target, _listing(found.segment)),
             ("still right", _listing(found.before)),
         )
-        parts += [Text(f"{what:<12}{told}") for what, told in facts]
+        parts += [Text(f"{heading:<12}{text}") for heading, text in facts]
         parts += [Text(""), _growth(found)]
     if found.reproduction is not None:
         parts.append(Text(f"reproduction: python {found.reproduction / 'reproduce.py'}"))
@@ -40,7 +40,7 @@ def diagnosis_report(found: Diagnosis) -> RenderableType:
 
 
 def _growth(found: Diagnosis) -> RenderableType:
-    """One row a tensor in the order of the graph; the error next to what rounding moves."""
+    """One row per tensor, in the order of the graph: its error, also in multiples of rounding."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("tensor", "layer"):
         table.add_column(heading)

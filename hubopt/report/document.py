@@ -22,7 +22,7 @@ def results_document(
         "exit_code": exit_code(results, accepted),
         "reference": _reference(bundle.manifest),
         "cached": bundle.manifest.cached,
-        "targets": {each.target: _with_figures(each) for each in results},
+        "targets": {result.target: _with_figures(result) for result in results},
     }
     return to_json(document)
 
@@ -40,8 +40,8 @@ def error_document(error: HuboptError) -> str:
         },
     }
     if isinstance(error, NothingExportedError):
-        results = [each for each in error.results if isinstance(each, TargetResult)]
-        document["targets"] = {each.target: _with_figures(each) for each in results}
+        results = [result for result in error.results if isinstance(result, TargetResult)]
+        document["targets"] = {result.target: _with_figures(result) for result in results}
     return to_json(document)
 
 
@@ -51,14 +51,14 @@ def tolerances_document() -> str:
 
 
 def _reference(manifest: Manifest) -> dict[str, Any]:
-    """Return what the layer was asked, and how steady it is."""
+    """Return the samples of the reference, and how steady the layer is."""
     quality = manifest.reference
     return {
         "samples": manifest.samples,
         "left_out": manifest.left_out,
         "deviations": {
-            way: {name: max(each.largest for each in moves) for name, moves in found.items()}
-            for way, found in quality.deviations.items()
+            variant: {name: max(one.largest for one in sizes) for name, sizes in by_output.items()}
+            for variant, by_output in quality.deviations.items()
         },
         "noise": quality.level,
         "not_measured": quality.skipped,
@@ -70,7 +70,7 @@ def _reference(manifest: Manifest) -> dict[str, Any]:
 
 
 def _with_figures(result: TargetResult) -> dict[str, Any]:
-    """Add the figures that are computed from the raw samples."""
+    """Return a result with the figures that are computed from its raw measurements."""
     latency = result.latency
     return {
         "status": result.status,
@@ -84,13 +84,13 @@ def _with_figures(result: TargetResult) -> dict[str, Any]:
         "path": result.path,
         "sha256": result.sha256,
         "size_bytes": result.size_bytes,
-        "max_abs_error": {each.name: each.max_abs for each in result.parity.outputs}
+        "max_abs_error": {output.name: output.max_abs for output in result.parity.outputs}
         if result.parity
         else None,
-        "sqnr_db": {each.name: each.sqnr_db for each in result.parity.outputs}
+        "sqnr_db": {output.name: output.sqnr_db for output in result.parity.outputs}
         if result.parity
         else None,
-        "share_of_tolerance": {each.name: each.worst for each in result.parity.outputs}
+        "share_of_tolerance": {output.name: output.worst for output in result.parity.outputs}
         if result.parity
         else None,
         "load_ms": latency.artifact.load_ms if latency else None,

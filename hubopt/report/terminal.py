@@ -22,7 +22,7 @@ _STYLES = {"verified": "green", "vacuous": "yellow", "unverified": "yellow", "fa
 
 
 def results_table(results: tuple[TargetResult, ...]) -> RenderableType:
-    """One row a target: status, errors, size, load, latency; then the reasons."""
+    """One row per target: status, errors, size, load, latency; then the reasons."""
     # One space between columns, so that names of a dozen letters fit a terminal of 80 columns.
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for heading in ("target", "status", "worst error"):
@@ -41,21 +41,23 @@ def results_table(results: tuple[TargetResult, ...]) -> RenderableType:
             _ms(latency.artifact.p50_ms if latency else None),
             _ratio(latency),
         )
-    layer = next((each.latency for each in results if each.latency), None)
+    layer = next((result.latency for result in results if result.latency), None)
     if layer is not None:
         table.add_row(*_layer_row(layer))
     notes = [
         Text(
-            f"{each.target}: " + (f"{each.stage}: " if each.stage else "") + f"{each.reason}",
-            style=_STYLES[each.status],
+            f"{result.target}: "
+            + (f"{result.stage}: " if result.stage else "")
+            + f"{result.reason}",
+            style=_STYLES[result.status],
         )
-        for each in results
-        if each.reason
+        for result in results
+        if result.reason
     ]
     notes += [
-        Text(f"{each.target}: from the cache, made and measured {each.cached}", style="dim")
-        for each in results
-        if each.cached
+        Text(f"{result.target}: from the cache, made and measured {result.cached}", style="dim")
+        for result in results
+        if result.cached
     ]
     if layer is not None and layer.no_layer:
         notes.append(Text(f"no layer to compare with: {layer.no_layer}", style="yellow"))
@@ -63,7 +65,7 @@ def results_table(results: tuple[TargetResult, ...]) -> RenderableType:
 
 
 def reference_lines(manifest: Manifest) -> RenderableType:
-    """What the layer was asked, what no sample reaches, and how far the layer itself moves."""
+    """The samples, what they reach in the network, and the layer's own noise."""
     quality = manifest.reference
     kinds = Counter(manifest.samples)
     listing = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
@@ -77,16 +79,17 @@ def reference_lines(manifest: Manifest) -> RenderableType:
             f"{quality.weights - quality.undetected:,} of {quality.weights:,} weights would show"
         )
         rows.append(("sign flips caught", shown))
-    for way, found in quality.deviations.items():
-        largest = {name: max(each.largest for each in moves) for name, moves in found.items()}
-        told = ", ".join(f"{printable(name)} {move:.1e}" for name, move in largest.items())
-        rows.append(("layer noise", f"{VARIANTS.get(way, way)}: {told}"))
+    for variant, by_output in quality.deviations.items():
+        largest = {name: max(one.largest for one in sizes) for name, sizes in by_output.items()}
+        shown = ", ".join(f"{printable(name)} {size:.1e}" for name, size in largest.items())
+        rows.append(("layer noise", f"{VARIANTS.get(variant, variant)}: {shown}"))
     if quality.level not in ("off", "full"):
         rows.append(
             ("noise", "measured as far as the verdicts need it; --noise full for all of it")
         )
     rows += [
-        ("not measured", f"{VARIANTS.get(way, way)}: {why}") for way, why in quality.skipped.items()
+        ("not measured", f"{VARIANTS.get(variant, variant)}: {why}")
+        for variant, why in quality.skipped.items()
     ]
     table = Table(box=None, pad_edge=False, show_header=False)
     for heading, text in rows:
@@ -95,7 +98,7 @@ def reference_lines(manifest: Manifest) -> RenderableType:
 
 
 def tolerances_table() -> RenderableType:
-    """One row a class: its bounds, what computes so, where the figures come from."""
+    """One row per class: its bounds, its arithmetic, and the source of its figures."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("class", "rtol", "atol", "SQNR", "cosine", "top-1", "for", "source"):
         table.add_column(heading, no_wrap=heading not in ("for", "source"))
@@ -117,28 +120,28 @@ def tolerances_table() -> RenderableType:
             entry.source,
         )
     rule = (
-        "each element: |artifact - layer| <= atol * rms(layer's output) + rtol * |layer|, and two "
+        "each element: |artifact - layer| <= atol * rms(layer's output) + rtol * |layer|, plus two "
         "units in the last place of a float32 of the output's usual size"
     )
     return Group(table, Text(rule, style="dim"))
 
 
 def spec_table(spec: ModelSpec) -> RenderableType:
-    """One row a tensor: name, dtype, shape, and where each dimension came from."""
+    """One row per tensor: name, dtype, shape, and where each dimension came from."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("", "name", "dtype", "shape", "from"):
         table.add_column(heading)
     for side, tensors in (("in", spec.inputs), ("out", spec.outputs)):
-        for each in tensors:
-            shape = format_shape(each.named_shape)
-            table.add_row(side, printable(each.name), each.dtype, shape, _origins(each))
+        for tensor in tensors:
+            shape = format_shape(tensor.named_shape)
+            table.add_row(side, printable(tensor.name), tensor.dtype, shape, _origins(tensor))
     for name, bounds in spec.bounds.items():
         table.add_row("dim", name, "", str(bounds), "flag")
     return table
 
 
 def inspection_report(inspection: Inspection) -> RenderableType:
-    """Everything that `hubopt inspect` found."""
+    """The report of `hubopt inspect`."""
     model = inspection.model
     called = printable(model.signature or "the model's own call")
     parts: list[RenderableType] = [
@@ -146,7 +149,7 @@ def inspection_report(inspection: Inspection) -> RenderableType:
         Text(f"digest      {f'sha256:{inspection.digest}' if inspection.digest else '-'}"),
         Text(f"parameters  {_parameters(model)}"),
         Text(f"calls       {called}"),
-        *(_signature_line(each) for each in model.signatures),
+        *(_signature_line(signature) for signature in model.signatures),
         Text(""),
         _interface_table(model),
     ]
@@ -170,7 +173,7 @@ def _parameters(model: OpenModel) -> str:
 
 
 def _interface_table(model: OpenModel) -> RenderableType:
-    """One row a tensor: name, dtype, shape as declared and as resolved, and from where."""
+    """One row per tensor: name, dtype, declared and resolved shape, and the shape's origins."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("", "name", "dtype", "declared", "resolved", "from"):
         table.add_column(heading)
@@ -180,14 +183,14 @@ def _interface_table(model: OpenModel) -> RenderableType:
         ("out", model.outputs, spec.outputs if spec else ()),
     )
     for side, tensors, specs in sides:
-        settled = {each.name: each for each in specs}
-        for each in tensors:
-            found = settled.get(each.name)
+        resolved = {tensor.name: tensor for tensor in specs}
+        for tensor in tensors:
+            found = resolved.get(tensor.name)
             table.add_row(
                 side,
-                printable(each.name),
-                found.dtype if found else each.dtype or "?",
-                _shape(each),
+                printable(tensor.name),
+                found.dtype if found else tensor.dtype or "?",
+                _shape(tensor),
                 format_shape(found.named_shape) if found else "?",
                 _origins(found) if found else "",
             )
@@ -202,7 +205,9 @@ def _origins(spec: TensorSpec) -> str:
 
 def _signature_line(signature: Signature) -> Text:
     def listing(tensors: tuple[Tensor, ...]) -> str:
-        return ", ".join(f"{printable(each.name)}: {each.dtype} {_shape(each)}" for each in tensors)
+        return ", ".join(
+            f"{printable(tensor.name)}: {tensor.dtype} {_shape(tensor)}" for tensor in tensors
+        )
 
     name = printable(signature.name)
     return Text(f"signature   {name}: {listing(signature.inputs)} -> {listing(signature.outputs)}")
@@ -216,7 +221,9 @@ def _errors(result: TargetResult) -> str:
     if result.parity is None:
         return "-"
     return (
-        "\n".join(f"{printable(each.name)} {each.max_abs:.1e}" for each in result.parity.outputs)
+        "\n".join(
+            f"{printable(output.name)} {output.max_abs:.1e}" for output in result.parity.outputs
+        )
         or "-"
     )
 
@@ -247,7 +254,7 @@ def _ms(value: float | None) -> str:
 
 
 def size_text(size_bytes: int | None) -> str:
-    """Return bytes as a person reads them, such as ``1.5 MB``."""
+    """Format a number of bytes for people, such as ``1.5 MB``."""
     if size_bytes is None:
         return "-"
     for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):

@@ -33,7 +33,7 @@ def test_all_problems_are_reported_at_once() -> None:
     text = str(caught.value)
     for part in (
         "--tolerance fp8: no class 'fp8'",
-        "--rtol a=x: 'x' is no number",
+        "--rtol a=x: 'x' is not a number",
         "--cosine 2: it must be from -1 to 1",
         "--atol nan",
     ):

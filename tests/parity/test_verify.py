@@ -127,7 +127,7 @@ def test_the_layers_noise_is_added_to_the_tolerance_and_reported() -> None:
     assert verdict(1e-3).status == "failed"
     passed = verdict(1e-3, onednn=1.1e-3)
     assert passed.status == "verified"
-    assert passed.note == "within the layer's own noise: it moves y by 1.1e-03 with oneDNN switched"
+    assert passed.note == "within the layer's own noise: y deviates by 1.1e-03 with oneDNN switched"
     assert verdict(4.2e-3, onednn=1.1e-3, xla=1e-3).status == "verified"
     assert verdict(6e-3, onednn=1.1e-3, xla=1e-3).status == "failed"
 

@@ -47,7 +47,7 @@ def test_a_stated_bound_fails_a_deviation_that_only_noise_would_excuse(bound: st
     value = {"rtol": "1e-6", "atol": "1e-6", "sqnr": "120"}[bound]
     parity = judge_noisy(ToleranceOverrides.parse(**{bound: [value]}))
     assert parity.status == "failed"
-    assert "the layer itself moves by 2.0e-04 there" in parity.problems[0]
+    assert "the layer's own noise there is 2.0e-04" in parity.problems[0]
 
 
 def test_a_stated_bound_holds_for_the_output_that_it_names() -> None:
