@@ -85,7 +85,7 @@ def test_a_broken_exporter_is_an_error_with_its_name(only, value: str, told: str
 
 def test_sources_that_go_round_are_refused(only) -> None:  # type: ignore[no-untyped-def]
     only(point("round", f"{__name__}:Round"))
-    with pytest.raises(UsageError, match="its sources go round: round -> round"):
+    with pytest.raises(UsageError, match="its sources form a cycle: round -> round"):
         registry.with_sources(["round"])
 
 
