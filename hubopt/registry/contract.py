@@ -27,7 +27,8 @@ def exporter_problems(exporter: object, name: str) -> list[str]:
     problems = []
     if exporter.name != name or not name.isidentifier():
         problems.append(
-            f"name is {exporter.name!r}, registered as {name!r}; both must be the same plain word"
+            f"name is {exporter.name!r}, but it is registered as {name!r}; "
+            "both must be the same plain word"
         )
     if exporter.suffix != "" and not exporter.suffix.startswith("."):
         problems.append(f"suffix {exporter.suffix!r} must be empty or start with a dot")

@@ -74,7 +74,7 @@ def test_an_unknown_target_lists_the_known_ones() -> None:
     [
         ("no_such_module:X", "does not import: ModuleNotFoundError"),
         ("pathlib:Path", "Path lacks .*summary"),
-        (f"{__name__}:Round", "name is 'round', registered is 'mine'"),
+        (f"{__name__}:Round", "name is 'round', but it is registered as 'mine'"),
     ],
 )
 def test_a_broken_exporter_is_an_error_with_its_name(only, value: str, told: str) -> None:  # type: ignore[no-untyped-def]
