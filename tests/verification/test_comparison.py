@@ -109,7 +109,8 @@ def test_a_model_that_is_another_one(tiny_bundle: hubopt.Bundle, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("name", "told"), [("missing.onnx", "no such file"), ("model.bin", "tells no target")]
+    ("name", "told"),
+    [("missing.onnx", "no such file"), ("model.bin", "does not determine the target")],
 )
 def test_what_is_no_artifact_is_reported(name: str, told: str, tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "model.bin").touch()
