@@ -1,4 +1,4 @@
-"""From a TensorFlow Hub handle to an artifact that is proved equal to it.
+"""Export a TensorFlow Hub handle to an artifact that is proved equal to it.
 
 In a script::
 
@@ -44,7 +44,10 @@ _LATER = {
     "diagnose": "hubopt.diagnosis",
     "verify": "hubopt.verification.comparison",
 }
-"""What few programs use, and where it is: the same export again is to take less than a second."""
+"""Rarely used names and their modules, imported on first use.
+
+A repeated export must take less than a second, so it does not import them.
+"""
 
 __all__ = [
     "Bounds",
@@ -82,12 +85,12 @@ __all__ = [
 def load(
     bundle: Bundle | str | os.PathLike[str], target: str, allow_ops: Collection[str] = ()
 ) -> Any:
-    """Load a target's artifact from a bundle; it is called as the layer is.
+    """Load a target's artifact from a bundle; it is called like the layer.
 
     Args:
         bundle: A bundle or its folder.
-        target: Such as ``onnx``.
-        allow_ops: Operations that a SavedModel may have although they reach outside of it.
+        target: The target, such as ``onnx``.
+        allow_ops: Operations that a SavedModel may have although they reach outside the model.
 
     Returns:
         A `hubopt.verification.loaded.LoadedArtifact`.
@@ -98,7 +101,7 @@ def load(
 
 
 def resolve(layer: Any, hints: Hints | None = None, data: Any = None) -> ModelSpec:
-    """Settle the shape and dtype of every input and output of a layer or callable.
+    """Determine the shape and dtype of every input and output of a layer or callable.
 
     See `hubopt.programs.shaping.shapes.resolve`.
     """

@@ -1,7 +1,7 @@
 """Errors that a person can act on.
 
 Each error says four things: the *thing* it is about, what was *found*, what was
-*expected* and the *way out*. They travel between processes by pickling, so all
+*expected* and the *way out*. Errors are pickled to pass between processes, so all
 fields are positional arguments of the exception.
 """
 
@@ -25,9 +25,9 @@ class HuboptError(Exception):
 
     Attributes:
         thing: What the error is about: a handle, an input, a target, a file.
-        found: What was there.
-        expected: What should have been there.
-        way_out: What the reader can do about it.
+        found: What was found.
+        expected: What should have been found.
+        way_out: What the user can do about it.
         exit_code: The exit code of the command line for this error.
     """
 
@@ -35,7 +35,7 @@ class HuboptError(Exception):
 
     def __init__(self, thing: str, found: str, expected: str, way_out: str) -> None:
         super().__init__(thing, found, expected, way_out)
-        # They name what stands in models, which may hold anything, and end on a terminal.
+        # The texts quote models, which may contain anything, and are printed on a terminal.
         self.thing = printable(thing)
         self.found = printable_lines(found)
         self.expected = printable(expected)
@@ -48,7 +48,7 @@ class HuboptError(Exception):
 
 
 def _listing(problems: tuple[str, ...]) -> str:
-    """Return one line a problem, whatever the names in it hold."""
+    """Return one line per problem, whatever characters the names in it contain."""
     return "".join(f"\n  - {printable(problem)}" for problem in problems)
 
 
@@ -57,14 +57,14 @@ class UsageError(HuboptError):
 
 
 class HandleError(HuboptError, ValueError):
-    """A handle that leads to nothing, or to something that is no model.
+    """A handle that leads to nothing, or to something that is not a model.
 
-    A ValueError too, as tensorflow_hub raises one.
+    It is a ValueError too, because tensorflow_hub raises one.
     """
 
 
 class NoSuchHandleError(HandleError, OSError):
-    """A path that does not exist; an OSError too, as tensorflow_hub raises one."""
+    """A path that does not exist; an OSError too, because tensorflow_hub raises one."""
 
     def __init__(self, thing: str, found: str, expected: str, way_out: str) -> None:
         super().__init__(thing, found, expected, way_out)
@@ -72,15 +72,15 @@ class NoSuchHandleError(HandleError, OSError):
 
 
 class LimitError(HandleError):
-    """A model that is larger, or comes more slowly, than `hubopt.models.limits` allow."""
+    """A model that is larger, or arrives more slowly, than `hubopt.models.limits` allows."""
 
 
 class PinError(HandleError):
-    """A model that is not the one that was pinned."""
+    """A model that differs from the pinned one."""
 
 
 class LoadError(HuboptError, ValueError):
-    """A model that is there but cannot be loaded as a layer; a ValueError as `HandleError` is."""
+    """A model that exists but cannot be loaded as a layer; a ValueError, like `HandleError`."""
 
 
 class UnsafeModelError(LoadError):
@@ -98,7 +98,7 @@ class UnsafeModelError(LoadError):
 
 
 class SpecError(HuboptError):
-    """Input or output specs that conflict or stay unresolved; all of them at once.
+    """Input or output specs that conflict or stay unresolved; the error lists all of them.
 
     Attributes:
         problems: One sentence for each conflict or unresolved dimension.
@@ -132,16 +132,16 @@ class UncompilableError(TraceError):
 
 
 class ExportError(HuboptError):
-    """A conversion that did not give a loadable artifact."""
+    """A conversion that did not produce a loadable artifact."""
 
     exit_code = EXIT_EXPORT
 
 
 class NothingExportedError(HuboptError):
-    """An export of which no target gave an artifact that may be kept.
+    """An export in which no target produced an artifact that may be kept.
 
     Attributes:
-        results: What became of each target: `hubopt.bundles.results.TargetResult` values.
+        results: The result of each target: `hubopt.bundles.results.TargetResult` values.
     """
 
     def __init__(
@@ -164,13 +164,13 @@ class RuntimeMissingError(HuboptError):
 
 
 class NotRunnableHereError(HuboptError):
-    """An artifact that was built but that this machine has no means to run."""
+    """An artifact that was built but that this machine cannot run."""
 
     exit_code = EXIT_UNVERIFIED
 
 
 class ResourceError(HuboptError):
-    """A machine that ran out of disk, memory, files or processes, or does not let us write."""
+    """A machine that ran out of disk, memory, files or processes, or that refuses to write."""
 
     exit_code = EXIT_EXPORT
 

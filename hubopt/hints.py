@@ -1,4 +1,4 @@
-"""What the user says about shapes and dtypes, in Python or on the command line."""
+"""The user's hints about shapes and dtypes, in Python or on the command line."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from hubopt.errors import UsageError
 from hubopt.spec import DTYPES, Bounds, MaybeShape
 
 _NAME = re.compile("(?!scalar$)[A-Za-wyz_][A-Za-wyz_0-9]*")
-"""No small x, which stands between the sizes of a shape."""
+"""A name without a lowercase x, which separates the sizes of a shape."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """What the user said about shapes and dtypes.
+    """The user's hints about shapes and dtypes.
 
     Keys are tensor names; ``""`` stands for the only input (or the only output).
     Shapes include the batch dimension; a name in a shape is a dynamic dimension.
@@ -24,7 +24,7 @@ class Hints:
         input_shapes: Shapes of inputs.
         dtypes: Dtypes of inputs.
         output_shapes: Shapes of outputs.
-        batch: The batch dimension of every input where it is open.
+        batch: The batch size of every input whose batch dimension is open.
         bounds: The bounds of each dynamic dimension.
     """
 
@@ -99,7 +99,7 @@ def parse_shape(text: str) -> MaybeShape:
     ('B', None, 3)
 
     Raises:
-        ValueError: The text is no shape.
+        ValueError: The text is not a shape.
     """
     if text == "scalar":
         return ()
@@ -113,7 +113,7 @@ def _dim(part: str) -> int | str | None:
         return int(part)
     if _NAME.fullmatch(part):
         return part
-    raise ValueError(f"{part!r} is no dimension")
+    raise ValueError(f"{part!r} is not a dimension")
 
 
 def _is_dim(size: int | str | None) -> bool:
@@ -125,10 +125,12 @@ def _is_dim(size: int | str | None) -> bool:
 def _bounds(texts: Iterable[str]) -> Iterator[tuple[str, Bounds]]:
     for name, value in _split("--dim", texts):
         numbers = value.split(":")
-        if len(numbers) != 3 or not all(each.isascii() and each.isdecimal() for each in numbers):
+        if len(numbers) != 3 or not all(
+            number.isascii() and number.isdecimal() for number in numbers
+        ):
             raise UsageError(
                 f"--dim {name}={value}",
-                "no bounds",
+                "these are not bounds",
                 "a name, and min:opt:max",
                 "write, for example, --dim B=1:8:32",
             )
@@ -159,6 +161,6 @@ def _named_shapes(option: str, texts: Iterable[str]) -> Iterator[tuple[str, Mayb
                 f"{option} {value}",
                 str(error),
                 "sizes joined by x, such as 1x224x224x3; ? for an unknown one, "
-                "a name without a small x for a dynamic one",
+                "a name without a lowercase x for a dynamic one",
                 f"write {option} [name=]1x224x224x3",
             ) from error

@@ -4,7 +4,7 @@
 
     model = keras.Sequential([keras.Input((), dtype="string"), KerasLayer(handle), ...])
 
-It keeps what `hub.KerasLayer` documents, those members included that Keras 3 dropped.
+It keeps everything that `hub.KerasLayer` documents, including the members that Keras 3 dropped.
 Importing this module imports TensorFlow and Keras.
 """
 
@@ -64,7 +64,7 @@ class KerasLayer(HubLayer, keras.Layer):  # type: ignore[misc]  # mypy does not 
         if isinstance(dtype, tf.DType):
             kwargs["dtype"] = dtype.name
         with warnings.catch_warnings():
-            # The reference documents input_shape, which Keras 3 takes with a complaint.
+            # hub.KerasLayer documents input_shape, which Keras 3 accepts with a warning.
             warnings.filterwarnings("ignore", "Do not pass an `input_shape`")
             super().__init__(trainable=True, autocast=False, **kwargs)
         opened = open_hub(
@@ -80,17 +80,17 @@ class KerasLayer(HubLayer, keras.Layer):  # type: ignore[misc]  # mypy does not 
         )
         self._open(opened, dtype, casts_undeclared)
         if not isinstance(self._func, keras.Layer):  # Keras tracks a layer's variables itself
-            self._adopted = [_adopt(*each) for each in self._variables_of_model()]
-        # Only a change reaches the variables, and those are what a Keras 3 model asks.
+            self._adopted = [_adopt(*pair) for pair in self._variables_of_model()]
+        # Keras 3 models look at the variables, and only a change of the attribute reaches those.
         self.trainable = bool(trainable)
         self._keep_input_shape()
         self._model_losses = tuple(self._loss_functions())
         self.supports_masking = False
-        self.supports_jit = False  # not every model compiles, and Keras would compile it unasked
+        self.supports_jit = False  # Keras would compile by default, and not every model compiles
         self.built = True
 
     def _keep_input_shape(self) -> None:
-        """Keep ``input_shape`` from ``keras.Sequential``, which takes it for floats, if it is not.
+        """Hide ``input_shape`` from ``keras.Sequential``, which assumes floats, for other dtypes.
 
         Sequential then builds itself at the first call, or from a `keras.Input`.
         """
@@ -109,8 +109,8 @@ class KerasLayer(HubLayer, keras.Layer):  # type: ignore[misc]  # mypy does not 
         """Call the model.
 
         Raises:
-            ValueError: It does not take such inputs, or gives something else than
-                ``output_shape`` says.
+            ValueError: It does not accept these inputs, or its outputs differ from
+                ``output_shape``.
         """
         return super().__call__(self._fit(inputs), *args, **kwargs)
 
@@ -119,11 +119,11 @@ class KerasLayer(HubLayer, keras.Layer):  # type: ignore[misc]  # mypy does not 
         return self._answer(self._fit(inputs), training)
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the symbolic outputs, by a trace: shapes and dtypes are the model's own."""
+        """Return the symbolic outputs of a trace; shapes and dtypes are the model's own."""
         return keras.Operation.compute_output_spec(self, *args, **kwargs)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """Return a nest of shape tuples: ``output_shape`` if given, else as traced."""
+        """Return a nest of shape tuples: ``output_shape`` if given, else the traced shapes."""
         if self._hub.output_shape is not None:
             return from_shapes(self._hinted_shapes(input_shape))
         traced = self._traced_shapes(input_shape)
@@ -137,19 +137,19 @@ class KerasLayer(HubLayer, keras.Layer):  # type: ignore[misc]  # mypy does not 
         return from_shapes(traced)
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> None:
-        """Return None: no mask goes through a model.
+        """Return None: a model passes no mask on.
 
         Raises:
-            TypeError: There is a mask.
+            TypeError: A mask is given.
         """
         del inputs
-        if any(each is not None for each in keras.tree.flatten(mask)):
+        if any(leaf is not None for leaf in keras.tree.flatten(mask)):
             raise TypeError(
                 f"Layer {self.name} does not support masking, but was passed an input_mask: {mask}"
             )
 
     def get_config(self) -> dict[str, Any]:
-        """Return what `from_config` makes the layer from.
+        """Return the configuration from which `from_config` makes the layer.
 
         Raises:
             NotImplementedError: The handle is a callable.
@@ -160,7 +160,7 @@ class KerasLayer(HubLayer, keras.Layer):  # type: ignore[misc]  # mypy does not 
     def _get_own_losses(self) -> list[Any]:
         return [*super()._get_own_losses(), *self.get_losses_for(None)]
 
-    # What follows is in the reference of hub.KerasLayer and no longer in Keras 3.
+    # hub.KerasLayer documents the members below, which Keras 3 no longer has.
 
     @property
     def dynamic(self) -> bool:
@@ -178,7 +178,7 @@ class KerasLayer(HubLayer, keras.Layer):  # type: ignore[misc]  # mypy does not 
         return []
 
     def get_losses_for(self, inputs: Any) -> list[Any]:
-        """Return the losses that depend on inputs; for None, those of the model's weights."""
+        """Return the losses that depend on ``inputs``; for None, those of the model's weights."""
         if inputs is None:
             return [tf.convert_to_tensor(loss()) for loss in self._model_losses]
         return list(super()._get_own_losses())
@@ -206,13 +206,13 @@ class KerasLayer(HubLayer, keras.Layer):  # type: ignore[misc]  # mypy does not 
     def get_input_mask_at(self, node_index: int) -> Any:
         """Return the mask, or list of masks, that one of the layer's calls was given."""
         return _alone(
-            [keras_mask(each) for each in self._node(node_index, "input_mask").input_tensors]
+            [keras_mask(tensor) for tensor in self._node(node_index, "input_mask").input_tensors]
         )
 
     def get_output_mask_at(self, node_index: int) -> Any:
         """Return the mask, or list of masks, that one of the layer's calls gave."""
         return _alone(
-            [keras_mask(each) for each in self._node(node_index, "output_mask").output_tensors]
+            [keras_mask(tensor) for tensor in self._node(node_index, "output_mask").output_tensors]
         )
 
     @property
@@ -260,7 +260,7 @@ class KerasLayer(HubLayer, keras.Layer):  # type: ignore[misc]  # mypy does not 
 
 
 def _adopt(variable: Any, trainable: bool) -> Any:
-    """Return a Keras variable over the model's own, so that both are one value."""
+    """Return a Keras variable that wraps the model's own, so that both share one value."""
     adopted = keras.Variable(
         variable,
         dtype=variable.dtype.name,

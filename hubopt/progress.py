@@ -1,4 +1,4 @@
-"""What begins and ends, for a person who waits: one stage after the other, and what is beside."""
+"""Progress reports: stages that run one after the other, and stages in background threads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 Progress = Callable[[str], AbstractContextManager[object]]
-"""Called with what begins; the context ends with it."""
+"""Called with a label when a step begins; the context ends when the step ends."""
 
 
 def quiet(label: str) -> AbstractContextManager[object]:
@@ -21,13 +21,13 @@ def quiet(label: str) -> AbstractContextManager[object]:
 
 
 class Background:
-    """A few threads for work that nobody waits for yet; its stages are reported in the end.
+    """A few threads for work whose result is needed later; its stages are reported then.
 
     Use it as a context manager: leaving waits for the threads, so whatever they wait for must end
-    before.
+    before that.
 
     Args:
-        progress: Told what is waited for, and what was done meanwhile.
+        progress: Called with a label for a wait, and for every stage that was done meanwhile.
     """
 
     def __init__(self, progress: Progress) -> None:
@@ -43,19 +43,19 @@ class Background:
 
     @contextmanager
     def note(self, label: str) -> Iterator[None]:
-        """Take note of a stage, as a `Progress` for work in a thread."""
+        """Record a stage and its duration; this is the `Progress` for work in a thread."""
         start = time.monotonic()
         yield
         self._done.append((label, time.monotonic() - start))
 
     def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        """Call ``function`` in a thread; its progress, if it reports any, is `note`."""
+        """Call ``function`` in a thread; if it reports progress, pass `note` to it."""
         return self._pool.submit(function, *args, **kwargs)
 
     def wait(self, future: Future[R], label: str) -> R:
-        """Return the result of ``future``; where it is not there yet, report the wait as ``label``.
+        """Return the result of ``future``; if it is not ready yet, report the wait as ``label``.
 
-        What was done in the threads until then is reported, too.
+        The stages that the threads have completed by then are reported, too.
         """
         if not future.done():
             with self._progress(label):
@@ -68,7 +68,7 @@ class Background:
 
 
 def done(value: R) -> Future[R]:
-    """Return a future that has ``value`` already."""
+    """Return a completed future with the result ``value``."""
     future: Future[R] = Future()
     future.set_result(value)
     return future

@@ -1,6 +1,6 @@
-"""What goes into a model and what comes out: names, dtypes and shapes.
+"""The inputs and outputs of a model: names, dtypes and shapes.
 
-Every dimension is static, or named with bounds, and says where it came from, so that nothing
+Every dimension is static, or named with bounds, and records where it came from, so that nothing
 in a spec is a guess.
 """
 
@@ -18,9 +18,9 @@ from hubopt._util.structure import Structure, leaves
 Origin = Literal["flag", "layer", "signature", "trace", "sample", "default"]
 """Where a fact came from, strongest first.
 
-``flag``: said for this run; ``layer``: a hint given to the `KerasLayer`;
+``flag``: given for this run; ``layer``: a hint given to the `KerasLayer`;
 ``signature``: declared by the SavedModel or the callable; ``trace``: computed by
-TensorFlow's shape inference; ``sample``: the user's own data, and what the layer gave for it;
+TensorFlow's shape inference; ``sample``: the user's own data, and the layer's outputs for it;
 ``default``: the documented default (batch 1).
 """
 
@@ -33,9 +33,9 @@ class Bounds:
     """The sizes that a dynamic dimension may have.
 
     Attributes:
-        min: The smallest.
-        opt: The one that is optimized for and timed.
-        max: The largest.
+        min: The smallest size.
+        opt: The size that is optimized for and timed.
+        max: The largest size.
     """
 
     min: int
@@ -53,9 +53,9 @@ class ValueRange:
     Attributes:
         low: The smallest value.
         high: The largest value.
-        why: What tells, such as the lookup in a table and how many rows that has.
-        strict: Whether the model is known to have no meaning for a value outside; if not, values
-            outside are merely unusual.
+        why: The evidence, such as a lookup in a table and the number of rows of the table.
+        strict: Whether values outside are known to have no meaning for the model; if not, they
+            are merely unusual.
     """
 
     low: float
@@ -73,9 +73,10 @@ class Dim:
 
     Attributes:
         size: Its size; the usual one if it is dynamic.
-        origin: Who said so.
+        origin: Where it came from.
         name: The name of a dynamic dimension; None for a static one. An output's dimension has
-            an input dimension's name if it is always of that size, and else one of its own.
+            the name of an input's dimension if it always has that size; otherwise it has a name
+            of its own.
     """
 
     size: int
@@ -120,7 +121,7 @@ class TensorSpec:
         return not any(dim.name for dim in self.dims)
 
     def shape_at(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
-        """Return the shape with dynamic dimensions of ``sizes``, by name."""
+        """Return the shape with the dynamic dimensions set to ``sizes``, by name."""
         return tuple(sizes.get(dim.name or "", dim.size) for dim in self.dims)
 
     def admits(self, shape: tuple[int, ...]) -> bool:
@@ -131,17 +132,17 @@ class TensorSpec:
 
     @property
     def argument(self) -> str:
-        """The name as a TensorFlow signature can hold it; the same for nearly every name."""
+        """The name in a form that a TensorFlow signature allows; nearly every name is unchanged."""
         safe = re.sub(r"[^A-Za-z0-9.\\/>_-]", "_", self.name)
         return safe if re.match(r"[A-Za-z0-9.]", safe) else f"x{safe}"
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of the tensor's data; strings count one byte an element."""
+        """Bytes of the tensor's data; strings count one byte per element."""
         return self.size_bytes_at({})
 
     def size_bytes_at(self, sizes: Mapping[str, int]) -> int:
-        """Return the bytes with dynamic dimensions of ``sizes``."""
+        """Return the bytes with the dynamic dimensions set to ``sizes``."""
         return math.prod(self.shape_at(sizes)) * _ITEM_BYTES.get(self.dtype, 4)
 
     def __str__(self) -> str:
@@ -150,7 +151,7 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """Every input and output of a model and how the layer packs them.
+    """Every input and output of a model, and the nests in which the layer packs them.
 
     Attributes:
         inputs: The inputs, in the order of ``input_structure``'s leaves.
@@ -181,12 +182,12 @@ class ModelSpec:
     @property
     def output_names(self) -> tuple[str, ...]:
         """The names of the outputs, in order."""
-        return tuple(each.name for each in self.outputs)
+        return tuple(spec.name for spec in self.outputs)
 
     @property
     def is_static(self) -> bool:
         """Whether no dimension of any input or output is dynamic."""
-        return all(each.is_static for each in (*self.inputs, *self.outputs))
+        return all(spec.is_static for spec in (*self.inputs, *self.outputs))
 
     def __str__(self) -> str:
         return "\n".join(
@@ -199,7 +200,7 @@ class ModelSpec:
 
 
 def format_shape(shape: Iterable[int | str | None]) -> str:
-    """Write a shape as `hubopt.hints.parse_shape` reads it."""
+    """Return a shape in the notation that `hubopt.hints.parse_shape` reads."""
     sizes = ["?" if size is None else str(size) for size in shape]
     return "x".join(sizes) if sizes else "scalar"
 

@@ -1,13 +1,13 @@
-"""For your own tests: that an artifact computes what a layer does, that an exporter conforms.
+"""Assertions for your own tests: an artifact computes what a layer does; an exporter conforms.
 
-In a test of yours::
+In one of your tests::
 
     from hubopt.testing import assert_parity
 
     def test_my_model():
         assert_parity("model.onnx", "path/to/saved_model")
 
-and for an exporter of your own::
+and for your own exporter::
 
     from hubopt.testing import assert_conforms
 
@@ -58,8 +58,8 @@ def write_tiny_model(folder: Path, seed: int = 0) -> Path:
     """Write a SavedModel with two inputs and two outputs of one shape; return ``folder``.
 
     ``(left: float32 "batch 8", right: float32 "batch 8") -> {"sum": "batch 8",
-    "difference": "batch 8"}``, both through a dense layer each. Exchanging inputs or outputs
-    changes the result.
+    "difference": "batch 8"}``; both inputs go through a dense layer of their own. Swapping the
+    inputs or the outputs changes the result.
     """
     import tensorflow as tf
 
@@ -108,18 +108,18 @@ def make_task(
     precision: str = FP32,
     **options: object,
 ) -> ExportTask:
-    """Return the task to write ``source`` to ``path``, as hubopt gives it to ``exporter``.
+    """Return the task to write ``source`` to ``path``, as hubopt passes it to ``exporter``.
 
     Args:
         exporter: An instance.
         source: The program, or the artifact of `Exporter.source`.
-        path: Where to write; nothing is there yet.
-        precision: One of `Exporter.precisions`. Any but float32 gets calibration samples.
-        **options: The exporter's own options, as texts or as values of their type; its defaults
-            where they are not given.
+        path: Where to write; nothing exists there yet.
+        precision: One of `Exporter.precisions`. Any except float32 gets calibration samples.
+        **options: The exporter's own options, as texts or as values of their type; options that
+            are not given have their defaults.
 
     Raises:
-        UsageError: The exporter has no such option, or it cannot have the value.
+        UsageError: The exporter has no such option, or the option cannot have the value.
     """
     target = Target(exporter.name, precision, make_options(exporter, options))
     calibration = None if precision == FP32 else _samples(source.spec, _CALIBRATION_SEED)
@@ -138,10 +138,10 @@ def assert_conforms(
         **options: The exporter's own options, as in `make_task`.
 
     Returns:
-        The parity of its artifact with the layer; None if this machine cannot run it.
+        The parity of its artifact with the layer; None if this machine cannot run the artifact.
 
     Raises:
-        AssertionError: It does not conform; the text says in what.
+        AssertionError: It does not conform; the text says why.
     """
     _assert_declares(exporter)
     layer, program = trace_tiny_model(folder)
@@ -190,18 +190,18 @@ def assert_parity(
     """Check that ``artifact`` computes what ``layer`` does; see `hubopt.verify`.
 
     Args:
-        artifact: A file or folder, an `Artifact`, or what is called as the layer is.
+        artifact: A file or folder, an `Artifact`, or a callable like the layer.
         layer: A handle, a layer or a callable.
-        target: Which runtime a file is for; by default its suffix tells.
-        names: The artifact's name for each tensor that the layer names otherwise.
+        target: The target whose runtime runs a file; by default the file's suffix decides.
+        names: The artifact's name for each tensor that has another name in the layer.
         hints: Shapes and dtypes that the layer leaves open.
         layer_options: Signature, output and tags, for a handle.
-        load_policy: How a handle may be reached.
+        load_policy: How a handle may be fetched and loaded.
         data: Inputs of your own; drawn by default.
-        samples: How many.
-        seed: The seed of those that are drawn.
-        noise: How much to measure of how far the layer itself moves, see `hubopt.verify`.
-        tolerance: The class that the artifact is held to.
+        samples: The number of samples.
+        seed: The seed of the drawn samples.
+        noise: How much of the layer's own noise to measure, see `hubopt.verify`.
+        tolerance: The tolerance class of the artifact.
         overrides: Tolerances of single outputs, or other bounds.
         allow_vacuous: Whether outputs may be the same for every input.
 
@@ -209,7 +209,7 @@ def assert_parity(
         The metrics.
 
     Raises:
-        AssertionError: It does not, or nothing is proved; the text is the table of metrics.
+        AssertionError: It does not, or nothing is proved; the text contains the table of metrics.
     """
     parity = verify(
         artifact,

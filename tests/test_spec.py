@@ -17,18 +17,18 @@ def test_parsing_a_formatted_shape_returns_the_shape(sizes: list[int | str | Non
 
 @pytest.mark.parametrize("text", ["", "x", "1x", "1x-2", "1,2", "a-b", "1 x 2", "²", "0x4", "1x0"])
 def test_an_invalid_shape_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is no dimension"):
+    with pytest.raises(ValueError, match="is not a dimension"):
         parse_shape(text)
 
 
 @pytest.mark.parametrize(
     ("hints", "message"),
     [
-        ({"input_shapes": ["1xq!"]}, "--input-shape 1xq!: 'q!' is no dimension"),
+        ({"input_shapes": ["1xq!"]}, "--input-shape 1xq!: 'q!' is not a dimension"),
         ({"dtypes": ["x=float31"]}, "--dtype float31: no dtype has this name"),
         ({"input_shapes": ["a=1", "a=2"]}, "--input-shape: given twice for a"),
         ({"batch": 0}, "--batch: 0"),
-        ({"dims": ["B=8"]}, "--dim B=8: no bounds"),
+        ({"dims": ["B=8"]}, "--dim B=8: these are not bounds"),
         ({"dims": ["B=8:1:32"]}, "--dim B: 8:1:32"),
         ({"dims": ["B=1:8:32", "B=1:2:3"]}, "--dim: given twice for B"),
         ({"dims": ["max=1:8:32"]}, "--dim max: 1:8:32"),

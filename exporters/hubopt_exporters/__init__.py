@@ -1,5 +1,5 @@
-"""The exporters that come with hubopt, one module a target.
+"""The exporters that come with hubopt, one module per target.
 
-An exporter imports of hubopt what ``docs/write-an-exporter.md`` lists, and its own packages inside
-functions.
+An exporter imports only the parts of hubopt that ``docs/write-an-exporter.md`` lists, and imports
+its own packages inside functions.
 """

@@ -17,7 +17,7 @@ def as_module(program: Program, *, jit_compile: bool) -> tuple[Any, Any]:
     """Return a trackable with the frozen graph, and its ``serving_default`` function.
 
     Raises:
-        ExportError: Graph and weights are more than a ``GraphDef`` can hold.
+        ExportError: Graph and weights are larger than a ``GraphDef`` can be.
     """
     spec = program.spec
     if program.frozen_bytes > _MOST_BYTES:
@@ -32,10 +32,10 @@ def as_module(program: Program, *, jit_compile: bool) -> tuple[Any, Any]:
 
     def call(inputs: Any) -> Any:
         tensors = unpack(spec.input_structure, inputs)
-        outputs = flat(*(tensors[each.name] for each in spec.inputs))
-        for tensor, each in zip(outputs, spec.outputs, strict=True):
-            tensor.set_shape(each.open_shape)  # a graph on disk does not keep it
-        names = [each.name for each in spec.outputs]
+        outputs = flat(*(tensors[tensor_spec.name] for tensor_spec in spec.inputs))
+        for tensor, tensor_spec in zip(outputs, spec.outputs, strict=True):
+            tensor.set_shape(tensor_spec.open_shape)  # a graph on disk does not keep the shape
+        names = [tensor_spec.name for tensor_spec in spec.outputs]
         return pack(spec.output_structure, dict(zip(names, outputs, strict=True)))
 
     return make_root(spec, call, jit_compile=jit_compile)

@@ -9,7 +9,7 @@ import sys
 def gpu_problem() -> str | None:
     """Return why there is no usable NVIDIA GPU, or None if there is one.
 
-    Asks the CUDA driver itself, which needs no other package.
+    It asks the CUDA driver itself, which needs no other package.
     """
     library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
     try:

@@ -1,4 +1,4 @@
-"""ONNX: tf2onnx on the frozen graph, checked by onnx, run by onnxruntime."""
+"""The ONNX exporter: tf2onnx converts the frozen graph, onnx checks it, onnxruntime runs it."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ _CONVERTER = (
 )
 _RUNTIME = Requirement(("onnxruntime",), "pip install onnxruntime")
 _OLDEST_OPSET = 13
-"""The oldest for which tf2onnx's handlers and onnxruntime's kernels are still tested."""
+"""The oldest opset for which tf2onnx's handlers and onnxruntime's kernels are still tested."""
 _NEWEST_OPSET = 18
-"""The newest that tf2onnx writes; a test fails when it writes another one."""
+"""The newest opset that tf2onnx writes; a test fails when its newest is another one."""
 _LARGEST_GRAPH = 2**31 - 1
-"""Bytes that a ``GraphDef`` with its weights can have."""
+"""The most bytes that a ``GraphDef`` with its weights can have."""
 _CUDA = "CUDAExecutionProvider"
 _CATCH_ERRORS = "TF2ONNX_CATCH_ERRORS"
-"""tf2onnx's own variable; whatever its value, its being there means no."""
+"""tf2onnx's environment variable; if it is set, whatever its value, errors are not caught."""
 
 
 @dataclass(frozen=True, slots=True)
 class OnnxOptions:
-    """What can be asked of `OnnxExporter`."""
+    """The options of `OnnxExporter`."""
 
     opset: int = option(
         _NEWEST_OPSET, "the ONNX operator set to write", least=_OLDEST_OPSET, most=_NEWEST_OPSET
@@ -131,12 +131,12 @@ def _convert(program: Program, graph_def: Any, weights: Sequence[str], opset: in
     """Convert a graph whose ``weights`` are placeholders; return a checked ``ModelProto``."""
     import tf2onnx
 
-    apart = [f"{name}:0" for name in weights]
+    weight_inputs = [f"{name}:0" for name in weights]
     try:
         model, _ = tf2onnx.convert.from_graph_def(
             graph_def,
             name="hubopt",
-            input_names=[*program.input_tensors, *apart],
+            input_names=[*program.input_tensors, *weight_inputs],
             output_names=list(program.output_tensors),
             opset=opset,
         )
@@ -145,7 +145,7 @@ def _convert(program: Program, graph_def: Any, weights: Sequence[str], opset: in
     names = dict(
         zip(
             (*program.input_tensors, *program.output_tensors),
-            (each.name for each in (*program.spec.inputs, *program.spec.outputs)),
+            (spec.name for spec in (*program.spec.inputs, *program.spec.outputs)),
             strict=True,
         )
     )
@@ -157,10 +157,10 @@ def _convert(program: Program, graph_def: Any, weights: Sequence[str], opset: in
 
 @contextmanager
 def _optimizing_in_place() -> Iterator[None]:
-    """Let tf2onnx optimize its graph without a copy to go back to if an optimization fails.
+    """Make tf2onnx optimize its graph without a copy to restore if an optimization fails.
 
-    There are two dozen of them, and copying the graph for each is a third of a conversion. A
-    failure ends the conversion then.
+    There are two dozen optimizations, and copying the graph for each takes a third of the time of
+    a conversion. Without the copies, a failed optimization ends the conversion.
     """
     before = os.environ.get(_CATCH_ERRORS)
     os.environ[_CATCH_ERRORS] = "FALSE"
@@ -183,7 +183,7 @@ def _failed(found: str) -> ExportError:
 
 
 def _check(model: Any) -> None:
-    """Refuse operations that no runtime knows and whatever onnx.checker refuses."""
+    """Refuse operations that no runtime knows, and models that onnx.checker refuses."""
     import onnx
 
     versions = {entry.domain: entry.version for entry in model.opset_import}
@@ -215,34 +215,34 @@ def graphs(graph: Any) -> Iterator[Any]:
 
 def nodes(graph: Any) -> Iterator[Any]:
     """Yield every node of ``graph``, nested ones included."""
-    for each in graphs(graph):
-        yield from each.node
+    for inner in graphs(graph):
+        yield from inner.node
 
 
 def rename_tensors(graph: Any, names: dict[str, str]) -> None:
     """Rename tensors in ``graph``, in place, wherever they are used.
 
-    A tensor that already has one of the new names gets out of the way.
+    Another tensor that already has one of the new names gets a name that is free.
     """
-    taken = {name for each in graphs(graph) for name in _tensor_names(each)}
-    moves = dict(names)
+    taken = {name for inner in graphs(graph) for name in _tensor_names(inner)}
+    new_names = dict(names)
     for new in names.values():
         if new in taken and new not in names:
             free = f"{new}__inner"
             while free in taken:
                 free += "_"
-            moves[new] = free
-    for each in graphs(graph):
-        for value in (*each.input, *each.output, *each.value_info, *each.initializer):
-            value.name = moves.get(value.name, value.name)
-        for node in each.node:
-            node.input[:] = [moves.get(name, name) for name in node.input]
-            node.output[:] = [moves.get(name, name) for name in node.output]
+            new_names[new] = free
+    for inner in graphs(graph):
+        for value in (*inner.input, *inner.output, *inner.value_info, *inner.initializer):
+            value.name = new_names.get(value.name, value.name)
+        for node in inner.node:
+            node.input[:] = [new_names.get(name, name) for name in node.input]
+            node.output[:] = [new_names.get(name, name) for name in node.output]
 
 
 def name_dimensions(graph: Any, spec: ModelSpec) -> None:
-    """Give the dimensions of the graph's inputs and outputs their sizes and names, in place."""
-    specs = {each.name: each for each in (*spec.inputs, *spec.outputs)}
+    """Set the sizes and names of the dimensions of the graph's inputs and outputs, in place."""
+    specs = {tensor.name: tensor for tensor in (*spec.inputs, *spec.outputs)}
     for value in (*graph.input, *graph.output):
         if value.name not in specs:  # a weight
             continue
@@ -265,7 +265,7 @@ def _tensor_names(graph: Any) -> Iterator[str]:
 
 
 class OnnxRunner:
-    """An onnxruntime session: CUDA where onnxruntime and the machine have it, else the CPU."""
+    """An onnxruntime session, on CUDA if onnxruntime and the machine have it, else on the CPU."""
 
     def __init__(self, artifact: Artifact) -> None:
         import onnxruntime

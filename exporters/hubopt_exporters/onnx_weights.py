@@ -1,7 +1,7 @@
-"""The weights of an ONNX model: folded, and put in one at a time after the conversion.
+"""Fold the weights of an ONNX model, and insert them one at a time after the conversion.
 
-The converter sees them as inputs, for it copies constants many times over. What it then does to
-the weights alone, such as transposing a kernel, is done here once.
+The converter sees the weights as inputs, because it copies constants many times. The operations
+that it adds on weights alone, such as the transposition of a kernel, are computed here once.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ Load = Callable[[], NDArray[Any]]
 _FOLDED = frozenset(
     ("Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Cast", "Concat", "Slice")
 )
-"""Operations that put the elements of a weight elsewhere; their result is no larger."""
+"""Operations that rearrange the elements of a weight; their result is no larger."""
 _MOST_INLINE_BYTES = 3 * 2**29
-"""Of weights in the model's own file: protobuf cannot hold 2 GB, and the graph takes some."""
+"""The most bytes of weights inline: protobuf cannot hold 2 GB, and the graph takes some of it."""
 _ALIGNMENT = 4096
-"""Of each weight in a file of its own, so that runtimes can map it into memory."""
+"""The alignment of each weight in a separate file, so that runtimes can map it into memory."""
 
 
 def too_large(size_bytes: int) -> bool:
-    """Whether weights are more than the model's own file should hold."""
+    """Whether weights of this size are more than the model's own file should hold."""
     return size_bytes > _MOST_INLINE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class _Opset:
-    """Runs one node by ONNX's own reference implementation."""
+    """Runs one node with ONNX's own reference implementation."""
 
     versions: Mapping[str, int]
 
@@ -49,25 +49,25 @@ class _Opset:
 def put_weights(
     model: Any, weights: Mapping[str, Load], path: Path, apart: bool = False
 ) -> tuple[str, ...]:
-    """Put ``weights`` into ``model`` in place of inputs of their names, and write it to ``path``.
+    """Replace the inputs of ``model`` that are ``weights`` by these, and write it to ``path``.
 
     Args:
         model: A ``ModelProto``; it is changed.
-        weights: What gives the array of each; they are asked one after the other.
+        weights: Functions that load the arrays, by name; they are called one after the other.
         path: The model's file.
-        apart: Whether they go into a file of their own, as they must where they are
-            `too_large` for the model's. In the model's they are in memory together, and twice.
+        apart: Whether the weights go into a separate file, as they must if they are `too_large`
+            for the model's file. In the model's file, all are in memory at once, and twice.
 
     Returns:
-        The names of further files in the folder of ``path``: that of the weights, if there is one.
+        The names of further files in the folder of ``path``: the weights' file, if there is one.
     """
     graph = model.graph
-    _keep(graph.input, lambda each: each.name not in weights)
+    _keep(graph.input, lambda value: value.name not in weights)
     loads = _fold(model, weights)
     # A graph nested in a node may read a weight, too.
-    read = {name for each in _nodes(graph) for name in each.input}
-    read |= {each.name for each in graph.output}
-    _keep(graph.initializer, lambda each: each.name in read)
+    read = {name for node in _nodes(graph) for name in node.input}
+    read |= {output.name for output in graph.output}
+    _keep(graph.initializer, lambda tensor: tensor.name in read)
     beside = path.with_name(f"{path.name}.data")
     for name, load in loads.items():
         if name not in read:
@@ -81,7 +81,7 @@ def put_weights(
 
 
 def _put(tensor: Any, array: NDArray[Any]) -> None:
-    """Write an array into a ``TensorProto`` of its own, which is in the model already."""
+    """Write an array into ``tensor``, a ``TensorProto`` that is in the model already."""
     import onnx
 
     tensor.dims.extend(array.shape)
@@ -90,7 +90,7 @@ def _put(tensor: Any, array: NDArray[Any]) -> None:
 
 
 def _append(graph: Any, name: str, array: NDArray[Any], beside: Path) -> None:
-    """Write an array behind those that ``beside`` holds already, and refer to it."""
+    """Append an array to the file ``beside``, and add an initializer that refers to it."""
     import onnx
 
     with beside.open("ab") as stream:
@@ -105,14 +105,17 @@ def _append(graph: Any, name: str, array: NDArray[Any], beside: Path) -> None:
 
 
 def _fold(model: Any, weights: Mapping[str, Load]) -> dict[str, Load]:
-    """Remove the nodes that only put weights elsewhere; return what gives each such tensor."""
+    """Remove the nodes that only rearrange weights; return the functions that load the weights.
+
+    Among these are functions that compute the outputs of the removed nodes.
+    """
     from onnx import numpy_helper
 
     graph = model.graph
-    opset = _Opset({each.domain: each.version for each in model.opset_import})
+    opset = _Opset({entry.domain: entry.version for entry in model.opset_import})
     loads = dict(weights)
     constants: dict[str, Load] = {
-        each.name: partial(numpy_helper.to_array, each) for each in graph.initializer
+        tensor.name: partial(numpy_helper.to_array, tensor) for tensor in graph.initializer
     }
     constants |= {
         node.output[0]: partial(numpy_helper.to_array, attribute.t)
@@ -121,7 +124,7 @@ def _fold(model: Any, weights: Mapping[str, Load]) -> dict[str, Load]:
         for attribute in node.attribute
         if attribute.name == "value"
     }
-    outputs = {each.name for each in graph.output}
+    outputs = {output.name for output in graph.output}
     folded = set()
     for node in graph.node:  # in topological order
         inputs = [name for name in node.input if name]
@@ -134,13 +137,13 @@ def _fold(model: Any, weights: Mapping[str, Load]) -> dict[str, Load]:
             given = [loads.get(name) or constants[name] for name in inputs]
             loads[node.output[0]] = partial(opset.run, node, given)
             folded.add(node.output[0])
-    _keep(graph.node, lambda each: not folded.intersection(each.output))
+    _keep(graph.node, lambda candidate: not folded.intersection(candidate.output))
     return loads
 
 
 def _keep(repeated: Any, is_kept: Callable[[Any], bool]) -> None:
-    """Remove the other elements of a protobuf's list, in place."""
-    kept = [each for each in repeated if is_kept(each)]
+    """Remove the elements of a protobuf's list for which ``is_kept`` is false, in place."""
+    kept = [element for element in repeated if is_kept(element)]
     del repeated[:]
     repeated.extend(kept)
 

@@ -1,4 +1,4 @@
-"""SavedModel: the layer as one XLA-compiled function with static shapes."""
+"""The SavedModel exporter: the layer as one XLA-compiled function with static shapes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _TENSORFLOW = Requirement(("tensorflow",), "pip install tensorflow")
 
 @dataclass(frozen=True, slots=True)
 class SavedModelOptions:
-    """What can be asked of `SavedModelExporter`."""
+    """The options of `SavedModelExporter`."""
 
     xla: XlaMode = option(
         "require",
@@ -61,23 +61,23 @@ class SavedModelExporter:
     runs_with = (_TENSORFLOW,)
 
     def obstacles(self, ops: Sequence[OpUse], target: Target) -> list[Obstacle]:
-        """Return what XLA cannot compile, and what cannot be frozen if that is asked."""
+        """Return operations that XLA cannot compile and, with ``freeze``, that cannot be frozen."""
         options = target.options
-        found = []
+        obstacles = []
         if options.xla == "require":
-            found += [
+            obstacles += [
                 Obstacle(use.op, use.count, "XLA cannot compile it; --xla auto exports uncompiled")
                 for use in culprits(use for use in ops if not use.xla)
             ]
         if options.freeze:
-            found += [
+            obstacles += [
                 Obstacle(use.op, use.count, "a table cannot be frozen; drop --freeze")
                 for use in culprits(use for use in ops if use.resource)
             ]
-        return found
+        return obstacles
 
     def export(self, task: ExportTask) -> Artifact:
-        """Write the folder; whether it is still compiled after reloading is for the runner."""
+        """Write the folder; the runner checks that it is still compiled after reloading."""
         import tensorflow as tf
 
         program, path, freeze = require_program(task.source), task.path, task.target.options.freeze
@@ -117,7 +117,7 @@ class SavedModelExporter:
 
 
 def _link_or_copy(source: str, destination: str) -> None:
-    """Give a file a second name; a copy where its file system has no such thing."""
+    """Hard-link a file; copy it if its file system has no hard links."""
     try:
         os.link(source, destination)
     except OSError:
@@ -128,7 +128,7 @@ class SavedModelRunner:
     """Calls ``serving_default``.
 
     Raises:
-        ExportError: It is not compiled, though the artifact says so.
+        ExportError: It is not compiled, although the artifact says so.
     """
 
     def __init__(self, artifact: Artifact) -> None:
@@ -153,7 +153,7 @@ class SavedModelRunner:
     def run(self, inputs: Tensors) -> dict[str, Any]:
         """Call the signature with arrays."""
         tensors = {
-            each.argument: self._constant(inputs[each.name], dtype=each.dtype)
-            for each in self._spec.inputs
+            spec.argument: self._constant(inputs[spec.name], dtype=spec.dtype)
+            for spec in self._spec.inputs
         }
         return {name: tensor.numpy() for name, tensor in self._function(**tensors).items()}

@@ -1,7 +1,7 @@
-"""A program's frozen graph as a SavedModel of TensorFlow 1's kind, without writing its weights.
+"""Write a program's frozen graph as a TensorFlow 1 SavedModel, without writing its weights.
 
-TFLite's converter takes such a one with variables, and needs far less for it than for the same
-graph with its weights as constants: those it copies at every step.
+TFLite's converter accepts such a model with variables. It needs far less for this than for the
+same graph with its weights as constants, because it copies constants at every step.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _RESTORE = "hubopt/restore"
 def write_session_model(program: Program, folder: Path) -> None:
     """Write the graph of ``program`` with the signature ``serving_default``.
 
-    Its variables are restored from where the program has its weights, so it is of use for as
-    long as the program is there.
+    Its variables are restored from the program's own weights, so the model can be used only as
+    long as the program exists.
 
     Args:
-        program: It has a frozen graph.
-        folder: Where to write; it does not exist yet.
+        program: A program with a frozen graph.
+        folder: Where to write; it must not exist yet.
     """
     import tensorflow as tf
     from tensorflow.core.protobuf import saved_model_pb2
@@ -39,16 +39,16 @@ def write_session_model(program: Program, folder: Path) -> None:
     meta.graph_def.CopyFrom(frozen.graph_def)
     signature = meta.signature_def[SIGNATURE]
     signature.method_name = tf.saved_model.PREDICT_METHOD_NAME
-    for each, tensor in zip(program.spec.inputs, program.input_tensors, strict=True):
-        _fill_tensor_info(signature.inputs[each.argument], each, tensor)
-    for each, tensor in zip(program.spec.outputs, program.output_tensors, strict=True):
-        _fill_tensor_info(signature.outputs[each.name], each, tensor)
+    for spec, tensor in zip(program.spec.inputs, program.input_tensors, strict=True):
+        _fill_tensor_info(signature.inputs[spec.argument], spec, tensor)
+    for spec, tensor in zip(program.spec.outputs, program.output_tensors, strict=True):
+        _fill_tensor_info(signature.outputs[spec.name], spec, tensor)
     folder.mkdir()
     if frozen.weights:
         unread = _add_restoring(meta.graph_def, frozen)
         meta.saver_def.filename_tensor_name = meta.saver_def.save_tensor_name = unread
         meta.saver_def.restore_op_name = _RESTORE
-        # The loader restores only where there is an index. Ours is not read.
+        # The loader restores only if there is an index file. Ours is not read.
         (folder / "variables").mkdir()
         (folder / "variables" / "variables.index").touch()
     (folder / "saved_model.pb").write_bytes(model.SerializeToString())
@@ -63,10 +63,10 @@ def _fill_tensor_info(info: Any, spec: TensorSpec, tensor: str) -> None:
 
 
 def _add_restoring(graph_def: Any, frozen: FrozenGraph) -> str:
-    """Let placeholders read variables, and add what restores all of these.
+    """Make placeholders read variables, and add the nodes that restore all the variables.
 
     Returns:
-        A tensor that a loader may feed the name of a checkpoint; nothing reads it.
+        A tensor into which a loader may feed the name of a checkpoint; nothing reads it.
     """
     restore = graph_def.node.add(name=_RESTORE, op="NoOp")
     by_checkpoint: dict[Path, list[Any]] = {}
@@ -91,7 +91,7 @@ def _add_restoring(graph_def: Any, frozen: FrozenGraph) -> str:
 
 
 def _texts(graph_def: Any, name: str, value: str | Iterable[str]) -> str:
-    """Add a constant; return its name."""
+    """Add a string constant; return its name."""
     import tensorflow as tf
 
     node = graph_def.node.add(name=name, op="Const")

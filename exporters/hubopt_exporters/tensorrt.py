@@ -1,7 +1,7 @@
-"""TensorRT: an engine from the ONNX artifact, float32, by TensorRT or TensorRT for RTX.
+"""The TensorRT exporter: a float32 engine from the ONNX artifact.
 
-TensorRT itself needs a GPU to build. TensorRT for RTX builds a real engine on a machine
-that has none and finishes it when it is loaded on the GPU.
+It is built by TensorRT or by TensorRT for RTX. TensorRT itself needs a GPU to build. TensorRT for
+RTX builds a real engine on a machine without a GPU and finishes it when it is loaded on the GPU.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class TensorRTExporter:
     runs_with = (_TENSORRT, _CUDA)
 
     def obstacles(self, ops: Sequence[OpUse], target: Target) -> list[Obstacle]:
-        """Return nothing of its own: what ONNX cannot hold never gets here."""
+        """Return none: a model that ONNX cannot hold never gets here."""
         return []
 
     def export(self, task: ExportTask) -> Artifact:
@@ -121,9 +121,9 @@ def _profile(builder: Any, spec: ModelSpec) -> Any:
         for picked in zip(*((b.min, b.opt, b.max) for b in spec.bounds.values()), strict=True)
     ]
     profile = builder.create_optimization_profile()
-    for each in spec.inputs:
-        if not each.is_static:
-            profile.set_shape(each.name, *(each.shape_at(size) for size in sizes))
+    for tensor in spec.inputs:
+        if not tensor.is_static:
+            profile.set_shape(tensor.name, *(tensor.shape_at(size) for size in sizes))
     return profile
 
 
@@ -134,7 +134,7 @@ def choose_builder() -> str:
         return "tensorrt"
     if importlib.util.find_spec("tensorrt_rtx"):
         return "tensorrt_rtx"
-    raise _failed(f"tensorrt is installed, but needs a GPU to build, and there is {problem}")
+    raise _failed(f"tensorrt is installed, but needs a GPU to build: {problem}")
 
 
 def _failed(found: str) -> ExportError:
@@ -147,13 +147,13 @@ def _failed(found: str) -> ExportError:
 
 
 class _Log:
-    """Collects what TensorRT reports; the last errors go into our own error's text."""
+    """Collects the errors that TensorRT reports; the last ones go into our own error's text."""
 
     def __init__(self, trt: Any) -> None:
         lines: list[str] = []
         worth_keeping = (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR)
 
-        class Logger(trt.ILogger):  # type: ignore[misc]  # the base is only known now
+        class Logger(trt.ILogger):  # type: ignore[misc]  # the base class is not known earlier
             def log(self, severity: Any, message: str) -> None:
                 if severity in worth_keeping:
                     lines.append(message)
@@ -188,8 +188,8 @@ class TensorRTRunner:
                 "TensorRT for RTX does not support its GPU",
             )
         self._context = self._engine.create_execution_context()
-        self._inputs = [each.name for each in artifact.spec.inputs]
-        self._outputs = [each.name for each in artifact.spec.outputs]
+        self._inputs = [spec.name for spec in artifact.spec.inputs]
+        self._outputs = [spec.name for spec in artifact.spec.outputs]
         held = {self._engine.get_tensor_name(at) for at in range(self._engine.num_io_tensors)}
         if held != {*self._inputs, *self._outputs}:
             raise _failed(f"the engine's tensors are {sorted(held)}")
@@ -206,9 +206,9 @@ class TensorRTRunner:
             self._context.set_tensor_address(name, address)
 
     def _largest_shape(self, name: str, trt: Any) -> tuple[int, ...]:
-        """Return the shape to hold memory for: the profile's largest, where it is dynamic.
+        """Return the shape to allocate memory for: the profile's largest if it is dynamic.
 
-        Inputs come first, so that the outputs' shapes follow from theirs.
+        Inputs must come first, because the outputs' shapes follow from theirs.
         """
         shape = tuple(self._engine.get_tensor_shape(name))
         if self._engine.get_tensor_mode(name) != trt.TensorIOMode.INPUT:

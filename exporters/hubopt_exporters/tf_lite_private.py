@@ -1,6 +1,6 @@
-"""The private corner of TensorFlow's TFLite converter that hubopt uses, and why.
+"""The private parts of TensorFlow's TFLite converter that hubopt uses, and why.
 
-``tests/exporters/test_tf_lite_private.py`` fails in plain words when an upgrade moves it.
+``tests/exporters/test_tf_lite_private.py`` fails with a plain message if an upgrade changes them.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from typing import Any
 
 
 def open_converter(saved_model: Path, signature: str) -> Any:
-    """Return a ``TFLiteConverter`` of a SavedModel, without loading that.
+    """Return a ``TFLiteConverter`` of a SavedModel, without loading the model.
 
-    The public ``from_saved_model`` loads it to look at its signatures, and converting loads it
-    two times more, for debug information; all of it in Python.
+    The public ``from_saved_model`` loads it to look at its signatures, and the conversion loads it
+    two more times, for debug information, all in Python.
     """
     import tensorflow as tf
     from tensorflow.lite.python import lite
 
     class Converter(lite.TFLiteSavedModelConverterV2):  # type: ignore[misc]
         def _optimize_tflite_model(self, model: bytes, *settings: Any, **named: Any) -> Any:
-            # Unpacks the whole file into Python and packs it again, to share equal buffers.
+            # It unpacks the whole file into Python and packs it again, to share equal buffers.
             if not self.optimizations and not has_twins(model):
                 return model
             return super()._optimize_tflite_model(model, *settings, **named)
@@ -31,14 +31,14 @@ def open_converter(saved_model: Path, signature: str) -> Any:
 def convert(converter: Any) -> bytes:
     """Return the flatbuffer that ``converter``, from `open_converter`, makes.
 
-    What it lacks against the public method's is a note of which TensorFlow wrote it.
+    Unlike the result of the public method, it does not record which TensorFlow wrote it.
 
     Raises:
         Exception: ``ConverterError``, or whatever MLIR's bindings raise.
     """
     import tensorflow as tf
 
-    # The graph is looked at for statistics, and for what quantization asks for.
+    # The graph serves only statistics and the settings of quantization.
     flatbuffer: bytes = converter._convert_from_saved_model(tf.compat.v1.GraphDef())
     return flatbuffer
 
@@ -49,6 +49,6 @@ def has_twins(flatbuffer: bytes) -> bool:
 
     model = schema.Model.GetRootAsModel(flatbuffer, 0)
     held = (model.Buffers(at) for at in range(model.BuffersLength()))
-    # One at a time: their bytes are copied to be told apart.
-    seen = [hash(each.DataAsNumpy().tobytes()) for each in held if each.DataLength()]
+    # One at a time, because hashing copies the bytes of a buffer.
+    seen = [hash(buffer.DataAsNumpy().tobytes()) for buffer in held if buffer.DataLength()]
     return len(set(seen)) < len(seen)

@@ -1,4 +1,4 @@
-"""TFLite: a flatbuffer for LiteRT, float32, builtin operations unless told otherwise."""
+"""The TFLite exporter: a float32 flatbuffer for LiteRT, by default with builtin operations only."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 _TENSORFLOW = Requirement(("tensorflow",), "pip install tensorflow")
 _LITERT = Requirement(("ai_edge_litert",), "pip install ai-edge-litert")
 _NEEDS_FLEX = "Select TensorFlow op(s)"
-"""How the interpreter's error begins when it lacks the Flex delegate."""
+"""The beginning of the interpreter's error if it lacks the Flex delegate."""
 
 
 @dataclass(frozen=True, slots=True)
 class TFLiteOptions:
-    """What can be asked of `TFLiteExporter`."""
+    """The options of `TFLiteExporter`."""
 
     select_tf_ops: bool = option(
         False, "keep operations that TFLite lacks, for a device that has TensorFlow's kernels"
@@ -47,14 +47,14 @@ class TFLiteOptions:
 
 
 class TFLiteExporter:
-    """Converts the frozen graph, with the weights as variables of which none can be lost."""
+    """Converts the frozen graph with its weights as variables, of which none can be lost."""
 
     name = "tflite"
     summary = "TFLite flatbuffer, run with LiteRT"
     suffix = ".tflite"
     source = PROGRAM
     dynamic = False
-    largest_bytes = 2**31 - 1  # a flatbuffer's offsets
+    largest_bytes = 2**31 - 1  # the largest offset in a flatbuffer
     reads_saved_model = False
     Options = TFLiteOptions
     precisions = (FP32,)
@@ -160,5 +160,5 @@ class TFLiteRunner:
 
     def run(self, inputs: Tensors) -> dict[str, Any]:
         """Invoke the model; outputs are copied out of the interpreter's memory."""
-        given = {each.argument: inputs[each.name] for each in self._spec.inputs}
-        return {name: array.copy() for name, array in self._run(**given).items()}
+        arguments = {spec.argument: inputs[spec.name] for spec in self._spec.inputs}
+        return {name: array.copy() for name, array in self._run(**arguments).items()}

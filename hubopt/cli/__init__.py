@@ -1,4 +1,4 @@
-"""The command line: one file a verb. It parses, calls the API, prints, sets the exit code."""
+"""The command line, one file per verb. A verb parses, calls the API, prints, exits with a code."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     epilog=(
-        "Exit codes: 0 everything asked for is verified; 1 a defect of hubopt; 2 bad usage or "
+        "Exit codes: 0 every requested target is verified; 1 a defect of hubopt; 2 bad usage or "
         "bad input; 3 an artifact is unverified; 4 parity failed; 5 an export failed, "
-        "or the machine ran out of something; 6 parity proves nothing for an output."
+        "or the machine ran out of a resource; 6 parity proves nothing for an output."
     ),
-    help="TensorFlow Hub handles to SavedModel, TFLite, ONNX and TensorRT, each proved equal "
-    "to the eager layer and timed against it.",
+    help="Export TensorFlow Hub handles to SavedModel, TFLite, ONNX and TensorRT. Each artifact is "
+    "proved equal to the eager layer and timed against it.",
 )
 app.command()(export.export)
 app.command()(inspect.inspect)
@@ -52,7 +52,7 @@ def _root(
         ),
     ] = False,
 ) -> None:
-    """Take the options that stand before a verb."""
+    """Handle the options before a verb."""
 
 
 def main() -> None:

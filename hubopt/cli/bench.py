@@ -50,7 +50,7 @@ def bench(
     allow_vacuous: AllowVacuous = False,
     json: Json = False,
 ) -> None:
-    """Time a bundle's artifacts here, in turn with the eager layer; what is timed is verified."""
+    """Verify a bundle's artifacts here and time them, in alternation with the eager layer."""
     opened = read_bundle(bundle)
     limits = Limits.parse(max_download, max_unpacked, max_time, min_rate)
     trust = Trust(allow_code, allow_download, tuple(allow_op or ()), limits)

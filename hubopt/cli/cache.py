@@ -1,4 +1,4 @@
-"""``hubopt cache``: the stage results that exports keep, and ``hubopt cache clear``."""
+"""``hubopt cache``, which lists the stage results that exports keep; ``hubopt cache clear``."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def show(context: typer.Context, json: Json = False) -> None:
 @app.command()
 @report_errors
 def clear(json: Json = False) -> None:
-    """Remove every stage result. Models that were fetched stay where they are."""
+    """Remove every stage result. Fetched models are kept."""
     store = open_store()
     try:
         removed = store.clear()
@@ -68,21 +68,21 @@ def clear(json: Json = False) -> None:
         raise UsageError(
             f"cache {store.folder}",
             f"cannot be cleared: {error}",
-            "a folder that you may write",
-            "remove it by hand, or ask whoever owns it",
+            "a folder that you may write to",
+            "remove it by hand, or ask its owner",
         ) from error
-    total = sum(each.size_bytes for each in removed)
+    total = sum(entry.size_bytes for entry in removed)
     if json:
         document = {
             "folder": str(store.folder),
             "size_bytes": total,
-            "removed": [_describe(each) for each in removed],
+            "removed": [_describe(entry) for entry in removed],
         }
         print(to_json(document))
         return
-    for each in removed:
-        named = " ".join(filter(None, (each.kind, each.target)))
-        out.print(Text(f"removed {named} of {each.handle}"), soft_wrap=True)
+    for entry in removed:
+        named = " ".join(filter(None, (entry.kind, entry.target)))
+        out.print(Text(f"removed {named} of {entry.handle}"), soft_wrap=True)
     count = f"{len(removed)} {'entry' if len(removed) == 1 else 'entries'}"
     out.print(Text(f"{count}, {size_text(total)}, from {store.folder}"), soft_wrap=True)
 

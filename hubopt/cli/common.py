@@ -1,4 +1,4 @@
-"""What the verbs share: options, errors, progress."""
+"""Shared code of the verbs: options, errors, progress."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _PIPE_COLUMNS = 200
-"""Away from a terminal there is no width to fit, and nothing may be cut off."""
+"""The width if the output is not a terminal; nothing may be cut off there."""
 
 
 class _EscapingConsole(Console):
-    """A console on which no text can be more than text: control characters are escaped."""
+    """A console that escapes control characters, so that no text can control the terminal."""
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
@@ -65,7 +65,8 @@ HandleArgument = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 AllowUnverified = Annotated[
-    bool, typer.Option("--allow-unverified", help="Exit 0 for artifacts nothing here can judge.")
+    bool,
+    typer.Option("--allow-unverified", help="Exit 0 for artifacts that cannot be judged here."),
 ]
 AllowVacuous = Annotated[
     bool, typer.Option("--allow-vacuous", help="Exit 0 for outputs on which parity proves nothing.")
@@ -73,7 +74,7 @@ AllowVacuous = Annotated[
 Tolerance = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="[OUTPUT=]CLASS", help="Hold to this class of `hubopt tolerances`; repeatable."
+        metavar="[OUTPUT=]CLASS", help="Judge by this class of `hubopt tolerances`; repeatable."
     ),
 ]
 Rtol = Annotated[
@@ -104,54 +105,62 @@ Top1 = Annotated[
 ]
 Strict = Annotated[
     bool,
-    typer.Option("--strict", help="Allow nothing for the layer's own noise."),
+    typer.Option("--strict", help="Make no allowance for the layer's own noise."),
 ]
 Signature = Annotated[str | None, typer.Option(help="Call this signature, not the model itself.")]
-OutputKey = Annotated[str | None, typer.Option(help="Keep this output of the signature only.")]
+OutputKey = Annotated[str | None, typer.Option(help="Keep only this output of the signature.")]
 Tag = Annotated[list[str] | None, typer.Option(help="Load the graph with this tag.")]
 Pin = Annotated[
     str | None, typer.Option(metavar="sha256:HEX", help="Refuse a model with another digest.")
 ]
 Offline = Annotated[
-    bool, typer.Option("--offline", help="Take what was fetched before; no network.")
+    bool, typer.Option("--offline", help="Use only what was fetched before; no network.")
 ]
 MaxDownload = Annotated[
-    str | None, typer.Option(metavar="SIZE", help="The most a model may take to fetch; 20GB.")
+    str | None, typer.Option(metavar="SIZE", help="Largest download of a model; default 20GB.")
 ]
 MaxUnpacked = Annotated[
     str | None,
-    typer.Option(metavar="SIZE", help="The most an archive or a Keras file may unpack to; 20GB."),
+    typer.Option(
+        metavar="SIZE", help="Largest unpacked size of an archive or Keras file; default 20GB."
+    ),
 ]
 MaxTime = Annotated[
     str | None,
-    typer.Option(metavar="TIME", help="The most time for fetching, in all attempts; 4h."),
+    typer.Option(metavar="TIME", help="Longest time for fetching, over all attempts; default 4h."),
 ]
 MinRate = Annotated[
     str | None,
-    typer.Option(metavar="SIZE", help="The fewest bytes a second, over 30 s; 1kB; 0 for any."),
+    typer.Option(
+        metavar="SIZE", help="Fewest bytes per second, over 30 s; default 1kB; 0 for no limit."
+    ),
 ]
 AllowOp = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME", help="An operation to allow that is refused; repeatable."),
+    typer.Option(
+        metavar="NAME", help="Allow this operation, which is refused by default; repeatable."
+    ),
 ]
 AllowCode = Annotated[
     str | None,
-    typer.Option(
-        metavar="MODULE:OBJECT", help="The bundle's layer, if it is code that may run here."
-    ),
+    typer.Option(metavar="MODULE:OBJECT", help="Let this code, the bundle's layer, run here."),
 ]
 AllowDownload = Annotated[
-    bool, typer.Option("--allow-download", help="Fetch the bundle's model if it is elsewhere.")
+    bool, typer.Option("--allow-download", help="Fetch the bundle's model if it is remote.")
 ]
 InputShape = Annotated[
     list[str] | None,
-    typer.Option(metavar="[NAME=]SHAPE", help="Such as 1x224x224x3, batch included; repeatable."),
+    typer.Option(
+        metavar="[NAME=]SHAPE",
+        help="Shape of an input, such as 1x224x224x3, batch included; repeatable.",
+    ),
 ]
 OutputShape = Annotated[
-    list[str] | None, typer.Option(metavar="[NAME=]SHAPE", help="What an output must be.")
+    list[str] | None, typer.Option(metavar="[NAME=]SHAPE", help="Shape that an output must have.")
 ]
 Dtype = Annotated[
-    list[str] | None, typer.Option(metavar="[NAME=]DTYPE", help="Where the model declares none.")
+    list[str] | None,
+    typer.Option(metavar="[NAME=]DTYPE", help="Dtype of an input if the model declares none."),
 ]
 Dim = Annotated[
     list[str] | None,
@@ -160,7 +169,9 @@ Dim = Annotated[
         help="Bounds of a dimension that --input-shape names, such as B=1:8:32; repeatable.",
     ),
 ]
-Batch = Annotated[int | None, typer.Option(help="The batch dimension where it is open; else 1.")]
+Batch = Annotated[
+    int | None, typer.Option(help="Batch size where the batch dimension is open; default 1.")
+]
 
 
 def accepted(allow_unverified: bool, allow_vacuous: bool) -> tuple[Status, ...]:
@@ -175,7 +186,7 @@ def split_names(values: list[str] | None) -> list[str]:
 
 
 def report_errors(verb: Callable[P, R]) -> Callable[P, R]:
-    """Turn errors into their text on standard error and an exit code, never a traceback.
+    """Report errors as a text on standard error and an exit code, never as a traceback.
 
     ``HUBOPT_DEBUG=1`` lets tracebacks through.
     """
@@ -189,12 +200,12 @@ def report_errors(verb: Callable[P, R]) -> Callable[P, R]:
             return verb(*args, **kwargs)
         except (typer.Exit, typer.Abort, KeyboardInterrupt):
             raise
-        except Exception as error:  # the last stop: a defect must not look like a user's mistake
+        except Exception as error:  # a defect must not look like a user's mistake
             if os.environ.get("HUBOPT_DEBUG"):
                 raise
             known = error if isinstance(error, HuboptError) else resource_error(error)
             if known is None:
-                _format_defect(error)
+                _print_defect(error)
                 raise typer.Exit(EXIT_INTERNAL) from error
             if kwargs.get("json"):
                 print(error_document(known))
@@ -204,19 +215,19 @@ def report_errors(verb: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
-def _format_defect(error: Exception) -> None:
+def _print_defect(error: Exception) -> None:
     log = keep_traceback(error)
-    told = f"error: this is a defect of hubopt: {type(error).__name__}: {error}\n"
+    message = f"error: this is a defect of hubopt: {type(error).__name__}: {error}\n"
     if log is None:
-        told += f"{traceback_tail(error)}\n  way out:  report these lines"
+        message += f"{traceback_tail(error)}\n  way out:  report these lines"
     else:
-        told += f"  way out:  report it with the traceback, which is in {log}"
-    talk.print(told, style="red", soft_wrap=True)
+        message += f"  way out:  report it with the traceback, which is in {log}"
+    talk.print(message, style="red", soft_wrap=True)
 
 
 @contextmanager
 def progress(label: str) -> Iterator[None]:
-    """Show what runs and for how long, on standard error."""
+    """Show the running step and its duration on standard error."""
     start = time.monotonic()
     with talk.status(f"{label} ..."):
         yield

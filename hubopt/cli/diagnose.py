@@ -27,11 +27,16 @@ from hubopt.runs.trust import Trust
 Bundle = Annotated[
     Path, typer.Argument(metavar="BUNDLE", help="A folder that `hubopt export` wrote.")
 ]
-Target = Annotated[str, typer.Option("--target", "-t", help="Which artifact.")]
+Target = Annotated[
+    str, typer.Option("--target", "-t", help="The target whose artifact to diagnose.")
+]
 Output = Annotated[
     Path | None,
     typer.Option(
-        "--output", "-o", metavar="FOLDER", help="Write the part that is wrong alone, to run it."
+        "--output",
+        "-o",
+        metavar="FOLDER",
+        help="Write only the wrong part of the model, to run it by itself.",
     ),
 ]
 
@@ -50,15 +55,15 @@ def diagnose(
     min_rate: MinRate = None,
     json: Json = False,
 ) -> None:
-    """Find the first layer at which an artifact leaves the layer it was made from."""
-    # Not for every verb: importing them takes a tenth of what the same export again may take.
+    """Find the first inner layer at which an artifact deviates from the model."""
+    # Imported only here: this takes a tenth of the time that a repeated export may take.
     from hubopt.diagnosis import diagnose as run_diagnose
     from hubopt.report.diagnosis import diagnosis_report
 
     limits = Limits.parse(max_download, max_unpacked, max_time, min_rate)
     trust = Trust(allow_code, allow_download, tuple(allow_op or ()), limits)
-    found = run_diagnose(bundle, target, output=output, trust=trust, progress=progress)
+    diagnosis = run_diagnose(bundle, target, output=output, trust=trust, progress=progress)
     if json:
-        print(to_json(found))
+        print(to_json(diagnosis))
     else:
-        out.print(diagnosis_report(found))
+        out.print(diagnosis_report(diagnosis))

@@ -63,10 +63,12 @@ def export(
     handle: HandleArgument,
     target: Annotated[
         list[str],
-        typer.Option("--target", "-t", help="Such as savedmodel,tflite,onnx,trt; repeatable."),
+        typer.Option(
+            "--target", "-t", help="Targets, such as savedmodel,tflite,onnx,trt; repeatable."
+        ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The bundle's folder; nothing may be there yet.")
+        Path, typer.Option("--output", "-o", help="The bundle's folder; it must not exist yet.")
     ],
     input_shape: InputShape = None,
     dtype: Dtype = None,
@@ -89,7 +91,7 @@ def export(
             "--option",
             "-O",
             metavar="TARGET.NAME=VALUE",
-            help="An option of an exporter, see `hubopt targets TARGET`; repeatable.",
+            help="Set an option of an exporter, see `hubopt targets TARGET`; repeatable.",
         ),
     ] = None,
     xla: Annotated[XlaMode | None, typer.Option(help="Short for -O savedmodel.xla=.")] = None,
@@ -108,12 +110,13 @@ def export(
         ),
     ] = None,
     samples: Annotated[
-        int | None, typer.Option(help="How many samples; else 8 drawn, or up to 64 of --data.")
+        int | None,
+        typer.Option(help="Number of samples; default 8 drawn ones, or up to 64 of --data."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="The drawn samples' seed.")] = SEED,
+    seed: Annotated[int, typer.Option(help="Seed of the drawn samples.")] = SEED,
     noise: Annotated[
         Noise,
-        typer.Option(help="Measure how far the layer itself moves: as verdicts need it, or fully."),
+        typer.Option(help="Measure the layer's own noise: as far as verdicts need it, or fully."),
     ] = "auto",
     tolerance: Tolerance = None,
     rtol: Rtol = None,
@@ -123,17 +126,20 @@ def export(
     top1: Top1 = None,
     strict: Strict = False,
     keep_failed: Annotated[
-        bool, typer.Option("--keep-failed", help="Keep what disagrees, for `hubopt diagnose`.")
+        bool,
+        typer.Option(
+            "--keep-failed", help="Keep artifacts that fail parity, for `hubopt diagnose`."
+        ),
     ] = False,
     rounds: Annotated[int, typer.Option(help="Rounds of timing; 0 for none.")] = ROUNDS,
     no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Make every stage anew, and keep none.")
+        bool, typer.Option("--no-cache", help="Run every stage again, and keep no results.")
     ] = False,
     allow_unverified: AllowUnverified = False,
     allow_vacuous: AllowVacuous = False,
     json: Json = False,
 ) -> None:
-    """Export a model, prove each artifact against the eager layer, time it, say what was done."""
+    """Export a model, prove each artifact against the eager layer, time it, report the results."""
     names = split_names(target)
     shorthands = {
         "savedmodel.xla": xla,
@@ -180,7 +186,7 @@ def export(
 def _options(
     names: Sequence[str], shorthands: Mapping[str, object], words: Iterable[str]
 ) -> dict[str, object]:
-    """Return the exporters' options; a shorthand counts only if its exporter is asked for."""
+    """Return the exporters' options; a shorthand counts only if its exporter is requested."""
     exporters = {target.exporter for target in make_targets(names)}
     given = {
         name: value

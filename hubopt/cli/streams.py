@@ -1,4 +1,4 @@
-"""The command's standard streams: what they could not write is told when it ends."""
+"""The command's standard streams: failed writes are reported when the command ends."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from hubopt._util.lossy_streams import LossyFile, lossy_text
 from hubopt.errors import EXIT_EXPORT, EXIT_OK, ResourceError
 
 _EXIT_PIPE = 141
-"""128 + SIGPIPE, what a shell reports for a program that a closed pipe ended."""
+"""128 + SIGPIPE, which a shell reports for a program that a closed pipe ended."""
 
 
 class Streams:
     """Standard output and error of a command, from now to its end."""
 
     def __init__(self) -> None:
-        # The descriptors must be taken, else a file that is opened would become one of them.
+        # The descriptors must be in use; otherwise the next opened file would get one of them.
         for descriptor in range(3):
             try:
                 os.fstat(descriptor)
@@ -33,23 +33,23 @@ class Streams:
             sys.stderr = lossy_text(errors, sys.stderr, line_buffering=True)
 
     def finish(self, code: int) -> int:
-        """Write what is left, tell what could not be written; return the exit code.
+        """Flush the streams and report failed writes; return the exit code.
 
         Args:
-            code: What the command itself ends with.
+            code: The exit code of the command itself.
         """
         sys.stdout.flush()
         problem = self._out.problem
         if problem is not None and problem.errno == errno.EPIPE:
             return code or _EXIT_PIPE
         if problem is not None:
-            told = ResourceError(
+            error = ResourceError(
                 "standard output",
                 f"it cannot be written: {problem.strerror}",
-                "a terminal, a pipe, or a file with room for the answer",
-                "send it elsewhere; what the command was to do is done",
+                "a terminal, a pipe, or a file with room for the output",
+                "send the output elsewhere; the command itself has done its work",
             )
-            print(f"error: {told}", file=sys.stderr)
+            print(f"error: {error}", file=sys.stderr)
             code = code if code != EXIT_OK else EXIT_EXPORT
         sys.stderr.flush()
         return code

@@ -26,7 +26,7 @@ Target = Annotated[
 
 @report_errors
 def targets(target: Target = None, json: Json = False) -> None:
-    """List the exporters that are installed and what is missing to build or run each.
+    """List the installed exporters and the packages that are missing to build or run artifacts.
 
     With a TARGET, list its precisions and its options, for `hubopt export -O TARGET.OPTION=VALUE`.
     """

@@ -9,7 +9,7 @@ from hubopt.report.terminal import tolerances_table
 
 @report_errors
 def tolerances(json: Json = False) -> None:
-    """Show how far an artifact may be from the layer, by the arithmetic that it computes in."""
+    """Show how far an artifact may deviate from the layer, by the arithmetic that it uses."""
     if json:
         print(tolerances_document())
     else:

@@ -42,7 +42,7 @@ Bundle = Annotated[
 ]
 Targets = Annotated[
     list[str] | None,
-    typer.Option("--target", "-t", help="These targets only; all by default."),
+    typer.Option("--target", "-t", help="Only these targets; all by default."),
 ]
 
 
@@ -51,7 +51,7 @@ def verify(
     bundle: Bundle,
     target: Targets = None,
     rejudge: Annotated[
-        bool, typer.Option("--rejudge", help="Judge what was measured at the export; run nothing.")
+        bool, typer.Option("--rejudge", help="Judge the measurements of the export; run nothing.")
     ] = False,
     tolerance: Tolerance = None,
     rtol: Rtol = None,

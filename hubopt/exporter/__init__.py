@@ -1,12 +1,12 @@
-"""The contract between hubopt and an exporter, built in or a third party's.
+"""The contract between hubopt and an exporter, built-in or third-party.
 
 An exporter is registered by one line of packaging metadata::
 
     [project.entry-points."hubopt.exporters"]
     mine = "my_package:MyExporter"
 
-and is checked by `hubopt.testing.assert_conforms`. ``docs/write-an-exporter.md`` lists what else of
-hubopt it may import.
+and is checked by `hubopt.testing.assert_conforms`. ``docs/write-an-exporter.md`` lists the other
+parts of hubopt that an exporter may import.
 """
 
 from dataclasses import dataclass  # TEMPORARY
@@ -31,7 +31,7 @@ from hubopt.exporter.target import FP32, ExportTask, Target
 
 @dataclass(frozen=True, slots=True)
 class Options:  # TEMPORARY
-    """Stands in for what the parts that are not merged yet import."""
+    """A placeholder for parts that are not merged yet and import this name."""
 
     xla: XlaMode = "require"
     freeze: bool = False

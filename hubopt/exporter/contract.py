@@ -1,4 +1,4 @@
-"""What an exporter is: a class with these attributes and methods."""
+"""The protocol of an exporter: the attributes and methods that its class must have."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Obstacle:
     """One reason, known before any work, why a target cannot hold a program.
 
     Attributes:
-        op: The TensorFlow operation in the way.
+        op: The TensorFlow operation that the target cannot hold.
         count: How many nodes use it.
-        reason: Why the target cannot hold it.
+        reason: Why it cannot.
     """
 
     op: str
@@ -31,7 +31,7 @@ class Obstacle:
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """A package an exporter needs; any one of ``modules`` will do.
+    """A package that an exporter needs; any one of ``modules`` is enough.
 
     Attributes:
         modules: Import names, the preferred one first.
@@ -46,29 +46,29 @@ class Runner(Protocol):
     """A loaded artifact.
 
     Attributes:
-        device: What it computes on, such as ``CPU`` or ``CUDAExecutionProvider``.
+        device: The device that it computes on, such as ``CPU`` or ``CUDAExecutionProvider``.
     """
 
     @property
     def device(self) -> str: ...
 
     def run(self, inputs: Tensors) -> dict[str, Any]:
-        """Return the outputs by the layer's own names, as arrays in host memory."""
+        """Return the outputs, keyed by the layer's own names, as arrays in host memory."""
         ...
 
 
 class Probe(Protocol):
     """Reads the intermediate tensors of one artifact, for `hubopt diagnose`.
 
-    An exporter that has a method ``probe(artifact)`` returns it there; without that method,
-    artifacts of the exporter cannot be diagnosed.
+    An exporter returns it from an optional method ``probe(artifact)``. Without that method, the
+    exporter's artifacts cannot be diagnosed.
 
     Attributes:
         inputs: The artifact's tensor for each input of the layer.
         outputs: The artifact's tensor for each output of the layer.
-        script: A Python function ``run(model, inputs)`` that needs nothing of hubopt; empty if
-            a part of the model cannot be run by itself.
-        how: How it is run, in words: without the runtime's own optimizations.
+        script: The source of a Python function ``run(model, inputs)`` that does not use hubopt;
+            empty if a part of the model cannot be run by itself.
+        how: A text that says how the artifact is run: without the runtime's own optimizations.
     """
 
     inputs: Mapping[str, str]
@@ -85,7 +85,7 @@ class Probe(Protocol):
         ...
 
     def cut(self, inputs: Mapping[str, Any], output: str, path: Path) -> None:
-        """Write the part of the model from ``inputs``, arrays by tensor, to ``output``."""
+        """Write the part of the model between ``inputs``, arrays by tensor, and ``output``."""
         ...
 
 
@@ -94,19 +94,19 @@ class Exporter(Protocol):
     """Writes and runs one kind of artifact.
 
     Attributes:
-        name: What ``--target`` takes.
+        name: The name that ``--target`` accepts.
         summary: One line for ``hubopt targets``.
         suffix: The artifact's file suffix, such as ``.onnx``; empty for a folder.
         source: `PROGRAM`, or the name of the exporter whose artifact it starts from.
-        dynamic: Whether it holds dynamic dimensions; if not, a model that has some is refused
+        dynamic: Whether it supports dynamic dimensions; if not, a model that has some is refused
             for this target before any work.
-        largest_bytes: How many bytes of weights its format holds; None for any number.
+        largest_bytes: The most bytes of weights that its format can hold; None for any number.
         reads_saved_model: Whether it needs `Program.saved_model`, which takes longer to write
             than the frozen graph.
         Options: A frozen dataclass of options, see `option`; `NoOptions` if there are none.
-        precisions: What it can compute in, such as ``fp32``.
-        builds_with: What writing needs.
-        runs_with: What running needs.
+        precisions: The precisions that it can compute in, such as ``fp32``.
+        builds_with: The packages that are needed to write an artifact.
+        runs_with: The packages that are needed to run an artifact.
     """
 
     @property
@@ -124,7 +124,7 @@ class Exporter(Protocol):
     @property
     def reads_saved_model(self) -> bool: ...
     @property
-    def Options(self) -> type[Any]: ...  # noqa: N802  # a class of the exporter's
+    def Options(self) -> type[Any]: ...  # noqa: N802  # it is a class
     @property
     def precisions(self) -> tuple[str, ...]: ...
     @property
@@ -145,9 +145,9 @@ class Exporter(Protocol):
         ...
 
     def machine_problem(self) -> str | None:
-        """Return why this machine cannot run the target though the packages are there.
+        """Return why this machine cannot run the target although the packages are installed.
 
-        Answers at once: no heavy import.
+        It answers at once and imports nothing heavy.
         """
         ...
 
@@ -155,7 +155,7 @@ class Exporter(Protocol):
         """Load ``artifact``.
 
         Raises:
-            NotRunnableHereError: This machine has no means to run it.
+            NotRunnableHereError: This machine cannot run it.
             ExportError: It does not load.
         """
         ...

@@ -1,4 +1,4 @@
-"""What most exporters need: errors in one wording, and the usual obstacles."""
+"""Helpers for most exporters: errors in the same wording, and the usual obstacles."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from hubopt.exporter.program import Artifact, OpUse
 
 
 def not_runnable(artifact: Artifact, found: str, expected: str, way_out: str) -> Exception:
-    """Return the error of a machine that cannot run ``artifact``."""
+    """Return the error for a machine that cannot run ``artifact``."""
     return NotRunnableHereError(f"{artifact.exporter} artifact", found, expected, way_out)
 
 
 def culprits(ops: Iterable[OpUse]) -> list[OpUse]:
-    """Return the operations in ``ops`` to blame: without the generic ones, if that leaves any."""
+    """Return the operations in ``ops`` that are not generic, or all if every one is generic."""
     every = list(ops)
     return [use for use in every if not use.generic] or every
 
 
 def host_obstacles(ops: Sequence[OpUse], target: str) -> list[Obstacle]:
-    """Return the operations in ``ops`` on strings and resources, which ``target`` cannot hold."""
+    """Return an obstacle for every string or resource operation; ``target`` can hold neither."""
     return [
         Obstacle(
             use.op,

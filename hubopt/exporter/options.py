@@ -21,11 +21,11 @@ def option(
     Its annotation is ``bool``, ``int``, ``float``, ``str`` or a ``Literal`` of strings.
 
     Args:
-        default: The value where the user gives none.
+        default: The value if the user gives none.
         help: One line for ``hubopt targets EXPORTER``.
-        unit: Of a number, such as ``bytes``.
+        unit: The unit of a number, such as ``bytes``.
         least: The smallest number that is accepted.
-        most: The largest.
+        most: The largest number that is accepted.
 
     >>> @dataclass(frozen=True)
     ... class Options:

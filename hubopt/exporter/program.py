@@ -1,4 +1,4 @@
-"""What an exporter starts from and what it writes."""
+"""What an exporter reads and writes: a traced program, and artifacts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class OpUse:
         string: Whether it computes on strings.
         resource: Whether it reads a handle from outside the graph, such as a lookup table.
         xla: Whether XLA has a kernel for it here.
-        generic: Whether it takes many dtypes, so that it merely passes strings or handles on.
+        generic: Whether it accepts many dtypes, so that it merely passes strings or handles on.
     """
 
     op: str
@@ -47,15 +47,16 @@ class Program:
     """A traced layer on disk, in inference mode.
 
     Attributes:
-        folder: Where the files below stand.
+        folder: The folder that holds the files below.
         spec: The inputs and outputs.
         input_tensors: The frozen graph's tensor for each of ``spec.inputs``.
         output_tensors: The frozen graph's tensor for each of ``spec.outputs``.
         ops: Every operation of the graph, functions included.
         compiled: Whether the SavedModel's function carries ``jit_compile=True``.
-        domains: What values an input takes, by name, for each input of which the graph tells.
-        constant: Outputs that no input reaches.
-        weightless: Outputs that no weights reach.
+        domains: The values that an input takes, by name, for each input whose range the graph
+            shows.
+        constant: Outputs that depend on no input.
+        weightless: Outputs that depend on no weights.
         frozen_bytes: The size of the frozen graph with its weights; 0 if there is none.
     """
 
@@ -72,9 +73,9 @@ class Program:
 
     @property
     def frozen_graph(self) -> Path:
-        """A serialized ``GraphDef`` in which a placeholder stands for each large weight.
+        """A serialized ``GraphDef`` with a placeholder for each large weight.
 
-        It is there unless an operation in ``ops`` reads a resource.
+        It exists unless an operation in ``ops`` reads a resource.
         `hubopt.programs.graphs.frozen_graph` reads it together with `weights`.
         """
         return self.folder / "frozen.pb"
@@ -93,7 +94,7 @@ class Program:
     def saved_model(self) -> Path:
         """A SavedModel with the weights as variables, signature ``serving_default``.
 
-        It is there for exporters with ``reads_saved_model``, and where there is no frozen graph.
+        It exists for exporters with ``reads_saved_model``, and if there is no frozen graph.
         """
         return self.folder / "saved_model"
 
@@ -107,8 +108,8 @@ class Artifact:
         path: The file or folder.
         spec: The inputs and outputs that it promises.
         tolerance: The tolerance class that it is held to.
-        details: Facts worth keeping with it: versions, opset, builder.
-        companions: The names of further files, beside ``path``, that it does not load without.
+        details: Facts to keep with it: versions, opset, builder.
+        companions: The names of further files next to ``path`` that are needed to load it.
     """
 
     exporter: str
@@ -123,14 +124,14 @@ Source = Program | Artifact
 
 
 def require_program(source: Source) -> Program:
-    """Return ``source`` as the program it must be."""
+    """Return ``source``, which must be a program."""
     if not isinstance(source, Program):
         raise TypeError(f"a program was expected, found the {source.exporter} artifact")
     return source
 
 
 def require_artifact(source: Source) -> Artifact:
-    """Return ``source`` as the artifact it must be."""
+    """Return ``source``, which must be an artifact."""
     if not isinstance(source, Artifact):
         raise TypeError("an artifact was expected, found a program")
     return source

@@ -1,4 +1,4 @@
-"""What to export to, and the task that an exporter is given."""
+"""A target of an export, and the task that an exporter receives."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class ExportTask:
-    """What an exporter is to write.
+    """The description of one artifact that an exporter has to write.
 
     Attributes:
         source: The traced program, or the artifact of `Exporter.source`.
-        path: Where to write; nothing is there yet.
-        target: Precision and options.
-        calibration: Samples to calibrate on, drawn apart from those that verify the artifact;
-            None for float32.
+        path: Where to write; nothing exists there yet.
+        target: The target, with its precision and options.
+        calibration: Samples to calibrate on, drawn separately from those that verify the
+            artifact; None for float32.
     """
 
     source: Source

@@ -1,4 +1,4 @@
-"""How long an artifact takes, against the eager layer."""
+"""The latency of an artifact, compared with the eager layer."""
 
 from hubopt.latency.statistics import Latency, Timing
 

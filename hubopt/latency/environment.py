@@ -1,4 +1,4 @@
-"""What a measurement was made on: without it a figure means nothing."""
+"""Describe the machine and the packages of a measurement; a figure needs both to mean anything."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ PACKAGES = (
 
 
 def describe() -> dict[str, str]:
-    """Return the machine and the versions of the packages that take part."""
-    found = describe_machine()
+    """Return the machine and the versions of the installed ones of `PACKAGES`."""
+    environment = describe_machine()
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            environment[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return environment
 
 
 def describe_machine() -> dict[str, str]:
-    """Return Python, the system, the processor, and the GPUs if there are any."""
-    found = {
+    """Return the Python version, the system, the processor, and the GPUs if there are any."""
+    machine = {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": _processor(),
@@ -47,22 +47,23 @@ def describe_machine() -> dict[str, str]:
     }
     gpus = _gpus()
     if gpus:
-        found["gpus"] = gpus
-    return found
+        machine["gpus"] = gpus
+    return machine
 
 
 def _gpus(driver: Path = Path("/proc/driver/nvidia")) -> str:
     """Return the driver and the models of the NVIDIA GPUs; empty if there are none.
 
     Args:
-        driver: Where the driver tells of itself on Linux; elsewhere its own program is asked.
+        driver: The folder in which the driver describes itself on Linux; if it does not exist,
+            the driver's own program ``nvidia-smi`` is run.
     """
     try:
         version = (driver / "version").read_text().splitlines()[0]
         models = [
             line.partition(":")[2].strip()
-            for each in sorted(driver.glob("gpus/*/information"))
-            for line in each.read_text().splitlines()
+            for path in sorted(driver.glob("gpus/*/information"))
+            for line in path.read_text().splitlines()
             if line.startswith("Model")
         ]
         return "; ".join([*models, version])

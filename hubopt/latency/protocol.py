@@ -1,4 +1,4 @@
-"""How latency is measured: separate processes, rounds taken in turn."""
+"""The measurement of latency: separate processes, rounds in alternation."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _MIN_CALLS = 3
 _MAX_CALLS = 50
 _WARMUP_CALLS = 3
 _REST_S = 0.02
-"""Between rounds: runtimes keep their threads spinning for some milliseconds after a call."""
+"""The pause between rounds: runtimes keep threads spinning for some milliseconds after a call."""
 
 
 class Timed(Protocol):
-    """Something that was loaded and can be timed, here or in another process."""
+    """Something loaded that can be timed, in this or in another process."""
 
     def time_calls(self, count: int) -> tuple[float, ...]:
         """Call it ``count`` times on the first sample; return each call's milliseconds."""
@@ -37,21 +37,21 @@ def time_calls(runner: Runner, inputs: Tensors, count: int) -> tuple[float, ...]
 def interleave(
     subjects: tuple[Timed, ...], rounds: int
 ) -> tuple[tuple[tuple[float, ...], ...], ...]:
-    """Give each subject its turn in every round; return milliseconds by subject and round.
+    """Time every subject once in every round; return milliseconds by subject and round.
 
-    A round takes about 150 ms for each subject, 3 to 50 calls. Who goes first alternates.
-    Subjects whose rounds lie side by side meet the same load on the machine, so the ratio of
-    a pair means something where the times alone do not.
+    A round takes about 150 ms for each subject, 3 to 50 calls. Every other round goes through
+    the subjects in reverse order. Adjacent measurements meet the same load on the machine, so the
+    ratio of a pair means something even where the times alone do not.
     """
     counts = [_calls_per_round(subject) for subject in subjects]
     results: list[list[tuple[float, ...]]] = [[] for _ in subjects]
     order = list(range(len(subjects)))
-    for at in range(rounds):
-        for which in order if at % 2 == 0 else reversed(order):
+    for round_index in range(rounds):
+        for index in order if round_index % 2 == 0 else reversed(order):
             time.sleep(_REST_S)
-            subjects[which].time_calls(1)  # wakes the caches; not counted
-            results[which].append(subjects[which].time_calls(counts[which]))
-    return tuple(tuple(each) for each in results)
+            subjects[index].time_calls(1)  # warms the caches; not counted
+            results[index].append(subjects[index].time_calls(counts[index]))
+    return tuple(tuple(timings) for timings in results)
 
 
 def _calls_per_round(subject: Timed) -> int:

@@ -1,4 +1,4 @@
-"""`Session`: a layer or an artifact that is loaded, answers samples and is timed."""
+"""`Session`: a loaded layer or artifact that runs on samples and is timed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hubopt.latency.statistics import Timing
 
 
 class Session:
-    """What sessions of layers and artifacts have in common."""
+    """The common base of the sessions of layers and artifacts."""
 
     def __init__(self, import_ms: float | None, load_ms: float | None) -> None:
         self._import_ms = import_ms
@@ -35,7 +35,7 @@ class Session:
         return Timing(self._import_ms, self._load_ms, self._first_ms, ())
 
     def device(self) -> str:
-        """Return what it computes on."""
+        """Return the device that it computes on."""
         return self._runner.device
 
 

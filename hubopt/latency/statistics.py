@@ -1,4 +1,4 @@
-"""From raw samples to the figures that are reported."""
+"""Compute the reported figures from raw timings."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class Timing:
     """How long one runner takes, in milliseconds, from host memory to host memory.
 
     Attributes:
-        import_ms: Importing the runtime, in a fresh process; None for a live layer.
-        load_ms: From the runtime imported to a model that can be called; None for a live layer.
+        import_ms: The import of the runtime, in a fresh process; None for a live layer.
+        load_ms: From the imported runtime to a model that can be called; None for a live layer.
         first_ms: The first call, which may compile.
-        rounds_ms: The steady state: every call of every round.
+        rounds_ms: Every call of every round, in the steady state.
     """
 
     import_ms: float | None
@@ -37,12 +37,12 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """An artifact's timing beside the eager layer's, their rounds interleaved in one run.
+    """The timings of an artifact and of the eager layer, with rounds interleaved in one run.
 
     Attributes:
         artifact: The artifact's timing.
-        layer: The eager layer's; None where the layer could not be had.
-        no_layer: Why the layer could not be had; None if it could.
+        layer: The eager layer's timing; None if the layer was not available.
+        no_layer: Why the layer was not available; None if it was.
     """
 
     artifact: Timing

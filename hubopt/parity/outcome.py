@@ -102,8 +102,13 @@ class OutputParity:
             for at, basis in enumerate(self.bases)
         )
 
+    def most_noise(self, sample: int) -> float:
+        """Return the largest noise on one sample with which the layer can still be a reference."""
+        usual = max(difference.rms for difference in self.differences)
+        return 0.0 if self.differences[sample].exact else MOST_NOISE * usual
+
     def _is_excused_clearly(self, sample: int) -> bool:
-        noise, limit = deviation_at(self.deviations, sample).largest, _most_noise(self, sample)
+        noise, limit = deviation_at(self.deviations, sample).largest, self.most_noise(sample)
         # Even if another variant deviated by this factor more, the layer would be a reference.
         if len(self.deviations.get(_ROUNDED, ())) == len(self.differences):
             return NOISE_FACTOR * noise <= limit

@@ -11,7 +11,6 @@ from hubopt.exporter import Tensors
 from hubopt.parity.comparison import Comparison, compare_outputs
 from hubopt.parity.deviations import (
     FLOAT64,
-    MOST_NOISE,
     STILL,
     Deviation,
     deviation_at,
@@ -139,7 +138,7 @@ def _judge_sample(output: OutputParity, at: int, tolerance: Tolerance) -> _Sampl
     problem = complaint(difference, tolerance, STILL, rounding)
     if problem is None:
         return _SampleVerdict("layer")
-    most = _most_noise(output, at)
+    most = output.most_noise(at)
     noise = deviation_at(output.deviations, at)
     if tolerance.strict or (tolerance.stated and leaves_stated(difference, tolerance)):
         return _SampleVerdict(None, problem + _format_noise(noise))
@@ -160,12 +159,6 @@ def _format_noise(noise: Deviation) -> str:
     if noise == STILL:
         return ""
     return f"; the layer's own noise there is {noise.largest:.1e}, which the bound does not allow"
-
-
-def _most_noise(output: OutputParity, sample: int) -> float:
-    """Return the largest noise on one sample with which the layer can still be a reference."""
-    usual = max(difference.rms for difference in output.differences)
-    return 0.0 if output.differences[sample].exact else MOST_NOISE * usual
 
 
 def _note(outputs: Sequence[OutputParity]) -> str | None:

@@ -1,4 +1,4 @@
-"""The exporters that are installed, found by entry point; listing them imports none."""
+"""Find the installed exporters by entry point; listing their names imports none of them."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _get(name: str, found: Mapping[str, EntryPoint]) -> Exporter:
 
 
 def with_sources(targets: Iterable[str]) -> tuple[Exporter, ...]:
-    """Return the exporters of ``targets`` and of what they start from, sources first."""
+    """Return the exporters of ``targets`` and of their sources, sources first."""
     found = _entry_points()
     ordered: dict[str, Exporter] = {}
 
@@ -78,7 +78,7 @@ def with_sources(targets: Iterable[str]) -> tuple[Exporter, ...]:
             if exporter.source in path:
                 raise UsageError(
                     f"target {name}",
-                    f"its sources go round: {' -> '.join((*path, exporter.source))}",
+                    f"its sources form a cycle: {' -> '.join((*path, exporter.source))}",
                     f"a source that leads to {PROGRAM!r}",
                     "correct the exporter",
                 )
@@ -93,14 +93,21 @@ def with_sources(targets: Iterable[str]) -> tuple[Exporter, ...]:
 def missing(requirements: Iterable[Requirement]) -> tuple[Requirement, ...]:
     """Return the requirements of which no module is installed; nothing is imported."""
     return tuple(
-        each for each in requirements if not any(is_installed(module) for module in each.modules)
+        requirement
+        for requirement in requirements
+        if not any(is_installed(module) for module in requirement.modules)
     )
 
 
 def versions(requirements: Iterable[Requirement]) -> list[str]:
     """Return ``distribution version`` for each required module that is installed."""
     distributions = packages_distributions()
-    modules = [module for each in requirements for module in each.modules if is_installed(module)]
+    modules = [
+        module
+        for requirement in requirements
+        for module in requirement.modules
+        if is_installed(module)
+    ]
     found = {
         f"{name} {version(name)}"
         for module in modules
@@ -121,7 +128,7 @@ def is_installed(module: str) -> bool:
 
 
 def require(exporters: Iterable[Exporter]) -> None:
-    """Check that everything is there to build with.
+    """Check that every package that ``exporters`` build with is installed.
 
     Raises:
         RuntimeMissingError: A package is missing; all of them are named.
@@ -130,7 +137,7 @@ def require(exporters: Iterable[Exporter]) -> None:
 
 
 def require_runtime(exporter: Exporter) -> None:
-    """Check that everything is there to run an artifact of ``exporter`` with.
+    """Check that every package that runs an artifact of ``exporter`` is installed.
 
     Raises:
         NotRunnableHereError: A package is missing.
@@ -146,7 +153,7 @@ def require_runtime(exporter: Exporter) -> None:
 
 
 def require_layer() -> None:
-    """Check that everything is there to load a model as a layer.
+    """Check that every package that loads a model as a layer is installed.
 
     Raises:
         RuntimeMissingError: A package is missing; all of them are named.
@@ -157,15 +164,16 @@ def require_layer() -> None:
 def _require(needs: Mapping[str, Iterable[Requirement]]) -> None:
     lacking = {who: absent for who, needed in needs.items() if (absent := missing(needed))}
     if lacking:
-        every = [each for absent in lacking.values() for each in absent]
+        every = [requirement for absent in lacking.values() for requirement in absent]
         raise RuntimeMissingError(
             "packages",
             "; ".join(
-                f"{who} needs {' and '.join(' or '.join(each.modules) for each in absent)}"
+                f"{who} needs "
+                f"{' and '.join(' or '.join(requirement.modules) for requirement in absent)}"
                 for who, absent in lacking.items()
             ),
             "the packages installed",
-            "; ".join(dict.fromkeys(each.install for each in every)),
+            "; ".join(dict.fromkeys(requirement.install for requirement in every)),
         )
 
 
@@ -178,5 +186,5 @@ def _entry_points() -> dict[str, EntryPoint]:
 def _scan(
     path: tuple[str, ...], find: Callable[..., Iterable[EntryPoint]]
 ) -> dict[str, EntryPoint]:
-    """Look through every distribution on ``path``, which takes milliseconds, once."""
+    """Scan every distribution on ``path`` once; a scan takes milliseconds."""
     return {point.name: point for point in find(group=GROUP)}

@@ -1,4 +1,4 @@
-"""Whether an exporter and what it gives keep to `hubopt.exporter`."""
+"""Check that an exporter and its artifacts follow the contract of `hubopt.exporter`."""
 
 from __future__ import annotations
 
@@ -16,17 +16,20 @@ _PLAIN = (str, int, float, bool)
 
 
 def exporter_problems(exporter: object, name: str) -> list[str]:
-    """Return in what ``exporter``, registered as ``name``, does not conform."""
+    """Return why ``exporter``, registered as ``name``, does not conform; empty if it does."""
     if not isinstance(exporter, Exporter):
         lacking = [
             member
             for member in dir(Exporter)
             if not member.startswith("_") and not hasattr(exporter, member)
         ]
-        return [f"{type(exporter).__name__} lacks {', '.join(lacking) or 'what an exporter has'}"]
+        return [f"{type(exporter).__name__} lacks {', '.join(lacking) or 'members of an exporter'}"]
     problems = []
     if exporter.name != name or not name.isidentifier():
-        problems.append(f"name is {exporter.name!r}, registered is {name!r}; both one plain word")
+        problems.append(
+            f"name is {exporter.name!r}, but it is registered as {name!r}; "
+            "both must be the same plain word"
+        )
     if exporter.suffix != "" and not exporter.suffix.startswith("."):
         problems.append(f"suffix {exporter.suffix!r} must be empty or start with a dot")
     if not exporter.summary:
@@ -85,20 +88,22 @@ def _option_problem(field: Field[Any], hints: Mapping[str, Any]) -> str | None:
 
 
 def artifact_problems(artifact: object, name: str, path: Path, spec: ModelSpec) -> list[str]:
-    """Return in what ``artifact``, asked for at ``path``, does not conform."""
+    """Return why ``artifact``, requested at ``path``, does not conform; empty if it does."""
     if not isinstance(artifact, Artifact):
         return [f"export returned {type(artifact).__name__}, not an Artifact"]
     problems = []
     if artifact.path != path:
-        problems.append(f"the artifact says it is at {artifact.path}, asked for was {path}")
+        problems.append(
+            f"the artifact says it is at {artifact.path}, but the requested path is {path}"
+        )
     if not path.exists():
-        problems.append(f"nothing was written at the path asked for, {path.name}")
+        problems.append(f"nothing was written at the requested path, {path.name}")
     if artifact.exporter != name:
         problems.append(f"the artifact names exporter {artifact.exporter!r}, not {name!r}")
     if artifact.spec != spec:
         problems.append("the artifact's spec differs from its source's")
     if artifact.tolerance not in get_args(ToleranceClass):
-        problems.append(f"no tolerance class {artifact.tolerance!r}")
+        problems.append(f"unknown tolerance class {artifact.tolerance!r}")
     odd = [key for key, value in artifact.details.items() if type(value) not in _PLAIN]
     if odd:
         problems.append(f"details must be plain strings, numbers and booleans: {', '.join(odd)}")

@@ -1,4 +1,4 @@
-"""The values of one option: its type in words, values from texts, and the nearest right one."""
+"""The values of one option: describe its type, parse a value, find the nearest valid value."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NUMBERS = (int, float)
 
 
 def type_name(annotation: Any) -> str | None:
-    """Return the type of an option in words; None if options cannot have it.
+    """Return the type of an option in words; None if an option cannot have this type.
 
     >>> type_name(bool), type_name(Literal["auto", "off"]), type_name(list)
     ('bool', 'auto | off', None)
@@ -37,10 +37,10 @@ def type_name(annotation: Any) -> str | None:
 
 
 def parse_value(annotation: Any, value: object, least: float | None, most: float | None) -> Any:
-    """Return the value of an option, from a text or from a value of its type.
+    """Return the value of an option, given as a text or as a value of its type.
 
     Raises:
-        ValueError: It is none that the option can have.
+        ValueError: The option cannot have this value.
     """
     parsed = _of_type(annotation, value)
     if annotation in _NUMBERS and _clipped(parsed, least, most) != parsed:
@@ -49,7 +49,7 @@ def parse_value(annotation: Any, value: object, least: float | None, most: float
 
 
 def expected_value(annotation: Any, unit: str, least: float | None, most: float | None) -> str:
-    """Return in words what an option can have.
+    """Return a text that describes the values that an option can have.
 
     >>> expected_value(int, "bytes", 13, 18)
     'int in bytes, 13 to 18'
@@ -64,7 +64,7 @@ def expected_value(annotation: Any, unit: str, least: float | None, most: float 
 
 
 def bounds_text(least: float | None, most: float | None) -> str:
-    """Return the bounds of a number in words; empty if there are none.
+    """Return the bounds of a number as a text; empty if there are none.
 
     >>> bounds_text(13, 18), bounds_text(1, None)
     ('13 to 18', 'at least 1')
@@ -79,7 +79,7 @@ def bounds_text(least: float | None, most: float | None) -> str:
 def nearest_value(
     annotation: Any, value: object, least: float | None, most: float | None
 ) -> str | None:
-    """Return the right value that is nearest to a wrong one; None if none is near."""
+    """Return the valid value nearest to an invalid one; None if no valid value is near."""
     if annotation in _NUMBERS:
         number = _any_number(value)
         if number is None:

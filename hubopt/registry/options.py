@@ -1,4 +1,4 @@
-"""An exporter's options: what there are, and an instance of them from what a user gave."""
+"""An exporter's options: describe them, and build an instance from the values a user gave."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _SHOWN = 60
 
 @dataclass(frozen=True, slots=True)
 class OptionInfo:
-    """What one option of an exporter is.
+    """A description of one option of an exporter.
 
     Attributes:
-        name: Such as ``opset``.
-        type: Such as ``int``, ``bool`` or ``require | auto | off``.
-        default: The value where the user gives none.
-        unit: Of a number; empty if it has none.
-        help: One line.
+        name: The name, such as ``opset``.
+        type: The type, such as ``int``, ``bool`` or ``require | auto | off``.
+        default: The value if the user gives none.
+        unit: The unit of a number; empty if it has none.
+        help: One line of help.
         least: The smallest number that is accepted; None for any.
-        most: The largest.
+        most: The largest number that is accepted; None for any.
     """
 
     name: str
@@ -52,7 +52,7 @@ def describe_options(exporter: Exporter) -> tuple[OptionInfo, ...]:
         OptionInfo(
             field.name,
             type_name(hints[field.name]) or str(hints[field.name]),
-            field.default,  # type: ignore[arg-type]  # the contract asks for one
+            field.default,  # type: ignore[arg-type]  # the contract requires one
             field.metadata[UNIT],
             field.metadata[HELP],
             field.metadata[LEAST],
@@ -66,11 +66,11 @@ def make_options(exporter: Exporter, given: Mapping[str, object]) -> Any:
     """Return an instance of ``exporter.Options``.
 
     Args:
-        exporter: Whose options.
-        given: Values by the option's name: texts, or values of the option's type.
+        exporter: The exporter that declares the options.
+        given: Values by option name: texts, or values of the option's type.
 
     Raises:
-        UsageError: A name or a value is wrong; every one of them is named.
+        UsageError: A name or a value is wrong; the error lists all problems.
     """
     options, errors = read_options(exporter, given)
     if errors:
@@ -79,7 +79,7 @@ def make_options(exporter: Exporter, given: Mapping[str, object]) -> Any:
 
 
 def read_options(exporter: Exporter, given: Mapping[str, object]) -> tuple[Any, list[UsageError]]:
-    """Return an instance of ``exporter.Options``, or else everything that is in the way."""
+    """Return an instance of ``exporter.Options``, or None, and every problem in ``given``."""
     hints = get_type_hints(exporter.Options)
     known = {option.name: option for option in describe_options(exporter)}
     values, errors = {}, []
@@ -101,7 +101,7 @@ def read_options(exporter: Exporter, given: Mapping[str, object]) -> tuple[Any, 
 
 
 def option_text(value: object) -> str:
-    """Return the value of an option as the command line takes it."""
+    """Return the value of an option as the command line accepts it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -141,6 +141,6 @@ def _refused(exporter: Exporter, error: Exception) -> UsageError:
     return UsageError(
         f"options of {exporter.name}",
         f"{kind}{error}",
-        "values that the exporter takes together",
+        "a combination of values that the exporter accepts",
         f"see `hubopt targets {exporter.name}`",
     )

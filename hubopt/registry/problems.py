@@ -1,4 +1,4 @@
-"""Several problems of what a user typed, told as one error."""
+"""Report several mistakes in the user's input as one error."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Iterable, Sequence
 from hubopt.errors import UsageError
 
 _CLOSE = 0.6
-"""How alike two words must be, 1 for equal ones, to suggest one for the other."""
+"""The least similarity at which one word is suggested for another; equal words have 1."""
 
 
 def nearest(word: str, words: Iterable[str]) -> str | None:
-    """Return the one of ``words`` that is most like ``word``, whatever their case.
+    """Return the word in ``words`` that is most similar to ``word``, ignoring case.
 
     Returns:
-        None if no word is like it.
+        The word; None if no word is similar.
 
     >>> nearest("opst", ["opset", "freeze"])
     'opset'
@@ -26,11 +26,11 @@ def nearest(word: str, words: Iterable[str]) -> str | None:
 
 
 def merged(thing: str, errors: Sequence[UsageError]) -> UsageError:
-    """Return one error for all of ``errors``; a single one as it is.
+    """Merge ``errors`` into one error; a single error is returned unchanged.
 
     Args:
-        thing: What all of them are about.
-        errors: At least one; equal ones count once.
+        thing: What all the errors are about.
+        errors: At least one error; equal errors count once.
     """
     different = list({str(error): error for error in errors}.values())
     if len(different) == 1:

@@ -1,4 +1,4 @@
-"""Targets from what a user asked for: names with precisions, and options."""
+"""Build targets from a user's request: names with precisions, and options."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from hubopt.registry.problems import merged, nearest
 def make_targets(
     names: Sequence[str | Target], options: Mapping[str, object] | None = None
 ) -> tuple[Target, ...]:
-    """Return the targets that ``names`` ask for and what they start from, sources first.
+    """Return the targets that ``names`` request and their sources, sources first.
 
-    A source is exported in float32. A target that is asked for twice is there once.
+    A source is exported in float32. A target that is requested twice is returned once.
 
     Args:
         names: ``EXPORTER`` or ``EXPORTER:PRECISION``, or targets. A target without options of
             its own gets ``options``.
-        options: Values by ``EXPORTER.OPTION``, as `hubopt.registry.options.make_options` takes
+        options: Values by ``EXPORTER.OPTION``, as `hubopt.registry.options.make_options` accepts
             them, for every target of that exporter.
 
     Raises:
-        UsageError: Names, precisions or options are wrong; every problem is named.
+        UsageError: Names, precisions or options are wrong; the error lists all problems.
     """
     reading = _Reading()
     for name in names:
@@ -75,8 +75,8 @@ class _Reading:
 
     Attributes:
         exporters: The exporters of the targets and of their sources, by name.
-        asked: The targets; those that were asked for by name have no options yet.
-        unusable: Names that are no exporters, or broken ones.
+        asked: The requested targets; those requested by name have no options yet.
+        unusable: Names of missing or broken exporters.
         errors: The problems.
     """
 
@@ -86,7 +86,7 @@ class _Reading:
     errors: list[UsageError] = field(default_factory=list)
 
     def ask(self, name: str | Target) -> None:
-        """Add the target ``name``, if there is such a one."""
+        """Add the target ``name``; record an error if there is no such target."""
         if isinstance(name, Target):
             target = name
         else:
@@ -114,7 +114,7 @@ class _Reading:
         )
 
     def options(self, given: Mapping[str, object]) -> dict[str, Any]:
-        """Return the options of every exporter as ``given``, its defaults where they are not."""
+        """Return the options of every exporter: the values in ``given``, else its defaults."""
         values: dict[str, dict[str, object]] = {name: {} for name in self.exporters}
         for key, value in given.items():
             exporter, dot, option = key.partition(".")
@@ -133,7 +133,7 @@ class _Reading:
         return made
 
     def add(self, targets: dict[str, Target], asked: Target, made: Mapping[str, Any]) -> None:
-        """Add ``asked`` with its options to ``targets``, by id."""
+        """Add ``asked`` with its options to ``targets``, keyed by its id."""
         exporter = self.exporters[asked.exporter]
         if type(asked.options) is NoOptions:
             target = Target(asked.exporter, asked.precision, made[asked.exporter])
@@ -145,7 +145,7 @@ class _Reading:
             self.errors.append(_wrong_options(asked, exporter))
             return
         if targets.setdefault(target.id, target) != target:
-            found = f"it is asked for twice, with {targets[target.id].options} and {target.options}"
+            found = f"it is requested twice, with {targets[target.id].options} and {target.options}"
             expected = "one target for an exporter and a precision"
             way_out = "leave one out, or export twice"
             self.errors.append(UsageError(f"target {target.id}", found, expected, way_out))
@@ -153,7 +153,7 @@ class _Reading:
     def with_sources(
         self, targets: Mapping[str, Target], made: Mapping[str, Any]
     ) -> tuple[Target, ...]:
-        """Return ``targets`` and what they start from, sources first."""
+        """Return ``targets`` and their sources, sources first."""
         ordered: dict[str, Target] = {}
 
         def add(target: Target) -> None:
@@ -167,7 +167,7 @@ class _Reading:
         return tuple(ordered.values())
 
     def _misplaced(self, key: str, exporter: str, option: str | None) -> UsageError:
-        """Return the error of the option ``key``, which belongs to none of the targets."""
+        """Return the error for the option ``key``, which belongs to none of the targets."""
         installed = registry.names()
         if option is None:
             owners = [
@@ -178,7 +178,7 @@ class _Reading:
             found, expected = "it names no exporter", "EXPORTER.OPTION, such as onnx.opset"
             way_out = f"write {owners[0]}.{key}" if owners else "see `hubopt targets TARGET`"
         elif exporter in installed:
-            found = f"{exporter} is not among the targets, nor what one of them starts from"
+            found = f"{exporter} is not among the targets, and no target starts from it"
             expected = f"an option of: {', '.join(self.exporters) or 'a target'}"
             way_out = f"add the target {exporter}, or leave the option out"
         else:

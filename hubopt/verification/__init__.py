@@ -1,1 +1,1 @@
-"""Artifacts against layers, with a bundle or without one."""
+"""Compare artifacts with layers, with a bundle or without one."""

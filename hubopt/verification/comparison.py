@@ -1,4 +1,4 @@
-"""`verify`: any artifact against any layer, without a bundle."""
+"""`verify`: compare any artifact with any layer, without a bundle."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from hubopt.workers.shared import SharedWorker
 from hubopt.workers.worker import temporary_log
 
 AnyArtifact = Artifact | str | os.PathLike[str] | LoadedArtifact | Callable[..., Any]
-"""What an exporter wrote, a file or folder of a target, or what is called as the layer is."""
+"""An exporter's artifact, a file or folder of a target, or a callable like the layer."""
 
 
 def verify(
@@ -55,35 +55,36 @@ def verify(
     overrides: ToleranceOverrides | None = None,
     progress: Progress = quiet,
 ) -> Parity:
-    """Run ``artifact`` and ``layer`` on the same samples and judge the one by the other.
+    """Run ``artifact`` and ``layer`` on the same samples and judge the artifact by the layer.
 
     Args:
-        artifact: A file or folder, from hubopt or from elsewhere; an `Artifact`; what
-            `hubopt.load` returned; or any callable that takes and gives what the layer does.
+        artifact: A file or folder, from hubopt or from elsewhere; an `Artifact`; the result of
+            `hubopt.load`; or any callable that takes the layer's inputs and returns its outputs.
         layer: A handle, a layer or a callable.
-        target: Which runtime a file is for; by default its suffix tells.
-        names: The artifact's name for each tensor that the layer names otherwise.
+        target: The target whose runtime runs a file; by default the file's suffix decides.
+        names: The artifact's name for each tensor that has another name in the layer.
         hints: Shapes and dtypes that the layer leaves open.
         layer_options: Signature, output and tags, for a handle.
-        load_policy: How a handle may be reached.
+        load_policy: How a handle may be fetched and loaded.
         data: Inputs of your own, see `hubopt.sampling.user_data`; drawn by default.
-        samples: How many; by default 8 drawn and the edge cases, or up to 64 of ``data``.
-        seed: The seed of those that are drawn.
-        noise: How much to measure of how far the layer itself moves: ``auto``, what the verdict
-            hangs on; ``full``; ``off``.
-        tolerance: The class that the artifact is held to; by default its own, or ``fp32``.
+        samples: The number of samples; by default 8 drawn ones and the edge cases, or up to 64
+            of ``data``.
+        seed: The seed of the drawn samples.
+        noise: How much of the layer's own noise to measure: ``auto`` for what the verdict depends
+            on, ``full``, or ``off``.
+        tolerance: The tolerance class of the artifact; by default its own, or ``fp32``.
         overrides: Tolerances of single outputs, or other bounds.
-        progress: Told what begins.
+        progress: Called with a label when a step begins.
 
     Raises:
-        HuboptError: The layer or the artifact does not load or does not run. That they
-            disagree is no error: look at `Parity.status`.
+        HuboptError: The layer or the artifact does not load or does not run. Disagreement
+            between them is not an error: see `Parity.status`.
     """
     overrides = overrides or ToleranceOverrides()
     if callable(artifact) and (target or names):
         raise UsageError(
             "artifact",
-            "target or names given for what is called, not loaded",
+            "target or names given for a callable, which is not loaded",
             "a file or folder, which has a runtime and names of its own",
             "leave them out, or pass the file",
         )
@@ -130,7 +131,7 @@ def _run(
     log: Path,
     progress: Progress,
 ) -> Run:
-    """Ask the artifact the samples of the reference set."""
+    """Run the artifact on the samples of the reference set."""
     answers = log.with_name("answers.npz")
     if callable(artifact):
         with progress("run the artifact"):
@@ -153,7 +154,7 @@ def _call(artifact: Callable[..., Any], reference: ReferenceSet, answers: Path) 
             raise ExportError(
                 "artifact",
                 f"sample {at}: {type(error).__name__}: {error}",
-                "what takes the layer's inputs and gives outputs packed as the layer's",
+                "a callable that takes the layer's inputs and returns outputs packed like its own",
                 "wrap it in a function that does",
             ) from error
         results[at] = {name: np.asarray(tensor) for name, tensor in outputs.items()}
@@ -168,21 +169,21 @@ def _find(path: str | os.PathLike[str], target: str | None, spec: ModelSpec) -> 
             f"artifact {place}", "no such file or folder", "an artifact", "check the path"
         )
     name = target or _target_of(place)
-    registry.get(name)  # an unknown target is told before any work
+    registry.get(name)  # reports an unknown target before any work
     return Artifact(name, place, spec)
 
 
 def _target_of(place: Path) -> str:
     suffix = "" if place.is_dir() else place.suffix
     fitting = [
-        each.name
-        for each in map(registry.get, registry.names())
-        if each.suffix == suffix and each.source == PROGRAM
+        exporter.name
+        for exporter in map(registry.get, registry.names())
+        if exporter.suffix == suffix and exporter.source == PROGRAM
     ]
     if len(fitting) != 1:
         raise UsageError(
             f"artifact {place}",
-            f"its suffix, {suffix or 'none'}, tells no target",
+            f"its suffix, {suffix or 'none'}, does not determine the target",
             f"target=, one of: {', '.join(registry.names())}",
             "name the target",
         )

@@ -1,4 +1,4 @@
-"""An artifact that is called as the layer is."""
+"""A loaded artifact, which is called like the layer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hubopt.spec import ModelSpec, TensorSpec, format_shape
 
 
 class LoadedArtifact:
-    """Takes what the layer takes and gives what the layer gives, as NumPy arrays.
+    """A callable with the inputs and outputs of the layer, as NumPy arrays.
 
     Attributes:
         spec: The inputs and outputs.
@@ -33,11 +33,11 @@ class LoadedArtifact:
         self.spec = spec
 
     def __call__(self, inputs: Any) -> Any:
-        """Run on ``inputs``, packed as the layer takes them; return outputs packed as its own.
+        """Run on ``inputs``, packed like the layer's; return outputs packed like the layer's.
 
         Raises:
             UsageError: An input has another shape, or a dtype that would change its values.
-            ValueError: The inputs are packed otherwise.
+            ValueError: The inputs are packed differently.
         """
         given = unpack(self.spec.input_structure, inputs)
         arrays = {spec.name: _as_array(given[spec.name], spec) for spec in self.spec.inputs}
@@ -48,7 +48,7 @@ class LoadedArtifact:
 
 
 def _as_array(value: Any, spec: TensorSpec) -> NDArray[Any]:
-    """Return ``value`` as the input ``spec``; only the width of its numbers may change."""
+    """Return ``value`` as an array that fits ``spec``; only the width of its numbers may change."""
     array = np.asarray(value)
     dtype = numpy_dtype(spec.dtype)
     if not spec.admits(array.shape) or not np.can_cast(array.dtype, dtype, casting="same_kind"):
@@ -68,14 +68,14 @@ def load(
 
     Args:
         bundle: A bundle or its folder.
-        target: Such as ``onnx``.
-        allow_ops: Operations that a SavedModel may have although they reach outside of it.
+        target: The target, such as ``onnx``.
+        allow_ops: Operations that a SavedModel may have although they reach outside the model.
 
     Raises:
         BundleError: The bundle has no such artifact, or it has changed.
         UnsafeModelError: The artifact could do more than compute.
         NotRunnableHereError: This machine cannot run it.
-        ResourceError: The machine ran out of something.
+        ResourceError: The machine ran out of a resource.
     """
     opened = bundle if isinstance(bundle, Bundle) else read_bundle(Path(bundle))
     artifact = opened.artifact(target)

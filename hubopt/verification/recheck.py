@@ -1,4 +1,4 @@
-"""A bundle's artifacts once more: verified or timed where they will run, or judged anew."""
+"""Check a bundle's artifacts again: verify or time them where they will run, or only judge anew."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ def verify_bundle(
 ) -> tuple[TargetResult, ...]:
     """Run each artifact of a bundle here and judge it against the stored reference.
 
-    Needs the runtimes of the targets; TensorFlow only for targets that run on it.
+    This needs the runtimes of the targets; it needs TensorFlow only for targets that run on it.
 
     Args:
         bundle: A bundle or its folder.
-        targets: Which targets; all by default.
+        targets: The targets to verify; all by default.
         overrides: Other tolerances than the bundle's.
-        progress: Told what begins.
-        trust: Operations that the user allows. That they were allowed at the export is not enough.
+        progress: Called with a label when a step begins.
+        trust: Operations that the user allows. It is not enough that the export allowed them.
 
     Returns:
-        The bundle's results with a fresh verdict for every target that has an artifact; one
-        that is damaged fails. The bundle itself is left as it is.
+        The bundle's results with a fresh verdict for every target that has an artifact; a
+        damaged artifact fails. The bundle itself is not changed.
 
     Raises:
-        BundleError: It is no bundle, its samples or its reference have changed, or it has no
+        BundleError: It is not a bundle, its samples or its reference have changed, or it has no
             such target.
     """
     bundle = _as_bundle(bundle)
@@ -60,24 +60,24 @@ def rejudge(
     targets: Sequence[str] = (),
     overrides: ToleranceOverrides | None = None,
 ) -> tuple[TargetResult, ...]:
-    """Judge what was measured when the bundle was made under other tolerances; runs nothing.
+    """Judge the measurements of the export under other tolerances; this runs nothing.
 
     Args:
         bundle: A bundle or its folder.
-        targets: Which targets; all by default.
+        targets: The targets to judge; all by default.
         overrides: Other tolerances than the bundle's.
 
     Returns:
-        The bundle's results; those of artifacts that ran with a new verdict. What would pass
-        now but was not kept says so and stays failed.
+        The bundle's results, with a new verdict for every artifact that ran. An artifact that
+        would pass now but was not kept stays failed, and its verdict says so.
 
     Raises:
-        BundleError: It is no bundle, or it has no such target.
+        BundleError: It is not a bundle, or it has no such target.
     """
     bundle = _as_bundle(bundle)
     _check_targets(bundle, targets)
     overrides = overrides or bundle.manifest.tolerances
-    return tuple(_rejudge(bundle, each, overrides) for each in _chosen(bundle, targets))
+    return tuple(_rejudge(bundle, result, overrides) for result in _chosen(bundle, targets))
 
 
 def _rejudge(bundle: Bundle, result: TargetResult, overrides: ToleranceOverrides) -> TargetResult:
@@ -104,18 +104,19 @@ def bench(
     progress: Progress = quiet,
     trust: Trust = NO_TRUST,
 ) -> tuple[TargetResult, ...]:
-    """Time each artifact of a bundle here, beside the eager layer where that can be had.
+    """Time each artifact of a bundle here, next to the eager layer if that is available.
 
     Args:
         bundle: A bundle or its folder.
-        targets: Which targets; all by default.
-        rounds: How many rounds, from 1.
-        progress: Told what begins.
-        trust: What the bundle's manifest names and the user allows. A layer that takes more is
-            left out, and the results say so.
+        targets: The targets to time; all by default.
+        rounds: The number of rounds, at least 1.
+        progress: Called with a label when a step begins.
+        trust: What the user allows of what the bundle's manifest names. A layer that needs more
+            is left out, and the results say so.
 
     Returns:
-        The bundle's results with a fresh verdict and latency: what is timed is verified first.
+        The bundle's results with a fresh verdict and latency; an artifact is verified before it
+        is timed.
 
     Raises:
         BundleError: As for `verify_bundle`.
@@ -133,7 +134,7 @@ def bench(
 def _open_baseline(
     bundle: Bundle, trust: Trust, stack: ExitStack
 ) -> tuple[LayerSession | None, str | None]:
-    """Load the layer that the bundle was made from, or say why that cannot be."""
+    """Load the layer that the bundle was made from, or return why it is not available."""
     manifest = bundle.manifest
     if manifest.digest is None and not is_python(manifest.handle):
         return None, f"the bundle was made from a callable, {manifest.handle}"
@@ -153,7 +154,7 @@ def _open_baseline(
 
 def _chosen(bundle: Bundle, targets: Sequence[str]) -> list[TargetResult]:
     names = [targets] if isinstance(targets, str) else targets
-    return [each for each in bundle.results if not names or each.target in names]
+    return [result for result in bundle.results if not names or result.target in names]
 
 
 def _check_targets(bundle: Bundle, targets: Sequence[str]) -> None:
@@ -201,7 +202,7 @@ def _verify(
     baseline: Baseline | None,
     trust: Trust,
 ) -> Verdict:
-    """Run one artifact and judge it; one that is damaged fails and does not stop the others."""
+    """Run one artifact and judge it; a damaged one fails and does not stop the others."""
     try:
         artifact = bundle.artifact(target, failed=True)
     except BundleError as error:
@@ -212,11 +213,11 @@ def _verify(
 
 
 def _with_depth(verdict: Verdict, reference: ReferenceSet) -> Verdict:
-    """Say of a verdict that blames the artifact if the layer's noise could have excused it."""
+    """Add to a failed parity verdict that the layer's noise was not fully measured."""
     if verdict.stage != "parity" or reference.quality.level == "full":
         return verdict
-    told = "the layer's noise was measured only in part; export with --noise full to be fair to"
-    return replace(verdict, reason=f"{verdict.reason}; {told} other machines")
+    note = "the layer's noise was measured only in part; export with --noise full to be fair to"
+    return replace(verdict, reason=f"{verdict.reason}; {note} other machines")
 
 
 def _as_bundle(bundle: Bundle | str | os.PathLike[str]) -> Bundle:

@@ -1,1 +1,1 @@
-"""Child processes as a mechanism; they know nothing of models."""
+"""Child processes as a general mechanism that does not depend on models."""

@@ -1,8 +1,8 @@
-"""A pipe by which a child process knows that its parent lives.
+"""A pipe that ends a child process when its parent ends.
 
-Only the parent has the end that is written to, and the system closes that however the parent
-ends. The kernel's own signal at a parent's death (``PR_SET_PDEATHSIG``) will not do: it comes when
-the thread that started the child ends, and hubopt starts children from threads.
+Only the parent holds the write end, and the system closes it however the parent ends. The
+kernel's own signal at a parent's death (``PR_SET_PDEATHSIG``) is not suitable: it is sent when the
+thread that started the child ends, and hubopt starts children from threads.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from hubopt._util.import_path import installed_path
 
 @contextmanager
 def lifeline() -> Iterator[int | None]:
-    """Give the descriptor to pass to a child, which dies when the context or this process ends.
+    """Yield the descriptor to pass to a child, which dies when the context or this process ends.
 
-    None on Windows, where a child ends when it next reads its closed standard input.
+    It is None on Windows, where a child ends when it next reads its closed standard input.
     """
     if sys.platform == "win32":
         yield None
@@ -31,33 +31,33 @@ def lifeline() -> Iterator[int | None]:
         theirs, ours = os.pipe()
         yield theirs
     finally:
-        for each in (ours, theirs):
-            if each >= 0:
-                os.close(each)
+        for descriptor in (ours, theirs):
+            if descriptor >= 0:
+                os.close(descriptor)
 
 
 def die_with_parent(descriptor: int | None) -> None:
-    """Let this process end when its parent does, even while native code computes.
+    """Make this process end when its parent ends, even while native code computes.
 
     Args:
-        descriptor: What `lifeline` gave to the parent.
+        descriptor: The descriptor that `lifeline` yielded to the parent.
     """
     if descriptor is None or sys.platform == "win32":
         return
     tie(descriptor, os.getpid())
-    # Where the kernel does not end the process, a thread has to, once native code lets Python
-    # run; it also ends a process whose parent died before the two were tied.
+    # Where the kernel does not end the process, a thread does so once native code lets Python
+    # run. The thread also ends a process whose parent died before `tie` was called.
     Thread(target=_wait, args=(descriptor,), daemon=True, name="hubopt-lifeline").start()
 
 
 def tie(descriptor: int | None, process: int) -> None:
-    """Let the kernel end a process when this pipe closes; it does so on Linux only.
+    """Make the kernel end a process when this pipe closes; this works on Linux only.
 
-    Both sides ask for it: the parent at once, and the child in case the parent died before.
+    Both sides call it: the parent at once, and the child in case the parent died before.
 
     Args:
-        descriptor: What `lifeline` gave.
-        process: Its number.
+        descriptor: The descriptor that `lifeline` yielded.
+        process: The process id.
     """
     if descriptor is not None and sys.platform == "linux":
         import fcntl
@@ -69,11 +69,11 @@ def tie(descriptor: int | None, process: int) -> None:
 
 
 def tethered(command: Sequence[str], descriptor: int | None) -> list[str]:
-    """Return a command that runs ``command``, and dies with this process where that is Linux.
+    """Return a command that runs ``command`` and, on Linux, dies with this process.
 
     Args:
-        command: A program that knows nothing of hubopt, and its arguments.
-        descriptor: What `lifeline` gave.
+        command: A program that does not use hubopt, and its arguments.
+        descriptor: The descriptor that `lifeline` yielded.
     """
     code = (
         f"import os, sys; sys.path[:] = {installed_path()!r}; "

@@ -1,7 +1,7 @@
-"""A child process that several users share, each for a call at a time.
+"""A child process that several users share, one call at a time.
 
-To import TensorFlow takes more processor time than most conversions, and its memory as much as a
-small model does in all: conversions and the measurement of noise share a process.
+Importing TensorFlow takes more processor time than most conversions, and as much memory as a
+small model takes in all. Conversions and the measurement of noise therefore share a process.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from hubopt.workers.worker import Worker
 
 
 class SharedWorker:
-    """A `Worker` that is started when it is first needed, and again where it has died.
+    """A `Worker` that is started when it is first needed, and started again if it has died.
 
-    So a crash is told to whoever was using the child, and to nobody else. Use it as a context
-    manager: leaving ends the child, and whatever waits for it in another thread.
+    A crash is therefore reported only to whoever was using the child. Use it as a context
+    manager: leaving ends the child, and any call that waits for it in another thread.
 
     Args:
-        log: The file that gets what the child prints while nobody uses it.
+        log: The file that receives the child's output while nobody uses the child.
         environment: As for `Worker`.
         imports: As for `Worker`.
     """
@@ -47,19 +47,19 @@ class SharedWorker:
         with self._starting:
             self._is_stopped = True
             if self._worker is not None:
-                self._worker.kill()  # so that a call in another thread ends
+                self._worker.kill()  # ends a call in another thread
         self.rest()
 
     @property
     def is_stopped(self) -> bool:
-        """Whether it was left, so that what fails fails for that."""
+        """Whether the context was left, which is then why a call fails."""
         return self._is_stopped
 
     def start(self) -> Worker:
-        """Begin to import what was asked for; there is no need to wait for it.
+        """Start the child, which imports the requested modules; this does not wait for them.
 
         Raises:
-            WorkerCrashError: It was left meanwhile, by another thread.
+            WorkerCrashError: Another thread has left the context meanwhile.
         """
         with self._starting:
             if self._is_stopped:
@@ -67,7 +67,7 @@ class SharedWorker:
                     "child process",
                     "it was stopped before it began",
                     "an answer",
-                    "this is no defect of its own",
+                    "this is not a defect in itself",
                 )
             if self._worker is not None and not self._worker.is_running:
                 self._end()
@@ -77,10 +77,10 @@ class SharedWorker:
 
     @contextmanager
     def use(self, log: Path) -> Iterator[Worker]:
-        """Give the child to one user at a time.
+        """Yield the child to one user at a time.
 
         Args:
-            log: Gets what it prints meanwhile.
+            log: The file that receives the child's output meanwhile.
 
         Raises:
             WorkerCrashError: As for `start`.
@@ -91,7 +91,7 @@ class SharedWorker:
             yield worker
 
     def rest(self) -> None:
-        """End the child once nobody uses it; whoever comes next gets another."""
+        """End the child once nobody uses it; the next user gets a new one."""
         with self._using, self._starting:
             self._end()
 

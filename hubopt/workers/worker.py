@@ -1,8 +1,8 @@
 """A child process that runs stages, so that a native crash ends the stage and not the command.
 
-The parent sends a function with its arguments, the child sends back the result or the
-error. Both go through pipes as pickles between two processes of one installation. What the
-child prints goes to a log file.
+The parent sends a function with its arguments; the child sends back the result or the error. Both
+are pickled and go through pipes between two processes of one installation. The child's output
+goes to a log file.
 """
 
 from __future__ import annotations
@@ -43,28 +43,28 @@ _CHILD = (
 _LOG_TAIL_LINES = 8
 _ENVIRONMENT = {
     "KERAS_BACKEND": "tensorflow",  # else ~/.keras/keras.json decides
-    # Two children share a GPU while they are timed in turn; TensorFlow would take all of it.
+    # Two children share a GPU while they are timed in turn; by default TensorFlow takes all of it.
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",
 }
 
 
 @contextmanager
 def temporary_log() -> Iterator[Path]:
-    """Give the path of a log file that goes when the context ends."""
+    """Yield the path of a log file that is removed when the context ends."""
     with owned_folder(Path(tempfile.gettempdir()), TEMPORARY) as folder:
         yield folder / "child.log"
 
 
 class Worker:
-    """One child process; calls, from any thread, run in it in turn and share its memory.
+    """One child process; calls from any thread run in it one after the other and share its memory.
 
-    Use it as a context manager: leaving kills the child, and the end of this process does too,
-    however it ends. The child's temporary files go with it.
+    Use it as a context manager: leaving kills the child. The child also dies when this process
+    ends, however it ends. The child's temporary files are removed with it.
 
     Args:
-        log: The file that gets what the child prints.
-        environment: Variables that the child has beside those of this process.
-        imports: Modules that the child imports at once, so that they are there when it is asked.
+        log: The file that receives the child's output.
+        environment: Variables that the child has in addition to those of this process.
+        imports: Modules that the child imports at once, so that they are loaded at the first call.
     """
 
     def __init__(
@@ -124,25 +124,25 @@ class Worker:
         return self._process.poll() is None
 
     def kill(self) -> None:
-        """End the child at once, from any thread; a call that waits for it fails."""
+        """End the child at once, from any thread; a call that is waiting for it fails."""
         self._process.kill()
 
     def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run ``function``, a module's top-level function, in the child.
 
         Raises:
-            WorkerCrashError: The child died or what it raised cannot be sent.
+            WorkerCrashError: The child died, or what it raised cannot be sent.
             HuboptError: The function raised it.
         """
         return self._ask(("call", function, args, kwargs))  # type: ignore[no-any-return]
 
     def log_to(self, log: Path) -> None:
-        """Send what the child prints to another file from now on."""
+        """Send the child's output to another file from now on."""
         self._ask(("call", _log_to, (log,), {}))
         self._log = log
 
     def create(self, factory: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Make an object in the child, one for each worker, and return a stand-in for it.
+        """Create an object in the child, one per worker, and return a stand-in for it.
 
         The stand-in has the object's methods, which run in the child, and nothing else.
         """
@@ -150,7 +150,7 @@ class Worker:
         return cast("R", _StandIn(self))
 
     def forget(self) -> None:
-        """Let go of the object that `create` made, and give its memory back to the system."""
+        """Release the object that `create` made, and give its memory back to the system."""
         self._ask(("forget", None, (), {}))
 
     def _ask(self, request: tuple[Any, ...]) -> Any:
@@ -176,9 +176,9 @@ class Worker:
 
     def _crash(self) -> HuboptError:
         code = self._process.wait()
-        told = resource_in(self._log_tail()) if code else None
-        if told is not None:
-            return told
+        shortage = resource_in(self._log_tail()) if code else None
+        if shortage is not None:
+            return shortage
         if code == -signal.SIGKILL and killed_for_memory() > self._killed_before:
             return out_of_memory()
         if code < 0:
@@ -192,7 +192,7 @@ class Worker:
             "child process",
             f"{found}; it last said:\n{self._log_tail()}",
             "an answer",
-            "try the target alone; with less memory in use if it was out of memory",
+            "try the target alone, with less memory in use if memory ran out",
         )
 
     def _log_tail(self) -> str:
@@ -215,21 +215,21 @@ def _log_to(log: Path) -> None:
 
 
 def _serve(imports: Sequence[str], lifeline: int | None) -> None:
-    """Answer requests from standard input until it closes; the child's side of `Worker`."""
+    """Serve requests from standard input until it closes; the child's side of `Worker`."""
     die_with_parent(lifeline)
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever native code prints goes to the log, not among the answers
+    os.dup2(2, 1)  # output of native code goes to the log, not among the answers
     for name, descriptor in (("stdout", 1), ("stderr", 2)):  # the log's disk may be full
         log = LossyFile(descriptor, "w", closefd=False)
         setattr(sys, name, lossy_text(log, getattr(sys, name), line_buffering=True))
     requests = os.fdopen(os.dup(0), "rb")
     for module in imports:
-        # One that cannot be imported is told by whatever needs it.
+        # A failed import is reported by the call that needs the module.
         with suppress(Exception):
             importlib.import_module(module)
     _answer_all(requests, answers)
     answers.flush()
-    os._exit(0)  # native runtimes hang or crash in their destructors often enough
+    os._exit(0)  # native runtimes often hang or crash in their destructors
 
 
 def _answer_all(requests: BinaryIO, answers: BinaryIO) -> None:
@@ -254,19 +254,19 @@ def _answer_all(requests: BinaryIO, answers: BinaryIO) -> None:
                 answer = (True, target(*args, **kwargs))
         except HuboptError as error:
             answer = (False, resource_error(error, *_paths(args, kwargs)) or error)
-        except Exception as error:  # everything must reach the parent, whatever its type
+        except Exception as error:  # every error must reach the parent, whatever its type
             answer = (False, _unexpected(error, _paths(args, kwargs)))
         try:
             data = pickle.dumps(answer)
-        except Exception as error:  # what a third party returns need not be picklable
+        except Exception as error:  # a third party's result may not be picklable
             data = pickle.dumps((False, _unexpected(error)))
         answers.write(data)
         answers.flush()
 
 
 def _paths(args: Sequence[object], kwargs: Mapping[str, object]) -> list[Path]:
-    """Return the places that a call was given, one of which may be on a disk that is full."""
-    return [each for each in (*args, *kwargs.values()) if isinstance(each, Path)]
+    """Return the paths among the arguments of a call; one of them may be on a full disk."""
+    return [value for value in (*args, *kwargs.values()) if isinstance(value, Path)]
 
 
 def _unexpected(error: Exception, places: Sequence[Path] = ()) -> HuboptError:

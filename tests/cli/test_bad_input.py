@@ -104,7 +104,7 @@ def test_every_wrong_shape_and_dtype_at_once(export: Callable[..., Ran], tiny: P
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--input-shape", "1xf!o"], "--input-shape 1xf!o: 'f!o' is no dimension"),
+        (["--input-shape", "1xf!o"], "--input-shape 1xf!o: 'f!o' is not a dimension"),
         (["--dtype", "float31"], "--dtype float31: no dtype has this name"),
         (["--batch", "0"], "--batch: 0"),
         (["--samples", "0"], "samples: 0"),

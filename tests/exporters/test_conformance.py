@@ -65,7 +65,7 @@ class Overwriting(OnnxExporter):
     ("exporter", "message"),
     [
         (Swapped(), "the artifact is not the layer"),
-        (Elsewhere(), "the artifact says it is at .*nothing was written at the path"),
+        (Elsewhere(), "the artifact says it is at .*nothing was written at the requested path"),
         (Overwriting(), "the artifact is not the layer"),
     ],
     ids=["swapped", "elsewhere", "overwriting"],

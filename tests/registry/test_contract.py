@@ -157,10 +157,10 @@ def exported(
 @pytest.mark.parametrize(
     ("exporter", "message"),
     [
-        (WritesElsewhere, "nothing was written at the path asked for"),
+        (WritesElsewhere, "nothing was written at the requested path"),
         (WritesMore, "it also wrote model.more"),
         (OddDetails, "details must be plain strings, numbers and booleans: score"),
-        (OddTolerance, "no tolerance class 'fp8'"),
+        (OddTolerance, "unknown tolerance class 'fp8'"),
         (OtherName, "the artifact names exporter 'other', not 'onnx'"),
         (Unpicklable, "the artifact says it is at"),
     ],

@@ -74,7 +74,7 @@ def test_an_unknown_target_lists_the_known_ones() -> None:
     [
         ("no_such_module:X", "does not import: ModuleNotFoundError"),
         ("pathlib:Path", "Path lacks .*summary"),
-        (f"{__name__}:Round", "name is 'round', registered is 'mine'"),
+        (f"{__name__}:Round", "name is 'round', but it is registered as 'mine'"),
     ],
 )
 def test_a_broken_exporter_is_reported_by_name(only, value: str, message: str) -> None:  # type: ignore[no-untyped-def]
@@ -85,7 +85,7 @@ def test_a_broken_exporter_is_reported_by_name(only, value: str, message: str) -
 
 def test_circular_sources_are_refused(only) -> None:  # type: ignore[no-untyped-def]
     only(point("round", f"{__name__}:Round"))
-    with pytest.raises(UsageError, match="its sources go round: round -> round"):
+    with pytest.raises(UsageError, match="its sources form a cycle: round -> round"):
         registry.with_sources(["round"])
 
 

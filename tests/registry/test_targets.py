@@ -81,7 +81,7 @@ def test_a_target_with_two_sets_of_options_is_refused() -> None:
     error = refused([mine, "onnx"])
     assert error.thing == "target onnx"
     assert error.found == (
-        "it is asked for twice, with OnnxOptions(opset=15) and OnnxOptions(opset=18)"
+        "it is requested twice, with OnnxOptions(opset=15) and OnnxOptions(opset=18)"
     )
     assert "has options of its own" in refused([mine], {"onnx.opset": 16}).found
 
@@ -127,7 +127,7 @@ def test_an_empty_precision_is_refused() -> None:
         ("zzz.opset", "no exporter has the name 'zzz'", "see `hubopt targets`"),
         (
             "savedmodel.freeze",
-            "savedmodel is not among the targets, nor what one of them starts from",
+            "savedmodel is not among the targets, and no target starts from it",
             "add the target savedmodel, or leave the option out",
         ),
         ("onnx.opste", "onnx has no option opste", "did you mean onnx.opset?"),

@@ -111,7 +111,8 @@ def test_an_artifact_of_another_model_fails(tiny_bundle: hubopt.Bundle, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("missing.onnx", "no such file"), ("model.bin", "tells no target")]
+    ("name", "message"),
+    [("missing.onnx", "no such file"), ("model.bin", "does not determine the target")],
 )
 def test_a_path_that_is_not_an_artifact_is_reported(
     name: str, message: str, tiny: Path, tmp_path: Path

@@ -1,1 +1,1 @@
-"""Intermediate tensors of artifacts: what `hubopt diagnose` reads."""
+"""Access to the intermediate tensors of artifacts, for `hubopt diagnose`."""

@@ -1,4 +1,7 @@
-"""Any tensor of an ONNX model: made an output, run by onnxruntime on the CPU, unoptimized."""
+"""Read any tensor of an ONNX model.
+
+The tensor is made an output, and onnxruntime runs the model on the CPU, unoptimized.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +24,13 @@ def run(model, inputs):
 
 
 class OnnxProbe:
-    """Reads tensors of the main graph; graphs nested in its nodes are left alone.
+    """Reads tensors of the main graph, but not of the graphs nested in its nodes.
 
     Attributes:
         inputs: The model's tensor for each input of the layer.
         outputs: The model's tensor for each output of the layer.
-        script: A Python function ``run(model, inputs)`` that needs nothing of hubopt.
-        how: How it is run, in words.
+        script: The source of a Python function ``run(model, inputs)`` that does not use hubopt.
+        how: A text that says how the model is run.
     """
 
     script = _SCRIPT
@@ -40,34 +43,38 @@ class OnnxProbe:
             self._model = onnx.load(str(artifact.path))
         except Exception as error:  # protobuf's and onnx's errors have no common base
             raise _unreadable(f"onnx does not read it: {error}") from error
-        self.inputs = {each.name: each.name for each in artifact.spec.inputs}
-        self.outputs = {each.name: each.name for each in artifact.spec.outputs}
+        self.inputs = {spec.name: spec.name for spec in artifact.spec.inputs}
+        self.outputs = {spec.name: spec.name for spec in artifact.spec.outputs}
         self._sessions: dict[tuple[str, ...], Any] = {}
 
     def tensors(self) -> list[tuple[str, tuple[int | None, ...] | None, str, tuple[str, ...]]]:
         """Return name, shape, operation and inputs of each tensor, in topological order."""
         graph = self._model.graph
         shapes = _shapes(self._model)
-        constants = {each.name for each in graph.initializer}
-        found: list[tuple[str, tuple[int | None, ...] | None, str, tuple[str, ...]]] = [
-            (each.name, shapes.get(each.name), "", ())
-            for each in graph.input
-            if each.name not in constants
+        constants = {tensor.name for tensor in graph.initializer}
+        tensors: list[tuple[str, tuple[int | None, ...] | None, str, tuple[str, ...]]] = [
+            (value.name, shapes.get(value.name), "", ())
+            for value in graph.input
+            if value.name not in constants
         ]
         for node in graph.node:
             read = tuple(dict.fromkeys((*filter(None, node.input), *_captured(node))))
-            found += [(name, shapes.get(name), node.op_type, read) for name in node.output if name]
-        return found
+            tensors += [
+                (name, shapes.get(name), node.op_type, read) for name in node.output if name
+            ]
+        return tensors
 
     def run(self, inputs: Tensors, names: Sequence[str]) -> dict[str, Any]:
         """Return the tensors ``names`` for one sample of the layer's inputs."""
         key = tuple(names)
         if key not in self._sessions:
-            self._sessions = {key: self._session(key)}  # one at a time: each holds the weights
+            self._sessions = {
+                key: self._session(key)
+            }  # only one, because every session holds the weights
         return dict(zip(names, self._sessions[key].run(list(names), dict(inputs)), strict=True))
 
     def cut(self, inputs: Mapping[str, Any], output: str, path: Path) -> None:
-        """Write the part of the model from ``inputs``, arrays by tensor, to ``output``."""
+        """Write the part of the model between ``inputs``, arrays by tensor, and ``output``."""
         import onnx
 
         graph = self._model.graph
@@ -80,7 +87,7 @@ class OnnxProbe:
             needed.add(name)
             if name in makers:
                 wanted += [*filter(None, makers[name].input), *_captured(makers[name])]
-        nodes = [each for each in graph.node if needed.intersection(each.output)]
+        nodes = [node for node in graph.node if needed.intersection(node.output)]
         values = [
             onnx.helper.make_tensor_value_info(
                 name, onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape
@@ -92,9 +99,9 @@ class OnnxProbe:
             "reproduction",
             values,
             [onnx.ValueInfoProto(name=output)],
-            [each for each in graph.initializer if each.name in needed],
+            [tensor for tensor in graph.initializer if tensor.name in needed],
         )
-        for node in cut.node:  # one that also gives a tensor which is an input here
+        for node in cut.node:  # a node may also compute a tensor that is an input here
             node.output[:] = [f"{name}__unused" if name in inputs else name for name in node.output]
         model = onnx.ModelProto()
         model.CopyFrom(self._model)
@@ -135,16 +142,16 @@ def _shapes(model: Any) -> dict[str, tuple[int | None, ...]]:
 
 
 def _captured(node: Any) -> list[str]:
-    """Return what graphs nested in ``node`` read from outside of themselves."""
-    found = []
+    """Return the tensors that graphs nested in ``node`` read from outside."""
+    captured = []
     for attribute in node.attribute:
         for graph in (attribute.g, *attribute.graphs):
             own = {name for inner in graph.node for name in inner.output}
-            own |= {each.name for each in (*graph.input, *graph.initializer)}
+            own |= {value.name for value in (*graph.input, *graph.initializer)}
             read = [name for inner in graph.node for name in (*inner.input, *_captured(inner))]
-            read += [each.name for each in graph.output]
-            found += [name for name in read if name and name not in own]
-    return found
+            read += [output.name for output in graph.output]
+            captured += [name for name in read if name and name not in own]
+    return captured
 
 
 def _unreadable(found: str) -> ExportError:

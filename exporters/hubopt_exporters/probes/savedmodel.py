@@ -1,4 +1,4 @@
-"""Any tensor of a SavedModel's signature, frozen so that what it calls is inlined."""
+"""Read any tensor of a SavedModel's signature, frozen so that the functions in it are inlined."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class SavedModelProbe:
     Attributes:
         inputs: The graph's tensor for each input of the layer.
         outputs: The graph's tensor for each output of the layer.
-        script: Empty: a part of a SavedModel does not run by itself.
-        how: How it is run, in words.
+        script: Empty, because a part of a SavedModel does not run by itself.
+        how: A text that says how the model is run.
     """
 
     script = ""
@@ -39,8 +39,8 @@ class SavedModelProbe:
         arguments = sorted(concrete.structured_input_signature[1])
         tensors = dict(zip(arguments, frozen.inputs, strict=True))
         results = dict(zip(sorted(concrete.structured_outputs), frozen.outputs, strict=True))
-        self.inputs = {each.name: tensors[each.argument].name for each in artifact.spec.inputs}
-        self.outputs = {each.name: results[each.name].name for each in artifact.spec.outputs}
+        self.inputs = {spec.name: tensors[spec.argument].name for spec in artifact.spec.inputs}
+        self.outputs = {spec.name: results[spec.name].name for spec in artifact.spec.outputs}
         compiled = is_compiled(self._loaded)
         self.how = "TensorFlow, " + ("compiled by XLA" if compiled else "not compiled")
         kind = CompiledGraph if compiled else GraphRunner
@@ -66,5 +66,5 @@ class SavedModelProbe:
         return dict(zip(names, self._runner.run(inputs, list(names)), strict=True))
 
     def cut(self, inputs: Mapping[str, Any], output: str, path: Path) -> None:
-        """Not there: see ``script``."""
+        """Not supported, see ``script``."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Any tensor of a TFLite model: LiteRT keeps them all, without its default delegates."""
+"""Read any tensor of a TFLite model: LiteRT keeps all tensors, without its default delegates."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def run(model, inputs):
         model, experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     )
     interpreter.allocate_tensors()
-    for each in interpreter.get_input_details():
-        interpreter.set_tensor(each["index"], inputs[each["name"]])
+    for detail in interpreter.get_input_details():
+        interpreter.set_tensor(detail["index"], inputs[detail["name"]])
     interpreter.invoke()
     return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
 """
@@ -31,8 +31,8 @@ class TFLiteProbe:
     Attributes:
         inputs: The model's tensor for each input of the layer.
         outputs: The model's tensor for each output of the layer.
-        script: A Python function ``run(model, inputs)`` that needs nothing of hubopt.
-        how: How it is run, in words.
+        script: The source of a Python function ``run(model, inputs)`` that does not use hubopt.
+        how: A text that says how the model is run.
     """
 
     script = _SCRIPT
@@ -58,29 +58,29 @@ class TFLiteProbe:
             ) from error
         model = self._read()
         self._graph = model.subgraphs[0]
-        self._names = _unique([each.name.decode() for each in self._graph.tensors])
+        self._names = _unique([tensor.name.decode() for tensor in self._graph.tensors])
         self._index = {name: at for at, name in enumerate(self._names)}
         signature = model.signatureDefs[0]
-        ins = {each.name.decode(): self._names[each.tensorIndex] for each in signature.inputs}
-        outs = {each.name.decode(): self._names[each.tensorIndex] for each in signature.outputs}
-        self.inputs = {each.name: ins[each.argument] for each in artifact.spec.inputs}
-        self.outputs = {each.name: outs[each.name] for each in artifact.spec.outputs}
+        ins = {entry.name.decode(): self._names[entry.tensorIndex] for entry in signature.inputs}
+        outs = {entry.name.decode(): self._names[entry.tensorIndex] for entry in signature.outputs}
+        self.inputs = {spec.name: ins[spec.argument] for spec in artifact.spec.inputs}
+        self.outputs = {spec.name: outs[spec.name] for spec in artifact.spec.outputs}
         self._ops = _op_names(model)
 
     def tensors(self) -> list[tuple[str, tuple[int | None, ...] | None, str, tuple[str, ...]]]:
         """Return name, shape, operation and inputs of each tensor, in topological order."""
         sizes = {
-            each["index"]: tuple(int(size) for size in each["shape"])
-            for each in self._interpreter.get_tensor_details()
+            detail["index"]: tuple(int(size) for size in detail["shape"])
+            for detail in self._interpreter.get_tensor_details()
         }
-        found: list[tuple[str, tuple[int | None, ...] | None, str, tuple[str, ...]]] = [
+        tensors: list[tuple[str, tuple[int | None, ...] | None, str, tuple[str, ...]]] = [
             (self._names[at], sizes.get(at), "", ()) for at in self._graph.inputs
         ]
         for operator in self._graph.operators:
             read = tuple(self._names[at] for at in operator.inputs if at >= 0)
             op = self._ops[operator.opcodeIndex]
-            found += [(self._names[at], sizes.get(at), op, read) for at in operator.outputs]
-        return found
+            tensors += [(self._names[at], sizes.get(at), op, read) for at in operator.outputs]
+        return tensors
 
     def run(self, inputs: Tensors, names: Sequence[str]) -> dict[str, Any]:
         """Return the tensors ``names`` for one sample of the layer's inputs."""
@@ -90,12 +90,12 @@ class TFLiteProbe:
         return {name: self._interpreter.get_tensor(self._index[name]) for name in names}
 
     def cut(self, inputs: Mapping[str, Any], output: str, path: Path) -> None:
-        """Write the part of the model from ``inputs``, arrays by tensor, to ``output``."""
+        """Write the part of the model between ``inputs``, arrays by tensor, and ``output``."""
         import flatbuffers
 
         model = self._read()
         graph = model.subgraphs[0]
-        makers = {at: each for each in graph.operators for at in each.outputs}
+        makers = {at: operator for operator in graph.operators for at in operator.outputs}
         first = {self._index[name] for name in inputs}
         wanted, needed = [self._index[output]], set()
         while wanted:
@@ -104,16 +104,18 @@ class TFLiteProbe:
                 continue
             needed.add(at)
             if at in makers:
-                wanted += [each for each in makers[at].inputs if each >= 0]
-        graph.operators = [each for each in graph.operators if needed.intersection(each.outputs)]
+                wanted += [index for index in makers[at].inputs if index >= 0]
+        graph.operators = [
+            operator for operator in graph.operators if needed.intersection(operator.outputs)
+        ]
         graph.inputs = [self._index[name] for name in inputs]
         graph.outputs = [self._index[output]]
-        kept = needed | first | {at for each in graph.operators for at in each.outputs}
+        kept = needed | first | {at for operator in graph.operators for at in operator.outputs}
         for at, tensor in enumerate(graph.tensors):
             tensor.name = self._names[at].encode()
             if at not in kept:
-                tensor.buffer = 0  # by convention the empty one
-        used = {tensor.buffer for each in model.subgraphs for tensor in each.tensors}
+                tensor.buffer = 0  # which is empty by convention
+        used = {tensor.buffer for subgraph in model.subgraphs for tensor in subgraph.tensors}
         for at, buffer in enumerate(model.buffers):
             if at not in used:
                 buffer.data = None
@@ -129,7 +131,7 @@ class TFLiteProbe:
 
 
 def _unique(names: Sequence[str]) -> list[str]:
-    """Return ``names`` with their index behind those that are not one of a kind."""
+    """Return ``names``, with the index appended to names that are empty or not unique."""
     return [
         name if name and names.count(name) == 1 else f"{name}#{at}" for at, name in enumerate(names)
     ]
@@ -142,8 +144,8 @@ def _op_names(model: Any) -> list[str]:
         code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)
     }
     return [
-        each.customCode.decode()
-        if each.customCode
-        else names.get(max(each.builtinCode, each.deprecatedBuiltinCode), "?")
-        for each in model.operatorCodes
+        operator.customCode.decode()
+        if operator.customCode
+        else names.get(max(operator.builtinCode, operator.deprecatedBuiltinCode), "?")
+        for operator in model.operatorCodes
     ]
