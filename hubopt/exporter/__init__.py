@@ -9,8 +9,6 @@ and is checked by `hubopt.testing.assert_conforms`. ``docs/write-an-exporter.md`
 parts of hubopt that an exporter may import.
 """
 
-from dataclasses import dataclass  # TEMPORARY
-
 from hubopt.exporter.contract import Exporter, Obstacle, Probe, Requirement, Runner
 from hubopt.exporter.helpers import culprits, host_obstacles, not_runnable
 from hubopt.exporter.options import NoOptions, option
@@ -27,17 +25,6 @@ from hubopt.exporter.program import (
     require_program,
 )
 from hubopt.exporter.target import FP32, ExportTask, Target
-
-
-@dataclass(frozen=True, slots=True)
-class Options:  # TEMPORARY
-    """A placeholder for parts that are not merged yet and import this name."""
-
-    xla: XlaMode = "require"
-    freeze: bool = False
-    select_tf_ops: bool = False
-    opset: int = 18
-
 
 __all__ = [
     "FP32",

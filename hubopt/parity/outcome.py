@@ -11,6 +11,7 @@ from hubopt._util.escaping import printable
 from hubopt.parity.comparison import Comparison
 from hubopt.parity.deviations import (
     FLOAT64,
+    MOST_NOISE,
     Deviation,
     deviation_at,
     largest_deviation,
