@@ -169,7 +169,7 @@ def test_a_python_attribute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         opened("no_such_module:f")
     with pytest.raises(LoadError, match="it is a int"):
         opened("my_models:answer")
-    with pytest.raises(LoadError, match="--signature and --tag given, but it is no SavedModel"):
+    with pytest.raises(LoadError, match="--signature and --tag given, but it is not a SavedModel"):
         opened("my_models:net.double", signature="a", tags=("b",))
 
 
