@@ -26,7 +26,7 @@ def test_another_digest_is_refused(tiny: Path, tmp_path: Path, verb: str) -> Non
 def test_a_pin_that_is_no_digest(hubopt: Callable[..., Ran], tiny: Path) -> None:
     ran = hubopt("inspect", tiny, "--pin", "sha256:123")
     assert ran.code == 2
-    assert "error: pin sha256:123: no SHA-256 digest" in ran.err
+    assert "error: pin sha256:123: not a SHA-256 digest" in ran.err
 
 
 def test_offline_a_model_that_was_never_fetched_is_reported(

@@ -121,7 +121,7 @@ def test_the_time_has_an_end_wherever_the_server_drips(head: bytes, web: Web, ca
     start = time.monotonic()
     error = refused(f"{web.url}/model", cache, Limits(download_s=0.4, min_rate=0))
     assert time.monotonic() - start < 3
-    assert error.found == "it was not here after 0.4 seconds"
+    assert error.found == "it was not downloaded within 0.4 seconds"
     assert "--max-time" in error.way_out
 
 
@@ -130,7 +130,7 @@ def test_redirects_and_attempts_share_one_time(web: Web, cache: Path) -> None:
         location = {"Location": f"{web.url}/{number + 1}"}
         web.pages[f"/{number}"] = Page(b"", 302, location, seconds=0.15)
     start = time.monotonic()
-    assert "not here after" in refused(f"{web.url}/0", cache, Limits(download_s=0.4)).found
+    assert "not downloaded within" in refused(f"{web.url}/0", cache, Limits(download_s=0.4)).found
     assert time.monotonic() - start < 3
     web.pages["/busy"] = Page(b"", failures=[503] * 99, seconds=0.1)
     many = Patience(attempts=99, first_wait_s=0.01)
@@ -181,7 +181,7 @@ def test_an_answer_without_end_gives_no_storage_location(
     monkeypatch.setenv("TFHUB_MODEL_LOAD_FORMAT", "UNCOMPRESSED")
     head = b"HTTP/1.0 303 See Other\r\n\r\n"
     web.pages["/model"] = Page(b"", raw=endless(head, b"x" * (1 << 16)))
-    with pytest.raises(HandleError, match="and no storage location"):
+    with pytest.raises(HandleError, match="without a storage location"):
         fetch(f"{web.url}/model", patience=QUICK, limits=Limits(download_s=20))
 
 
@@ -205,7 +205,7 @@ def test_kagglehub_gets_no_more_time_and_no_larger_model(
 
     url = "https://www.kaggle.com/models/o/m/tensorFlow2/v/1"
     monkeypatch.setattr(kagglehub, "model_download", lambda _: time.sleep(20))
-    assert "not here after" in refused(url, cache, Limits(download_s=0.3)).found
+    assert "not downloaded within" in refused(url, cache, Limits(download_s=0.3)).found
     (tmp_path / "made").mkdir()
     (tmp_path / "made" / "saved_model.pb").write_bytes(bytes(2000))
     monkeypatch.setattr(kagglehub, "model_download", lambda _: str(tmp_path / "made"))

@@ -234,7 +234,7 @@ def first_name(spec: ModelSpec, name: str) -> str:
         (npy(np.zeros((1, 8), ">f4")), "it is >f4, not float32"),
         (header((1, 8)), "it has 0 bytes of data and declares 32"),
         (header((1, 8), bytes(33)), "it has 33 bytes of data and declares 32"),
-        (header((10**15,)), "promises 4,000,000,000,000,000"),
+        (header((10**15,)), "declares 4,000,000,000,000,000"),
         (b"\x93NUMPY\x01\x00" + b"\xff\xff" + b"{" * 60_000, "its header cannot be read"),
         (b"no array", "its header cannot be read"),
         (with_header(b"{'descr': '<f4', 'shape': (1, 8"), "its header cannot be read"),
