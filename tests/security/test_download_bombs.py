@@ -135,7 +135,7 @@ def test_redirects_and_attempts_share_one_time(web: Web, cache: Path) -> None:
     web.pages["/busy"] = Page(b"", failures=[503] * 99, seconds=0.1)
     many = Patience(attempts=99, first_wait_s=0.01)
     start = time.monotonic()
-    assert "not downloaded within" in refused(f"{web.url}/busy", cache, Limits(download_s=0.4), many).found
+    assert "not downloaded" in refused(f"{web.url}/busy", cache, Limits(download_s=0.4), many).found
     assert time.monotonic() - start < 3
 
 
@@ -168,7 +168,7 @@ def test_a_packed_body_that_inflates_is_refused(
     assert "--max-unpacked SIZE" in error.way_out
     web.pages["/model"] = Page(gzip.compress(packed), headers=headers)
     assert fetch(f"{web.url}/model").digest == sha256(tiny)
-    for name, encoding, text in (("/cut", "gzip", "it is damaged"), ("/br", "br", "packs its")):
+    for name, encoding, text in (("/cut", "gzip", "it is damaged"), ("/br", "br", "with br")):
         content = gzip.compress(packed)[:-9]
         web.pages[name] = Page(content, headers={"Content-Encoding": encoding})
         with pytest.raises(HandleError, match=text):
