@@ -256,5 +256,5 @@ def test_an_output_key_of_a_model_that_returns_a_tensor(tmp_path: Path) -> None:
 
 def test_a_path_that_tensorflow_reads_as_a_pattern_is_reported(tmp_path: Path) -> None:
     folder = models.half_plus_one(tmp_path / "plain").rename(tmp_path / "m[1]")
-    with pytest.raises(LoadError, match=r"has one of \* \? \[ \] in it"):
+    with pytest.raises(LoadError, match=r"has one of \* \? \[ \], which"):
         opened(folder)

@@ -232,7 +232,7 @@ def test_each_bound_has_its_flag(
         "export", f"{web.url}/model", "-t", "onnx", "-o", tmp_path / "o", "--min-rate", "x"
     )
     assert ran.code == 2
-    assert "--min-rate x: no size" in ran.err
+    assert "--min-rate x: not a size" in ran.err
 
 
 def test_every_wrong_limit_is_reported_at_once() -> None:
