@@ -1,4 +1,4 @@
-"""`open_layer`: a located handle becomes a `KerasLayer`."""
+"""`open_layer`: loads a located handle as a `KerasLayer`."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def open_layer(
     ``serving_default``, as TensorFlow Serving does.
 
     Args:
-        handle: What `hubopt.models.handles.locate` found.
+        handle: The result of `hubopt.models.handles.locate`.
         options: Signature, output and tags.
-        load_policy: Which operations are allowed beside the harmless ones, and how much a file may
-            unpack to.
-        most_bytes: How many bytes of weights are wanted at most; None for any number.
+        load_policy: The operations that are allowed in addition to the harmless ones, and the
+            largest size that a file may unpack to.
+        most_bytes: The largest allowed size of the weights; None for any size.
 
     Raises:
-        LoadError: It cannot be loaded, or it lacks the tags, signature or output.
-        ExportError: Its file shows that it has more weights; nothing was loaded.
+        LoadError: The model cannot be loaded, or it lacks the tags, signature or output.
+        ExportError: According to its file, the model has larger weights. It was not loaded.
     """
     load_policy = load_policy or LoadPolicy()
     if handle.kind == "python":
@@ -67,12 +67,12 @@ def open_layer(
         )
     except HuboptError:
         raise
-    except Exception as error:  # a damaged object graph fails in the most various places
+    except Exception as error:  # a damaged object graph can raise any exception anywhere
         raise load_error(handle.text, error) from error
 
 
 def _as_layer(loaded: Any, output_key: str | None) -> Any:
-    """Return a layer as it is, with its own signature, hints and key; wrap any other callable."""
+    """Return a layer unchanged, with its own signature, hints and key; wrap other callables."""
     layer = as_layer(loaded)
     if output_key is None:
         return layer
@@ -95,7 +95,7 @@ def _refuse_parts(handle: Handle, options: LayerOptions) -> None:
     if given:
         raise LoadError(
             f"handle {handle.text}",
-            f"{' and '.join(given)} given, but it is no SavedModel",
+            f"{' and '.join(given)} given, but it is not a SavedModel",
             "a SavedModel, which has signatures and tags",
             "leave the flag out",
         )
@@ -116,13 +116,13 @@ def _choose_signature(handle: Handle, options: LayerOptions) -> str | None:
 
 
 def _choose_signature_name(handle: Handle, options: LayerOptions, graph: MetaGraph) -> str | None:
-    there = ", ".join(graph.signatures) or "none; the model has none"
+    available = ", ".join(graph.signatures) or "none; the model has none"
     if options.signature is not None:
         if options.signature not in graph.signatures:
             raise LoadError(
                 f"signature {options.signature}",
                 f"not in {handle.text}",
-                f"one of: {there}",
+                f"one of: {available}",
                 "pass one of these to --signature, or leave the flag out",
             )
         return options.signature
@@ -134,7 +134,7 @@ def _choose_signature_name(handle: Handle, options: LayerOptions, graph: MetaGra
         raise LoadError(
             f"model {handle.text}",
             f"it cannot be called and has no signature {_SERVING}",
-            f"--signature, one of: {there}",
+            f"--signature, one of: {available}",
             "name the signature to export",
         )
     return _SERVING

@@ -212,8 +212,8 @@ def test_stock_reports_a_wrong_input_on_many_lines(saved: Saved) -> None:
 
 
 WRONG = {
-    "size": ([4], r"output_shape=\(4,\) .* asks for \(2, 4\), and the model gives \(2, 3\)"),
-    "rank": ([3, 1], r"asks for \(2, 3, 1\), and the model gives \(2, 3\)"),
+    "size": ([4], r"output_shape=\(4,\) .* asks for \(2, 4\), but the model returns \(2, 3\)"),
+    "rank": ([3, 1], r"asks for \(2, 3, 1\), but the model returns \(2, 3\)"),
     "structure": ({"a": [3]}, r"has another structure than the outputs, \(2, 3\)"),
 }
 
@@ -284,7 +284,7 @@ def test_anything_that_tensorflow_takes_for_a_shape_is_a_hint(
 
 def test_compute_output_shape_refuses_a_wrong_hint(generation: Generation, saved: Saved) -> None:
     layer = generation.layer(saved("half_plus_one"), output_shape=[2])
-    with pytest.raises(ValueError, match=r"asks for \(5, 2\), and the model gives \(5, 1\)"):
+    with pytest.raises(ValueError, match=r"asks for \(5, 2\), but the model returns \(5, 1\)"):
         layer.compute_output_shape((5, 1))
 
 
