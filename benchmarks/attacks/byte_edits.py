@@ -90,7 +90,7 @@ EDITS: Mapping[str, Callable[[random.Random, bytes], Edit]] = {
 
 
 def edit_bytes(draw: random.Random, data: bytes) -> Edit:
-    """Apply one of `EDITS`; flips are the most frequent, because parsers often accept them."""
+    """Apply one of `EDITS`; flips are the most frequent, because they get deepest into readers."""
     if not data:
         return append(draw, b"\0")
     name = draw.choices(list(EDITS), [4, 2, 1, 1, 1, 2, 1, 1, 3])[0]

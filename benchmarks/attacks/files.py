@@ -117,9 +117,8 @@ def judge(
         faults["exit 1"] = f"{faults['exit 1'][:200]}: {text}"
     if (place.here / "ran").exists():
         faults["wrong verified"] = "code that a file carried has run"
-    if ran.code is not None and (
-        strays := place.strays()
-    ):  # a command that hangs was ended by SIGKILL
+    # A command that hangs was ended by SIGKILL, which may leave files.
+    if ran.code is not None and (strays := place.strays()):
         faults["folder left"] = "; ".join(strays)
     if attempt.unchanged and tree(attempt.unchanged) != before:
         faults["damaged"] = "the command has changed the bundle"
