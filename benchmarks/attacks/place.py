@@ -91,7 +91,7 @@ class Place:
             for path in folder.iterdir()
             if path not in known
         ]
-        # Unfinished entries of the cache have a leading dot; complete ones have not. Locks are files.
+        # Unfinished entries of the cache have a leading dot, complete ones none; locks are files.
         found += [path for path in self.stages.glob(".*") if path.is_dir()]
         return sorted(_describe(path, self.root) for path in found)
 

@@ -113,7 +113,7 @@ def measure(
         text = log.read().decode(errors="replace")
     problem = sampler.problem or _problem(code, text)
     if not problem and makes and not makes.exists():
-        problem = f"exit 0, but nothing was written; last output: {_last_line(text)}"
+        problem = f"exit 0, but nothing was written; it last said: {_last_line(text)}"
     stages = (_STAGE.match(line) for line in text.splitlines())
     return Cost(
         seconds=seconds,
@@ -234,7 +234,7 @@ def _problem(code: int, text: str) -> str | None:
     if code == 0:
         return None
     how = f"exit {code}" if code > 0 else f"ended by signal {-code}"
-    return f"{how}; last output: {_last_line(text)}"
+    return f"{how}; it last said: {_last_line(text)}"
 
 
 def _last_line(text: str) -> str:

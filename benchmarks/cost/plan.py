@@ -75,7 +75,7 @@ def steps(model: CostModel, parts: Collection[str], cache: bool) -> Iterator[Ste
 
         def with_cache(folder: Path) -> Command:
             command = hubopt(path, model.targets, folder / "bundle")
-            # platformdirs reads this variable; the folder belongs to this model and is empty at first.
+            # platformdirs reads this variable; the folder belongs to this model and starts empty.
             return replace(command, environment={"XDG_CACHE_HOME": str(folder.parent / "cache")})
 
         yield Step("first", with_cache, once=True)
