@@ -72,7 +72,7 @@ _TIMEOUT_S = 300.0
 def main(arguments: Sequence[str]) -> int:
     """Run the benchmark with these arguments; return the exit code."""
     options = _parse(arguments)
-    _let_commands_be_interrupted()
+    _stop_ignoring_signals()
     until = time.monotonic() + (options.minutes * 60 if options.minutes else float("inf"))
     with tempfile.TemporaryDirectory(prefix="attack-") as folder:
         work = Path(folder)
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str]) -> int:
     return exit_code(outcomes) or (0 if finished else _EXIT_UNFINISHED)
 
 
-def _let_commands_be_interrupted() -> None:
+def _stop_ignoring_signals() -> None:
     """Stop ignoring signals, as a process in the background does, so that commands get them.
 
     A command inherits ignored signals and would not notice them; it does not inherit handlers.

@@ -46,7 +46,7 @@ def failed_controls(clean: Clean, work: Path, run: Run = run_forked) -> list[str
     problems += _expect(0, ["verify", bundle, "--json", "--rejudge"], work, run)
     wrong = ["verify", str(clean.bundle("wrong")), "--json"]
     problems += _expect(_REFUSED, wrong, work, run)
-    return problems + _unlike(clean, work, run) + _made_anew(clean, work, run)
+    return problems + _export_problems(clean, work, run) + _missing_from_cache(clean, work, run)
 
 
 def _expect(code: int, words: list[str], work: Path, run: Run) -> list[str]:
@@ -58,7 +58,7 @@ def _expect(code: int, words: list[str], work: Path, run: Run) -> list[str]:
     return []
 
 
-def _unlike(clean: Clean, work: Path, run: Run) -> list[str]:
+def _export_problems(clean: Clean, work: Path, run: Run) -> list[str]:
     """Export Keras files, and a SavedModel, which alone has a clean bundle to compare with."""
     problems = []
     for name in ("tiny", "conv.keras", "conv.h5"):
@@ -72,7 +72,7 @@ def _unlike(clean: Clean, work: Path, run: Run) -> list[str]:
     return problems
 
 
-def _made_anew(clean: Clean, work: Path, run: Run) -> list[str]:
+def _missing_from_cache(clean: Clean, work: Path, run: Run) -> list[str]:
     """Export over the clean cache; an attack on a stage that is not read from it proves nothing."""
     place = Place.make(work / "control")
     shutil.copytree(clean.stages, place.stages, dirs_exist_ok=True)

@@ -147,7 +147,7 @@ def add_constant(model: Any, name: str, array: NDArray[Any]) -> int:
 
 
 def put_constant(model: Any, array: NDArray[Any], at: int, slot: int) -> None:
-    """Give operator ``at`` a new constant, used by it alone, as input ``slot``."""
+    """Give operator ``at`` a new constant as input ``slot``."""
     operator = model.subgraphs[0].operators[at]
     inputs = operator.inputs.copy()
     inputs[slot] = add_constant(model, f"operator{at}__input{slot}", array)

@@ -92,7 +92,7 @@ def put_attribute(model: Any, name: str, value: Any, output: str) -> None:
 
 
 def put_constant(model: Any, array: NDArray[Any], output: str, slot: int) -> None:
-    """Give the node that computes ``output`` a new constant, used by it alone, as input ``slot``."""
+    """Give the node that computes ``output`` a new constant as input ``slot``."""
     node = node_of(model, output)
     node.input[slot] = add_constant(model, f"{output}__input{slot}", array)
 
