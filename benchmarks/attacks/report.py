@@ -40,13 +40,13 @@ def show(outcomes: Sequence[Outcome], console: Console) -> None:
     console.print(table)
     for outcome in outcomes:
         for fault, text in outcome.faults.items():
-            _print(
+            _print_escaped(
                 console,
                 f"{fault.upper()}: {outcome.case}, {outcome.kind}, {outcome.detail}: {text}",
             )
     flaky = [outcome for outcome in outcomes if outcome.note.startswith("only in a fork")]
     for outcome in flaky:
-        _print(
+        _print_escaped(
             console,
             f"not repeated by the real command: {outcome.case}, {outcome.detail}: {outcome.note}",
         )
