@@ -1,4 +1,4 @@
-"""`write`: the artifacts that may be kept, the reference set and the manifest of a bundle."""
+"""`write`: the artifacts to keep, the reference set and the manifest of a bundle."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def write(
     built: Mapping[str, Built],
     verdicts: Mapping[str, Verdict],
 ) -> Manifest:
-    """Leave in the bundle's folder what belongs there; return its manifest.
+    """Complete the bundle's folder, and return its manifest.
 
     Args:
-        prepared: What was exported.
-        reference: What all verdicts are made on.
-        built: What became of each conversion, by target.
+        prepared: The prepared model.
+        reference: The reference set of all verdicts.
+        built: The outcome of each conversion, by target.
         verdicts: The verdict on each artifact, by target.
 
     Raises:
@@ -67,7 +67,7 @@ def _is_failed(result: TargetResult) -> bool:
 
 
 def _result(prepared: Prepared, built: Built, verdict: Verdict | None) -> TargetResult:
-    """Return what became of a target, but for where its artifact is."""
+    """Return the result of a target, without the path of its artifact."""
     target, artifact = built.target, built.artifact
     result = TargetResult(
         target=target.id,
@@ -90,7 +90,7 @@ def _result(prepared: Prepared, built: Built, verdict: Verdict | None) -> Target
 
 
 def _place(prepared: Prepared, built: Built, result: TargetResult) -> TargetResult:
-    """Keep the artifact where it is, move it to ``failed/``, or remove it, as the verdict is."""
+    """Keep the artifact, move it to ``failed/`` or remove it, depending on the verdict."""
     if built.artifact is None:
         return result
     folder = prepared.folder

@@ -1,4 +1,4 @@
-"""What is in each target's way, before any work."""
+"""The obstacles to each target, found before any work."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ def find_obstacles(
     dynamic: Sequence[str] = (),
     weights_bytes: int = 0,
 ) -> dict[str, list[Obstacle]]:
-    """Return what is in each target's way, by its id, its source's way included.
+    """Return the obstacles to each target and to its source, by target id.
 
     Args:
         targets: The targets, sources first.
         ops: The operations of the program; none if they are not known yet.
-        dynamic: The names of the inputs' dynamic dimensions.
-        weights_bytes: How large the weights are.
+        dynamic: The names of the dynamic dimensions of the inputs.
+        weights_bytes: The size of the weights.
     """
     found: dict[str, list[Obstacle]] = {}
     for target in targets:
         exporter = registry.get(target.exporter)
         try:
             own = list(exporter.obstacles(ops, target))
-        except Exception as error:  # a third party's code can raise anything
+        except Exception as error:  # third-party code can raise anything
             _log.warning("obstacles of target %s", target.id, exc_info=True)
             own = [Obstacle("?", 0, f"its obstacles() fails: {type(error).__name__}: {error}")]
         if not exporter.dynamic:

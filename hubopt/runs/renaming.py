@@ -1,4 +1,4 @@
-"""Artifacts from elsewhere, whose tensors have other names than the layer's."""
+"""Artifacts of other tools, whose tensor names differ from the layer's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hubopt.spec import ModelSpec, TensorSpec
 
 
 class RenamedRunner:
-    """A runner by the layer's names of one that goes by the artifact's."""
+    """Wraps a runner that uses the artifact's names; takes and returns the layer's names."""
 
     def __init__(self, runner: Runner, names: Mapping[str, str]) -> None:
         self._runner = runner
@@ -37,13 +37,13 @@ def load_runner(
     """Scan ``artifact`` and load it.
 
     Args:
-        exporter: What runs it.
-        artifact: What to load.
-        names: Its names for tensors that the layer names otherwise.
-        allow_ops: Operations that a SavedModel may have although they reach outside of it.
+        exporter: The exporter whose runtime runs it.
+        artifact: The artifact.
+        names: The artifact's name for each tensor that the layer names differently.
+        allow_ops: Operations that a SavedModel may contain although they have side effects.
 
     Raises:
-        UnsafeModelError: It could do more than compute.
+        UnsafeModelError: The artifact could do more than compute.
     """
     scan_artifact(artifact.path, allow_ops)
     if not names:
@@ -54,7 +54,7 @@ def load_runner(
 
 def _renamed(spec: ModelSpec, names: Mapping[str, str]) -> ModelSpec:
     def tensors(specs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
-        return tuple(replace(each, name=names.get(each.name, each.name)) for each in specs)
+        return tuple(replace(spec, name=names.get(spec.name, spec.name)) for spec in specs)
 
     def nest(structure: Structure) -> Structure:
         return pack(structure, {name: names.get(name, name) for name in leaves(structure)})
