@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,22 +45,22 @@ _VARIABLES = (
 """Prefixes of the environment variables that those distributions read."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots, for the digests that are taken once
 class StageKeys:
     """The keys of one export's stages.
 
     Attributes:
         around: The digest of what every stage depends on, see `surroundings`.
         model: The model's digest.
-        layer: Which part of the model is the layer.
-        allow_ops: Operations that were allowed.
-        hints: What the user said about shapes.
-        items: The user's own inputs, see `describe_items`; None to draw some.
-        count: How many samples.
-        seed: The seed of drawn ones.
-        noise: How much may be measured of the layer's noise.
-        xla: How the program is traced.
-        rounds: How many rounds of timing.
+        layer: The part of the model that is the layer.
+        allow_ops: The operations that the user allowed.
+        hints: The user's hints about shapes.
+        items: The user's own inputs, see `describe_items`; None to draw inputs.
+        count: The number of samples.
+        seed: The seed of drawn samples.
+        noise: How much of the layer's noise may be measured.
+        xla: The XLA mode of the trace.
+        rounds: The number of rounds of timing.
     """
 
     around: str
@@ -74,8 +75,9 @@ class StageKeys:
     xla: XlaMode
     rounds: int
 
+    @cached_property
     def program(self) -> str:
-        """Return the key of the traced program, whatever of it is on disk."""
+        """The key of the traced program, whichever of its files are on disk."""
         return digest_of(
             {
                 "stage": "trace",
@@ -93,20 +95,20 @@ class StageKeys:
         """Return the key of the program's files.
 
         Args:
-            saved_model: Whether there is a SavedModel among them.
+            saved_model: Whether they include a SavedModel.
         """
-        return digest_of({"program": self.program(), "saved_model": saved_model})
+        return digest_of({"program": self.program, "saved_model": saved_model})
 
     def reference(self, level: NoiseLevel) -> str:
-        """Return the key of samples, reference and what is known of them.
+        """Return the key of the reference set.
 
         Args:
-            level: How much of the layer's noise is.
+            level: How much of the layer's noise was measured.
         """
         return digest_of(
             {
                 "stage": "reference",
-                "program": self.program(),
+                "program": self.program,
                 "items": self.items,
                 "count": self.count,
                 "seed": self.seed,
@@ -119,25 +121,25 @@ class StageKeys:
         """Return the key of an artifact.
 
         Args:
-            target: What writes it, in which precision and with which options.
-            source: The digest of the artifact it is made from; `PROGRAM` for the program.
+            target: The target.
+            source: The digest of the source artifact; `PROGRAM` for the program.
         """
         return digest_of(
             {
                 "stage": "artifact",
                 "around": self.around,
-                "exporter": describe_exporter(registry.get(target.exporter)),
+                "exporter": self._exporter(target.exporter),
                 "precision": target.precision,
                 "options": target.options,
-                "source": self.program() if source == PROGRAM else source,
+                "source": self.program if source == PROGRAM else source,
             }
         )
 
     def run(self, target: Target, artifact: str, companions: Mapping[str, str], inputs: str) -> str:
-        """Return the key of what running an artifact showed.
+        """Return the key of a run.
 
         Args:
-            target: What runs it.
+            target: The target.
             artifact: The artifact's digest.
             companions: The digests of its other files.
             inputs: The digest of the samples.
@@ -148,12 +150,22 @@ class StageKeys:
                 "artifact": artifact,
                 "companions": companions,
                 "around": self.around,
-                "exporter": describe_exporter(registry.get(target.exporter)),
-                "program": self.program(),
+                "exporter": self._exporter(target.exporter),
+                "program": self.program,
                 "inputs": inputs,
                 "rounds": self.rounds,
             }
         )
+
+    @cached_property
+    def _exporters(self) -> dict[str, dict[str, Any]]:
+        return {}
+
+    def _exporter(self, name: str) -> dict[str, Any]:
+        """Describe an exporter; its files are read once."""
+        if name not in self._exporters:
+            self._exporters[name] = describe_exporter(registry.get(name))
+        return self._exporters[name]
 
 
 def digest_of(value: Any) -> str:
