@@ -26,8 +26,11 @@ from hubopt.exporter import (
     require_program,
 )
 from hubopt.programs.graphs.frozen_graph import read_frozen_graph
-from hubopt.spec import ModelSpec
+from hubopt_exporters.onnx_checks import check, refused
+from hubopt_exporters.onnx_graphs import name_tensors
+from hubopt_exporters.onnx_mending import mend
 from hubopt_exporters.onnx_weights import put_weights, too_large
+from hubopt_exporters.output_names import choose_names, format_names, parse_names
 
 if TYPE_CHECKING:
     from hubopt_exporters.probes.onnx import OnnxProbe
@@ -96,19 +99,25 @@ class OnnxExporter:
         loads = {f"{name}:0": partial(arrays.__getitem__, name) for name in arrays}
         try:
             with _optimizing_in_place():
-                model = _convert(program, graph.graph_def, tuple(graph.weights), opset)
+                model, note = _convert(program, graph.graph_def, tuple(graph.weights), opset)
         except ExportError:
             if program.frozen_bytes >= _LARGEST_GRAPH:
-                model = _convert(program, graph.graph_def, tuple(graph.weights), opset)
+                model, note = _convert(program, graph.graph_def, tuple(graph.weights), opset)
             else:  # some rewriters, such as those of recurrent cells, must see the weights
-                model, loads = _convert(program, graph.whole(), (), opset), {}
+                (model, note), loads = _convert(program, graph.whole(), (), opset), {}
         companions = put_weights(model, loads, task.path, too_large(program.frozen_bytes))
         return Artifact(
             self.name,
             task.path,
             program.spec,
             "fp32",
-            {"tf2onnx": tf2onnx.__version__, "onnx": onnx.__version__, "opset": opset},
+            {
+                "tf2onnx": tf2onnx.__version__,
+                "onnx": onnx.__version__,
+                "opset": opset,
+                **({"onnx.checker": note} if note else {}),
+                **format_names(choose_names(program.spec)),
+            },
             companions,
         )
 
@@ -127,8 +136,14 @@ class OnnxExporter:
         return OnnxRunner(artifact)
 
 
-def _convert(program: Program, graph_def: Any, weights: Sequence[str], opset: int) -> Any:
-    """Convert a graph whose ``weights`` are placeholders; return a checked ``ModelProto``."""
+def _convert(
+    program: Program, graph_def: Any, weights: Sequence[str], opset: int
+) -> tuple[Any, str | None]:
+    """Convert a graph whose ``weights`` are placeholders.
+
+    Returns:
+        A ``ModelProto``, and what `onnx.checker` says against it although onnxruntime loads it.
+    """
     import tf2onnx
 
     weight_inputs = [f"{name}:0" for name in weights]
@@ -141,18 +156,10 @@ def _convert(program: Program, graph_def: Any, weights: Sequence[str], opset: in
             opset=opset,
         )
     except Exception as error:  # tf2onnx raises plain ValueError, KeyError, RuntimeError
-        raise _failed(f"tf2onnx cannot convert it: {type(error).__name__}: {error}") from error
-    names = dict(
-        zip(
-            (*program.input_tensors, *program.output_tensors),
-            (spec.name for spec in (*program.spec.inputs, *program.spec.outputs)),
-            strict=True,
-        )
-    )
-    rename_tensors(model.graph, names)
-    name_dimensions(model.graph, program.spec)
-    _check(model)
-    return model
+        raise refused(f"tf2onnx cannot convert it: {type(error).__name__}: {error}") from error
+    mend(model)
+    name_tensors(model, program)
+    return model, check(model)
 
 
 @contextmanager
@@ -171,97 +178,6 @@ def _optimizing_in_place() -> Iterator[None]:
             del os.environ[_CATCH_ERRORS]
         else:
             os.environ[_CATCH_ERRORS] = before
-
-
-def _failed(found: str) -> ExportError:
-    return ExportError(
-        "onnx artifact",
-        found,
-        "operations that tf2onnx can express in ONNX at this opset",
-        "see `hubopt inspect` for the model's operations; a newer --opset has more of them",
-    )
-
-
-def _check(model: Any) -> None:
-    """Refuse operations that no runtime knows, and models that onnx.checker refuses."""
-    import onnx
-
-    versions = {entry.domain: entry.version for entry in model.opset_import}
-    unknown = sorted(
-        {
-            f"{node.domain or 'ai.onnx'}.{node.op_type}"
-            for node in nodes(model.graph)
-            if node.domain not in versions
-            or not onnx.defs.has(node.op_type, versions[node.domain], node.domain)
-        }
-    )
-    if unknown:
-        raise _failed(f"tf2onnx left operations that ONNX does not have: {', '.join(unknown)}")
-    try:
-        onnx.checker.check_model(model, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise _failed(f"onnx.checker refuses the model: {error}") from error
-
-
-def graphs(graph: Any) -> Iterator[Any]:
-    """Yield ``graph`` and every graph nested in its nodes."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                if inner.ByteSize():
-                    yield from graphs(inner)
-
-
-def nodes(graph: Any) -> Iterator[Any]:
-    """Yield every node of ``graph``, nested ones included."""
-    for inner in graphs(graph):
-        yield from inner.node
-
-
-def rename_tensors(graph: Any, names: dict[str, str]) -> None:
-    """Rename tensors in ``graph``, in place, wherever they are used.
-
-    Another tensor that already has one of the new names gets a name that is free.
-    """
-    taken = {name for inner in graphs(graph) for name in _tensor_names(inner)}
-    new_names = dict(names)
-    for new in names.values():
-        if new in taken and new not in names:
-            free = f"{new}__inner"
-            while free in taken:
-                free += "_"
-            new_names[new] = free
-    for inner in graphs(graph):
-        for value in (*inner.input, *inner.output, *inner.value_info, *inner.initializer):
-            value.name = new_names.get(value.name, value.name)
-        for node in inner.node:
-            node.input[:] = [new_names.get(name, name) for name in node.input]
-            node.output[:] = [new_names.get(name, name) for name in node.output]
-
-
-def name_dimensions(graph: Any, spec: ModelSpec) -> None:
-    """Set the sizes and names of the dimensions of the graph's inputs and outputs, in place."""
-    specs = {tensor.name: tensor for tensor in (*spec.inputs, *spec.outputs)}
-    for value in (*graph.input, *graph.output):
-        if value.name not in specs:  # a weight
-            continue
-        shape = value.type.tensor_type.shape
-        del shape.dim[:]
-        for size in specs[value.name].named_shape:
-            dim = shape.dim.add()
-            if isinstance(size, str):
-                dim.dim_param = size
-            else:
-                dim.dim_value = size
-
-
-def _tensor_names(graph: Any) -> Iterator[str]:
-    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
-        yield value.name
-    for node in graph.node:
-        yield from node.input
-        yield from node.output
 
 
 class OnnxRunner:
@@ -287,12 +203,16 @@ class OnnxRunner:
                 "try another --opset",
             ) from error
         self._outputs = [output.name for output in self._session.get_outputs()]
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        renamed = parse_names(metadata, self._outputs)
+        layer_names = {theirs: name for name, theirs in renamed.items()}
+        self._names = [layer_names.get(name, name) for name in self._outputs]
         self.device = self._session.get_providers()[0].removesuffix("ExecutionProvider")
 
     def run(self, inputs: Tensors) -> dict[str, Any]:
-        """Run the session."""
+        """Run the session; an output that the file had to rename has the layer's name again."""
         arrays = self._session.run(self._outputs, dict(inputs))
-        return dict(zip(self._outputs, arrays, strict=True))
+        return dict(zip(self._names, arrays, strict=True))
 
 
 def _has_gpu() -> bool:

@@ -29,6 +29,7 @@ from hubopt.exporter import (
 )
 from hubopt.spec import ModelSpec
 from hubopt_exporters.gpu import gpu_problem
+from hubopt_exporters.output_names import choose_names, format_names, parse_names
 
 _INSTALL = "pip install tensorrt-rtx-cu13 cuda-bindings"
 _TENSORRT = Requirement(("tensorrt", "tensorrt_rtx"), _INSTALL)
@@ -86,7 +87,11 @@ class TensorRTExporter:
             task.path,
             onnx.spec,
             "fp32",
-            {"builder": builder_name, "version": trt.__version__},
+            {
+                "builder": builder_name,
+                "version": trt.__version__,
+                **format_names(choose_names(onnx.spec)),
+            },
         )
 
     def machine_problem(self) -> str | None:
@@ -189,8 +194,10 @@ class TensorRTRunner:
             )
         self._context = self._engine.create_execution_context()
         self._inputs = [spec.name for spec in artifact.spec.inputs]
-        self._outputs = [spec.name for spec in artifact.spec.outputs]
         held = {self._engine.get_tensor_name(at) for at in range(self._engine.num_io_tensors)}
+        renamed = parse_names(artifact.details, held.difference(self._inputs))
+        self._names = {renamed.get(name, name): name for name in artifact.spec.output_names}
+        self._outputs = list(self._names)
         if held != {*self._inputs, *self._outputs}:
             raise _failed(f"the engine's tensors are {sorted(held)}")
         self._stream = self._check(cuda.cudaStreamCreate())
@@ -237,7 +244,7 @@ class TensorRTRunner:
             shape = tuple(self._context.get_tensor_shape(name))
             host = self._host[name].ravel()[: math.prod(shape)].reshape(shape)
             self._copy(self._device[name], host, to_device=False)
-            outputs[name] = host.copy()
+            outputs[self._names[name]] = host.copy()
         return outputs
 
     def _copy(self, device: int, host: Any, to_device: bool) -> None:

@@ -55,8 +55,8 @@ class Program:
         compiled: Whether the SavedModel's function carries ``jit_compile=True``.
         domains: The values that an input takes, by name, for each input whose range the graph
             shows.
-        constant: Outputs that depend on no input.
-        weightless: Outputs that depend on no weights.
+        constant: Outputs that depend on no input, among them those without elements.
+        weightless: Outputs that depend on no weights, among them those without elements.
         frozen_bytes: The size of the frozen graph with its weights; 0 if there is none.
     """
 
