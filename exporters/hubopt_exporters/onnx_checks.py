@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import re
 from typing import Any
 
 from hubopt.errors import ExportError
 from hubopt_exporters.onnx_graphs import nodes
 
 _log = logging.getLogger(__name__)
+_CODE = r"^\[ONNXRuntimeError\] : \d+ : \w+ : "
+"""The beginning of onnxruntime's errors, which says nothing to a person."""
 
 
 def check(model: Any) -> str | None:
@@ -89,7 +92,7 @@ def _refusal(model: Any) -> str | None:
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
     except Exception as error:  # onnxruntime's errors have no public base class
-        return str(error)
+        return re.sub(_CODE, "", str(error))
     return None
 
 

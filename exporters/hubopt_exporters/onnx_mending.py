@@ -13,9 +13,6 @@ import numpy as np
 
 from hubopt_exporters.onnx_graphs import free_name, nodes, taken_names
 
-_AXES_OPSET = 18
-"""The first opset in which Resize can leave dimensions alone, such as an open batch."""
-
 
 def mend(model: Any) -> None:
     """Mend ``model``, a ``ModelProto``, in place."""
@@ -55,10 +52,12 @@ def _separate_counts(graph: Any, outer: Mapping[str, Any], taken: set[str]) -> N
 
 
 def _state_sizes(model: Any) -> None:
-    """Make each Resize with constant scales state the sizes of its output, if they are known.
+    """Make each Resize with constant scales state the sizes of its output, if all are static.
 
     A size is the floor of a product, for example of 5 and the float32 nearest to 7/5. Which side
-    of 7 that is on depends on who computes it: `onnx.checker` says 6, onnxruntime 7.
+    of 7 that is on depends on who computes it: `onnx.checker` says 6, onnxruntime 7. An open
+    batch would need the attribute ``axes``, with which onnxruntime's own optimizer makes a model
+    that it then refuses.
     """
     import onnx
 
@@ -71,28 +70,20 @@ def _state_sizes(model: Any) -> None:
     ]
     if not scaled:
         return
-    opset = {entry.domain: entry.version for entry in model.opset_import}[""]
-    shapes = _output_shapes(model, {node.input[2] for node in scaled})
+    shapes = _static_shapes(model, {node.input[2] for node in scaled})
     taken = taken_names(graph)
     for node in scaled:
-        scales = onnx.numpy_helper.to_array(constants[node.input[2]])
-        shape = shapes.get(node.output[0])
-        axes = [at for at, scale in enumerate(scales) if scale != 1]
-        if shape is None or not axes or any(shape[at] is None for at in axes):
+        if node.output[0] not in shapes:
             continue
-        if None in shape:
-            if opset < _AXES_OPSET:
-                continue
-            node.attribute.append(onnx.helper.make_attribute("axes", axes))
-            shape = [shape[at] for at in axes]
-        name = free_name(f"{node.input[2]}__sizes", taken)
+        sizes = np.array(shapes[node.output[0]], np.int64)
+        name = free_name(f"{node.output[0]}__sizes", taken)
         taken.add(name)
-        graph.initializer.append(onnx.numpy_helper.from_array(np.array(shape, np.int64), name))
+        graph.initializer.append(onnx.numpy_helper.from_array(sizes, name))
         node.input[:] = [node.input[0], node.input[1], "", name]
 
 
-def _output_shapes(model: Any, scales: set[str]) -> dict[str, list[int | None]]:
-    """Return the shapes of the tensors of ``model`` with ``scales`` that are rounded up.
+def _static_shapes(model: Any, scales: set[str]) -> dict[str, list[int]]:
+    """Return the static shapes of the tensors of ``model`` with ``scales`` that are rounded up.
 
     Rounded up, a scale gives the right size whoever computes it, because a product that is too
     large by a rounding has the same floor.
@@ -107,11 +98,13 @@ def _output_shapes(model: Any, scales: set[str]) -> dict[str, list[int | None]]:
             up = np.where(array == 1, array, array * np.float32(1 + 1e-6)).astype(np.float32)
             tensor.CopyFrom(onnx.numpy_helper.from_array(up, tensor.name))
     graph = onnx.shape_inference.infer_shapes(copy).graph
-    return {
-        value.name: [
-            dim.dim_value if dim.HasField("dim_value") else None
-            for dim in value.type.tensor_type.shape.dim
-        ]
+    dims = {
+        value.name: value.type.tensor_type.shape.dim
         for value in (*graph.value_info, *graph.output)
         if value.type.tensor_type.HasField("shape")
+    }
+    return {
+        name: [dim.dim_value for dim in shape]
+        for name, shape in dims.items()
+        if all(dim.HasField("dim_value") for dim in shape)
     }
