@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hubopt._util.plain_paths import plain_path
 from hubopt.errors import ExportError
 from hubopt.exporter import (
     FP32,
@@ -29,7 +30,8 @@ from hubopt.programs.graphs.frozen_graph import read_frozen_graph
 from hubopt_exporters.onnx_checks import check, refused
 from hubopt_exporters.onnx_graphs import name_tensors
 from hubopt_exporters.onnx_mending import mend
-from hubopt_exporters.onnx_weights import put_weights, too_large
+from hubopt_exporters.onnx_tables import LOOKUPS, lookup_arguments, read_table_graph
+from hubopt_exporters.onnx_weights import Load, put_weights, too_large
 from hubopt_exporters.output_names import choose_names, format_names, parse_names
 
 if TYPE_CHECKING:
@@ -76,8 +78,8 @@ class OnnxExporter:
     runs_with = (_RUNTIME,)
 
     def obstacles(self, ops: Sequence[OpUse], target: Target) -> list[Obstacle]:
-        """Return the string and table operations."""
-        return host_obstacles(ops, "ONNX")
+        """Return the string and table operations, but for lookups that ONNX has."""
+        return host_obstacles(ops, "ONNX", LOOKUPS)
 
     def export(self, task: ExportTask) -> Artifact:
         """Convert, rename, check and write."""
@@ -94,18 +96,9 @@ class OnnxExporter:
                 f"{_OLDEST_OPSET} to {newest}, which tf2onnx {tf2onnx.__version__} writes",
                 "pass one of these",
             )
-        graph = read_frozen_graph(program)
-        arrays = graph.arrays()
-        loads = {f"{name}:0": partial(arrays.__getitem__, name) for name in arrays}
-        try:
-            with _optimizing_in_place():
-                model, note = _convert(program, graph.graph_def, tuple(graph.weights), opset)
-        except ExportError:
-            if program.frozen_bytes >= _LARGEST_GRAPH:
-                model, note = _convert(program, graph.graph_def, tuple(graph.weights), opset)
-            else:  # some rewriters, such as those of recurrent cells, must see the weights
-                (model, note), loads = _convert(program, graph.whole(), (), opset), {}
-        companions = put_weights(model, loads, task.path, too_large(program.frozen_bytes))
+        converted = _convert_program(program, opset)
+        model = converted.model
+        companions = put_weights(model, converted.loads, task.path, too_large(program.frozen_bytes))
         return Artifact(
             self.name,
             task.path,
@@ -115,7 +108,7 @@ class OnnxExporter:
                 "tf2onnx": tf2onnx.__version__,
                 "onnx": onnx.__version__,
                 "opset": opset,
-                **({"onnx.checker": note} if note else {}),
+                **({"onnx.checker": converted.note} if converted.note else {}),
                 **format_names(choose_names(program.spec)),
             },
             companions,
@@ -136,24 +129,61 @@ class OnnxExporter:
         return OnnxRunner(artifact)
 
 
-def _convert(
-    program: Program, graph_def: Any, weights: Sequence[str], opset: int
-) -> tuple[Any, str | None]:
-    """Convert a graph whose ``weights`` are placeholders.
+class _Converted(NamedTuple):
+    """A converted model.
 
-    Returns:
-        A ``ModelProto``, and what `onnx.checker` says against it although onnxruntime loads it.
+    Attributes:
+        model: A ``ModelProto``.
+        note: What `onnx.checker` says against it although onnxruntime loads it.
+        loads: The functions that load the weights, which are inputs of the model, by name.
     """
+
+    model: Any
+    note: str | None
+    loads: Mapping[str, Load] = {}
+
+
+def _convert_program(program: Program, opset: int) -> _Converted:
+    if not program.has_frozen_graph:
+        return _convert_tables(program, opset)
+    graph = read_frozen_graph(program)
+    arrays = graph.arrays()
+    loads = {f"{name}:0": partial(arrays.__getitem__, name) for name in arrays}
+    try:
+        with _optimizing_in_place():
+            return _Converted(*_convert(program, graph.graph_def, loads, opset), loads)
+    except ExportError:
+        if program.frozen_bytes >= _LARGEST_GRAPH:
+            return _Converted(*_convert(program, graph.graph_def, loads, opset), loads)
+        # Some rewriters, such as those of recurrent cells, must see the weights.
+        return _Converted(*_convert(program, graph.whole(), (), opset))
+
+
+def _convert_tables(program: Program, opset: int) -> _Converted:
+    """Convert a program with lookup tables, which has no frozen graph."""
+    with plain_path(program.saved_model) as path:
+        graph = read_table_graph(path, program.spec)
+    renamed = replace(
+        program, input_tensors=graph.input_tensors, output_tensors=graph.output_tensors
+    )
+    extra = lookup_arguments(graph.tables)
+    return _Converted(*_convert(renamed, graph.graph_def, graph.loads, opset, **extra), graph.loads)
+
+
+def _convert(
+    program: Program, graph_def: Any, weights: Collection[str], opset: int, **extra: Any
+) -> tuple[Any, str | None]:
+    """Convert a graph in which the tensors ``weights`` are placeholders."""
     import tf2onnx
 
-    weight_inputs = [f"{name}:0" for name in weights]
     try:
         model, _ = tf2onnx.convert.from_graph_def(
             graph_def,
             name="hubopt",
-            input_names=[*program.input_tensors, *weight_inputs],
+            input_names=[*program.input_tensors, *weights],
             output_names=list(program.output_tensors),
             opset=opset,
+            **extra,
         )
     except Exception as error:  # tf2onnx raises plain ValueError, KeyError, RuntimeError
         raise refused(f"tf2onnx cannot convert it: {type(error).__name__}: {error}") from error
@@ -211,8 +241,27 @@ class OnnxRunner:
 
     def run(self, inputs: Tensors) -> dict[str, Any]:
         """Run the session; an output that the file had to rename has the layer's name again."""
-        arrays = self._session.run(self._outputs, dict(inputs))
+        given = {name: _as_texts(array) for name, array in inputs.items()}
+        arrays = map(_as_bytes, self._session.run(self._outputs, given))
         return dict(zip(self._names, arrays, strict=True))
+
+
+def _as_texts(array: Any) -> Any:
+    """Return an array of ``bytes`` as onnxruntime takes it; other arrays as they are."""
+    import numpy as np
+
+    if np.asarray(array).dtype.kind != "O":
+        return array
+    try:
+        return np.vectorize(bytes.decode, otypes=[object])(array)
+    except UnicodeDecodeError:  # onnxruntime itself does not look at the encoding
+        return np.asarray(array, bytes)
+
+
+def _as_bytes(array: Any) -> Any:
+    import numpy as np
+
+    return np.vectorize(str.encode, otypes=[object])(array) if array.dtype.kind == "O" else array
 
 
 def _has_gpu() -> bool:

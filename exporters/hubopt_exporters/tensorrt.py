@@ -24,6 +24,7 @@ from hubopt.exporter import (
     Requirement,
     Target,
     Tensors,
+    host_obstacles,
     not_runnable,
     require_artifact,
 )
@@ -52,8 +53,8 @@ class TensorRTExporter:
     runs_with = (_TENSORRT, _CUDA)
 
     def obstacles(self, ops: Sequence[OpUse], target: Target) -> list[Obstacle]:
-        """Return none: a model that ONNX cannot hold never gets here."""
-        return []
+        """Return the string and table operations, some of which ONNX holds."""
+        return host_obstacles(ops, "TensorRT")
 
     def export(self, task: ExportTask) -> Artifact:
         """Build and write the engine."""
