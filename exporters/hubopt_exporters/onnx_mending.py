@@ -6,10 +6,11 @@ tf2onnx makes the mending superfluous.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hubopt_exporters.onnx_graphs import free_name, nodes, taken_names
 
@@ -52,12 +53,13 @@ def _separate_counts(graph: Any, outer: Mapping[str, Any], taken: set[str]) -> N
 
 
 def _state_sizes(model: Any) -> None:
-    """Make each Resize with constant scales state the sizes of its output, if all are static.
+    """Make each Resize with constant scales give the right size.
 
     A size is the floor of a product, for example of 5 and the float32 nearest to 7/5. Which side
-    of 7 that is on depends on who computes it: `onnx.checker` says 6, onnxruntime 7. An open
+    of 7 that is on depends on who computes it: `onnx.checker` says 6, onnxruntime 7, but
+    onnxruntime makes 30 of 7 and 31/7. So sizes replace the scales, if all are static. An open
     batch would need the attribute ``axes``, with which onnxruntime's own optimizer makes a model
-    that it then refuses.
+    that it then refuses. There, a scale that is too small is raised.
     """
     import onnx
 
@@ -70,20 +72,37 @@ def _state_sizes(model: Any) -> None:
     ]
     if not scaled:
         return
-    shapes = _static_shapes(model, {node.input[2] for node in scaled})
+    shapes = _shapes(model, {node.input[2] for node in scaled})
     taken = taken_names(graph)
     for node in scaled:
-        if node.output[0] not in shapes:
+        before, after = shapes.get(node.input[0]), shapes.get(node.output[0])
+        if before is None or after is None:
             continue
-        sizes = np.array(shapes[node.output[0]], np.int64)
         name = free_name(f"{node.output[0]}__sizes", taken)
         taken.add(name)
-        graph.initializer.append(onnx.numpy_helper.from_array(sizes, name))
-        node.input[:] = [node.input[0], node.input[1], "", name]
+        if None in after:
+            scales = onnx.numpy_helper.to_array(constants[node.input[2]])
+            array = _raised(scales, before, after)
+            node.input[2] = name
+        else:
+            array = np.array(after, np.int64)
+            node.input[:] = [node.input[0], node.input[1], "", name]
+        graph.initializer.append(onnx.numpy_helper.from_array(array, name))
 
 
-def _static_shapes(model: Any, scales: set[str]) -> dict[str, list[int]]:
-    """Return the static shapes of the tensors of ``model`` with ``scales`` that are rounded up.
+def _raised(
+    scales: NDArray[Any], before: Sequence[int | None], after: Sequence[int | None]
+) -> NDArray[Any]:
+    """Return ``scales``, as little larger as gives the sizes ``after`` in float32."""
+    raised: NDArray[Any] = scales.copy()
+    for at, (old, new) in enumerate(zip(before, after, strict=True)):
+        while old and new and np.floor(np.float32(old) * raised[at]) < new:
+            raised[at] = np.nextafter(raised[at], np.float32(np.inf))
+    return raised
+
+
+def _shapes(model: Any, scales: set[str]) -> dict[str, list[int | None]]:
+    """Return the shapes of the tensors of ``model`` with ``scales`` that are rounded up.
 
     Rounded up, a scale gives the right size whoever computes it, because a product that is too
     large by a rounding has the same floor.
@@ -98,13 +117,11 @@ def _static_shapes(model: Any, scales: set[str]) -> dict[str, list[int]]:
             up = np.where(array == 1, array, array * np.float32(1 + 1e-6)).astype(np.float32)
             tensor.CopyFrom(onnx.numpy_helper.from_array(up, tensor.name))
     graph = onnx.shape_inference.infer_shapes(copy).graph
-    dims = {
-        value.name: value.type.tensor_type.shape.dim
-        for value in (*graph.value_info, *graph.output)
-        if value.type.tensor_type.HasField("shape")
-    }
     return {
-        name: [dim.dim_value for dim in shape]
-        for name, shape in dims.items()
-        if all(dim.HasField("dim_value") for dim in shape)
+        value.name: [
+            dim.dim_value if dim.HasField("dim_value") else None
+            for dim in value.type.tensor_type.shape.dim
+        ]
+        for value in (*graph.input, *graph.value_info, *graph.output)
+        if value.type.tensor_type.HasField("shape")
     }

@@ -94,12 +94,18 @@ def test_a_resize_after_another_states_its_sizes_too() -> None:
     np.testing.assert_allclose(answer(model, x), function(x), rtol=1e-4, atol=1e-5)
 
 
-def test_an_open_batch_keeps_its_scales() -> None:
-    function = resizing([None, 5, 5, 3], [7, 9])
+@pytest.mark.parametrize("method", ["bilinear", "nearest"])
+@pytest.mark.parametrize(("before", "after"), [((5, 5), (7, 9)), ((7, 11), (31, 13))])
+def test_an_open_batch_gets_scales_that_are_large_enough(
+    before: tuple[int, int], after: tuple[int, int], method: str
+) -> None:
+    """Of 7 and the float32 nearest to 31/7, onnxruntime makes 30."""
+    function = resizing([None, *before, 3], list(after), method)
     model = unmended(function)
+    x = np.random.default_rng(0).random((4, *before, 3), np.float32)
+    assert (answer(model, x).shape == (4, *after, 3)) == (after == (7, 9))
     mend(model)
     assert len(resize_of(model).input) == 3
-    x = np.random.default_rng(0).random((4, 5, 5, 3), np.float32)
     np.testing.assert_allclose(answer(model, x), function(x), rtol=1e-4, atol=1e-5)
 
 
