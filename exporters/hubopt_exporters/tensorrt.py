@@ -24,11 +24,13 @@ from hubopt.exporter import (
     Requirement,
     Target,
     Tensors,
+    host_obstacles,
     not_runnable,
     require_artifact,
 )
 from hubopt.spec import ModelSpec
 from hubopt_exporters.gpu import gpu_problem
+from hubopt_exporters.output_names import choose_names, format_names, parse_names
 
 _INSTALL = "pip install tensorrt-rtx-cu13 cuda-bindings"
 _TENSORRT = Requirement(("tensorrt", "tensorrt_rtx"), _INSTALL)
@@ -51,8 +53,8 @@ class TensorRTExporter:
     runs_with = (_TENSORRT, _CUDA)
 
     def obstacles(self, ops: Sequence[OpUse], target: Target) -> list[Obstacle]:
-        """Return none: a model that ONNX cannot hold never gets here."""
-        return []
+        """Return the string and table operations, some of which ONNX holds."""
+        return host_obstacles(ops, "TensorRT")
 
     def export(self, task: ExportTask) -> Artifact:
         """Build and write the engine."""
@@ -86,7 +88,11 @@ class TensorRTExporter:
             task.path,
             onnx.spec,
             "fp32",
-            {"builder": builder_name, "version": trt.__version__},
+            {
+                "builder": builder_name,
+                "version": trt.__version__,
+                **format_names(choose_names(onnx.spec)),
+            },
         )
 
     def machine_problem(self) -> str | None:
@@ -189,8 +195,10 @@ class TensorRTRunner:
             )
         self._context = self._engine.create_execution_context()
         self._inputs = [spec.name for spec in artifact.spec.inputs]
-        self._outputs = [spec.name for spec in artifact.spec.outputs]
         held = {self._engine.get_tensor_name(at) for at in range(self._engine.num_io_tensors)}
+        renamed = parse_names(artifact.details, held.difference(self._inputs))
+        self._names = {renamed.get(name, name): name for name in artifact.spec.output_names}
+        self._outputs = list(self._names)
         if held != {*self._inputs, *self._outputs}:
             raise _failed(f"the engine's tensors are {sorted(held)}")
         self._stream = self._check(cuda.cudaStreamCreate())
@@ -237,7 +245,7 @@ class TensorRTRunner:
             shape = tuple(self._context.get_tensor_shape(name))
             host = self._host[name].ravel()[: math.prod(shape)].reshape(shape)
             self._copy(self._device[name], host, to_device=False)
-            outputs[name] = host.copy()
+            outputs[self._names[name]] = host.copy()
         return outputs
 
     def _copy(self, device: int, host: Any, to_device: bool) -> None:

@@ -35,6 +35,10 @@ _TENSORFLOW = Requirement(("tensorflow",), "pip install tensorflow")
 _LITERT = Requirement(("ai_edge_litert",), "pip install ai-edge-litert")
 _NEEDS_FLEX = "Select TensorFlow op(s)"
 """The beginning of the interpreter's error if it lacks the Flex delegate."""
+_LOOKUPS = ("string->int64", "int64->string")
+"""The lookups that TFLite has, as `OpUse.lookups` says it."""
+_NO_ELEMENTS = "Invalid tensor size"
+"""The beginning of LiteRT's error if a tensor without elements is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +66,24 @@ class TFLiteExporter:
     runs_with = (_LITERT,)
 
     def obstacles(self, ops: Sequence[OpUse], target: Target) -> list[Obstacle]:
-        """Return the string and table operations."""
-        return host_obstacles(ops, "TFLite")
+        """Return the string and table operations, but for lookups that TFLite has."""
+        return host_obstacles(ops, "TFLite", _LOOKUPS)
 
     def export(self, task: ExportTask) -> Artifact:
         """Convert, with the layer's names in the signature ``serving_default``."""
         import tensorflow as tf
 
-        from hubopt_exporters.session_model import write_session_model
+        from hubopt_exporters.session_model import link_saved_model, write_session_model
         from hubopt_exporters.tf_lite_private import convert, open_converter
 
         program = require_program(task.source)
         select_tf_ops = task.target.options.select_tf_ops
         with tempfile.TemporaryDirectory(prefix="hubopt-tflite-") as work:
             model = Path(work) / "model"
-            write_session_model(program, model)
+            if program.has_frozen_graph:
+                write_session_model(program, model)
+            else:
+                link_saved_model(program.saved_model, model)
             converter = open_converter(model, SIGNATURE)
             if select_tf_ops:
                 converter.target_spec.supported_ops = [
@@ -161,4 +168,21 @@ class TFLiteRunner:
     def run(self, inputs: Tensors) -> dict[str, Any]:
         """Invoke the model; outputs are copied out of the interpreter's memory."""
         arguments = {spec.argument: inputs[spec.name] for spec in self._spec.inputs}
-        return {name: array.copy() for name, array in self._run(**arguments).items()}
+        try:
+            outputs = self._run(**arguments)
+        except ValueError as error:
+            if _NO_ELEMENTS not in str(error):
+                raise
+            outputs = self._read_outputs()  # the model has run; reading an empty output failed
+        return {name: array.copy() for name, array in outputs.items()}
+
+    def _read_outputs(self) -> dict[str, Any]:
+        """Read every output of the model, which has run; LiteRT cannot read empty ones."""
+        import numpy as np
+
+        return {
+            name: np.empty(details["shape"], details["dtype"])
+            if 0 in details["shape"]
+            else self._interpreter.get_tensor(details["index"])
+            for name, details in self._run.get_output_details().items()
+        }

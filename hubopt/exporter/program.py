@@ -31,6 +31,8 @@ class OpUse:
         resource: Whether it reads a handle from outside the graph, such as a lookup table.
         xla: Whether XLA has a kernel for it here.
         generic: Whether it accepts many dtypes, so that it merely passes strings or handles on.
+        lookups: The dtypes of keys and values, such as ``string->int64``, if it looks up keys in
+            a table.
     """
 
     op: str
@@ -40,6 +42,7 @@ class OpUse:
     resource: bool
     xla: bool
     generic: bool
+    lookups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +58,8 @@ class Program:
         compiled: Whether the SavedModel's function carries ``jit_compile=True``.
         domains: The values that an input takes, by name, for each input whose range the graph
             shows.
-        constant: Outputs that depend on no input.
-        weightless: Outputs that depend on no weights.
+        constant: Outputs that depend on no input, among them those without elements.
+        weightless: Outputs that depend on no weights, among them those without elements.
         frozen_bytes: The size of the frozen graph with its weights; 0 if there is none.
     """
 

@@ -7,7 +7,7 @@ checks whether such an artifact would pass under the same tolerance.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from hubopt.parity.judging import complaints
 from hubopt.parity.metrics import Difference
@@ -41,6 +41,30 @@ def vacuous_outputs(
         ):
             reasons[name] = "the layer gives the same with other weights, within the tolerance"
     return reasons
+
+
+def unseen_outputs(
+    differences: Mapping[str, Sequence[Difference]], quality: ReferenceQuality
+) -> dict[str, str]:
+    """Return the outputs that no sample gave elements, each with the reason.
+
+    An output that never has elements is compared by its shape, which proves all of it. But a model
+    with no other outputs has nothing to prove.
+
+    Args:
+        differences: The differences of each output, one for each sample.
+        quality: The measurements of the reference.
+    """
+    empty = [
+        name
+        for name, found in differences.items()
+        if not any(difference.elements for difference in found)
+    ]
+    return {
+        name: "it has no elements on any sample, so only its shape was compared"
+        for name in empty
+        if name not in quality.constant or len(empty) == len(differences)
+    }
 
 
 def _is_unaffected(weights: Difference, tolerance: Tolerance) -> bool:

@@ -24,7 +24,7 @@ from hubopt.parity.judging import (
 from hubopt.parity.outcome import Basis, OutputParity, Parity
 from hubopt.parity.reference import ReferenceQuality
 from hubopt.parity.tolerance import Tolerance
-from hubopt.parity.vacuity import vacuous_outputs
+from hubopt.parity.vacuity import unseen_outputs, vacuous_outputs
 from hubopt.spec import ModelSpec
 
 
@@ -90,7 +90,8 @@ def judge_outputs(
     samples: int,
 ) -> Parity:
     """Judge measured outputs. This needs no arrays, so it can be repeated at any time."""
-    vacuous = vacuous_outputs(quality, tolerances)
+    differences = {out.name: out.differences for out in outputs}
+    vacuous = vacuous_outputs(quality, tolerances) | unseen_outputs(differences, quality)
     judged = tuple(
         replace(_judge_output(out, tolerances[out.name]), vacuous=vacuous.get(out.name))
         for out in outputs

@@ -13,6 +13,7 @@ from hubopt.programs.graphs.freezing import nodes
 
 _INERT_OPS = frozenset({"Const", "Assert", "NoOp"})
 """Operations that hold strings only as messages; every converter drops them."""
+_LOOKUP = "LookupTableFindV2"
 
 
 def uses(graph_def: Any) -> Iterator[OpUse]:
@@ -31,7 +32,15 @@ def uses(graph_def: Any) -> Iterator[OpUse]:
             resource=any(_touches(node, "DT_RESOURCE") for node in members),
             xla=not blocked,
             generic=_is_generic(op),
+            lookups=tuple(sorted({_lookup(node) for node in members})) if op == _LOOKUP else (),
         )
+
+
+def _lookup(node: Any) -> str:
+    import tensorflow as tf
+
+    keys, values = (tf.as_dtype(node.attr[name].type).name for name in ("Tin", "Tout"))
+    return f"{keys}->{values}"
 
 
 def _is_generic(op: str) -> bool:

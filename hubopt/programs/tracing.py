@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import math
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,8 +95,8 @@ def _trace(
         ops=facts.ops,
         compiled=facts.is_compilable and xla != "off",
         domains=facts.domains,
-        constant=facts.constant,
-        weightless=facts.weightless,
+        constant=_with_empty(facts.constant, spec),
+        weightless=_with_empty(facts.weightless, spec),
     )
     references = reference_nodes(concrete.graph.as_graph_def())
     if references and facts.has_tables:
@@ -113,6 +113,13 @@ def _trace(
     weights = ((name, _tensor(value)) for name, value in frozen.weights.items())
     saved = _saved(frozen, variables, program) if saved_model else None
     return write_frozen_graph(program, graph_def, weights, saved)
+
+
+def _with_empty(names: Collection[str], spec: ModelSpec) -> tuple[str, ...]:
+    """Return ``names`` and the outputs that have no elements, which nothing can change."""
+    return tuple(
+        output.name for output in spec.outputs if output.name in names or 0 in output.open_shape
+    )
 
 
 def _tables_beside_references(count: int) -> TraceError:

@@ -85,12 +85,39 @@ def test_comparing_no_samples_does_not_pass() -> None:
     assert not judge(SPEC, [], [], TOLERANCE).passed
 
 
-def test_an_output_without_elements_does_not_pass() -> None:
+BOXES = ModelSpec(
+    (tensor("x", 1),), (tensor("boxes", 0, 4), tensor("note", 1, 4)), "x", ["boxes", "note"]
+)
+
+
+def with_boxes(*shape: int, dtype: str = "float32") -> list[dict[str, np.ndarray]]:
+    return [{"boxes": np.zeros(shape, dtype), "note": sample["note"]} for sample in REFERENCE]
+
+
+def test_an_output_without_elements_is_compared_by_its_form() -> None:
+    known = ReferenceQuality(constant=("boxes",), weightless=("boxes",))
+    parity = judge(BOXES, with_boxes(0, 4), with_boxes(0, 4), TOLERANCE, known)
+    assert parity.status == "verified"
+    other = judge(BOXES, with_boxes(4, 0), with_boxes(0, 4), TOLERANCE, known)
+    assert other.problems[0] == "sample 0: output boxes is float32 4x0, the layer's is float32 0x4"
+    other = judge(BOXES, with_boxes(0, 4, dtype="int64"), with_boxes(0, 4), TOLERANCE, known)
+    assert other.problems[0] == "sample 0: output boxes is int64 0x4, the layer's is float32 0x4"
+
+
+def test_an_output_that_no_sample_gave_elements_is_vacuous() -> None:
+    """It could have some: nothing in the graph says that it never does."""
+    parity = judge(BOXES, with_boxes(0, 4), with_boxes(0, 4), TOLERANCE)
+    assert parity.status == "vacuous"
+    assert parity.vacuous == (
+        "output boxes: it has no elements on any sample, so only its shape was compared",
+    )
+
+
+def test_a_model_without_any_elements_is_vacuous() -> None:
     empty = ModelSpec((tensor("x", 1),), (tensor("boxes", 0, 4),), "x", "boxes")
-    nothing = [{"boxes": np.zeros((0, 4), np.float32)}]
-    parity = judge(empty, nothing, nothing, TOLERANCE)
-    assert not parity.passed
-    assert "nothing was compared" in parity.problems[0]
+    nothing = [{"boxes": np.empty((0, 4), "float32")}] * 2
+    known = ReferenceQuality(constant=("boxes",), weightless=("boxes",))
+    assert judge(empty, nothing, nothing, TOLERANCE, known).status == "vacuous"
 
 
 def test_each_output_has_its_own_tolerance() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from hubopt.errors import ExportError
 from hubopt.exporter import Artifact, Tensors
+from hubopt_exporters.output_names import parse_names
 
 _SCRIPT = """\
 def run(model, inputs):
@@ -44,7 +45,10 @@ class OnnxProbe:
         except Exception as error:  # protobuf's and onnx's errors have no common base
             raise _unreadable(f"onnx does not read it: {error}") from error
         self.inputs = {spec.name: spec.name for spec in artifact.spec.inputs}
-        self.outputs = {spec.name: spec.name for spec in artifact.spec.outputs}
+        metadata = {entry.key: entry.value for entry in self._model.metadata_props}
+        renamed = parse_names(metadata, [value.name for value in self._model.graph.output])
+        names = artifact.spec.output_names
+        self.outputs = {name: renamed.get(name, name) for name in names}
         self._sessions: dict[tuple[str, ...], Any] = {}
 
     def tensors(self) -> list[tuple[str, tuple[int | None, ...] | None, str, tuple[str, ...]]]:
