@@ -15,7 +15,6 @@ from hubopt.spec import ModelSpec, TensorSpec
 class RenamedRunner:
     """Wraps a runner that uses the artifact's names; takes and returns the layer's names.
 
-
     Args:
         runner: The runner to wrap.
         inputs: The artifact's name for each input that the layer names differently.
