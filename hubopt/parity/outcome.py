@@ -52,6 +52,7 @@ class OutputParity:
         unsteady: Whether it fails only within the layer's own noise, and this noise is too large
             for the layer to be a reference.
         vacuous: Why passing proves nothing; None if it proves something.
+        constant: Whether the layer gives exactly the same for every input.
     """
 
     name: str
@@ -63,6 +64,7 @@ class OutputParity:
     problems: tuple[str, ...] = ()
     unsteady: bool = False
     vacuous: str | None = None
+    constant: bool = False
 
     @property
     def max_abs(self) -> float:
@@ -152,11 +154,25 @@ class Parity:
         """Whether no further measurement of the layer's noise would change the verdict.
 
         This is so if every output passes by a margin, see `OutputParity.is_clear`, and none is
-        vacuous; and if nothing can be compared, because names or shapes differ.
+        vacuous without being constant; and if nothing can be compared, because names or shapes
+        differ.
         """
         if not self.outputs:
             return True
-        return self.passed and not self.vacuous and all(out.is_clear for out in self.outputs)
+        # On more samples, an output may turn out to depend on its inputs or weights after all.
+        doubtful = any(out.vacuous and not out.constant for out in self.outputs)
+        if self.status != "verified" or doubtful:
+            return False
+        return all(out.is_clear for out in self.outputs)
+
+    @property
+    def is_vacuous(self) -> bool:
+        """Whether an output is vacuous and no other one shows that the artifact is right.
+
+        A constant output shows only that the constant is right.
+        """
+        informative = any(not out.vacuous and not out.constant for out in self.outputs)
+        return bool(self.vacuous) and not informative
 
     def comparison(self, samples: Sequence[int]) -> Comparison:
         """Return the differences without the verdict, for samples with these numbers."""
@@ -168,7 +184,7 @@ class Parity:
     def status(self) -> Literal["verified", "vacuous", "unverified", "failed"]:
         """The status of a target with this parity."""
         if self.passed:
-            return "vacuous" if self.vacuous else "verified"
+            return "vacuous" if self.is_vacuous else "verified"
         return "unverified" if self.unsteady else "failed"
 
     def __repr__(self) -> str:

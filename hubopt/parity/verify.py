@@ -24,7 +24,7 @@ from hubopt.parity.judging import (
 from hubopt.parity.outcome import Basis, OutputParity, Parity
 from hubopt.parity.reference import ReferenceQuality
 from hubopt.parity.tolerance import Tolerance
-from hubopt.parity.vacuity import vacuous_outputs
+from hubopt.parity.vacuity import constant_outputs, vacuous_outputs
 from hubopt.spec import ModelSpec
 
 
@@ -91,8 +91,13 @@ def judge_outputs(
 ) -> Parity:
     """Judge measured outputs. This needs no arrays, so it can be repeated at any time."""
     vacuous = vacuous_outputs(quality, tolerances)
+    constant = constant_outputs(quality)
     judged = tuple(
-        replace(_judge_output(out, tolerances[out.name]), vacuous=vacuous.get(out.name))
+        replace(
+            _judge_output(out, tolerances[out.name]),
+            vacuous=vacuous.get(out.name),
+            constant=out.name in constant,
+        )
         for out in outputs
     )
     failing = [out for out in judged if out.problems]
@@ -162,10 +167,13 @@ def _format_noise(noise: Deviation) -> str:
 
 
 def _note(outputs: Sequence[OutputParity]) -> str | None:
-    """Name the outputs that passed only against float64 or within the layer's own noise."""
+    """Name constant outputs, and what passed only against float64 or within the layer's noise."""
     closer = [printable(output.name) for output in outputs if "float64" in output.bases]
     excused = [output.deviation_summary for output in outputs if "noise" in output.bases]
+    constant = [printable(output.name) for output in outputs if output.constant]
     notes = []
+    if constant:
+        notes.append(f"constant, the same for every input: {', '.join(constant)}")
     if closer:
         notes.append(f"nearer to the layer in float64 than the eager layer is: {', '.join(closer)}")
     if excused:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
 from hubopt._util.serialization import to_json
 from hubopt.bundles.bundle import Bundle
 from hubopt.bundles.manifest import Manifest
-from hubopt.bundles.results import Status, TargetResult, exit_code
+from hubopt.bundles.results import NOTHING, Accepted, TargetResult, exit_code
 from hubopt.errors import HuboptError, NothingExportedError
 from hubopt.parity import TABLE
 
 
 def results_document(
-    results: tuple[TargetResult, ...], bundle: Bundle, accepted: Collection[Status] = ()
+    results: tuple[TargetResult, ...], bundle: Bundle, accepted: Accepted = NOTHING
 ) -> str:
     """Return the JSON of an export, a verification or a benchmark."""
     document: dict[str, Any] = {
