@@ -43,7 +43,8 @@ def parity_verdict(parity: Parity, device: str | None, latency: Latency | None =
             f"difference: {join_problems(parity.problems)}"
         )
         return Verdict("unverified", None, reason, device, parity)
-    return Verdict("failed", "parity", join_problems(parity.problems), device, parity)
+    reason = join_problems(parity.problems) + (f"; {parity.cause}" if parity.cause else "")
+    return Verdict("failed", "parity", reason, device, parity)
 
 
 def _inconstant(parity: Parity) -> tuple[str, ...]:

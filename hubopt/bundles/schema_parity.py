@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from hubopt.latency.statistics import Latency, Timing
 from hubopt.parity import Comparison, OutputParity, Parity, ReferenceQuality
-from hubopt.parity.deviations import FLOAT64
+from hubopt.parity.deviations import FLOAT64, VARIANTS
 from hubopt.parity.metrics import Difference
 from hubopt.spec import ModelSpec, TensorSpec, format_shape
 
@@ -114,6 +114,9 @@ def reference_problems(quality: ReferenceQuality, spec: ModelSpec, samples: int)
     named |= {name for by_output in quality.deviations.values() for name in by_output}
     if named - names:
         yield f"reference: it names {sorted(named - names)}, which are no outputs"
+    strange = set(quality.culprits) - set(VARIANTS)
+    if strange:
+        yield f"reference: it names operations of {sorted(strange)}, which are no variants"
     if not 0 <= quality.inactive <= quality.units or not 0 <= quality.undetected <= quality.weights:
         yield "reference: it counts more units or weights than there are"
     for variant, by_output in quality.deviations.items():

@@ -139,6 +139,7 @@ class Parity:
             differences.
         vacuous: Outputs on which passing proves nothing, one sentence per output.
         note: What had to be allowed in addition to the tolerance; None if nothing.
+        cause: Why it failed, if the cause is known to be outside of the layer and the exporter.
     """
 
     passed: bool
@@ -148,6 +149,7 @@ class Parity:
     unsteady: bool = False
     vacuous: tuple[str, ...] = ()
     note: str | None = None
+    cause: str | None = None
 
     @property
     def is_clear(self) -> bool:

@@ -12,8 +12,10 @@ from hubopt.parity.comparison import Comparison, compare_outputs
 from hubopt.parity.deviations import (
     FLOAT64,
     STILL,
+    XLA,
     Deviation,
     deviation_at,
+    xla_errors,
 )
 from hubopt.parity.judging import (
     complaint,
@@ -113,6 +115,7 @@ def judge_outputs(
             f"output {printable(out.name)}: {out.vacuous}" for out in judged if out.vacuous
         ),
         note=_note(judged),
+        cause=_cause(failing, quality),
     )
 
 
@@ -164,6 +167,35 @@ def _format_noise(noise: Deviation) -> str:
     if noise == STILL:
         return ""
     return f"; the layer's own noise there is {noise.largest:.1e}, which the bound does not allow"
+
+
+def _cause(failing: Sequence[OutputParity], quality: ReferenceQuality) -> str | None:
+    """Say that XLA computes something else, if that explains the failing samples of an output."""
+    for output in failing:
+        errors = xla_errors(output.deviations)
+        wrong = [at for at, basis in enumerate(output.bases) if basis is None and at in errors]
+        if not wrong:
+            continue
+        largest = max(errors[at].largest for at in wrong)
+        rest = {name: found for name, found in output.deviations.items() if name != XLA}
+        others = max(deviation_at(rest, at).largest for at in wrong)
+        culprit = quality.culprits.get(XLA)
+        return (
+            f"XLA's own result is off there: {printable(output.name)} by {largest:.1e} from the "
+            f"eager layer, with which {_names(rest)} to {others:.1e}"
+            + (f"; XLA goes wrong in {printable(culprit)}" if culprit else "")
+            + "; --xla off writes the SavedModel uncompiled"
+        )
+    return None
+
+
+def _names(deviations: Mapping[str, Sequence[Deviation]]) -> str:
+    """Name the variants that agree with the eager layer, with the verb."""
+    names = {"onednn": "oneDNN's kernels", FLOAT64: "its graph in float64"}
+    found = [name for variant, name in names.items() if variant in deviations]
+    if not found:
+        return "a second call agrees"
+    return " and ".join(found) + (" agree" if len(found) > 1 else " agrees")
 
 
 def _note(outputs: Sequence[OutputParity]) -> str | None:

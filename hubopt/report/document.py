@@ -59,6 +59,7 @@ def _reference(manifest: Manifest) -> dict[str, Any]:
             variant: {name: max(one.largest for one in sizes) for name, sizes in by_output.items()}
             for variant, by_output in quality.deviations.items()
         },
+        "culprits": quality.culprits,
         "noise": quality.level,
         "not_measured": quality.skipped,
         "units": quality.units,

@@ -85,7 +85,8 @@ def run_parity(reference: ReferenceSet, run: Run, overrides: ToleranceOverrides)
     comparison = compare_run(reference, run).comparison
     assert comparison is not None
     tolerances = overrides.tolerances(reference.spec.output_names, run.artifact.tolerance)
-    return judge_comparison(comparison, tolerances, reference.quality)
+    quality = reference.quality.seen_by(run.artifact.tolerance)
+    return judge_comparison(comparison, tolerances, quality)
 
 
 def compare_run(reference: ReferenceSet, run: Run) -> Run:

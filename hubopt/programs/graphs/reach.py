@@ -30,6 +30,27 @@ def unreached(graph_def: Any, outputs: Mapping[str, str], nodes: Iterable[str]) 
     )
 
 
+def before(graph_def: Any, tensor: str) -> list[Any]:
+    """Return the nodes that ``tensor`` is computed from and its own, in the order of computing."""
+    nodes = {node.name: node for node in graph_def.node}
+    ordered: dict[str, Any] = {}
+    waiting = [_node(tensor)]
+    entered: set[str] = set()
+    while waiting:
+        name = waiting[-1]
+        unseen = [
+            each
+            for edge in nodes[name].input
+            if not edge.startswith("^") and (each := _node(edge)) not in entered
+        ]
+        entered.add(name)
+        if unseen:
+            waiting += unseen
+        else:
+            ordered.setdefault(waiting.pop(), nodes[name])
+    return list(ordered.values())
+
+
 def weights(graph_def: Any) -> list[str]:
     """Return the variables and the constants that are floating-point arrays, not all zero.
 
