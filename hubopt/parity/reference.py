@@ -48,6 +48,10 @@ class ReferenceQuality:
         undetected: How many weights could change sign without exceeding the tolerance on any
             sample.
         culprits: The operation in which a variant goes wrong, by variant, if it was found.
+        ties: The samples on which the layer's own order is a tie, by output that it moves; counted
+            from 0 among the kept ones.
+        alternatives: How many other answers of the layer there are to each sample, if its order
+            is a tie on any.
     """
 
     deviations: Mapping[str, Mapping[str, tuple[Deviation, ...]]] = field(default_factory=dict)
@@ -61,6 +65,8 @@ class ReferenceQuality:
     weights: int = 0
     undetected: int = 0
     culprits: Mapping[str, str] = field(default_factory=dict)
+    ties: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    alternatives: tuple[int, ...] = ()
 
     def seen_by(self, artifact_class: ToleranceClass) -> ReferenceQuality:
         """Return this quality with only the noise that can excuse an artifact of this class."""

@@ -23,7 +23,7 @@ from hubopt.parity.judging import (
     leaves_stated,
     usual_rounding,
 )
-from hubopt.parity.outcome import Basis, OutputParity, Parity
+from hubopt.parity.outcome import TIE, Basis, OutputParity, Parity
 from hubopt.parity.reference import ReferenceQuality
 from hubopt.parity.tolerance import Tolerance
 from hubopt.parity.vacuity import constant_outputs, vacuous_outputs
@@ -79,6 +79,7 @@ def judge_comparison(
                 for variant, found in quality.deviations.items()
                 if name in found
             },
+            beside_ties=comparison.beside_ties.get(name, ()),
         )
         for name, differences in comparison.differences.items()
     )
@@ -141,13 +142,19 @@ class _SampleVerdict(NamedTuple):
 
 
 def _judge_sample(output: OutputParity, at: int, tolerance: Tolerance) -> _SampleVerdict:
-    """Compare with the layer, then with the layer in float64, then with the noise allowed."""
+    """Compare with the layer, its other orders, the layer in float64, then with noise allowed.
+
+    A bound that the user stated binds in every order of the layer's own.
+    """
     difference, rounding = output.differences[at], usual_rounding(output.differences, tolerance)
     problem = complaint(difference, tolerance, STILL, rounding)
     if problem is None:
         return _SampleVerdict("layer")
     most = output.most_noise(at)
     noise = deviation_at(output.deviations, at)
+    tie = None if tolerance.strict else output.tie(at)
+    if tie is not None and complaint(tie, tolerance, STILL, rounding) is None:
+        return _SampleVerdict(TIE)
     if tolerance.strict or (tolerance.stated and leaves_stated(difference, tolerance)):
         return _SampleVerdict(None, problem + _format_noise(noise))
     if (
@@ -202,12 +209,19 @@ def _note(outputs: Sequence[OutputParity]) -> str | None:
     """Name constant outputs, and what passed only against float64 or within the layer's noise."""
     closer = [printable(output.name) for output in outputs if "float64" in output.bases]
     excused = [output.deviation_summary for output in outputs if "noise" in output.bases]
+    tied = [
+        f"{printable(output.name)} (sample {', '.join(map(str, numbers))})"
+        for output in outputs
+        if (numbers := [at for at, basis in enumerate(output.bases) if basis == TIE])
+    ]
     constant = [printable(output.name) for output in outputs if output.constant]
     notes = []
     if constant:
         notes.append(f"constant, the same for every input: {', '.join(constant)}")
     if closer:
         notes.append(f"nearer to the layer in float64 than the eager layer is: {', '.join(closer)}")
+    if tied:
+        notes.append(f"in another order where the layer's own order is a tie: {', '.join(tied)}")
     if excused:
         notes.append(f"within the layer's own noise: {', '.join(excused)}")
     return "; ".join(notes) or None

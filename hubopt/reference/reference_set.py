@@ -52,6 +52,8 @@ class ReferenceSet:
         edges: The numbers of edge cases: they are left out if the layer is unsteady there.
         onednn_on: Whether the layer computed with oneDNN's kernels.
         left_out: Edge cases that were drawn and left out, and why.
+        ties: The file of the layer's other answers to samples on which its order is a tie, see
+            `hubopt.reference.ties`; None if there are none.
         variants: The file of each variant's outputs for the kept samples. These files are
             temporary: an export uses them and does not keep them.
     """
@@ -66,6 +68,7 @@ class ReferenceSet:
     edges: frozenset[int] = frozenset()
     onednn_on: bool = True
     left_out: Mapping[str, str] = field(default_factory=dict)
+    ties: Path | None = None
     variants: Mapping[str, Path] = field(default_factory=dict)
 
     def read_inputs(self) -> list[dict[str, NDArray[Any]]]:

@@ -7,15 +7,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hubopt._platform.causes import first_line
 from hubopt._util.trimming import trim_heap
 from hubopt.errors import HuboptError
 from hubopt.exporter import OpUse, Program, Tensors, culprits
 from hubopt.parity.reference import same_tensors
+from hubopt.parity.ties import DRAWS, TIES, moved, tie_number
 from hubopt.programs.graphs.compiled_graph import CompiledGraph
 from hubopt.programs.graphs.float64 import widen
 from hubopt.programs.graphs.frozen_graph import read_frozen_graph
 from hubopt.programs.graphs.graph_runs import GraphRunner
+from hubopt.programs.graphs.jitter import jitter
 from hubopt.programs.graphs.perturbing import ROUNDING, lift, perturb
 from hubopt.programs.serving import SIGNATURE
 from hubopt.reference.reference_set import LIGHT_SAMPLES
@@ -31,6 +35,8 @@ is not noise but shows whether the answers depend on the weights; `ROUNDED`: wit
 by a rounding, three times, since on an ill-conditioned model one draw of the noise says little
 about the next; ``xla``: compiled. XLA is the last, because it can crash the process."""
 
+_FIRST_DRAWS = 8
+"""After how many equal answers there is no tie; one of two elements shows with 99 %."""
 MOST_COPIED_BYTES = 10**9
 """The largest graph that is computed by variants other than ``onednn``: with other weights, which
 are held beside the original ones, in float64, or compiled by XLA, which copies some constants."""
@@ -61,7 +67,8 @@ class VariantRunner:
         """Write the answers of a variant to ``path``, or return why it cannot be computed.
 
         Args:
-            way: One of `VARIANTS`.
+            way: One of `VARIANTS`, or `TIES` for up to `DRAWS` answers to each sample on which
+                the layer's order is a tie, numbered by `tie_number`.
             inputs: The file of the samples.
             path: The file to write.
             numbers: The numbers of the samples; by default all.
@@ -71,6 +78,9 @@ class VariantRunner:
             try:
                 numbers = sample_numbers(inputs) if numbers is None else numbers
                 samples = read_samples(inputs, self._program.spec.inputs, numbers)
+                if way == TIES:
+                    write_samples(path, self._draw_orders(dict(zip(numbers, samples, strict=True))))
+                    return None
                 answers = self._answer_new(way, samples)
                 if len(samples) <= LIGHT_SAMPLES:  # they are likely to be requested again
                     self._first[way] = list(zip(samples, answers, strict=True))
@@ -122,6 +132,25 @@ class VariantRunner:
         if left:
             answers.update(zip(left, self._answer(way, [samples[at] for at in left]), strict=True))
         return [answers[at] for at in range(len(samples))]
+
+    def _draw_orders(self, samples: Mapping[int, Tensors]) -> dict[int, Tensors]:
+        """Return the different answers with jittered sort keys to samples with several."""
+        program = self._program
+        outputs = program.spec.output_names
+        runner = self._runner(TIES, jitter(self._graph_def), self._weights)
+        found: dict[int, Tensors] = {}
+        for number, sample in samples.items():
+            answers: list[Tensors] = []
+            for draw in range(DRAWS):
+                if draw == _FIRST_DRAWS and len(answers) == 1:
+                    break
+                arrays = runner.run(sample, program.output_tensors)
+                answer = dict(zip(outputs, arrays, strict=True))
+                if not any(_is_same(answer, other) for other in answers):
+                    answers.append(answer)
+            if len(answers) > 1:
+                found.update({tie_number(number, at): each for at, each in enumerate(answers)})
+        return found
 
     def _answer(self, way: str, samples: Sequence[Tensors]) -> list[dict[str, Any]]:
         if self._graph_def is None:
@@ -177,6 +206,14 @@ class VariantRunner:
                 {spec.name: outputs[spec.name].numpy() for spec in self._program.spec.outputs}
             )
         return answers
+
+
+def _is_same(one: Tensors, other: Tensors) -> bool:
+    return all(
+        np.shape(one[name]) == np.shape(other[name])
+        and not moved(np.asarray(one[name]), np.asarray(other[name])).any()
+        for name in one
+    )
 
 
 def _xla_problem(program: Program) -> str | None:

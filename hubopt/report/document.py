@@ -60,6 +60,7 @@ def _reference(manifest: Manifest) -> dict[str, Any]:
             for variant, by_output in quality.deviations.items()
         },
         "culprits": quality.culprits,
+        "ties": quality.ties,
         "noise": quality.level,
         "not_measured": quality.skipped,
         "units": quality.units,

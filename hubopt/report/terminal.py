@@ -90,6 +90,12 @@ def reference_lines(manifest: Manifest) -> RenderableType:
                 + (f"; wrong in {printable(culprit)}" if culprit else ""),
             )
         )
+    if quality.ties:
+        shown = ", ".join(
+            f"{printable(name)} on sample {', '.join(map(str, places))}"
+            for name, places in quality.ties.items()
+        )
+        rows.append(("ties", f"the layer's own order is a tie: {shown}"))
     if quality.level not in ("off", "full"):
         rows.append(
             ("noise", "measured as far as the verdicts need it; --noise full for all of it")

@@ -68,7 +68,7 @@ def sample_numbers(path: Path) -> tuple[int, ...]:
 
 
 def sample_problems(
-    path: Path, specs: Sequence[TensorSpec], count: int, wide: bool = False
+    path: Path, specs: Sequence[TensorSpec], numbers: Sequence[int], wide: bool = False
 ) -> list[str]:
     """Return why a file is not what `write_samples` wrote; no array of it is read.
 
@@ -78,10 +78,10 @@ def sample_problems(
     Args:
         path: The file.
         specs: The tensors of each sample.
-        count: How many samples there must be.
+        numbers: The numbers of the samples that there must be.
         wide: Whether floats may be float64 whatever the specs say.
     """
-    wanted = {f"{at}/{spec.name}.npy": spec for at in range(count) for spec in specs}
+    wanted = {f"{at}/{spec.name}.npy": spec for at in numbers for spec in specs}
     try:
         with zipfile.ZipFile(path) as archive:
             members = {info.filename: info for info in archive.infolist()}
