@@ -5,6 +5,7 @@ savedmodel/, onnx/, ...      one folder per target
 verification/inputs.npz      the samples
 verification/reference.npz   the eager layer's outputs for them
 verification/float64.npz     the layer's outputs in float64, if they can be computed
+verification/ties.npz        the layer's other answers where its order is a tie, if it is one
 failed/onnx/, ...            artifacts that did not agree with the layer, if they are to be kept
 logs/                        the output printed by the layer and by each target
 """
@@ -26,6 +27,7 @@ MANIFEST = "hubopt.json"
 INPUTS = "verification/inputs.npz"
 REFERENCE = "verification/reference.npz"
 FLOAT64 = "verification/float64.npz"
+TIES = "verification/ties.npz"
 LOGS = "logs"
 FAILED = "failed"
 FORMAT = 4
@@ -57,6 +59,7 @@ class Manifest:
         inputs_sha256: Digest of the samples.
         reference_sha256: Digest of the layer's outputs.
         float64_sha256: Digest of the layer's outputs in float64; None if there are none.
+        ties_sha256: Digest of the layer's other answers; None if there are none.
         reference: How steady the layer is, and how much its answers prove.
         tolerances: The tolerances that the user set.
         targets: The result of each target, by its id.
@@ -81,6 +84,7 @@ class Manifest:
     inputs_sha256: str
     reference_sha256: str
     float64_sha256: str | None = None
+    ties_sha256: str | None = None
     reference: ReferenceQuality
     tolerances: ToleranceOverrides = field(default_factory=ToleranceOverrides)
     targets: dict[str, TargetResult]

@@ -47,7 +47,7 @@ def bench(
     max_time: MaxTime = None,
     min_rate: MinRate = None,
     allow_unverified: AllowUnverified = False,
-    allow_vacuous: AllowVacuous = False,
+    allow_vacuous: AllowVacuous = None,
     json: Json = False,
 ) -> None:
     """Verify a bundle's artifacts here and time them, in alternation with the eager layer."""
@@ -55,7 +55,7 @@ def bench(
     limits = Limits.parse(max_download, max_unpacked, max_time, min_rate)
     trust = Trust(allow_code, allow_download, tuple(allow_op or ()), limits)
     results = run_bench(opened, split_names(target), rounds, progress, trust)
-    good = accepted(allow_unverified, allow_vacuous)
+    good = accepted(allow_unverified, allow_vacuous, opened.manifest.spec.output_names)
     if json:
         print(results_document(results, opened, good))
     else:

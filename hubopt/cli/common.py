@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from typing import Annotated, ParamSpec, TypeVar
@@ -18,7 +18,7 @@ from rich.segment import Segment
 from hubopt._platform.resources import resource_error
 from hubopt._util.defects import keep_traceback, traceback_tail
 from hubopt._util.escaping import printable_lines
-from hubopt.bundles.results import Status
+from hubopt.bundles.results import EVERY_OUTPUT, Accepted
 from hubopt.errors import EXIT_INTERNAL, HuboptError
 from hubopt.report.document import error_document
 
@@ -69,7 +69,11 @@ AllowUnverified = Annotated[
     typer.Option("--allow-unverified", help="Exit 0 for artifacts that cannot be judged here."),
 ]
 AllowVacuous = Annotated[
-    bool, typer.Option("--allow-vacuous", help="Exit 0 for outputs on which parity proves nothing.")
+    list[str] | None,
+    typer.Option(
+        metavar="OUTPUT",
+        help="Exit 0 although parity proves nothing on this output; '*' for any; repeatable.",
+    ),
 ]
 Tolerance = Annotated[
     list[str] | None,
@@ -174,10 +178,19 @@ Batch = Annotated[
 ]
 
 
-def accepted(allow_unverified: bool, allow_vacuous: bool) -> tuple[Status, ...]:
-    """Return the statuses that count as success."""
-    given: dict[Status, bool] = {"unverified": allow_unverified, "vacuous": allow_vacuous}
-    return tuple(status for status, allowed in given.items() if allowed)
+def accepted(
+    allow_unverified: bool, allow_vacuous: Sequence[str] | None, outputs: Sequence[str]
+) -> Accepted:
+    """Return which targets count as success; warn of outputs that the model does not have."""
+    names = tuple(allow_vacuous or ())
+    unknown = [name for name in names if name not in (*outputs, EVERY_OUTPUT)]
+    if unknown:
+        message = (
+            f"--allow-vacuous: the model has no output {', '.join(unknown)}; "
+            f"its outputs are {', '.join(outputs)}"
+        )
+        talk.print(message, style="yellow", soft_wrap=True)
+    return Accepted(allow_unverified, names)
 
 
 def split_names(values: list[str] | None) -> list[str]:

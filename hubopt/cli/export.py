@@ -136,7 +136,7 @@ def export(
         bool, typer.Option("--no-cache", help="Run every stage again, and keep no results.")
     ] = False,
     allow_unverified: AllowUnverified = False,
-    allow_vacuous: AllowVacuous = False,
+    allow_vacuous: AllowVacuous = None,
     json: Json = False,
 ) -> None:
     """Export a model, prove each artifact against the eager layer, time it, report the results."""
@@ -172,7 +172,7 @@ def export(
         cache=not no_cache,
         progress=progress,
     )
-    good = accepted(allow_unverified, allow_vacuous)
+    good = accepted(allow_unverified, allow_vacuous, bundle.manifest.spec.output_names)
     if json:
         print(results_document(bundle.results, bundle, good))
     else:

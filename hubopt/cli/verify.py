@@ -62,7 +62,7 @@ def verify(
     strict: Strict = False,
     allow_op: AllowOp = None,
     allow_unverified: AllowUnverified = False,
-    allow_vacuous: AllowVacuous = False,
+    allow_vacuous: AllowVacuous = None,
     json: Json = False,
 ) -> None:
     """Run a bundle's artifacts here and judge them against the layer's stored outputs.
@@ -86,7 +86,7 @@ def verify(
             opened, targets, overrides, progress, Trust(allow_ops=tuple(allow_op or ()))
         )
     )
-    good = accepted(allow_unverified, allow_vacuous)
+    good = accepted(allow_unverified, allow_vacuous, opened.manifest.spec.output_names)
     if json:
         print(results_document(results, opened, good))
     else:

@@ -110,7 +110,8 @@ class Artifact:
         exporter: The name of the exporter that wrote it.
         path: The file or folder.
         spec: The inputs and outputs that it promises.
-        tolerance: The tolerance class that it is held to.
+        tolerance: The tolerance class that it is held to. It names the arithmetic: only an
+            artifact of class ``xla`` is excused by how XLA rounds.
         details: Facts to keep with it: versions, opset, builder.
         companions: The names of further files next to ``path`` that are needed to load it.
     """

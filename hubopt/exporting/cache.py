@@ -303,8 +303,10 @@ class ExportCache:
         return memory.keys.run(built.target, built.sha256 or "", built.companions, inputs)
 
     def _comparison_key(self, run: str, reference: ReferenceSet) -> str:
-        float64 = self._digest(reference.float64) if reference.float64 else None
-        return comparison_key(run, self._digest(reference.outputs), float64)
+        float64, ties = (
+            self._digest(file) if file else None for file in (reference.float64, reference.ties)
+        )
+        return comparison_key(run, self._digest(reference.outputs), float64, ties)
 
     def _digest(self, file: Path) -> str:
         """Return the digest of a file of the reference set; such files are never rewritten."""

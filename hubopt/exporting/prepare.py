@@ -18,8 +18,8 @@ from hubopt.exporting.stored_values import Traced
 from hubopt.models.handles import Handle
 from hubopt.progress import Progress, done
 from hubopt.reference.layer_process import LayerProcess, find_here
-from hubopt.reference.noise import MOST_COPIED_BYTES
 from hubopt.reference.reference_set import ReferenceSet
+from hubopt.reference.variants import MOST_COPIED_BYTES
 from hubopt.runs.convert import Built
 from hubopt.runs.obstacles import find_obstacles, format_obstacles
 from hubopt.runs.run import Baseline, Run

@@ -174,15 +174,22 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def comparison_key(run: str, reference: str, float64: str | None) -> str:
+def comparison_key(run: str, reference: str, float64: str | None, ties: str | None = None) -> str:
     """Return the key of the differences of an artifact from the layer.
 
     Args:
         run: The key of the artifact's run.
         reference: The digest of the eager layer's outputs.
         float64: The digest of the layer's outputs in float64; None if they were not computed.
+        ties: The digest of the layer's other answers; None if its order is never a tie.
     """
-    parts = {"stage": "comparison", "run": run, "reference": reference, "float64": float64}
+    parts = {
+        "stage": "comparison",
+        "run": run,
+        "reference": reference,
+        "float64": float64,
+        "ties": ties,
+    }
     return digest_of(parts)
 
 

@@ -13,13 +13,14 @@ from hubopt.bundles.schema_parity import reference_problems
 from hubopt.bundles.stage_store import Entry, StageStore
 from hubopt.exporter import Program, ToleranceClass
 from hubopt.latency.statistics import Latency
+from hubopt.parity.ties import tie_number
 from hubopt.reference.reference_set import INPUTS, OUTPUTS, ReferenceSet
 from hubopt.sampling.arrays import sample_numbers
 from hubopt.spec import ModelSpec
 
 T = TypeVar("T")
 
-_FLOAT64 = "float64.npz"
+_FLOAT64, _TIES = "float64.npz", "ties.npz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +79,11 @@ def stored_problems(stored: ReferenceSet, spec: ModelSpec) -> Iterator[str]:
 
 def files_problem(known: ReferenceSet) -> str | None:
     """Return a sentence about the first file that lacks a sample; None if all are complete."""
+    alternatives = zip(known.kept, known.quality.alternatives, strict=False)
+    ties = {tie_number(kept, draw) for kept, count in alternatives for draw in range(count)}
     for file in reference_files(known).values():
-        if not set(known.kept) <= set(sample_numbers(file)):
+        wanted = ties if file == known.ties else set(known.kept)
+        if not wanted <= set(sample_numbers(file)):
             return f"{file.name} lacks a sample"
     return None
 
@@ -87,7 +91,8 @@ def files_problem(known: ReferenceSet) -> str | None:
 def reference_files(known: ReferenceSet) -> dict[str, Path]:
     """Return the files of a reference set, by their names in the store."""
     files = {INPUTS: known.inputs, OUTPUTS: known.outputs}
-    return files | {_FLOAT64: known.float64} if known.float64 else files
+    optional = {_FLOAT64: known.float64, _TIES: known.ties}
+    return files | {name: file for name, file in optional.items() if file}
 
 
 def placed(known: ReferenceSet, folder: Path) -> ReferenceSet:
@@ -97,6 +102,7 @@ def placed(known: ReferenceSet, folder: Path) -> ReferenceSet:
         inputs=folder / INPUTS,
         outputs=folder / OUTPUTS,
         float64=folder / _FLOAT64 if known.float64 else None,
+        ties=folder / _TIES if known.ties else None,
     )
 
 

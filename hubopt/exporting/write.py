@@ -9,11 +9,12 @@ from pathlib import Path
 
 from hubopt import registry
 from hubopt._util.digest import sha256
-from hubopt.bundles.manifest import FAILED, FLOAT64, INPUTS, REFERENCE, Manifest
+from hubopt.bundles.manifest import FAILED, FLOAT64, INPUTS, REFERENCE, TIES, Manifest
 from hubopt.bundles.results import TargetResult, Verdict, exit_code
 from hubopt.errors import NothingExportedError
 from hubopt.exporter import PROGRAM
 from hubopt.exporting.prepare import Prepared, source_key
+from hubopt.parity.ties import tie_number, tie_numbers
 from hubopt.reference.reference_set import ReferenceSet
 from hubopt.runs.convert import Built
 from hubopt.sampling.arrays import read_samples, sample_numbers, write_samples
@@ -123,6 +124,7 @@ def _manifest(
     outputs = _write_kept(reference, reference.outputs, spec.outputs, folder / REFERENCE)
     wide = reference.float64
     float64 = _write_kept(reference, wide, spec.outputs, folder / FLOAT64) if wide else None
+    ties = _write_ties(reference, folder / TIES)
     cached = prepared.cache.cached
     return Manifest(
         handle=prepared.handle,
@@ -138,6 +140,7 @@ def _manifest(
         inputs_sha256=inputs,
         reference_sha256=outputs,
         float64_sha256=float64,
+        ties_sha256=ties,
         reference=reference.quality,
         tolerances=request.overrides,
         targets=dict(results),
@@ -151,6 +154,18 @@ def _write_kept(reference: ReferenceSet, file: Path, specs: Sequence[TensorSpec]
         shutil.move(file, to)
     else:
         write_samples(to, read_samples(file, specs, reference.kept))
+    return sha256(to)
+
+
+def _write_ties(reference: ReferenceSet, to: Path) -> str | None:
+    """Write the layer's other answers, with samples numbered from 0; return the digest."""
+    if reference.ties is None:
+        return None
+    counts = dict(zip(reference.kept, reference.quality.alternatives, strict=True))
+    numbers = [tie_number(kept, draw) for kept in reference.kept for draw in range(counts[kept])]
+    answers = read_samples(reference.ties, reference.spec.outputs, numbers)
+    new = tie_numbers(reference.quality.alternatives)
+    write_samples(to, dict(zip(new, answers, strict=True)))
     return sha256(to)
 
 

@@ -3,6 +3,9 @@
 An untrained classifier gives the same scores for every input. An artifact that ignores its
 input, or has other weights, would then be as near to the layer as a correct one. This module
 checks whether such an artifact would pass under the same tolerance.
+
+An output that is equal for every input, such as a list of labels or a fixed number of detections,
+is constant. Comparing it shows that the artifact has the same constant, and nothing more.
 """
 
 from __future__ import annotations
@@ -65,6 +68,24 @@ def unseen_outputs(
         for name in empty
         if name not in quality.constant or len(empty) == len(differences)
     }
+
+
+def constant_outputs(quality: ReferenceQuality) -> tuple[str, ...]:
+    """Return the outputs that are equal, bit by bit, for every input.
+
+    The graph shows it, or all answers of the layer do.
+    """
+    redrawn, permuted = (quality.probes.get(probe, {}) for probe in (REDRAWN, PERMUTED))
+    equal = [
+        name
+        for name, difference in redrawn.items()
+        if _is_equal(difference) and _is_equal(permuted.get(name, difference))
+    ]
+    return tuple(dict.fromkeys([*quality.constant, *equal]))
+
+
+def _is_equal(difference: Difference) -> bool:
+    return difference.elements > 0 and not difference.unequal and difference.problem is None
 
 
 def _is_unaffected(weights: Difference, tolerance: Tolerance) -> bool:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
 from hubopt._util.serialization import to_json
 from hubopt.bundles.bundle import Bundle
 from hubopt.bundles.manifest import Manifest
-from hubopt.bundles.results import Status, TargetResult, exit_code
+from hubopt.bundles.results import NOTHING, Accepted, TargetResult, exit_code
 from hubopt.errors import HuboptError, NothingExportedError
 from hubopt.parity import TABLE
 
 
 def results_document(
-    results: tuple[TargetResult, ...], bundle: Bundle, accepted: Collection[Status] = ()
+    results: tuple[TargetResult, ...], bundle: Bundle, accepted: Accepted = NOTHING
 ) -> str:
     """Return the JSON of an export, a verification or a benchmark."""
     document: dict[str, Any] = {
@@ -60,6 +59,8 @@ def _reference(manifest: Manifest) -> dict[str, Any]:
             variant: {name: max(one.largest for one in sizes) for name, sizes in by_output.items()}
             for variant, by_output in quality.deviations.items()
         },
+        "culprits": quality.culprits,
+        "ties": quality.ties,
         "noise": quality.level,
         "not_measured": quality.skipped,
         "units": quality.units,

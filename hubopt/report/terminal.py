@@ -82,7 +82,20 @@ def reference_lines(manifest: Manifest) -> RenderableType:
     for variant, by_output in quality.deviations.items():
         largest = {name: max(one.largest for one in sizes) for name, sizes in by_output.items()}
         shown = ", ".join(f"{printable(name)} {size:.1e}" for name, size in largest.items())
-        rows.append(("layer noise", f"{VARIANTS.get(variant, variant)}: {shown}"))
+        culprit = quality.culprits.get(variant)
+        rows.append(
+            (
+                "layer noise" if not culprit else "error",
+                f"{VARIANTS.get(variant, variant)}: {shown}"
+                + (f"; wrong in {printable(culprit)}" if culprit else ""),
+            )
+        )
+    if quality.ties:
+        shown = ", ".join(
+            f"{printable(name)} on sample {', '.join(map(str, places))}"
+            for name, places in quality.ties.items()
+        )
+        rows.append(("ties", f"the layer's own order is a tie: {shown}"))
     if quality.level not in ("off", "full"):
         rows.append(
             ("noise", "measured as far as the verdicts need it; --noise full for all of it")

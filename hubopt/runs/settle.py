@@ -15,6 +15,7 @@ from hubopt.bundles.results import Verdict, parity_verdict
 from hubopt.parity import Parity, ToleranceOverrides, compare_outputs, judge_comparison
 from hubopt.reference.noise_level import NoiseEscalation
 from hubopt.reference.reference_set import ReferenceSet
+from hubopt.reference.ties import read_ties
 from hubopt.runs.run import Run
 
 
@@ -85,7 +86,8 @@ def run_parity(reference: ReferenceSet, run: Run, overrides: ToleranceOverrides)
     comparison = compare_run(reference, run).comparison
     assert comparison is not None
     tolerances = overrides.tolerances(reference.spec.output_names, run.artifact.tolerance)
-    return judge_comparison(comparison, tolerances, reference.quality)
+    quality = reference.quality.seen_by(run.artifact.tolerance)
+    return judge_comparison(comparison, tolerances, quality)
 
 
 def compare_run(reference: ReferenceSet, run: Run) -> Run:
@@ -98,7 +100,7 @@ def compare_run(reference: ReferenceSet, run: Run) -> Run:
     if run.answers is None:
         return run
     known, wide = run.comparison, reference.float64
-    found = known and known.of(reference.kept, wide is not None)
+    found = known and known.of(reference.kept, wide is not None, reference.ties is not None)
     if found is None:
         found = compare_outputs(
             reference.spec,
@@ -106,5 +108,6 @@ def compare_run(reference: ReferenceSet, run: Run) -> Run:
             reference.read_outputs(),
             reference.read_outputs(wide) if wide else None,
             reference.kept,
+            read_ties(reference),
         )
     return replace(run, comparison=found)

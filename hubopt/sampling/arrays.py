@@ -69,7 +69,7 @@ def sample_numbers(path: Path) -> tuple[int, ...]:
 
 
 def sample_problems(
-    path: Path, specs: Sequence[TensorSpec], count: int, wide: bool = False
+    path: Path, specs: Sequence[TensorSpec], numbers: Sequence[int], wide: bool = False
 ) -> list[str]:
     """Return why a file is not one that `write_samples` wrote, without loading its arrays.
 
@@ -79,10 +79,10 @@ def sample_problems(
     Args:
         path: The file.
         specs: The tensors of each sample.
-        count: The required number of samples.
+        numbers: The numbers of the required samples.
         wide: Whether floats may be float64 regardless of the specs.
     """
-    wanted = {f"{at}/{spec.name}.npy": spec for at in range(count) for spec in specs}
+    wanted = {f"{at}/{spec.name}.npy": spec for at in numbers for spec in specs}
     try:
         with zipfile.ZipFile(path) as archive:
             members = {info.filename: info for info in archive.infolist()}

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hubopt.exporter import ToleranceClass
 from hubopt.parity import TOLERANCES, Parity, ReferenceQuality, Tolerance, judge, judge_outputs
 from hubopt.parity.deviations import Deviation
 from hubopt.parity.reference import farthest, measure_deviations, redrawn
@@ -157,6 +158,43 @@ def test_the_layers_noise_is_added_to_the_tolerance_and_reported() -> None:
     assert passed.note == "within the layer's own noise: y deviates by 1.1e-03 with oneDNN switched"
     assert verdict(4.2e-3, onednn=1.1e-3, xla=1e-3).status == "verified"
     assert verdict(6e-3, onednn=1.1e-3, xla=1e-3).status == "failed"
+
+
+def by_class(error: float, artifact_class: ToleranceClass, **noise: float) -> Parity:
+    """Judge an artifact of a tolerance class, by that class and the noise that it may have."""
+    quality = ReferenceQuality(
+        deviations={variant: {"y": (deviation(size),)} for variant, size in noise.items()},
+        culprits={"xla": "Cumsum (node a)"},
+    ).seen_by(artifact_class)
+    actual = [{"y": STEADY + np.float32(error)}]
+    return judge(ONE, actual, [{"y": STEADY}], TOLERANCES[artifact_class], quality)
+
+
+def test_how_xla_computes_excuses_only_what_xla_compiled() -> None:
+    """It is noise only where the other variants deviate as well, if less."""
+    unsure = {"onednn": 1e-4, "xla": 2e-3}
+    assert by_class(4e-3, "xla", **unsure).status == "verified"
+    assert by_class(4e-3, "fp32", **unsure).status == "failed"
+    assert by_class(3e-4, "fp32", **unsure).status == "verified"
+    assert by_class(1e-2, "xla", **unsure).status == "failed", "a planted fault beside the noise"
+
+
+def test_where_all_others_agree_xla_is_wrong() -> None:
+    sure = {"onednn": 1e-6, "float64": 2e-6, "xla": 4e-3}
+    parity = by_class(4e-3, "xla", **sure)
+    assert parity.status == "failed"
+    assert parity.cause == (
+        "XLA's own result is off there: y by 4.0e-03 from the eager layer, with which oneDNN's "
+        "kernels and its graph in float64 agree to 2.0e-06; XLA goes wrong in Cumsum (node a); "
+        "--xla off writes the SavedModel uncompiled"
+    )
+    assert by_class(4e-3, "fp32", **sure).cause is None
+    assert by_class(4e-1, "xla", onednn=3e-1, xla=4e-1).status == "unverified"
+    assert by_class(4e-1, "xla", onednn=1e-6, xla=4e-1).status == "failed"
+
+
+def test_without_another_variant_xlas_deviation_is_no_noise() -> None:
+    assert by_class(4e-3, "xla", xla=4e-3).status == "failed"
 
 
 def test_noise_in_one_element_does_not_excuse_an_error_in_all() -> None:

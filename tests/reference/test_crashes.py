@@ -22,10 +22,11 @@ from hubopt.progress import Background, quiet
 from hubopt.reference.layer_process import LayerProcess
 from hubopt.reference.layer_session import LayerSession, open_layer_session
 from hubopt.reference.measuring import ask_layer
-from hubopt.reference.noise import NoiseMeter, VariantRunner
+from hubopt.reference.noise import NoiseMeter
 from hubopt.reference.noise_level import Noise, NoiseEscalation
 from hubopt.reference.reference_set import ReferenceSet
 from hubopt.reference.sample_plan import SamplePlan
+from hubopt.reference.variants import VariantRunner
 from hubopt.spec import ModelSpec
 from hubopt.workers.shared import SharedWorker
 
