@@ -9,7 +9,7 @@ import numpy as np
 
 from hubopt.exporter import Tensors
 from hubopt.parity.form import form_problems
-from hubopt.parity.metrics import Difference, compare
+from hubopt.parity.metrics import Difference, compare_any
 from hubopt.spec import ModelSpec
 
 
@@ -85,7 +85,7 @@ def _differences(
 ) -> dict[str, tuple[Difference, ...]]:
     return {
         name: tuple(
-            compare(np.asarray(given[name]), np.asarray(expected[name]), name)
+            compare_any(np.asarray(given[name]), np.asarray(expected[name]), name)
             for given, expected in zip(actual, reference, strict=True)
         )
         for name in spec.output_names

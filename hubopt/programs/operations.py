@@ -13,6 +13,27 @@ from hubopt.programs.graphs.freezing import nodes
 
 _INERT_OPS = frozenset({"Const", "Assert", "NoOp"})
 """Operations that hold strings only as messages; every converter drops them."""
+SELECTING = frozenset(
+    {
+        "Where",
+        "Unique",
+        "UniqueV2",
+        "UniqueWithCounts",
+        "UniqueWithCountsV2",
+        "NonMaxSuppression",
+        "NonMaxSuppressionV2",
+        "NonMaxSuppressionV3",
+        "NonMaxSuppressionV4",
+        "NonMaxSuppressionV5",
+        "NonMaxSuppressionWithOverlaps",
+        "DynamicPartition",
+        "ListDiff",
+        "DenseToDenseSetOperation",
+        "StringSplit",
+        "StringSplitV2",
+    }
+)
+"""Operations that pick elements by their values, so that how many there are depends on the data."""
 
 
 def uses(graph_def: Any) -> Iterator[OpUse]:
