@@ -35,6 +35,8 @@ _TENSORFLOW = Requirement(("tensorflow",), "pip install tensorflow")
 _LITERT = Requirement(("ai_edge_litert",), "pip install ai-edge-litert")
 _NEEDS_FLEX = "Select TensorFlow op(s)"
 """The beginning of the interpreter's error if it lacks the Flex delegate."""
+_NO_ELEMENTS = "Invalid tensor size"
+"""The beginning of LiteRT's error if a tensor without elements is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,4 +164,21 @@ class TFLiteRunner:
     def run(self, inputs: Tensors) -> dict[str, Any]:
         """Invoke the model; outputs are copied out of the interpreter's memory."""
         arguments = {spec.argument: inputs[spec.name] for spec in self._spec.inputs}
-        return {name: array.copy() for name, array in self._run(**arguments).items()}
+        try:
+            outputs = self._run(**arguments)
+        except ValueError as error:
+            if _NO_ELEMENTS not in str(error):
+                raise
+            outputs = self._read_outputs()  # the model has run; reading an empty output failed
+        return {name: array.copy() for name, array in outputs.items()}
+
+    def _read_outputs(self) -> dict[str, Any]:
+        """Read every output of the model, which has run; LiteRT cannot read empty ones."""
+        import numpy as np
+
+        return {
+            name: np.empty(details["shape"], details["dtype"])
+            if 0 in details["shape"]
+            else self._interpreter.get_tensor(details["index"])
+            for name, details in self._run.get_output_details().items()
+        }

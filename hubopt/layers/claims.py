@@ -104,8 +104,8 @@ def by_name(
             result[names[0]] = value
         elif name == "":
             problems.append(
-                f"{option} {text}: for which of the {len(names)} {kind}s? say, for example, "
-                f"{flag(option, names[0], text)}; {kind}s: {', '.join(names)}"
+                f"{option} {text}: for which of the {len(names)} {kind}s? say "
+                f"{flag(option, names[0], text)}, or another; {kind}s: {', '.join(names)}"
             )
         else:
             problems.append(

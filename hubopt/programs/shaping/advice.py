@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from hubopt._util.structure import pack
@@ -19,6 +20,7 @@ _DTYPE = "float32"
 _SIDES = (224, 128, 256, 64, 32, 512)
 _LENGTHS = (16000, 1024, 128, 8)
 _SIZES = (128, 64, 32, 16, 8, 4, 3, 2, 1, 256, 512, 768, 1024)
+_BATCHES = (2, 4, 8, 16, 32, 64)
 _CHANNELS, _FRAMES = 3, 16
 _LONGEST_S = 10.0
 """How long examples are tried for; a size that fails does so at once."""
@@ -41,7 +43,7 @@ def open_problems(
     if not any(isinstance(tensor, Partial) and tensor.is_open for tensor in inputs):
         return []
     examples = _example(layer, interface, inputs) if probe else None
-    if examples is None and any(isinstance(each, Partial) and not each.is_open for each in inputs):
+    if examples is None and any(isinstance(each, Partial) and each.conflicts for each in inputs):
         examples = next(_candidates(inputs))  # what is wrong elsewhere keeps it from being tried
     problems: list[str] = []
     for tensor in inputs:
@@ -49,6 +51,26 @@ def open_problems(
             shape = examples[tensor.name].named_shape if examples else tensor.shape or (None, None)
             problems += _sentences(tensor, shape)
     return problems
+
+
+def batch_that_works(layer: Any, interface: Interface, inputs: Sequence[TensorSpec]) -> int | None:
+    """Return a batch size on which the layer answers, in place of the default; None if none does.
+
+    Args:
+        layer: A `hubopt.KerasLayer`.
+        interface: The layer's declared interface.
+        inputs: The settled inputs.
+    """
+    for batch in _BATCHES:
+        specs = {spec.name: _with_batch(spec, batch) for spec in inputs}
+        if _answers(layer, interface, specs):
+            return batch
+    return None
+
+
+def _with_batch(spec: TensorSpec, batch: int) -> TensorSpec:
+    dims = (Dim(batch, "flag") if dim.origin == "default" else dim for dim in spec.dims)
+    return replace(spec, dims=tuple(dims))
 
 
 def _sentences(tensor: Partial, shape: MaybeShape) -> Iterator[str]:
@@ -69,7 +91,7 @@ def _sentences(tensor: Partial, shape: MaybeShape) -> Iterator[str]:
             f"{label} dimension{'s' * several} {' and '.join(axes)} of {format_shape(known)} "
             f"{'are' if several else 'is'} unknown; say {example}, {others}"
         )
-    if tensor.dtype is None:
+    if tensor.dtype is None and not tensor.conflicts:
         example = flag("--dtype", tensor.name, _DTYPE)
         yield f"{label} nothing declares its dtype; say {example}, or another dtype"
 
@@ -78,7 +100,7 @@ def _example(
     layer: Any, interface: Interface, inputs: Sequence[TensorSpec | Partial]
 ) -> dict[str, TensorSpec] | None:
     """Return inputs on which the layer answers; None if there is none among the candidates."""
-    if any(isinstance(tensor, Partial) and not tensor.is_open for tensor in inputs):
+    if any(isinstance(tensor, Partial) and tensor.conflicts for tensor in inputs):
         return None
     start = time.monotonic()
     for specs in _candidates(inputs):

@@ -27,8 +27,8 @@ class Partial:
         dtype: None if unknown.
         shape: Its sizes, names for dynamic dimensions, None for open ones; None for unknown rank,
             or if claims conflict.
-        is_open: Whether it only lacks sizes, its rank or its dtype; if not, it has a problem of
-            its own.
+        is_open: Whether it lacks sizes, its rank or its dtype, and no claims of its shape conflict.
+        conflicts: Whether it has another problem.
         is_length: Whether its only dimension is open and seems to be a length.
     """
 
@@ -36,6 +36,7 @@ class Partial:
     dtype: str | None
     shape: MaybeShape | None
     is_open: bool = False
+    conflicts: bool = True
     is_length: bool = False
 
     @property
@@ -168,7 +169,8 @@ def _settle(
             name,
             dtype_name,
             shape,
-            is_open=dtype is not None,
+            is_open=shape is None or None in shape or dtype is not None,
+            conflicts=dtype is None,
             is_length=is_length and shape == (None,),
         )
     assert settled is not None

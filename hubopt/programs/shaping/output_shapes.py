@@ -11,6 +11,7 @@ from hubopt.errors import TraceError
 from hubopt.hints import Hints, flag
 from hubopt.layers.claims import Claim, by_name, merge
 from hubopt.layers.interface import Interface
+from hubopt.programs.shaping.advice import batch_that_works
 from hubopt.programs.shaping.calls import Calls, call_layer
 from hubopt.programs.shaping.input_shapes import Partial
 from hubopt.programs.shaping.outputs import trace_outputs
@@ -46,7 +47,8 @@ def settle_outputs(
     try:
         structure, traced = trace_shapes(layer, interface, inputs, bounds, probe)
     except TraceError as error:
-        raise _name_defaults(error, defaults) from error
+        batch = batch_that_works(layer, interface, inputs) if defaults and probe else None
+        raise _name_defaults(error, defaults, batch) from error
     names = leaves(structure)
     if not names:
         problems.append("outputs: the model returns nothing")
@@ -63,26 +65,32 @@ def settle_outputs(
         for name, trace in traced.items()
     ]
     if unsettled and defaults and calls.refused:
+        batch = batch_that_works(layer, interface, inputs) if probe else None
         problems.append(
             f"input {', '.join(defaults)}: dimension 0 is open, and the layer refuses every "
-            f"sample with 1 ({calls.refused}); say --batch 8, or another size that it takes"
+            f"sample with 1 ({calls.refused}); {_way_to_a_batch(batch)}"
         )
     else:
         problems.extend(unsettled)
     return structure, tuple(spec for spec in specs if spec is not None)
 
 
-def _name_defaults(error: TraceError, defaults: Sequence[str]) -> TraceError:
+def _name_defaults(error: TraceError, defaults: Sequence[str], batch: int | None) -> TraceError:
     """Return ``error`` with the sizes that nobody stated, which may be its cause."""
     if not defaults:
         return error
     return TraceError(
         error.thing,
-        error.found,
+        f"{error.found}; dimension 0 of {', '.join(defaults)} is open, and 1 was taken",
         error.expected,
-        f"dimension 0 of {', '.join(defaults)} is open, and 1 was taken: say --batch 8, or another "
-        f"size; or {error.way_out}",
+        error.way_out if batch is None else _way_to_a_batch(batch),
     )
+
+
+def _way_to_a_batch(batch: int | None) -> str:
+    if batch is None:
+        return "pass inputs of your own with --data"
+    return f"say --batch {batch}, or another size that it takes"
 
 
 def add_conflicts(
@@ -208,7 +216,7 @@ def _settle(
     known = tuple((dim.name or dim.size) if dim else None for dim in filled)
     unsettled.append(
         f"output {name}: the trace gives {format_shape(known)}, and {_why_no_calls(calls)}, "
-        f"or leave it open with {flag('--output-shape', name, known)}"
+        f"or say {flag('--output-shape', name, known)} to leave it open"
     )
     return None
 

@@ -118,7 +118,7 @@ def _read(name: str, tensor: Any, probes: Sequence[tuple[Mapping[str, int], Any]
         agreed = agreed_size(seen)
         if isinstance(agreed, str):
             shape[at] = agreed
-        else:
+        elif agreed is None:
             varying[at] = Dim(seen[0][1], "trace", own_name(name, at))
     return Traced(tensor.dtype.name, tuple(shape), varying=varying)
 
