@@ -16,8 +16,8 @@ from hubopt._platform.causes import first_line
 from hubopt._util.structure import pack, unpack
 from hubopt.layers.interface import Interface
 from hubopt.programs.graphs.freezing import freeze
+from hubopt.programs.graphs.operations import SELECTING, uses
 from hubopt.programs.graphs.reach import unreached
-from hubopt.programs.operations import SELECTING, uses
 from hubopt.programs.shaping.outputs import call_as_is
 from hubopt.spec import TensorSpec
 

@@ -13,6 +13,7 @@ import hubopt
 from hubopt.errors import SpecError, TraceError
 from hubopt.hints import Hints
 from tests.layers.models import hide_shape, text_embedding
+from tests.layers.test_interface import ragged_and_sparse
 
 UNKNOWN = object()
 """An input of unknown rank."""
@@ -598,6 +599,17 @@ def test_ragged_outputs_are_refused() -> None:
     ragged = layer(lambda x: tf.RaggedTensor.from_tensor(x))
     with pytest.raises(TraceError, match="it returns RaggedTensor"):
         hubopt.resolve(ragged)
+
+
+def test_ragged_and_sparse_inputs_are_refused_with_the_reason(tmp_path: Any) -> None:
+    tf.saved_model.save(ragged_and_sparse(), str(tmp_path / "m"))
+    with pytest.raises(SpecError) as caught:
+        hubopt.resolve(hubopt.KerasLayer(tmp_path / "m"))
+    sparse, ragged = caught.value.problems
+    assert sparse.startswith("input bag: it is a sparse tensor (float32 ?x9), which is several")
+    assert sparse.endswith("its indices, values and dense shape, and makes it by tf.SparseTensor")
+    assert ragged.startswith("input words: it is a ragged tensor (float32 ?x?), which is several")
+    assert "tf.RaggedTensor.from_row_splits" in ragged
 
 
 def test_outputs_with_the_same_name_are_refused() -> None:
