@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from hubopt.errors import UsageError
-from hubopt.spec import DTYPES, Bounds, MaybeShape
+from hubopt.spec import DTYPES, Bounds, MaybeShape, format_shape
 
 _NAME = re.compile("(?!scalar$)[A-Za-wyz_][A-Za-wyz_0-9]*")
 """A name without a lowercase x, which separates the sizes of a shape."""
@@ -18,12 +19,14 @@ class Hints:
     """The user's hints about shapes and dtypes.
 
     Keys are tensor names; ``""`` stands for the only input (or the only output).
-    Shapes include the batch dimension; a name in a shape is a dynamic dimension.
+    Shapes include the batch dimension; a name in a shape is a dynamic dimension. An input shape
+    under ``""`` stands for every input of that rank that has no shape of its own.
 
     Attributes:
         input_shapes: Shapes of inputs.
         dtypes: Dtypes of inputs.
-        output_shapes: Shapes of outputs.
+        output_shapes: Shapes of outputs; a dimension that is None is left open, unless the model
+            settles it.
         batch: The batch size of every input whose batch dimension is open.
         bounds: The bounds of each dynamic dimension.
     """
@@ -88,6 +91,16 @@ class Hints:
             batch=batch,
             bounds=tuple(_bounds(dims)),
         )
+
+
+def flag(option: str, name: str, value: MaybeShape | str) -> str:
+    """Write an option of one tensor as it is passed on the command line.
+
+    >>> flag("--output-shape", "boxes", (None, 4))
+    "--output-shape 'boxes=?x4'"
+    """
+    text = value if isinstance(value, str) else format_shape(value)
+    return f"{option} {shlex.quote(f'{name}={text}')}"
 
 
 def parse_shape(text: str) -> MaybeShape:

@@ -45,6 +45,7 @@ class TensorRTExporter:
     suffix = ".engine"
     source = "onnx"
     dynamic = True
+    open_outputs = False  # its runner allocates the outputs before it runs
     largest_bytes = None
     reads_saved_model = False
     Options = NoOptions

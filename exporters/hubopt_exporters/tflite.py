@@ -58,6 +58,7 @@ class TFLiteExporter:
     suffix = ".tflite"
     source = PROGRAM
     dynamic = False
+    open_outputs = True  # the interpreter allocates such an output when it runs
     largest_bytes = 2**31 - 1  # the largest offset in a flatbuffer
     reads_saved_model = False
     Options = TFLiteOptions

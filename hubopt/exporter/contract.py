@@ -93,6 +93,9 @@ class Probe(Protocol):
 class Exporter(Protocol):
     """Writes and runs one kind of artifact.
 
+    An optional attribute ``open_outputs`` says whether it supports outputs whose sizes depend on
+    the data, while the inputs' sizes are static; by default it does if it is ``dynamic``.
+
     Attributes:
         name: The name that ``--target`` accepts.
         summary: One line for ``hubopt targets``.

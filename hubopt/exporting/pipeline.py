@@ -186,5 +186,6 @@ def inspect(
         facts.ops,
         [name for name, _ in (hints or Hints()).bounds],
         facts.parameters_bytes or 0,
+        facts.spec.data_dependent if facts.spec else (),
     )
     return Inspection(layer.handle, layer.digest, facts, obstacles)

@@ -91,7 +91,12 @@ def prepare(
         traced = _trace(request, model.layer(), cache, work, progress)
     program = traced.program
     request.overrides.check(program.spec.output_names)
-    obstacles = find_obstacles(request.targets, program.ops, weights_bytes=program.frozen_bytes)
+    obstacles = find_obstacles(
+        request.targets,
+        program.ops,
+        weights_bytes=program.frozen_bytes,
+        data_dependent=program.spec.data_dependent,
+    )
     refuse_if_hopeless(obstacles)
     known = cache.find_reference(program.spec, work / "reference")
     built = _find_built(request, cache, obstacles, program.spec)
@@ -182,7 +187,7 @@ def _trace(
 def _resolve(request: ExportRequest, layer: LayerProcess) -> ModelSpec:
     """Settle the shapes. If they are open, first check that any target is possible."""
     try:
-        return layer.session.resolve(request.hints, request.plan.first)
+        return layer.resolve(request.hints, request.plan.first)
     except SpecError:
         ops = layer.session.inspect(request.hints).ops
         if ops:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hubopt.hints import flag
 from hubopt.spec import Bounds, Dim, MaybeShape, Origin, format_shape
 
 
@@ -69,23 +70,45 @@ def _agree(one: Dim, other: Dim) -> bool:
     )
 
 
+def spread(
+    shapes: Mapping[str, MaybeShape], declared: Mapping[str, MaybeShape | None]
+) -> dict[str, MaybeShape]:
+    """Give a shape without a name to every tensor of its rank that has none of its own.
+
+    Args:
+        shapes: The shapes by name; the empty name stands for the shape without one.
+        declared: The declared shapes of all tensors; None for unknown rank.
+    """
+    unnamed = shapes.get("")
+    if unnamed is None or len(declared) == 1:
+        return dict(shapes)
+    served = {
+        name: unnamed
+        for name, shape in declared.items()
+        if shape is not None and len(shape) == len(unnamed)
+    }
+    named = {name: shape for name, shape in shapes.items() if name or not served}
+    return {**served, **named}
+
+
 def by_name(
-    flag: str, given: Mapping[str, Any], names: Sequence[str], kind: str, problems: list[str]
+    option: str, given: Mapping[str, Any], names: Sequence[str], kind: str, problems: list[str]
 ) -> dict[str, Any]:
-    """Return a flag's values by tensor name; an empty name means the only tensor."""
+    """Return an option's values by tensor name; an empty name means the only tensor."""
     result: dict[str, Any] = {}
     for name, value in given.items():
+        text = value if isinstance(value, str) else format_shape(value)
         if name in names:
             result[name] = value
         elif name == "" and len(names) == 1:
             result[names[0]] = value
         elif name == "":
             problems.append(
-                f"{flag} without a name, but there are {len(names)} {kind}s: "
-                f"say {flag} NAME=... with one of {', '.join(names)}"
+                f"{option} {text}: for which of the {len(names)} {kind}s? say "
+                f"{flag(option, names[0], text)}, or another; {kind}s: {', '.join(names)}"
             )
         else:
             problems.append(
-                f"{flag} {name}=...: no {kind} of this name; {kind}s: {', '.join(names)}"
+                f"{option} {name}={text}: no {kind} of this name; {kind}s: {', '.join(names)}"
             )
     return result

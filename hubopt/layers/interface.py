@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from hubopt._platform.tf_private import (
     layer_arguments,
@@ -17,6 +17,8 @@ from hubopt._util.structure import Structure, leaves, name_leaves, unpack
 from hubopt.errors import LoadError
 from hubopt.spec import MaybeShape
 
+Kind = Literal["dense", "ragged", "sparse"]
+
 
 @dataclass(frozen=True, slots=True)
 class Declared:
@@ -26,11 +28,23 @@ class Declared:
         name: The tensor's name.
         dtype: TensorFlow's name of the dtype.
         shape: The shape; None if the rank is unknown.
+        kind: Whether it is one tensor, or a ragged or a sparse one made of several.
     """
 
     name: str
     dtype: str | None
     shape: MaybeShape | None
+    kind: Kind = "dense"
+
+    @property
+    def may_be_length(self) -> bool:
+        """Whether its only dimension is open and holds floats: a waveform, not a batch."""
+        return self.shape == (None,) and is_float(self.dtype)
+
+
+def is_float(dtype: str | None) -> bool:
+    """Whether ``dtype`` is the name of a floating-point dtype."""
+    return dtype is not None and "float" in dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +158,7 @@ def _tensors(arguments: Any) -> list[Any]:
     return [
         argument
         for argument in arguments
-        if any(isinstance(leaf, tf.TensorSpec) for leaf in tf.nest.flatten(argument))
+        if any(isinstance(leaf, tf.TypeSpec) for leaf in tf.nest.flatten(argument))
     ]
 
 
@@ -179,4 +193,16 @@ def _declared(name: str, spec: Any) -> Declared:
 
     shape = tf.TensorShape(spec.shape)
     dims = None if shape.rank is None else tuple(shape.as_list())
-    return Declared(name, tf.as_dtype(spec.dtype).name, dims)
+    return Declared(name, tf.as_dtype(spec.dtype).name, dims, tensor_kind(spec))
+
+
+def tensor_kind(spec: Any) -> Kind:
+    """Return the kind of a TensorFlow spec, or of the symbolic input of a Keras model."""
+    import tensorflow as tf
+
+    own = getattr(spec, "type_spec", spec)  # a symbolic tensor of Keras 2 has a spec
+    if isinstance(own, tf.RaggedTensorSpec) or getattr(spec, "ragged", False) is True:
+        return "ragged"
+    if isinstance(own, tf.SparseTensorSpec) or getattr(spec, "sparse", False) is True:
+        return "sparse"
+    return "dense"

@@ -10,7 +10,7 @@ import numpy as np
 
 from hubopt.exporter import Tensors
 from hubopt.parity.form import form_problems
-from hubopt.parity.metrics import Difference, compare
+from hubopt.parity.metrics import Difference, compare_any
 from hubopt.parity.ties import Ties, nearest
 from hubopt.spec import ModelSpec
 
@@ -108,7 +108,7 @@ def _beside_ties(
     ]
     return {
         name: tuple(
-            compare(np.asarray(given[name]), answer[name], name) if name in answer else None
+            compare_any(np.asarray(given[name]), answer[name], name) if name in answer else None
             for given, answer in zip(actual, own, strict=True)
         )
         for name in names
@@ -120,7 +120,7 @@ def _differences(
 ) -> dict[str, tuple[Difference, ...]]:
     return {
         name: tuple(
-            compare(np.asarray(given[name]), np.asarray(expected[name]), name)
+            compare_any(np.asarray(given[name]), np.asarray(expected[name]), name)
             for given, expected in zip(actual, reference, strict=True)
         )
         for name in spec.output_names

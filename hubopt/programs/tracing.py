@@ -22,7 +22,7 @@ from hubopt.programs.analysis import analyze
 from hubopt.programs.graphs.checkpoints import StoredTensor, saved_variables
 from hubopt.programs.graphs.freezing import Frozen, freeze, reference_nodes
 from hubopt.programs.graphs.frozen_graph import write_frozen_graph
-from hubopt.programs.operations import uncompilable, uses
+from hubopt.programs.graphs.operations import uncompilable, uses
 from hubopt.programs.serving import SIGNATURE, argument_specs, make_root
 from hubopt.programs.shaping.outputs import call_as_is
 from hubopt.spec import ModelSpec

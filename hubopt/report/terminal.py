@@ -227,7 +227,8 @@ def _signature_line(signature: Signature) -> Text:
 
 
 def _shape(tensor: Tensor) -> str:
-    return "unknown rank" if tensor.shape is None else format_shape(tensor.shape)
+    shape = "unknown rank" if tensor.shape is None else format_shape(tensor.shape)
+    return shape if tensor.kind == "dense" else f"{tensor.kind} {shape}"
 
 
 def _errors(result: TargetResult) -> str:

@@ -18,6 +18,7 @@ def find_obstacles(
     ops: Sequence[OpUse],
     dynamic: Sequence[str] = (),
     weights_bytes: int = 0,
+    data_dependent: Sequence[str] = (),
 ) -> dict[str, list[Obstacle]]:
     """Return the obstacles to each target and to its source, by target id.
 
@@ -26,6 +27,7 @@ def find_obstacles(
         ops: The operations of the program; none if they are not known yet.
         dynamic: The names of the dynamic dimensions of the inputs.
         weights_bytes: The size of the weights.
+        data_dependent: The names of the outputs whose sizes depend on the data.
     """
     found: dict[str, list[Obstacle]] = {}
     for target in targets:
@@ -39,6 +41,15 @@ def find_obstacles(
             own += [
                 Obstacle(f"dimension {name}", 1, f"{exporter.name} holds static shapes only")
                 for name in dynamic
+            ]
+        if not getattr(exporter, "open_outputs", exporter.dynamic):
+            own += [
+                Obstacle(
+                    f"output {name}",
+                    1,
+                    f"its size depends on the data, and {exporter.name} holds static outputs only",
+                )
+                for name in data_dependent
             ]
         if exporter.largest_bytes is not None and weights_bytes > exporter.largest_bytes:
             reason = f"{exporter.name} holds {exporter.largest_bytes / 1e9:.1f} GB at most"

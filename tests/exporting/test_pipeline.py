@@ -216,7 +216,7 @@ def test_inspect_reports_open_dimensions(tmp_path: Path) -> None:
     found = hubopt.inspect(tmp_path / "m")
     assert found.model.spec is None
     assert found.model.problems == (
-        "input x: dimension 1 of 1x? is unknown; say --input-shape x=1xN",
+        "input x: dimension 1 of 1x? is unknown; say --input-shape x=1x128, or other sizes",
     )
     assert "Sum" in {use.op for use in found.model.ops}
     settled = hubopt.inspect(tmp_path / "m", hints=hubopt.Hints.parse(["1x4"]))

@@ -325,3 +325,46 @@ def test_the_repr_of_a_verdict_is_a_readable_table() -> None:
     assert "exact" in text.splitlines()[2]
     assert "- output onset, sample 1: 4 of 4 elements differ by more than allowed" in text
     assert max(map(len, text.splitlines()[:4])) <= 100
+
+
+OPEN = ModelSpec(
+    (tensor("x", 4),), (TensorSpec("kept", "float32", (Dim(2, "run", "kept_0"),)),), "x", "kept"
+)
+
+
+def kept(*counts: int, start: float = 1.0) -> list[dict[str, np.ndarray]]:
+    """Answers with so many elements, the same for the same count."""
+    return [{"kept": np.arange(count, dtype="float32") + start} for count in counts]
+
+
+def test_an_output_of_open_size_must_have_the_layers_size_on_every_sample() -> None:
+    assert judge(OPEN, kept(2, 0, 3), kept(2, 0, 3), TOLERANCE).passed
+    parity = judge(OPEN, kept(2, 1, 3), kept(2, 0, 3), TOLERANCE)
+    assert parity.problems == ("sample 1: output kept is float32 1, the layer's is float32 0",)
+
+
+def test_the_layers_own_shape_counts_even_if_the_spec_says_another() -> None:
+    static = ModelSpec((tensor("x", 4),), (tensor("kept", 2),), "x", "kept")
+    parity = judge(static, kept(2), kept(3), TOLERANCE)
+    assert parity.problems == ("sample 0: output kept is float32 2, the layer's is float32 3",)
+
+
+def test_float64_that_finds_another_number_of_elements_excuses_nothing() -> None:
+    reference, wide = kept(2, 3), kept(3, 3)
+    quality = ReferenceQuality(
+        deviations={"float64": measure_deviations(OPEN, wide, reference)}, level="float64"
+    )
+    assert judge(OPEN, kept(2, 3), reference, TOLERANCE, quality, wide).passed
+    far = judge(OPEN, kept(2, 3, start=2.0), reference, TOLERANCE, quality, wide)
+    assert not far.passed
+
+
+def test_answers_of_different_sizes_differ() -> None:
+    """Otherwise the only pair of equal sizes would make the output the same for every input."""
+    inputs = [{"x": np.full(4, at, "float32")} for at in range(3)]
+    found = redrawn(OPEN, inputs, kept(2, 3, 3))
+    assert found["kept"].problem == "its shape is [3], not [2]"
+    quality = ReferenceQuality(probes={"redrawn": found})
+    assert judge(OPEN, kept(2, 3, 3), kept(2, 3, 3), TOLERANCE, quality).status == "verified"
+    same = ReferenceQuality(probes={"redrawn": redrawn(OPEN, inputs, kept(3, 3, 3))})
+    assert judge(OPEN, kept(3, 3, 3), kept(3, 3, 3), TOLERANCE, same).status == "vacuous"

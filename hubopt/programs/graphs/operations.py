@@ -14,6 +14,27 @@ from hubopt.programs.graphs.freezing import nodes
 _INERT_OPS = frozenset({"Const", "Assert", "NoOp"})
 """Operations that hold strings only as messages; every converter drops them."""
 _LOOKUP = "LookupTableFindV2"
+SELECTING = frozenset(
+    {
+        "Where",
+        "Unique",
+        "UniqueV2",
+        "UniqueWithCounts",
+        "UniqueWithCountsV2",
+        "NonMaxSuppression",
+        "NonMaxSuppressionV2",
+        "NonMaxSuppressionV3",
+        "NonMaxSuppressionV4",
+        "NonMaxSuppressionV5",
+        "NonMaxSuppressionWithOverlaps",
+        "DynamicPartition",
+        "ListDiff",
+        "DenseToDenseSetOperation",
+        "StringSplit",
+        "StringSplitV2",
+    }
+)
+"""Operations that select elements by value, so the size of their output depends on the data."""
 
 
 def uses(graph_def: Any) -> Iterator[OpUse]:
