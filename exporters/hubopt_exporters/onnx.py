@@ -25,6 +25,7 @@ from hubopt.exporter import (
     option,
     require_program,
 )
+from hubopt.programs.graphs.branching import replace_cases
 from hubopt.programs.graphs.frozen_graph import read_frozen_graph
 from hubopt.spec import ModelSpec
 from hubopt_exporters.onnx_weights import put_weights, too_large
@@ -92,6 +93,7 @@ class OnnxExporter:
                 "pass one of these",
             )
         graph = read_frozen_graph(program)
+        replace_cases(graph.graph_def)
         arrays = graph.arrays()
         loads = {f"{name}:0": partial(arrays.__getitem__, name) for name in arrays}
         try:

@@ -8,6 +8,7 @@ Mended here, where `hub.KerasLayer` goes wrong:
   against what the model gives, in a graph as well as eagerly;
 - ``training`` reaches plain Python functions and Keras models too;
 - ``tags`` are in the config;
+- a lookup table among the model's ``variables``, or the None in its place, is no variable;
 - a mixed-precision policy does not touch the model's own dtypes, and a float of another
   width is still cast to what the model takes;
 - a wrong dtype, rank or structure is one line.
@@ -239,10 +240,10 @@ class HubLayer:
 
     def _variables_of_model(self) -> Iterator[tuple[Any, bool]]:
         """Yield the model's variables, the trainable ones first, and which they are."""
-        trainable = list(getattr(self._func, "trainable_variables", ()))
+        trainable = _variables(self._func, "trainable_variables")
         seen = {id(variable) for variable in trainable}
         yield from ((variable, True) for variable in trainable)
-        for variable in getattr(self._func, "variables", ()):
+        for variable in _variables(self._func, "variables"):
             if id(variable) not in seen:
                 yield variable, False
 
@@ -288,6 +289,15 @@ class HubLayer:
             "handle": hub.handle,
             **{key: value for key, value in given.items() if value is not None},
         }
+
+
+def _variables(model: Any, attribute: str) -> list[Any]:
+    """Return the variables in a list of the model, without its lookup tables.
+
+    Keras 2 lists the table of a lookup layer among the variables. A SavedModel has None in its
+    place, since tables are not restored as attributes.
+    """
+    return [entry for entry in getattr(model, attribute, ()) if hasattr(entry, "shape")]
 
 
 def _only_input(function: Any, arguments: Mapping[str, Any]) -> str:

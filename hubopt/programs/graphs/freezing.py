@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from hubopt._platform import tf_private
 from hubopt.errors import TraceError
 from hubopt.programs.graphs import tf_freezing
 from hubopt.programs.graphs.frozen_graph import LARGE_BYTES, NUMBERS, import_function
+from hubopt.programs.graphs.functions import nodes, rename_functions
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,26 +113,3 @@ def _rebuild(graph_def: Any, original: Any) -> Any:
     outputs = [tensor.name for tensor in original.outputs]
     wrapped = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
     return wrapped.prune(inputs, outputs)
-
-
-def rename_functions(graph_def: Any, suffix: str) -> None:
-    """Rename every function in place, because TensorFlow keeps the old ones in this process."""
-    new_names = {
-        function.signature.name: f"{function.signature.name}{suffix}"
-        for function in graph_def.library.function
-    }
-    for function in graph_def.library.function:
-        function.signature.name = new_names[function.signature.name]
-    for node in nodes(graph_def):
-        node.op = new_names.get(node.op, node.op)
-        for value in node.attr.values():
-            for reference in (value.func, *value.list.func):
-                if reference.name in new_names:
-                    reference.name = new_names[reference.name]
-
-
-def nodes(graph_def: Any) -> Iterator[Any]:
-    """Yield every node of a graph and of its functions."""
-    yield from graph_def.node
-    for function in graph_def.library.function:
-        yield from function.node_def
