@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from hubopt._platform import tf_private
-from hubopt.errors import TraceError
 from hubopt.programs.graphs import tf_freezing
 from hubopt.programs.graphs.frozen_graph import LARGE_BYTES, NUMBERS, import_function
 from hubopt.programs.graphs.functions import nodes, rename_functions
+from hubopt.programs.graphs.state import state_error
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +42,19 @@ def freeze(concrete: Any) -> Frozen:
     """Freeze a concrete function, including TensorFlow 1's reference variables.
 
     Raises:
-        TraceError: The function changes its variables.
+        TraceError: The function changes its variables, or draws random numbers from a generator
+            whose state it keeps.
     """
     try:
         parts = tf_freezing.freeze(_without_references(concrete), is_large)
     except Exception as error:
-        ops = {node.op for node in nodes(concrete.graph.as_graph_def())}
-        writes = sorted(filter(_writes, ops))
-        if writes:
-            raise TraceError(
-                "layer",
-                f"it changes its own variables when it is called ({', '.join(writes)})",
-                "a layer that keeps no state between calls in inference mode",
-                "export a function of the model that takes the state and returns it",
-            ) from error
+        known = state_error(node.op for node in nodes(concrete.graph.as_graph_def()))
+        if known is not None:
+            raise known from error
         raise
+    left = state_error(node.op for node in nodes(parts.graph.as_graph_def()))
+    if left is not None:  # frozen, but it would take the value of a variable for the variable
+        raise left
     inputs, outputs = (
         tuple(parts.graph.get_tensor_by_name(name) for name in names)
         for names in (parts.inputs, parts.outputs)
@@ -69,12 +67,6 @@ def is_large(value: Any) -> bool:
     count = value.shape.num_elements()
     dtype = value.dtype.base_dtype
     return dtype.name in NUMBERS and count is not None and count * dtype.size >= LARGE_BYTES
-
-
-def _writes(op: str) -> bool:
-    return (op.startswith("Assign") and op.endswith("VariableOp")) or op.startswith(
-        ("ResourceScatter", "ResourceApply")
-    )
 
 
 def _without_references(concrete: Any) -> Any:

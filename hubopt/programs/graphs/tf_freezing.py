@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 
 from hubopt._platform.tf_private import clear_must_compile
 from hubopt.programs.graphs.functions import nodes, prune_functions, rename_functions
+from hubopt.programs.graphs.gathering import separate_gathers
+from hubopt.programs.graphs.settled_branches import take_settled_branches
+from hubopt.programs.graphs.state import drop_unused_draws
 
 _LOWERED = "_lower_using_switch_merge"
 """The attribute by which inlining turns functional control flow into ``Switch`` and ``Merge``."""
@@ -66,9 +69,9 @@ def freeze(concrete: Any, is_apart: Callable[[Any], bool]) -> FrozenParts:
     inputs = [tensor for tensor in concrete.inputs if tensor.name not in captured & taken]
     names = [tensor.name for tensor in inputs]
     outputs = [tensor.name for tensor in concrete.outputs]
-    kept = _tidied(
-        _needed(graph.converted_self().graph_def, [*names, *outputs]), [*names, *outputs]
-    )
+    converted = graph.converted_self().graph_def
+    drop_unused_draws(converted, outputs)
+    kept = _tidied(_needed(converted, [*names, *outputs]), [*names, *outputs])
     frozen = _imported(kept)
     for tensor in inputs:  # the rewritten GraphDef has lost the shape of scalars
         frozen.get_tensor_by_name(tensor.name).set_shape(tensor.shape)
@@ -130,23 +133,29 @@ def _captured(tf_freezing: Any, concrete: Any, is_apart: Callable[[Any], bool]) 
 def _inlined(concrete: Any) -> Any:
     """Return the ``GraphDef`` of ``concrete`` with its calls inlined by Grappler.
 
+    A choice between branches that is settled is a call, too.
     Grappler inlines no calls that XLA must compile and none with an alternative implementation,
     such as cuDNN's recurrent cells, so both attributes are removed first.
     """
     import tensorflow as tf
+    from tensorflow.core.protobuf import meta_graph_pb2
 
     graph_def = concrete.graph.as_graph_def()
     for node in nodes(graph_def):
         if _LOWERED in node.attr:  # TensorFlow's own freezing forgets Case
             node.attr[_LOWERED].b = False
+    separate_gathers(graph_def)
     clear_must_compile(graph_def)
     for function in graph_def.library.function:
         function.attr.pop("api_implements", None)
     meta_graph = tf.compat.v1.train.export_meta_graph(graph_def=graph_def, graph=concrete.graph)
     meta_graph.collection_def.clear()
-    return _rewritten(
-        meta_graph, "function", [tensor.name for tensor in (*concrete.inputs, *concrete.outputs)]
-    )
+    tensors = [tensor.name for tensor in (*concrete.inputs, *concrete.outputs)]
+    inlined = _rewritten(meta_graph, "function", tensors)
+    fed = {tensor.op.name for tensor in concrete.inputs}
+    while take_settled_branches(inlined, fed):
+        inlined = _rewritten(meta_graph_pb2.MetaGraphDef(graph_def=inlined), "function", tensors)
+    return inlined
 
 
 def _tidied(graph_def: Any, tensors: list[str]) -> Any:
