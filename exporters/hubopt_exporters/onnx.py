@@ -26,6 +26,7 @@ from hubopt.exporter import (
     option,
     require_program,
 )
+from hubopt.programs.graphs.branching import replace_cases
 from hubopt.programs.graphs.frozen_graph import read_frozen_graph
 from hubopt_exporters.onnx_checks import check, refused
 from hubopt_exporters.onnx_graphs import name_tensors
@@ -147,6 +148,7 @@ def _convert_program(program: Program, opset: int) -> _Converted:
     if not program.has_frozen_graph:
         return _convert_tables(program, opset)
     graph = read_frozen_graph(program)
+    replace_cases(graph.graph_def)
     arrays = graph.arrays()
     loads = {f"{name}:0": partial(arrays.__getitem__, name) for name in arrays}
     try:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hubopt.exporter import Program
+from hubopt.programs.graphs.branching import replace_cases
 from hubopt.programs.graphs.frozen_graph import FrozenGraph, read_frozen_graph
 from hubopt.programs.graphs.variables import read_variable
 from hubopt.programs.serving import SIGNATURE
@@ -38,6 +39,7 @@ def write_session_model(program: Program, folder: Path) -> None:
     meta.meta_info_def.tags.append(tf.saved_model.SERVING)
     frozen = read_frozen_graph(program)
     meta.graph_def.CopyFrom(frozen.graph_def)
+    replace_cases(meta.graph_def)
     signature = meta.signature_def[SIGNATURE]
     signature.method_name = tf.saved_model.PREDICT_METHOD_NAME
     for spec, tensor in zip(program.spec.inputs, program.input_tensors, strict=True):

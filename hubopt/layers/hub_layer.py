@@ -8,6 +8,7 @@ It fixes these defects of `hub.KerasLayer`:
   against the outputs of the model, in a graph as well as eagerly;
 - ``training`` is passed to plain Python functions and Keras models too;
 - ``tags`` are in the config;
+- a lookup table among the model's ``variables``, or None in its place, is not a variable;
 - a mixed-precision policy does not change the dtypes of the model, and a float of another
   width is still cast to the dtype that the model takes;
 - a wrong dtype, rank or structure gives an error of one line.
@@ -247,10 +248,10 @@ class HubLayer:
 
     def _variables_of_model(self) -> Iterator[tuple[Any, bool]]:
         """Yield each variable of the model and whether it is trainable, trainable ones first."""
-        trainable = list(getattr(self._func, "trainable_variables", ()))
+        trainable = _variables(self._func, "trainable_variables")
         seen = {id(variable) for variable in trainable}
         yield from ((variable, True) for variable in trainable)
-        for variable in getattr(self._func, "variables", ()):
+        for variable in _variables(self._func, "variables"):
             if id(variable) not in seen:
                 yield variable, False
 
@@ -296,6 +297,15 @@ class HubLayer:
             "handle": hub.handle,
             **{key: value for key, value in given.items() if value is not None},
         }
+
+
+def _variables(model: Any, attribute: str) -> list[Any]:
+    """Return the variables in a list of the model, without its lookup tables.
+
+    Keras 2 lists the table of a lookup layer among the variables. A SavedModel has None in its
+    place, since tables are not restored as attributes.
+    """
+    return [entry for entry in getattr(model, attribute, ()) if hasattr(entry, "shape")]
 
 
 def _only_input(function: Any, arguments: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hubopt._util.collecting import relaxed_gc
 from hubopt._util.trimming import trim_heap
-from hubopt.errors import ResourceError, UsageError, WorkerCrashError
+from hubopt.errors import HuboptError, ResourceError, UsageError, WorkerCrashError
 from hubopt.exporter import Program
 from hubopt.programs.data_fit import fit_data
 from hubopt.reference.coverage import Coverage, can_cover, cover, pool_size
@@ -100,7 +100,7 @@ def choose_samples(
 ) -> tuple[list[Sample], Coverage]:
     """Return the chosen samples, and what they reach in the network.
 
-    Of drawn samples, those that reach most are chosen. If the process that measures this dies, the
+    Of drawn samples, those that reach most are chosen. If that fails or its process dies, the
     first samples are taken, and the coverage says why.
 
     Args:
@@ -121,8 +121,9 @@ def choose_samples(
     count = min(plan.count, len(samples))
     try:
         covered = layer.run_beside(child, cover_in_child, program, pool, count, make)
-    except (WorkerCrashError, ResourceError) as error:  # also if killed for lack of memory
-        layer.restart()
+    except HuboptError as error:  # a crash, lack of memory, or a graph that cannot be run like this
+        if isinstance(error, WorkerCrashError | ResourceError):
+            layer.restart()
         covered = Coverage(tuple(range(count)), crash=error.found)
     finally:
         pool.unlink()

@@ -9,7 +9,7 @@ from typing import Any
 from hubopt._platform import tf_private
 from hubopt.errors import UncompilableError
 from hubopt.exporter import OpUse, culprits
-from hubopt.programs.graphs.freezing import nodes
+from hubopt.programs.graphs.functions import nodes
 
 _INERT_OPS = frozenset({"Const", "Assert", "NoOp"})
 """Operations that hold strings only as messages; every converter drops them."""
