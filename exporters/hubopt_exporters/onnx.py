@@ -21,6 +21,8 @@ from hubopt.exporter import (
     Requirement,
     Target,
     Tensors,
+    first_cause,
+    folded,
     host_obstacles,
     option,
     require_program,
@@ -89,7 +91,7 @@ class OnnxExporter:
                 "onnx artifact",
                 f"--opset {opset}",
                 f"{_OLDEST_OPSET} to {newest}, which tf2onnx {tf2onnx.__version__} writes",
-                "pass one of these",
+                f"pass --opset {newest}",
             )
         graph = read_frozen_graph(program)
         arrays = graph.arrays()
@@ -141,7 +143,8 @@ def _convert(program: Program, graph_def: Any, weights: Sequence[str], opset: in
             opset=opset,
         )
     except Exception as error:  # tf2onnx raises plain ValueError, KeyError, RuntimeError
-        raise _failed(f"tf2onnx cannot convert it: {type(error).__name__}: {error}") from error
+        found = f"tf2onnx cannot convert it: {type(error).__name__}: {first_cause(error)}"
+        raise _failed(found, opset) from error
     names = dict(
         zip(
             (*program.input_tensors, *program.output_tensors),
@@ -151,7 +154,7 @@ def _convert(program: Program, graph_def: Any, weights: Sequence[str], opset: in
     )
     rename_tensors(model.graph, names)
     name_dimensions(model.graph, program.spec)
-    _check(model)
+    _check(model, opset)
     return model
 
 
@@ -173,16 +176,17 @@ def _optimizing_in_place() -> Iterator[None]:
             os.environ[_CATCH_ERRORS] = before
 
 
-def _failed(found: str) -> ExportError:
+def _failed(found: str, opset: int) -> ExportError:
+    newer = f"--opset {_NEWEST_OPSET} has more operations; " if opset < _NEWEST_OPSET else ""
     return ExportError(
         "onnx artifact",
         found,
-        "operations that tf2onnx can express in ONNX at this opset",
-        "see `hubopt inspect` for the model's operations; a newer --opset has more of them",
+        f"operations that tf2onnx can express in ONNX at opset {opset}",
+        f"{newer}`hubopt inspect` lists those of the model",
     )
 
 
-def _check(model: Any) -> None:
+def _check(model: Any, opset: int) -> None:
     """Refuse operations that no runtime knows, and models that onnx.checker refuses."""
     import onnx
 
@@ -196,11 +200,13 @@ def _check(model: Any) -> None:
         }
     )
     if unknown:
-        raise _failed(f"tf2onnx left operations that ONNX does not have: {', '.join(unknown)}")
+        found = f"tf2onnx left operations that ONNX does not have: {folded(unknown)}"
+        raise _failed(found, opset)
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise _failed(f"onnx.checker refuses the model: {error}") from error
+        found = f"onnx.checker refuses the model: {first_cause(error)}"
+        raise _failed(found, opset) from error
 
 
 def graphs(graph: Any) -> Iterator[Any]:
@@ -282,9 +288,9 @@ class OnnxRunner:
         except Exception as error:  # onnxruntime's errors have no public base class
             raise ExportError(
                 "onnx artifact",
-                f"onnxruntime does not load it: {error}",
+                f"onnxruntime does not load it: {first_cause(error)}",
                 "a model that onnxruntime can run",
-                "try another --opset",
+                "try another --opset, or another version of onnxruntime",
             ) from error
         self._outputs = [output.name for output in self._session.get_outputs()]
         self.device = self._session.get_providers()[0].removesuffix("ExecutionProvider")

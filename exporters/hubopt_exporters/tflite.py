@@ -21,6 +21,8 @@ from hubopt.exporter import (
     Requirement,
     Target,
     Tensors,
+    first_cause,
+    folded,
     host_obstacles,
     not_runnable,
     option,
@@ -114,14 +116,13 @@ class TFLiteExporter:
 def _refused(error: Exception) -> ExportError:
     text = str(error)
     ops = sorted(set(re.findall(r"tf\.([A-Za-z0-9_]+)\(", text)))
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
     return ExportError(
         "tflite artifact",
-        f"the converter refuses {', '.join(ops)}" if ops else lines[0] if lines else repr(error),
+        f"the converter refuses {folded(ops) if ops else f'it: {first_cause(error)}'}",
         "operations that TFLite has builtin",
         "pass --select-tf-ops to keep them as TensorFlow operations, for a device that has them"
         if "SELECT_TF_OPS" in text or ops
-        else "see the log of the conversion",
+        else "try another target, or save the model without what the converter names",
     )
 
 
@@ -153,7 +154,7 @@ class TFLiteRunner:
                 ) from error
             raise ExportError(
                 "tflite artifact",
-                f"LiteRT does not load it: {error}",
+                f"LiteRT does not load it: {first_cause(error)}",
                 "a model that the interpreter can allocate",
                 "export again",
             ) from error

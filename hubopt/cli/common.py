@@ -15,8 +15,9 @@ import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
+from hubopt._platform.causes import first_line
 from hubopt._platform.resources import resource_error
-from hubopt._util.defects import keep_traceback, traceback_tail
+from hubopt._util.defects import report_advice
 from hubopt._util.escaping import printable_lines
 from hubopt.bundles.results import Status
 from hubopt.errors import EXIT_INTERNAL, HuboptError
@@ -216,13 +217,8 @@ def report_errors(verb: Callable[P, R]) -> Callable[P, R]:
 
 
 def _print_defect(error: Exception) -> None:
-    log = keep_traceback(error)
-    message = f"error: this is a defect of hubopt: {type(error).__name__}: {error}\n"
-    if log is None:
-        message += f"{traceback_tail(error)}\n  way out:  report these lines"
-    else:
-        message += f"  way out:  report it with the traceback, which is in {log}"
-    talk.print(message, style="red", soft_wrap=True)
+    message = f"error: {type(error).__name__}: {first_line(error)}\n"
+    talk.print(f"{message}  way out:  {report_advice(error)}", style="red", soft_wrap=True)
 
 
 @contextmanager

@@ -178,7 +178,7 @@ def export(
     else:
         talk.print(spec_table(bundle.manifest.spec))
         talk.print(reference_lines(bundle.manifest))
-        out.print(results_table(bundle.results))
+        out.print(results_table(bundle.results, bundle.path, is_new=True))
         out.print(Text(f"bundle: {bundle.path}"), soft_wrap=True)
     raise typer.Exit(exit_code(bundle.results, good))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -15,14 +17,23 @@ from hubopt.latency.statistics import Latency
 from hubopt.parity import TABLE
 from hubopt.parity.deviations import VARIANTS
 from hubopt.programs.inspection import Inspection, OpenModel, Signature, Tensor
+from hubopt.runs.advice import diagnosis_advice, find_log
 from hubopt.runs.obstacles import format_obstacles
 from hubopt.spec import ModelSpec, TensorSpec, format_shape
 
 _STYLES = {"verified": "green", "vacuous": "yellow", "unverified": "yellow", "failed": "red"}
 
 
-def results_table(results: tuple[TargetResult, ...]) -> RenderableType:
-    """One row per target: status, errors, size, load, latency; then the reasons."""
+def results_table(
+    results: tuple[TargetResult, ...], bundle: Path | None = None, is_new: bool = False
+) -> RenderableType:
+    """One row per target: status, errors, size, load, latency; then the reasons and what to do.
+
+    Args:
+        results: The results.
+        bundle: The bundle's folder.
+        is_new: Whether the bundle was written just now, so that its logs hold the errors.
+    """
     # One space between columns, so that names of a dozen letters fit a terminal of 80 columns.
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for heading in ("target", "status", "worst error"):
@@ -44,16 +55,7 @@ def results_table(results: tuple[TargetResult, ...]) -> RenderableType:
     layer = next((result.latency for result in results if result.latency), None)
     if layer is not None:
         table.add_row(*_layer_row(layer))
-    notes = [
-        Text(
-            f"{result.target}: "
-            + (f"{result.stage}: " if result.stage else "")
-            + f"{result.reason}",
-            style=_STYLES[result.status],
-        )
-        for result in results
-        if result.reason
-    ]
+    notes = [note for result in results for note in _notes(result, bundle, is_new)]
     notes += [
         Text(f"{result.target}: from the cache, made and measured {result.cached}", style="dim")
         for result in results
@@ -62,6 +64,20 @@ def results_table(results: tuple[TargetResult, ...]) -> RenderableType:
     if layer is not None and layer.no_layer:
         notes.append(Text(f"no layer to compare with: {layer.no_layer}", style="yellow"))
     return Group(table, *notes)
+
+
+def _notes(result: TargetResult, bundle: Path | None, is_new: bool) -> Iterator[Text]:
+    """Yield the reason of a result, where its log is, and what finds its fault."""
+    style = _STYLES[result.status]
+    if result.reason:
+        stage = f"{result.stage}: " if result.stage else ""
+        yield Text(f"{result.target}: {stage}{result.reason}", style=style)
+    log = find_log(result, bundle) if bundle and is_new else None
+    if log is not None:
+        yield Text(f"{result.target}: the whole error is in {log}", style=style)
+    advice = diagnosis_advice(result, bundle)
+    if advice is not None:
+        yield Text(f"{result.target}: {advice}", style=style)
 
 
 def reference_lines(manifest: Manifest) -> RenderableType:

@@ -97,6 +97,17 @@ def test_an_operation_that_tf2onnx_lacks_is_named(tmp_path: Path) -> None:
         export(lambda x: tf.linalg.qr(x)[0], tmp_path, spec)
 
 
+@pytest.mark.parametrize(("opset", "newer"), [(13, True), (18, False)])
+def test_a_newer_opset_is_only_advised_if_there_is_one(
+    tmp_path: Path, opset: int, newer: bool
+) -> None:
+    spec = tf.TensorSpec([1, 3, 3], tf.float32, name="x")
+    with pytest.raises(ExportError) as caught:
+        export(lambda x: tf.linalg.qr(x)[0], tmp_path, spec, opset=opset)
+    assert ("--opset 18 has more operations" in caught.value.way_out) is newer
+    assert "\n" not in caught.value.found
+
+
 def graph_with(*given: Any, inputs: Any = ("x:0",), outputs: Any = ("y:0",)) -> Any:
     def value(name: str) -> Any:
         return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1])
@@ -169,14 +180,14 @@ def test_operations_outside_the_onnx_standard_are_refused(domain: str, op: str, 
     graph = graph_with(node(op, ["x:0"], ["y:0"], domain=domain))
     opsets = [onnx.helper.make_opsetid("", 18)]
     with pytest.raises(ExportError, match=f"does not have: {named}"):
-        _check(onnx.helper.make_model(graph, opset_imports=opsets))
+        _check(onnx.helper.make_model(graph, opset_imports=opsets), 18)
 
 
 def test_a_graph_that_does_not_type_check_is_refused() -> None:
     graph = graph_with(node("Not", ["x:0"], ["y:0"]))
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)])
     with pytest.raises(ExportError, match="onnx.checker refuses"):
-        _check(model)
+        _check(model, 18)
 
 
 def test_a_file_that_is_not_a_model_does_not_load(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -103,9 +104,12 @@ def test_if_every_target_fails_nothing_is_written(
 ) -> None:
     monkeypatch.setattr("hubopt.runs.convert.export", convert_crashing)
     message = "no target gave an artifact that may be kept\n  - onnx: export: "
-    with pytest.raises(NothingExportedError, match=message):
+    with pytest.raises(NothingExportedError, match=message) as caught:
         hubopt.export(tiny, ["onnx"], tmp_path / "out", rounds=0)
     assert [path.name for path in tmp_path.iterdir()] == []
+    log = re.search(r"the whole errors are in (\S+); nothing was written", caught.value.way_out)
+    assert log is not None
+    assert Path(log[1]).read_text().startswith("onnx\n\n")
 
 
 def test_a_failure_of_parity_alone_has_its_own_exit_code(
@@ -136,6 +140,8 @@ def test_if_parity_fails_for_all_targets_the_error_has_its_exit_code_and_metrics
     assert result.parity is not None
     document = json.loads(error_document(caught.value))
     assert document["exit_code"] == 4
+    advice = "onnx: export with --keep-failed; then `hubopt diagnose BUNDLE -t onnx` finds"
+    assert advice in caught.value.way_out
     assert document["targets"]["onnx"]["stage"] == "parity"
     assert list(tmp_path.iterdir()) == []
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hubopt.errors import ExportError
-from hubopt.exporter import Artifact, Tensors
+from hubopt.exporter import Artifact, Tensors, first_cause
 
 _SCRIPT = """\
 def run(model, inputs):
@@ -42,7 +42,7 @@ class OnnxProbe:
         try:
             self._model = onnx.load(str(artifact.path))
         except Exception as error:  # protobuf's and onnx's errors have no common base
-            raise _unreadable(f"onnx does not read it: {error}") from error
+            raise _unreadable(f"onnx does not read it: {first_cause(error)}") from error
         self.inputs = {spec.name: spec.name for spec in artifact.spec.inputs}
         self.outputs = {spec.name: spec.name for spec in artifact.spec.outputs}
         self._sessions: dict[tuple[str, ...], Any] = {}
@@ -124,7 +124,7 @@ class OnnxProbe:
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # onnxruntime's errors have no public base class
-            raise _unreadable(f"onnxruntime does not load it: {error}") from error
+            raise _unreadable(f"onnxruntime does not load it: {first_cause(error)}") from error
 
 
 def _shapes(model: Any) -> dict[str, tuple[int | None, ...]]:
