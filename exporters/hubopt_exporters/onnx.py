@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -117,6 +117,12 @@ class OnnxExporter:
     def machine_problem(self) -> str | None:
         """Return None: any machine can run it."""
         return None
+
+    def snippets(self) -> Mapping[str, Callable[[Artifact], str]]:
+        """Return programs that run an artifact, by language, for `hubopt snippet`."""
+        from hubopt_exporters.snippets.onnx import SNIPPETS
+
+        return SNIPPETS
 
     def probe(self, artifact: Artifact) -> OnnxProbe:
         """Open the artifact's intermediate tensors, for `hubopt diagnose`."""

@@ -11,7 +11,7 @@ import importlib.util
 import logging
 import math
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hubopt.errors import ExportError
@@ -93,6 +93,12 @@ class TensorRTExporter:
     def machine_problem(self) -> str | None:
         """Return why there is no usable GPU."""
         return gpu_problem()
+
+    def snippets(self) -> Mapping[str, Callable[[Artifact], str]]:
+        """Return programs that run an artifact, by language, for `hubopt snippet`."""
+        from hubopt_exporters.snippets.tensorrt import SNIPPETS
+
+        return SNIPPETS
 
     def runner(self, artifact: Artifact) -> TensorRTRunner:
         """Load the engine on the GPU."""

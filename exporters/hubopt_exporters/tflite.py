@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,6 +101,12 @@ class TFLiteExporter:
     def machine_problem(self) -> str | None:
         """Return None: any machine can run it."""
         return None
+
+    def snippets(self) -> Mapping[str, Callable[[Artifact], str]]:
+        """Return programs that run an artifact, by language, for `hubopt snippet`."""
+        from hubopt_exporters.snippets.tflite import SNIPPETS
+
+        return SNIPPETS
 
     def probe(self, artifact: Artifact) -> TFLiteProbe:
         """Open the artifact's intermediate tensors, for `hubopt diagnose`."""

@@ -44,6 +44,12 @@ from hubopt.sampling.samples import SEED
 from hubopt.sampling.user_data import Data
 from hubopt.workers.worker import temporary_log
 
+_REPLACING = "choose another --output; --force replaces a bundle or an empty folder"
+
+
+def _never(output: Path) -> bool:
+    return False
+
 
 def export(
     model: Model,
@@ -62,6 +68,7 @@ def export(
     rounds: int = ROUNDS,
     keep_failed: bool = False,
     cache: bool = True,
+    force: bool = False,
     progress: Progress = quiet,
 ) -> Bundle:
     """Export ``model`` to ``targets``, prove each artifact against the layer and time it.
@@ -91,6 +98,8 @@ def export(
             for `hubopt.diagnose`.
         cache: Whether to take stages from earlier exports that nothing has changed since, and to
             keep those of this one; for a handle of a model that has a digest.
+        force: Whether to replace ``output`` if it is a bundle or an empty folder; the old one is
+            kept until the new one is complete.
         progress: Told what begins.
 
     Returns:
@@ -114,7 +123,8 @@ def export(
     )
     request.check(Path(output))
     sweep(Path(tempfile.gettempdir()), TEMPORARY)  # an export from the cache starts no process
-    with staging(Path(output)) as folder, translate_resource_errors(folder):
+    replaces = request.may_replace if force else _never
+    with staging(Path(output), replaces, _REPLACING) as folder, translate_resource_errors(folder):
         logs = folder / LOGS
         logs.mkdir()
         with (

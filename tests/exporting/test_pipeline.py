@@ -43,6 +43,10 @@ def wrong(task: ExportTask) -> Artifact:
     return artifact
 
 
+def stumble(task: ExportTask) -> Artifact:
+    raise LookupError("the cause\nand a wall of text")
+
+
 def convert_with(fault: Callable[..., Artifact]) -> Callable[..., Any]:
     def convert_task(task: ExportTask) -> Any:
         return (fault(task), 0.0) if task.target.exporter == "onnx" else convert.export(task)
@@ -56,6 +60,10 @@ def convert_failing(*arguments: Any) -> Any:
 
 def convert_crashing(*arguments: Any) -> Any:
     return convert_with(crash)(*arguments)
+
+
+def convert_stumbling(*arguments: Any) -> Any:
+    return convert_with(stumble)(*arguments)
 
 
 def convert_wrong(*arguments: Any) -> Any:
@@ -102,14 +110,18 @@ def test_layer_options_are_refused_for_a_callable(tmp_path: Path) -> None:
 def test_if_every_target_fails_nothing_is_written(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hubopt.runs.convert.export", convert_crashing)
-    message = "no target gave an artifact that may be kept\n  - onnx: export: "
+    monkeypatch.setattr("hubopt.runs.convert.export", convert_stumbling)
+    message = (
+        "no target gave an artifact that may be kept\n  - onnx: export: LookupError: the cause; "
+    )
     with pytest.raises(NothingExportedError, match=message) as caught:
         hubopt.export(tiny, ["onnx"], tmp_path / "out", rounds=0)
     assert [path.name for path in tmp_path.iterdir()] == []
     log = re.search(r"the whole errors are in (\S+); nothing was written", caught.value.way_out)
     assert log is not None
-    assert Path(log[1]).read_text().startswith("onnx\n\n")
+    text = Path(log[1]).read_text()
+    assert text.startswith("onnx\n\n")
+    assert "and a wall of text" in text
 
 
 def test_a_failure_of_parity_alone_has_its_own_exit_code(
