@@ -6,22 +6,20 @@ import inspect
 import logging
 import os
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import wraps
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
-from rich.console import Console, ConsoleOptions, Group, RenderableType
-from rich.segment import Segment
-from rich.text import Text
 
 from hubopt._platform.causes import first_line
 from hubopt._platform.resources import resource_error
 from hubopt._util.defects import report_advice
-from hubopt._util.escaping import printable_lines
 from hubopt.bundles.results import Status
+from hubopt.cli.console import EscapingFormatter
+from hubopt.cli.console import out as out
+from hubopt.cli.console import talk as talk
+from hubopt.cli.live import LiveProgress
 from hubopt.errors import EXIT_INTERNAL, HuboptError
 from hubopt.registry.targets import canonical
 from hubopt.report.document import error_document
@@ -29,47 +27,7 @@ from hubopt.report.document import error_document
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_PIPE_COLUMNS = 200
-"""The width if the output is not a terminal; nothing may be cut off there."""
-
-
-class _EscapingConsole(Console):
-    """A console that escapes control characters, so that no text can control the terminal.
-
-    A terminal gets texts wrapped at its width. A pipe gets every text on one line.
-    """
-
-    def print(self, *objects: Any, **options: Any) -> None:
-        for part in objects:
-            parts = part.renderables if isinstance(part, Group) else [part]
-            for each in parts:
-                is_text = isinstance(each, str | Text)
-                wraps = {"soft_wrap": True} if is_text and not self.is_terminal else {}
-                super().print(each, **{**wraps, **options})
-
-    def render(
-        self, renderable: RenderableType, options: ConsoleOptions | None = None
-    ) -> Iterable[Segment]:
-        for segment in super().render(renderable, options):
-            if segment.control is None and not segment.text.isprintable():
-                segment = segment._replace(text=printable_lines(segment.text))
-            yield segment
-
-
-class _EscapingFormatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return printable_lines(super().format(record))
-
-
-def _console(stderr: bool) -> Console:
-    """Return a console that prints texts as they are: no markup, no colours, no emoji codes."""
-    stream = sys.stderr if stderr else sys.stdout
-    width = None if stream is not None and stream.isatty() else _PIPE_COLUMNS
-    return _EscapingConsole(stderr=stderr, highlight=False, markup=False, emoji=False, width=width)
-
-
-out = _console(stderr=False)
-talk = _console(stderr=True)
+progress = LiveProgress(talk)
 
 HandleArgument = Annotated[
     str,
@@ -314,7 +272,7 @@ def report_errors(verb: Callable[P, R]) -> Callable[P, R]:
         if kwargs.pop("verbose", False):
             logging.getLogger("hubopt").setLevel(logging.INFO)
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(_EscapingFormatter(logging.BASIC_FORMAT))
+        handler.setFormatter(EscapingFormatter(logging.BASIC_FORMAT))
         logging.basicConfig(handlers=[handler], level=logging.WARNING)
         try:
             return verb(*args, **kwargs)
@@ -357,12 +315,3 @@ def print_error(text: str) -> None:
     """Print an error, also with --quiet."""
     talk.quiet = False
     talk.print(text, style="red")
-
-
-@contextmanager
-def progress(label: str) -> Iterator[None]:
-    """Show the running step and its duration on standard error."""
-    start = time.monotonic()
-    with talk.status(f"{label} ..."):
-        yield
-    talk.print(f"{time.monotonic() - start:6.1f} s  {label}", style="dim")

@@ -45,6 +45,7 @@ from hubopt.cli.common import (
     split_names,
     talk,
 )
+from hubopt.errors import UsageError
 from hubopt.exporter import XlaMode
 from hubopt.exporting.pipeline import export as run_export
 from hubopt.hints import Hints
@@ -53,6 +54,7 @@ from hubopt.models.handles import LayerOptions, LoadPolicy
 from hubopt.models.limits import Limits
 from hubopt.parity import ToleranceOverrides
 from hubopt.reference.noise_level import Noise
+from hubopt.reference.sample_plan import Effort
 from hubopt.registry.targets import make_targets, parse_options
 from hubopt.report.document import results_document
 from hubopt.report.results import files_to_ship
@@ -152,6 +154,22 @@ def export(
             rich_help_panel="Samples and noise",
         ),
     ] = "auto",
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick",
+            help="The least honest check: 2 samples as drawn, no noise measured.",
+            rich_help_panel="Samples and noise",
+        ),
+    ] = False,
+    thorough: Annotated[
+        bool,
+        typer.Option(
+            "--thorough",
+            help="Choose samples without a limit of time, and measure all of the noise.",
+            rich_help_panel="Samples and noise",
+        ),
+    ] = False,
     tolerance: Tolerance = None,
     rtol: Rtol = None,
     atol: Atol = None,
@@ -215,6 +233,7 @@ def export(
         samples=samples,
         seed=seed,
         noise=noise,
+        effort=_effort(quick, thorough),
         overrides=ToleranceOverrides.parse(
             tolerance or (), rtol or (), atol or (), sqnr or (), cosine or (), top1 or (), strict
         ),
@@ -234,6 +253,12 @@ def export(
         out.print(Group(*files_to_ship(bundle)))
         out.print(Text(f"bundle: {bundle.path}"))
     raise typer.Exit(exit_code(bundle.results, good))
+
+
+def _effort(quick: bool, thorough: bool) -> Effort:
+    if quick and thorough:
+        raise UsageError("--quick", "given with --thorough", "one of them", "leave one out")
+    return "quick" if quick else "thorough" if thorough else "auto"
 
 
 def _options(

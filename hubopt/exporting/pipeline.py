@@ -36,7 +36,7 @@ from hubopt.programs.inspection import Inspection
 from hubopt.progress import Progress, quiet
 from hubopt.reference.layer_process import LayerProcess, Model
 from hubopt.reference.noise_level import Noise
-from hubopt.reference.sample_plan import SamplePlan
+from hubopt.reference.sample_plan import Effort, SamplePlan
 from hubopt.registry.targets import make_targets
 from hubopt.runs.convert import Built
 from hubopt.runs.obstacles import find_obstacles
@@ -64,6 +64,7 @@ def export(
     samples: int | None = None,
     seed: int = SEED,
     noise: Noise = "auto",
+    effort: Effort = "auto",
     overrides: ToleranceOverrides | None = None,
     rounds: int = ROUNDS,
     keep_failed: bool = False,
@@ -92,6 +93,8 @@ def export(
             hang on, which is little where artifacts agree with the layer; ``full``, also for
             verdicts that are made elsewhere later; ``off``: an artifact is blamed for what the
             layer does.
+        effort: ``quick`` for a check of a few samples without noise, ``thorough`` for one without
+            a limit of time for choosing samples and with all of the noise.
         overrides: Tolerances other than those of the arithmetic that a target computes in.
         rounds: How many rounds latency is measured for; 0 for none.
         keep_failed: Whether to keep artifacts that do not agree with the layer, in ``failed/``,
@@ -113,7 +116,7 @@ def export(
     request = ExportRequest(
         model,
         make_targets([targets] if isinstance(targets, str) else targets, options),
-        SamplePlan.read(data, samples, seed, noise),
+        SamplePlan.read(data, samples, seed, noise, effort),
         hints or Hints(),
         layer_options or LayerOptions(),
         load_policy or LoadPolicy(),

@@ -58,6 +58,7 @@ class StageKeys:
         count: How many samples.
         seed: The seed of drawn ones.
         noise: How much may be measured of the layer's noise.
+        effort: How samples are chosen.
         xla: How the program is traced.
         rounds: How many rounds of timing.
     """
@@ -71,6 +72,7 @@ class StageKeys:
     count: int
     seed: int
     noise: str
+    effort: str
     xla: XlaMode
     rounds: int
 
@@ -111,6 +113,7 @@ class StageKeys:
                 "count": self.count,
                 "seed": self.seed,
                 "noise": self.noise,
+                "effort": self.effort,
                 "level": level,
             }
         )

@@ -134,6 +134,7 @@ def _manifest(
         spec=spec,
         data=request.plan.source,
         seed=request.plan.seed,
+        effort=request.plan.effort,
         samples=reference.kinds,
         left_out=dict(reference.left_out),
         inputs_sha256=inputs,

@@ -76,6 +76,8 @@ def reference_lines(manifest: Manifest) -> RenderableType:
     listing = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
     left_out = "".join(f"; without {kind}: {why}" for kind, why in manifest.left_out.items())
     rows = [("samples", f"{listing}{left_out}")]
+    if manifest.effort == "quick":
+        rows.append(("quick check", "samples as drawn, noise not measured; --thorough for all"))
     if quality.units:
         reached = f"{quality.units - quality.inactive:,} of {quality.units:,} rectified units"
         rows.append(("reached", reached))
