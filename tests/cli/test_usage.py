@@ -98,6 +98,22 @@ def test_force_spares_a_bundle_that_holds_the_model(
     assert "it exists already" in ran.err
 
 
+def test_a_quick_check_says_what_it_leaves_out(
+    hubopt: Callable[..., Ran], tiny: Path, tmp_path: Path
+) -> None:
+    common = ("export", tiny, "-t", "onnx", "--rounds", 0, "-o")
+    ran = hubopt(*common, tmp_path / "quick", "--quick")
+    assert ran.code == 0, ran.err
+    assert "quick check  samples as drawn, noise not measured; --thorough for all" in ran.err
+    manifest = read_bundle(tmp_path / "quick").manifest
+    assert (manifest.effort, len(manifest.samples)) == ("quick", 2)
+    assert manifest.reference.level == "off"
+    assert hubopt(*common, tmp_path / "x", "--quick", "--thorough").code == 2
+    thorough = hubopt(*common, tmp_path / "thorough", "--thorough", "--json")
+    assert thorough.json["reference"]["effort"] == "thorough"
+    assert thorough.json["reference"]["noise"] == "full"
+
+
 def test_errors_are_printed_in_spite_of_quiet(hubopt: Callable[..., Ran]) -> None:
     ran = hubopt("inspect", "nowhere", "-q")
     assert ran.code == 2
