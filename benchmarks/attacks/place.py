@@ -97,7 +97,7 @@ class Place:
 
     def last_traceback(self) -> str:
         """Return the end of the traceback that a defect left; `remove` deletes its file."""
-        logs = sorted((self.root / "state").rglob("*.log"))
+        logs = sorted((self.root / "state").rglob("defect*.log"))
         return " ".join(logs[-1].read_text(errors="replace").split())[-400:] if logs else ""
 
     def remove(self) -> None:

@@ -66,7 +66,7 @@ def judge_seeds(bundle: Bundle, seeds: int) -> Iterator[SeedVerdict]:
         for seed in range(manifest.seed + 1, manifest.seed + 1 + seeds):
             folder = Path(name) / f"{seed}"
             escalation = NoiseEscalation("full", program, meter, folder / "noise", quiet)
-            plan = SamplePlan(seed=seed, noise="full")
+            plan = SamplePlan(seed=seed, noise="full", effort="thorough")
             asked, first = ask_layer(
                 plan, layer, program, folder / "reference", folder, escalation, child, background
             )

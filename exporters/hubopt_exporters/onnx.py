@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,13 +22,14 @@ from hubopt.exporter import (
     Requirement,
     Target,
     Tensors,
+    first_cause,
     host_obstacles,
     option,
     require_program,
 )
 from hubopt.programs.graphs.branching import replace_cases
 from hubopt.programs.graphs.frozen_graph import read_frozen_graph
-from hubopt_exporters.onnx_checks import check, refused
+from hubopt_exporters.onnx_checks import NEWEST_OPSET, check, refused
 from hubopt_exporters.onnx_graphs import name_tensors
 from hubopt_exporters.onnx_mending import mend
 from hubopt_exporters.onnx_tables import LOOKUPS, lookup_arguments, read_table_graph
@@ -45,8 +46,6 @@ _CONVERTER = (
 _RUNTIME = Requirement(("onnxruntime",), "pip install onnxruntime")
 _OLDEST_OPSET = 13
 """The oldest opset for which tf2onnx's handlers and onnxruntime's kernels are still tested."""
-_NEWEST_OPSET = 18
-"""The newest opset that tf2onnx writes; a test fails when its newest is another one."""
 _LARGEST_GRAPH = 2**31 - 1
 """The most bytes that a ``GraphDef`` with its weights can have."""
 _CUDA = "CUDAExecutionProvider"
@@ -59,7 +58,7 @@ class OnnxOptions:
     """The options of `OnnxExporter`."""
 
     opset: int = option(
-        _NEWEST_OPSET, "the ONNX operator set to write", least=_OLDEST_OPSET, most=_NEWEST_OPSET
+        NEWEST_OPSET, "the ONNX operator set to write", least=_OLDEST_OPSET, most=NEWEST_OPSET
     )
 
 
@@ -95,7 +94,7 @@ class OnnxExporter:
                 "onnx artifact",
                 f"--opset {opset}",
                 f"{_OLDEST_OPSET} to {newest}, which tf2onnx {tf2onnx.__version__} writes",
-                "pass one of these",
+                f"pass --opset {newest}",
             )
         converted = _convert_program(program, opset)
         model = converted.model
@@ -118,6 +117,12 @@ class OnnxExporter:
     def machine_problem(self) -> str | None:
         """Return None: any machine can run it."""
         return None
+
+    def snippets(self) -> Mapping[str, Callable[[Artifact], str]]:
+        """Return programs that run an artifact, by language, for `hubopt snippet`."""
+        from hubopt_exporters.snippets.onnx import SNIPPETS
+
+        return SNIPPETS
 
     def probe(self, artifact: Artifact) -> OnnxProbe:
         """Open the artifact's intermediate tensors, for `hubopt diagnose`."""
@@ -188,10 +193,11 @@ def _convert(
             **extra,
         )
     except Exception as error:  # tf2onnx raises plain ValueError, KeyError, RuntimeError
-        raise refused(f"tf2onnx cannot convert it: {type(error).__name__}: {error}") from error
+        found = f"tf2onnx cannot convert it: {type(error).__name__}: {first_cause(error)}"
+        raise refused(found, opset) from error
     mend(model)
     name_tensors(model, program)
-    return model, check(model)
+    return model, check(model, opset)
 
 
 @contextmanager
@@ -230,9 +236,9 @@ class OnnxRunner:
         except Exception as error:  # onnxruntime's errors have no public base class
             raise ExportError(
                 "onnx artifact",
-                f"onnxruntime does not load it: {error}",
+                f"onnxruntime does not load it: {first_cause(error)}",
                 "a model that onnxruntime can run",
-                "try another --opset",
+                "try another --opset, or another version of onnxruntime",
             ) from error
         self._outputs = [output.name for output in self._session.get_outputs()]
         metadata = self._session.get_modelmeta().custom_metadata_map

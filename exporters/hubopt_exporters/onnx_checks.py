@@ -8,18 +8,25 @@ import re
 from typing import Any
 
 from hubopt.errors import ExportError
+from hubopt.exporter import folded
 from hubopt_exporters.onnx_graphs import nodes
 
+NEWEST_OPSET = 18
+"""The newest opset that tf2onnx writes; a test fails when its newest is another one."""
 _log = logging.getLogger(__name__)
 _CODE = r"^\[ONNXRuntimeError\] : \d+ : \w+ : "
 """The beginning of onnxruntime's errors, which says nothing to a person."""
 
 
-def check(model: Any) -> str | None:
+def check(model: Any, opset: int = NEWEST_OPSET) -> str | None:
     """Check ``model``, a ``ModelProto`` whose weights may be inputs.
 
     `onnx.checker` also refuses models that onnxruntime loads and runs right, for example where two
     ways to infer a shape disagree. So if it refuses one, onnxruntime decides.
+
+    Args:
+        model: The model.
+        opset: Its opset.
 
     Returns:
         What `onnx.checker` says against the model although onnxruntime loads it; None if nothing.
@@ -39,7 +46,8 @@ def check(model: Any) -> str | None:
         }
     )
     if unknown:
-        raise refused(f"tf2onnx left operations that ONNX does not have: {', '.join(unknown)}")
+        found = f"tf2onnx left operations that ONNX does not have: {folded(unknown)}"
+        raise refused(found, opset)
     complaint = _complaint(model, full=True)
     if complaint is None:
         return None
@@ -60,13 +68,19 @@ def check(model: Any) -> str | None:
     return _first_line(complaint)
 
 
-def refused(found: str) -> ExportError:
-    """Return the error for a model that tf2onnx cannot express in ONNX."""
+def refused(found: str, opset: int) -> ExportError:
+    """Return the error for a model that tf2onnx cannot express in ONNX.
+
+    Args:
+        found: The problem.
+        opset: The opset of the model.
+    """
+    newer = f"--opset {NEWEST_OPSET} has more operations; " if opset < NEWEST_OPSET else ""
     return ExportError(
         "onnx artifact",
         found,
-        "operations that tf2onnx can express in ONNX at this opset",
-        "see `hubopt inspect` for the model's operations; a newer --opset has more of them",
+        f"operations that tf2onnx can express in ONNX at opset {opset}",
+        f"{newer}`hubopt inspect` lists those of the model",
     )
 
 

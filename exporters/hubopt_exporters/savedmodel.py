@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +104,12 @@ class SavedModelExporter:
     def machine_problem(self) -> str | None:
         """Return None: any machine can run it."""
         return None
+
+    def snippets(self) -> Mapping[str, Callable[[Artifact], str]]:
+        """Return programs that run an artifact, by language, for `hubopt snippet`."""
+        from hubopt_exporters.snippets.savedmodel import SNIPPETS
+
+        return SNIPPETS
 
     def probe(self, artifact: Artifact) -> SavedModelProbe:
         """Open the artifact's intermediate tensors, for `hubopt diagnose`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,8 @@ from hubopt.exporter import (
     Requirement,
     Target,
     Tensors,
+    first_cause,
+    folded,
     host_obstacles,
     not_runnable,
     option,
@@ -108,6 +110,12 @@ class TFLiteExporter:
         """Return None: any machine can run it."""
         return None
 
+    def snippets(self) -> Mapping[str, Callable[[Artifact], str]]:
+        """Return programs that run an artifact, by language, for `hubopt snippet`."""
+        from hubopt_exporters.snippets.tflite import SNIPPETS
+
+        return SNIPPETS
+
     def probe(self, artifact: Artifact) -> TFLiteProbe:
         """Open the artifact's intermediate tensors, for `hubopt diagnose`."""
         from hubopt_exporters.probes.tflite import TFLiteProbe
@@ -122,14 +130,13 @@ class TFLiteExporter:
 def _refused(error: Exception) -> ExportError:
     text = str(error)
     ops = sorted(set(re.findall(r"tf\.([A-Za-z0-9_]+)\(", text)))
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
     return ExportError(
         "tflite artifact",
-        f"the converter refuses {', '.join(ops)}" if ops else lines[0] if lines else repr(error),
+        f"the converter refuses {folded(ops) if ops else f'it: {first_cause(error)}'}",
         "operations that TFLite has builtin",
         "pass --select-tf-ops to keep them as TensorFlow operations, for a device that has them"
         if "SELECT_TF_OPS" in text or ops
-        else "see the log of the conversion",
+        else "try another target, or save the model without what the converter names",
     )
 
 
@@ -161,7 +168,7 @@ class TFLiteRunner:
                 ) from error
             raise ExportError(
                 "tflite artifact",
-                f"LiteRT does not load it: {error}",
+                f"LiteRT does not load it: {first_cause(error)}",
                 "a model that the interpreter can allocate",
                 "export again",
             ) from error

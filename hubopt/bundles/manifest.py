@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from typing import Literal
 
 from hubopt._util.version import __version__
 from hubopt.bundles.results import TargetResult
@@ -54,6 +55,7 @@ class Manifest:
         spec: The inputs and outputs, with the origin of every dimension.
         data: Where the samples came from, if they are the user's own; None if they were drawn.
         seed: The seed of the drawn samples.
+        effort: How much the verdicts are made on: ``quick``, ``auto`` or ``thorough``.
         samples: The kind of each sample, such as ``uniform``.
         left_out: Edge cases that the layer refuses, answers with NaN or is unsteady on, and why.
         inputs_sha256: Digest of the samples.
@@ -79,6 +81,7 @@ class Manifest:
     spec: ModelSpec
     data: str | None = None
     seed: int
+    effort: Literal["quick", "auto", "thorough"] = "auto"
     samples: tuple[str, ...]
     left_out: dict[str, str] = field(default_factory=dict)
     inputs_sha256: str

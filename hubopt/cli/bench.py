@@ -59,5 +59,5 @@ def bench(
     if json:
         print(results_document(results, opened, good))
     else:
-        out.print(results_table(results))
+        out.print(results_table(results, opened.path))
     raise typer.Exit(exit_code(results, good))

@@ -68,4 +68,4 @@ def inspect(
     if json:
         print(to_json(inspection))
     else:
-        out.print(inspection_report(inspection), soft_wrap=True)
+        out.print(inspection_report(inspection))

@@ -90,5 +90,5 @@ def verify(
     if json:
         print(results_document(results, opened, good))
     else:
-        out.print(results_table(results))
+        out.print(results_table(results, opened.path))
     raise typer.Exit(exit_code(results, good))

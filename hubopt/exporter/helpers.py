@@ -1,12 +1,20 @@
-"""Helpers for most exporters: errors in the same wording, and the usual obstacles."""
+"""Helpers for most exporters: errors in the same wording, and the usual obstacles.
+
+`first_cause` cuts the text of a converter to what it complains about first, and `folded` cuts a
+list of names with a count. The worker writes the whole error to the log of the target.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
+from hubopt._platform.causes import first_line as first_cause
+from hubopt._util.listing import folded
 from hubopt.errors import NotRunnableHereError
 from hubopt.exporter.contract import Obstacle
 from hubopt.exporter.program import Artifact, OpUse
+
+__all__ = ["culprits", "first_cause", "folded", "host_obstacles", "not_runnable"]
 
 
 def not_runnable(artifact: Artifact, found: str, expected: str, way_out: str) -> Exception:

@@ -32,7 +32,7 @@ from hubopt.exporting.stored_values import (
 )
 from hubopt.parity import Comparison
 from hubopt.parity.reference import NoiseLevel
-from hubopt.progress import Progress
+from hubopt.progress import Progress, report_done
 from hubopt.reference.reference_set import ReferenceSet
 from hubopt.runs.convert import Built
 from hubopt.runs.run import Run
@@ -318,8 +318,7 @@ class ExportCache:
         return self._folder / LOGS / f"{target.id}.log"
 
     def _report(self, text: str) -> None:
-        with self._progress(text):
-            pass
+        report_done(self._progress, text)
 
 
 def _moved(traced: Traced, folder: Path) -> Traced:

@@ -55,6 +55,7 @@ def remember(handle: str, digest: str | None, request: ExportRequest) -> Memory 
         count=request.plan.count,
         seed=request.plan.seed,
         noise=request.plan.noise,
+        effort=request.plan.effort,
         xla=request.xla,
         rounds=request.rounds,
     )

@@ -37,13 +37,19 @@ from hubopt.programs.inspection import Inspection
 from hubopt.progress import Progress, quiet
 from hubopt.reference.layer_process import LayerProcess, Model
 from hubopt.reference.noise_level import Noise
-from hubopt.reference.sample_plan import SamplePlan
+from hubopt.reference.sample_plan import Effort, SamplePlan
 from hubopt.registry.targets import make_targets
 from hubopt.runs.convert import Built
 from hubopt.runs.obstacles import find_obstacles
 from hubopt.sampling.samples import SEED
 from hubopt.sampling.user_data import Data
 from hubopt.workers.worker import temporary_log
+
+_REPLACING = "choose another --output; --force replaces a bundle or an empty folder"
+
+
+def _never(output: Path) -> bool:
+    return False
 
 
 def export(
@@ -59,10 +65,12 @@ def export(
     samples: int | None = None,
     seed: int = SEED,
     noise: Noise = "auto",
+    effort: Effort = "auto",
     overrides: ToleranceOverrides | None = None,
     rounds: int = ROUNDS,
     keep_failed: bool = False,
     cache: bool = True,
+    force: bool = False,
     progress: Progress = quiet,
 ) -> Bundle:
     """Export ``model`` to ``targets``, prove each artifact against the layer and time it.
@@ -88,12 +96,16 @@ def export(
             depend on, which is little if the artifacts agree with the layer. ``full``: all of it,
             which verdicts on other machines need. ``off``: none; an artifact is then blamed for
             the layer's noise.
+        effort: ``quick`` checks a few samples and measures no noise. ``thorough`` chooses samples
+            without a time limit and measures all noise.
         overrides: Tolerances that replace those of the target's tolerance class.
         rounds: The number of rounds of latency measurement; 0 for none.
         keep_failed: Whether to keep artifacts that do not agree with the layer, in ``failed/``,
             for `hubopt.diagnose`.
         cache: Whether to reuse the unchanged stages of earlier exports and to store the stages of
             this one. Only handles of models with a digest are cached.
+        force: Whether to replace ``output`` if it is a bundle or an empty folder. The old bundle
+            is kept until the new one is complete.
         progress: Called with a label when a step begins.
 
     Returns:
@@ -107,7 +119,7 @@ def export(
     request = ExportRequest(
         model,
         make_targets([targets] if isinstance(targets, str) else targets, options),
-        SamplePlan.read(data, samples, seed, noise),
+        SamplePlan.read(data, samples, seed, noise, effort),
         hints or Hints(),
         layer_options or LayerOptions(),
         load_policy or LoadPolicy(),
@@ -117,7 +129,8 @@ def export(
     )
     request.check(Path(output))
     sweep(Path(tempfile.gettempdir()), TEMPORARY)  # an export from the cache starts no process
-    with staging(Path(output)) as folder, translate_resource_errors(folder):
+    replaces = request.may_replace if force else _never
+    with staging(Path(output), replaces, _REPLACING) as folder, translate_resource_errors(folder):
         logs = folder / LOGS
         logs.mkdir()
         with (

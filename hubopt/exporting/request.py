@@ -9,6 +9,7 @@ from pathlib import Path
 from hubopt import registry
 from hubopt._platform.staging import check_name
 from hubopt._util.regular_files import real_path
+from hubopt.bundles.manifest import MANIFEST
 from hubopt.errors import UsageError
 from hubopt.exporter import Exporter, Target, XlaMode
 from hubopt.hints import Hints
@@ -67,6 +68,15 @@ class ExportRequest:
         self._check_apart(output)
         registry.require(self.exporters)
         self._check_dynamic()
+
+    def may_replace(self, output: Path) -> bool:
+        """Whether ``output`` is a bundle or an empty folder, and the model is not inside."""
+        if not output.is_dir() or not ((output / MANIFEST).is_file() or not any(output.iterdir())):
+            return False
+        if not isinstance(self.model, str | os.PathLike):
+            return True
+        model = real_path(local_path(os.fspath(self.model)))
+        return not model.is_relative_to(real_path(output))
 
     @property
     def exporters(self) -> tuple[Exporter, ...]:

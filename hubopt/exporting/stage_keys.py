@@ -59,6 +59,7 @@ class StageKeys:
         count: The number of samples.
         seed: The seed of drawn samples.
         noise: How much of the layer's noise may be measured.
+        effort: How thoroughly samples are chosen.
         xla: The XLA mode of the trace.
         rounds: The number of rounds of timing.
     """
@@ -72,6 +73,7 @@ class StageKeys:
     count: int
     seed: int
     noise: str
+    effort: str
     xla: XlaMode
     rounds: int
 
@@ -113,6 +115,7 @@ class StageKeys:
                 "count": self.count,
                 "seed": self.seed,
                 "noise": self.noise,
+                "effort": self.effort,
                 "level": level,
             }
         )

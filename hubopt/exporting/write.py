@@ -16,6 +16,7 @@ from hubopt.exporter import PROGRAM
 from hubopt.exporting.prepare import Prepared, source_key
 from hubopt.parity.ties import tie_number, tie_numbers
 from hubopt.reference.reference_set import ReferenceSet
+from hubopt.runs.advice import diagnosis_advice, keep_logs
 from hubopt.runs.convert import Built
 from hubopt.sampling.arrays import read_samples, sample_numbers, write_samples
 from hubopt.spec import TensorSpec
@@ -59,7 +60,7 @@ def write(
             prepared.cache.keep_comparison(artifact, compared, reference)
         results[name] = _place(prepared, artifact, result)
     if not any(result.path for result in results.values()):
-        raise _none_left(tuple(results.values()))
+        raise _none_left(tuple(results.values()), folder)
     return _manifest(prepared, reference, results)
 
 
@@ -135,6 +136,7 @@ def _manifest(
         spec=spec,
         data=request.plan.source,
         seed=request.plan.seed,
+        effort=request.plan.effort,
         samples=reference.kinds,
         left_out=dict(reference.left_out),
         inputs_sha256=inputs,
@@ -169,13 +171,18 @@ def _write_ties(reference: ReferenceSet, to: Path) -> str | None:
     return sha256(to)
 
 
-def _none_left(results: tuple[TargetResult, ...]) -> NothingExportedError:
+def _none_left(results: tuple[TargetResult, ...], folder: Path) -> NothingExportedError:
+    log = keep_logs(results, folder)
+    advice = [
+        f"{result.target}: {text}" for result in results if (text := diagnosis_advice(result, None))
+    ]
+    log_note = [f"the whole errors are in {log}"] if log else []
     return NothingExportedError(
         "export",
         "no target gave an artifact that may be kept"
         + "".join(f"\n  - {result.target}: {result.stage}: {result.reason}" for result in results),
         "at least one artifact to write a bundle",
-        "see the reasons above; nothing was written",
+        "; ".join([*advice, *log_note, "nothing was written"]),
         results,
         exit_code(results),
     )

@@ -110,20 +110,23 @@ def _choose_signature(handle: Handle, options: LayerOptions) -> str | None:
             f"output {options.output_key}",
             f"signature {name} does not have it",
             f"one of: {', '.join(outputs)}",
-            "pass one of these to --output-key, or leave the flag out",
+            f"pass --output-key with one of: {', '.join(outputs)}; or leave the flag out",
         )
     return name
 
 
 def _choose_signature_name(handle: Handle, options: LayerOptions, graph: MetaGraph) -> str | None:
     available = ", ".join(graph.signatures) or "none; the model has none"
+    way_out = (
+        f"pass --signature with one of: {available}" if graph.signatures else "leave the flag out"
+    )
     if options.signature is not None:
         if options.signature not in graph.signatures:
             raise LoadError(
                 f"signature {options.signature}",
                 f"not in {handle.text}",
                 f"one of: {available}",
-                "pass one of these to --signature, or leave the flag out",
+                way_out,
             )
         return options.signature
     if graph.can_be_called or (_folder(handle) / TF1_MODULE_FILE).is_file():
@@ -135,7 +138,7 @@ def _choose_signature_name(handle: Handle, options: LayerOptions, graph: MetaGra
             f"model {handle.text}",
             f"it cannot be called and has no signature {_SERVING}",
             f"--signature, one of: {available}",
-            "name the signature to export",
+            way_out if graph.signatures else "save it with a signature, or with a call of its own",
         )
     return _SERVING
 
@@ -154,10 +157,10 @@ def _choose_graph(handle: Handle, tags: tuple[str, ...]) -> MetaGraph:
     for graph in graphs:
         if graph.tags == wanted and (tags or is_tf1_module):
             return graph
+    there = "; ".join(",".join(sorted(graph.tags)) or "(none)" for graph in graphs)
     raise LoadError(
         f"model {handle.text}",
         f"no graph with tags {', '.join(tags)}" if tags else f"{len(graphs)} graphs and no --tag",
-        "--tag with one of: "
-        + "; ".join(",".join(sorted(graph.tags)) or "(none)" for graph in graphs),
-        "repeat --tag for each tag of the graph you want",
+        f"--tag with one of: {there}",
+        f"repeat --tag for each tag of one of these graphs: {there}",
     )

@@ -57,7 +57,7 @@ def check_noise(noise: str) -> None:
     """
     if noise not in get_args(Noise):
         expected = f"one of: {', '.join(get_args(Noise))}"
-        raise UsageError("noise", repr(noise), expected, "pass one of these")
+        raise UsageError("noise", repr(noise), expected, f"pass {expected}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,7 @@ def _reference(manifest: Manifest) -> dict[str, Any]:
     """Return the samples of the reference, and how steady the layer is."""
     quality = manifest.reference
     return {
+        "effort": manifest.effort,
         "samples": manifest.samples,
         "left_out": manifest.left_out,
         "deviations": {

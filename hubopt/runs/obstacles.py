@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from hubopt import registry
 from hubopt._util.escaping import printable
+from hubopt._util.listing import folded
 from hubopt.exporter import Obstacle, OpUse, Target
 
 _log = logging.getLogger(__name__)
-_OPS_SHOWN = 8
 
 
 def find_obstacles(
@@ -65,8 +65,4 @@ def format_obstacles(obstacles: Sequence[Obstacle]) -> str:
         by_reason.setdefault(obstacle.reason, []).append(
             f"{printable(obstacle.op)} (x{obstacle.count})"
         )
-    return "; ".join(
-        f"{reason}: {', '.join(ops[:_OPS_SHOWN])}"
-        + (f" and {len(ops) - _OPS_SHOWN} more" if len(ops) > _OPS_SHOWN else "")
-        for reason, ops in by_reason.items()
-    )
+    return "; ".join(f"{reason}: {folded(ops)}" for reason, ops in by_reason.items())

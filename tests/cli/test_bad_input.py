@@ -121,6 +121,25 @@ def test_invalid_flag_values(
     assert message in ran.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--opset", 99], "option onnx.opset: the value is 99\n  expected: int, 13 to 18"),
+        (["-O", "onnx.opst=17"], "did you mean onnx.opset?"),
+        (["--tolerance", "fp31"], "fp31"),
+        (["--rounds", -1], "rounds: -1"),
+        (["--data", "no-such.npz"], "no-such.npz"),
+    ],
+)
+def test_what_is_wrong_without_the_model_is_refused_before_it_is_looked_for(
+    export: Callable[..., Ran], arguments: list[object], message: str
+) -> None:
+    ran = export("no-such-model", *arguments)
+    assert ran.code == 2
+    assert message in ran.err
+    assert "no-such-model" not in ran.err
+
+
 def test_an_existing_output_is_left_unchanged(
     hubopt: Callable[..., Ran], tiny: Path, tmp_path: Path
 ) -> None:

@@ -97,6 +97,17 @@ def test_an_operation_that_tf2onnx_lacks_is_named(tmp_path: Path) -> None:
         export(lambda x: tf.linalg.qr(x)[0], tmp_path, spec)
 
 
+@pytest.mark.parametrize(("opset", "newer"), [(13, True), (18, False)])
+def test_a_newer_opset_is_only_advised_if_there_is_one(
+    tmp_path: Path, opset: int, newer: bool
+) -> None:
+    spec = tf.TensorSpec([1, 3, 3], tf.float32, name="x")
+    with pytest.raises(ExportError) as caught:
+        export(lambda x: tf.linalg.qr(x)[0], tmp_path, spec, opset=opset)
+    assert ("--opset 18 has more operations" in caught.value.way_out) is newer
+    assert "\n" not in caught.value.found
+
+
 def test_a_failing_optimization_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """tf2onnx first optimizes in place. If that fails, it repeats with copies to fall back on."""
     from tf2onnx.optimizer.back_to_back_optimizer import BackToBackOptimizer

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,10 @@ def wrong(task: ExportTask) -> Artifact:
     return artifact
 
 
+def stumble(task: ExportTask) -> Artifact:
+    raise LookupError("the cause\nand a wall of text")
+
+
 def convert_with(fault: Callable[..., Artifact]) -> Callable[..., Any]:
     def convert_task(task: ExportTask) -> Any:
         return (fault(task), 0.0) if task.target.exporter == "onnx" else convert.export(task)
@@ -55,6 +60,10 @@ def convert_failing(*arguments: Any) -> Any:
 
 def convert_crashing(*arguments: Any) -> Any:
     return convert_with(crash)(*arguments)
+
+
+def convert_stumbling(*arguments: Any) -> Any:
+    return convert_with(stumble)(*arguments)
 
 
 def convert_wrong(*arguments: Any) -> Any:
@@ -101,11 +110,18 @@ def test_layer_options_are_refused_for_a_callable(tmp_path: Path) -> None:
 def test_if_every_target_fails_nothing_is_written(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hubopt.runs.convert.export", convert_crashing)
-    message = "no target gave an artifact that may be kept\n  - onnx: export: "
-    with pytest.raises(NothingExportedError, match=message):
+    monkeypatch.setattr("hubopt.runs.convert.export", convert_stumbling)
+    message = (
+        "no target gave an artifact that may be kept\n  - onnx: export: LookupError: the cause; "
+    )
+    with pytest.raises(NothingExportedError, match=message) as caught:
         hubopt.export(tiny, ["onnx"], tmp_path / "out", rounds=0)
     assert [path.name for path in tmp_path.iterdir()] == []
+    log = re.search(r"the whole errors are in (\S+); nothing was written", caught.value.way_out)
+    assert log is not None
+    text = Path(log[1]).read_text()
+    assert text.startswith("onnx\n\n")
+    assert "and a wall of text" in text
 
 
 def test_a_failure_of_parity_alone_has_its_own_exit_code(
@@ -136,6 +152,8 @@ def test_if_parity_fails_for_all_targets_the_error_has_its_exit_code_and_metrics
     assert result.parity is not None
     document = json.loads(error_document(caught.value))
     assert document["exit_code"] == 4
+    advice = "onnx: export with --keep-failed; then `hubopt diagnose BUNDLE -t onnx` finds"
+    assert advice in caught.value.way_out
     assert document["targets"]["onnx"]["stage"] == "parity"
     assert list(tmp_path.iterdir()) == []
 

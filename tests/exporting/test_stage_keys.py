@@ -40,6 +40,7 @@ KEYS = StageKeys(
     count=8,
     seed=0,
     noise="auto",
+    effort="auto",
     xla="auto",
     rounds=7,
 )
@@ -69,7 +70,8 @@ TRACE: dict[str, Any] = {
     "hints": Hints(batch=2),
     "items": (["other"], ["second"]),
 }
-SAMPLES: dict[str, Any] = {"items": (["first"], ["other"]), "count": 9, "seed": 1, "noise": "full"}
+SAMPLES: dict[str, Any] = {"items": (["first"], ["other"]), "count": 9, "seed": 1, "noise": "full",
+                           "effort": "quick"}  # fmt: skip
 
 
 @pytest.mark.parametrize(
