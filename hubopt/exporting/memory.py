@@ -55,7 +55,6 @@ def remember(handle: str, digest: str | None, request: ExportRequest) -> Memory 
         count=request.plan.count,
         seed=request.plan.seed,
         noise=request.plan.noise,
-        xla=request.xla,
         rounds=request.rounds,
     )
     return Memory(store, keys, handle)

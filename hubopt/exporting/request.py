@@ -10,7 +10,7 @@ from hubopt import registry
 from hubopt._platform.staging import check_name
 from hubopt._util.regular_files import real_path
 from hubopt.errors import UsageError
-from hubopt.exporter import Exporter, Target, XlaMode
+from hubopt.exporter import Exporter, Target
 from hubopt.hints import Hints
 from hubopt.models.handles import LayerOptions, LoadPolicy, local_path
 from hubopt.parity import ToleranceOverrides
@@ -72,12 +72,6 @@ class ExportRequest:
     def exporters(self) -> tuple[Exporter, ...]:
         """The targets' exporters, in the order of the targets."""
         return tuple(registry.get(target.exporter) for target in self.targets)
-
-    @property
-    def xla(self) -> XlaMode:
-        """How the program is traced: compiled where XLA can, unless a target's ``xla`` is off."""
-        modes = {getattr(target.options, "xla", "auto") for target in self.targets}
-        return "off" if "off" in modes else "auto"
 
     @property
     def reads_saved_model(self) -> bool:

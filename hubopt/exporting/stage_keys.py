@@ -20,7 +20,7 @@ import numpy as np
 from hubopt import registry
 from hubopt._util.digest import sha256
 from hubopt._util.serialization import plain
-from hubopt.exporter import PROGRAM, Exporter, Target, XlaMode
+from hubopt.exporter import PROGRAM, Exporter, Target
 from hubopt.hints import Hints
 from hubopt.latency.environment import describe_machine
 from hubopt.models.handles import LayerOptions
@@ -58,7 +58,6 @@ class StageKeys:
         count: How many samples.
         seed: The seed of drawn ones.
         noise: How much may be measured of the layer's noise.
-        xla: How the program is traced.
         rounds: How many rounds of timing.
     """
 
@@ -71,7 +70,6 @@ class StageKeys:
     count: int
     seed: int
     noise: str
-    xla: XlaMode
     rounds: int
 
     def program(self) -> str:
@@ -85,7 +83,6 @@ class StageKeys:
                 "allow_ops": sorted(set(self.allow_ops)),
                 "hints": self.hints,
                 "item": (self.items or ())[:1],  # it may settle shapes
-                "xla": self.xla == "off",
             }
         )
 

@@ -55,6 +55,11 @@ def results_table(results: tuple[TargetResult, ...]) -> RenderableType:
         if result.reason
     ]
     notes += [
+        Text(f"{result.target}: xla {printable(str(result.details['xla']))}", style="dim")
+        for result in results
+        if result.options.get("xla") == "auto" and "xla" in result.details
+    ]
+    notes += [
         Text(f"{result.target}: from the cache, made and measured {result.cached}", style="dim")
         for result in results
         if result.cached

@@ -40,7 +40,6 @@ KEYS = StageKeys(
     count=8,
     seed=0,
     noise="auto",
-    xla="auto",
     rounds=7,
 )
 
@@ -72,7 +71,6 @@ SAMPLES: dict[str, Any] = {"items": (["first"], ["other"]), "count": 9, "seed": 
     ("key", "changes"),
     [
         *((StageKeys.program, {name: value}) for name, value in TRACE.items()),
-        (StageKeys.program, {"xla": "off"}),
         *((reference_key, {name: value}) for name, value in (TRACE | SAMPLES).items()),
         *((artifact_key, {name: value}) for name, value in TRACE.items()),
         *((run_key, {name: value}) for name, value in (TRACE | {"rounds": 3}).items()),
