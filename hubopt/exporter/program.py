@@ -89,6 +89,11 @@ class Program:
         return self.folder / "weights"
 
     @property
+    def is_compilable(self) -> bool:
+        """Whether XLA has a kernel for every operation; some shapes may still not compile."""
+        return all(use.xla for use in self.ops)
+
+    @property
     def has_frozen_graph(self) -> bool:
         """Whether there is a frozen graph."""
         return self.frozen_bytes > 0

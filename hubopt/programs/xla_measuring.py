@@ -29,6 +29,9 @@ ROUNDS = 7
 LEAST_ROUNDS = 3
 ROUNDS_S = 2.0
 """When no further round begins, if there were `LEAST_ROUNDS`."""
+CLEAR = 2.0
+"""How many times as fast as the other one of the two must be in all of the `LEAST_ROUNDS`, so that
+no further round is needed."""
 _ROUND_S = 0.02
 _MOST_CALLS = 20
 _REST_S = 0.01
@@ -205,12 +208,20 @@ def time_in_turn(
     results: tuple[list[float], list[float]] = ([], [])
     begun = clock()
     for at in range(ROUNDS):
-        if at >= LEAST_ROUNDS and clock() - begun > ROUNDS_S:
+        if at >= LEAST_ROUNDS and (clock() - begun > ROUNDS_S or _is_clear(*results)):
             break
         for index in (0, 1) if at % 2 == 0 else (1, 0):
             time.sleep(_REST_S)
             results[index].append(_seconds(functions[index], calls, clock) / calls * 1e3)
     return tuple(results[0]), tuple(results[1])
+
+
+def _is_clear(plain: Sequence[float], compiled: Sequence[float]) -> bool:
+    """Whether the same one was at least `CLEAR` times as fast in all rounds."""
+    pairs = list(zip(plain, compiled, strict=True))
+    return all(one >= CLEAR * other for one, other in pairs) or all(
+        other >= CLEAR * one for one, other in pairs
+    )
 
 
 def _seconds(function: Callable[[], object], calls: int, clock: Callable[[], float]) -> float:
