@@ -13,6 +13,8 @@ Tensors = Mapping[str, Any]
 """Arrays by tensor name: ``numpy.ndarray`` values, strings as ``object`` arrays of ``bytes``."""
 
 XlaMode = Literal["require", "auto", "off"]
+"""Whether XLA compiles the SavedModel: always or not at all, only where a trial shows that it is
+faster and gives the same values, or never."""
 ToleranceClass = Literal["fp32", "xla", "tf32", "fp16", "bf16", "int8-dynamic", "int8-static"]
 
 PROGRAM = "program"
@@ -55,7 +57,8 @@ class Program:
         input_tensors: The frozen graph's tensor for each of ``spec.inputs``.
         output_tensors: The frozen graph's tensor for each of ``spec.outputs``.
         ops: Every operation of the graph, functions included.
-        compiled: Whether the SavedModel's function carries ``jit_compile=True``.
+        compiled: Whether the SavedModel's function carries ``jit_compile=True``. In an export it
+            does not: the SavedModel exporter decides that for what it writes.
         domains: The values that an input takes, by name, for each input whose range the graph
             shows.
         constant: Outputs that depend on no input, among them those without elements.
@@ -87,6 +90,11 @@ class Program:
     def weights(self) -> Path:
         """The folder of the large weights of the frozen graph."""
         return self.folder / "weights"
+
+    @property
+    def is_compilable(self) -> bool:
+        """Whether XLA has a kernel for every operation; some shapes may still not compile."""
+        return all(use.xla for use in self.ops)
 
     @property
     def has_frozen_graph(self) -> bool:

@@ -56,7 +56,6 @@ def remember(handle: str, digest: str | None, request: ExportRequest) -> Memory 
         seed=request.plan.seed,
         noise=request.plan.noise,
         effort=request.plan.effort,
-        xla=request.xla,
         rounds=request.rounds,
     )
     return Memory(store, keys, handle)

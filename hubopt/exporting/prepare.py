@@ -177,7 +177,7 @@ def _trace(
     request.overrides.check(spec.output_names)
     with progress("trace"):
         program = layer.session.trace(
-            spec, work / PROGRAM, request.xla, request.reads_saved_model, request.most_bytes
+            spec, work / PROGRAM, "off", request.reads_saved_model, request.most_bytes
         )
     traced = Traced(program, layer.session.signature())
     cache.keep_trace(traced, request.reads_saved_model)

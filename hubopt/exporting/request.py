@@ -11,7 +11,7 @@ from hubopt._platform.staging import check_name
 from hubopt._util.regular_files import real_path
 from hubopt.bundles.manifest import MANIFEST
 from hubopt.errors import UsageError
-from hubopt.exporter import Exporter, Target, XlaMode
+from hubopt.exporter import Exporter, Target
 from hubopt.hints import Hints
 from hubopt.models.handles import LayerOptions, LoadPolicy, local_path
 from hubopt.parity import ToleranceOverrides
@@ -82,12 +82,6 @@ class ExportRequest:
     def exporters(self) -> tuple[Exporter, ...]:
         """The targets' exporters, in the order of the targets."""
         return tuple(registry.get(target.exporter) for target in self.targets)
-
-    @property
-    def xla(self) -> XlaMode:
-        """The XLA mode of the trace: ``off`` if a target's ``xla`` option is off, else ``auto``."""
-        modes = {getattr(target.options, "xla", "auto") for target in self.targets}
-        return "off" if "off" in modes else "auto"
 
     @property
     def reads_saved_model(self) -> bool:

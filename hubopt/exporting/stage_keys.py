@@ -21,7 +21,7 @@ import numpy as np
 from hubopt import registry
 from hubopt._util.digest import sha256
 from hubopt._util.serialization import plain
-from hubopt.exporter import PROGRAM, Exporter, Target, XlaMode
+from hubopt.exporter import PROGRAM, Exporter, Target
 from hubopt.hints import Hints
 from hubopt.latency.environment import describe_machine
 from hubopt.models.handles import LayerOptions
@@ -60,7 +60,6 @@ class StageKeys:
         seed: The seed of drawn samples.
         noise: How much of the layer's noise may be measured.
         effort: How thoroughly samples are chosen.
-        xla: The XLA mode of the trace.
         rounds: The number of rounds of timing.
     """
 
@@ -74,7 +73,6 @@ class StageKeys:
     seed: int
     noise: str
     effort: str
-    xla: XlaMode
     rounds: int
 
     @cached_property
@@ -89,7 +87,6 @@ class StageKeys:
                 "allow_ops": sorted(set(self.allow_ops)),
                 "hints": self.hints,
                 "item": (self.items or ())[:1],  # it may settle shapes
-                "xla": self.xla == "off",
             }
         )
 

@@ -32,7 +32,7 @@ def trace(
     layer: Any,
     spec: ModelSpec,
     folder: Path | None = None,
-    xla: XlaMode = "require",
+    xla: XlaMode = "auto",
     *,
     saved_model: bool = True,
     most_bytes: int | None = None,
@@ -44,8 +44,9 @@ def trace(
         spec: What `hubopt.resolve` returned for it.
         folder: Where to write; by default a temporary folder that is removed when the process
             exits.
-        xla: If XLA cannot compile an operation, ``require`` raises, before XLA is called, and
-            ``auto`` writes the program uncompiled. ``off`` never compiles.
+        xla: With ``require`` the SavedModel is compiled, and if XLA lacks a kernel, this raises
+            before XLA is called. Otherwise it is not compiled: with ``auto``, the SavedModel
+            exporter tries whether XLA is faster on what it writes.
         saved_model: Whether to write the SavedModel too, which takes longer than the rest. A
             program with lookup tables always has one, as it has no frozen graph.
         most_bytes: The largest size of the weights in bytes; None for no limit.
@@ -93,7 +94,7 @@ def _trace(
         input_tensors=input_tensors,
         output_tensors=output_tensors,
         ops=facts.ops,
-        compiled=facts.is_compilable and xla != "off",
+        compiled=xla == "require",
         domains=facts.domains,
         constant=_with_empty(facts.constant, spec),
         weightless=_with_empty(facts.weightless, spec),

@@ -58,6 +58,11 @@ def results_table(
         table.add_row(*_layer_row(layer))
     notes = [note for result in results for note in result_notes(result, bundle, is_new)]
     notes += [
+        Text(f"{result.target}: xla {printable(str(result.details['xla']))}", style="dim")
+        for result in results
+        if result.options.get("xla") == "auto" and "xla" in result.details
+    ]
+    notes += [
         Text(f"{result.target}: from the cache, made and measured {result.cached}", style="dim")
         for result in results
         if result.cached

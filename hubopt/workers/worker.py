@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import json
 import os
 import pickle
 import re
@@ -54,6 +55,9 @@ _ENVIRONMENT = {
     # Two children share a GPU while they are timed in turn; by default TensorFlow takes all of it.
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",
 }
+_CHANGED = "HUBOPT_CHANGED_ENVIRONMENT"
+"""The variable that names what a child's ``environment`` has changed, with the values before, as
+JSON, so that a child's own child does not inherit the changes."""
 
 
 @contextmanager
@@ -71,7 +75,8 @@ class Worker:
 
     Args:
         log: The file that receives the child's output.
-        environment: Variables that the child has in addition to those of this process.
+        environment: Variables that the child has in addition to those of this process. A child of
+            that child does not inherit them.
         imports: Modules that the child imports at once, so that they are loaded at the first call.
     """
 
@@ -96,9 +101,8 @@ class Worker:
                 pass_fds=() if descriptor is None else (descriptor,),
                 env={
                     **_ENVIRONMENT,
-                    **os.environ,
+                    **_child_environment(environment or {}),
                     **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary)),
-                    **(environment or {}),
                 },
             )
             self._belongings = stack.pop_all()
@@ -210,6 +214,19 @@ class Worker:
             if line.strip() and not _LOG_NOISE.match(line)
         ]
         return "\n".join(f"    {printable(line)}" for line in lines[-_LOG_TAIL_LINES:])
+
+
+def _child_environment(changes: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment without what was changed for this child, but with ``changes``."""
+    base = dict(os.environ)
+    for name, value in json.loads(base.pop(_CHANGED, "{}")).items():
+        base.pop(name, None)
+        if value is not None:
+            base[name] = value
+    if not changes:
+        return base
+    before = {name: base.get(name) for name in changes}
+    return {**base, **changes, _CHANGED: json.dumps(before)}
 
 
 class _StandIn:

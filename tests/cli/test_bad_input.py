@@ -217,10 +217,14 @@ def test_an_output_that_cannot_be_written(
 def test_a_string_model_is_refused_and_its_operations_are_named(
     export: Callable[..., Ran], quickspacer: Path
 ) -> None:
-    ran = export(quickspacer, "--signature", "serving_default", target="savedmodel,tflite,onnx,trt")
+    ran = export(
+        quickspacer, "--signature", "serving_default", "--xla", "require",
+        target="savedmodel,tflite,onnx,trt",
+    )  # fmt: skip
     assert ran.code == 5
     for refusal in (
-        "savedmodel: XLA cannot compile it; --xla auto exports uncompiled: LookupTableFindV2 (x1)",
+        "savedmodel: XLA has no kernel for it; without --xla require it stays uncompiled: "
+        "LookupTableFindV2 (x1)",
         "tflite: TFLite holds no strings: LookupTableFindV2 (x1)",
         "onnx: ONNX holds no strings: LookupTableFindV2 (x1)",
     ):
@@ -234,12 +238,14 @@ def test_a_string_model_is_exported_to_targets_that_support_strings(
 ) -> None:
     ran = hubopt(
         "export", quickspacer, "-t", "savedmodel,onnx", "-o", tmp_path / "out", "--json",
-        "--signature", "serving_default", "--xla", "auto", "--rounds", 0, "--output-shape", 1,
+        "--signature", "serving_default", "--rounds", 0, "--output-shape", 1,
     )  # fmt: skip
     assert ran.code == 5
     targets = ran.json["targets"]
     assert targets["savedmodel"]["status"] == "verified"
-    assert targets["savedmodel"]["result"]["details"]["jit_compile"] is False
+    details = targets["savedmodel"]["result"]["details"]
+    assert details["jit_compile"] is False
+    assert details["xla"].startswith("off: XLA has no kernel for LookupTableFindV2")
     assert targets["onnx"]["status"] == "failed"
     assert targets["onnx"]["stage"] == "obstacles"
     assert not (tmp_path / "out" / "onnx").exists()

@@ -61,7 +61,7 @@ def test_an_unsupported_opset_is_refused_and_the_supported_ones_are_named(
 def test_the_newest_opset_is_the_newest_that_tf2onnx_writes() -> None:
     (opset,) = describe_options(OnnxExporter())
     newest = max(tf2onnx.constants.OPSET_TO_IR_VERSION)
-    assert opset.most == newest, f"tf2onnx writes up to opset {newest} now: raise _NEWEST_OPSET"
+    assert opset.most == newest, f"tf2onnx writes up to opset {newest} now: raise NEWEST_OPSET"
 
 
 def test_a_tf2onnx_without_the_opset_is_reported(

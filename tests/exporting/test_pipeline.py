@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from rich.console import Console
 
 import hubopt
 from hubopt import registry
@@ -18,6 +19,7 @@ from hubopt.bundles.results import TargetResult, exit_code
 from hubopt.errors import ExportError, NothingExportedError, SpecError, UsageError
 from hubopt.exporter import Artifact, ExportTask
 from hubopt.report.document import error_document
+from hubopt.report.terminal import results_table
 from hubopt.runs import convert
 from tests.faults import swap_outputs
 
@@ -216,7 +218,7 @@ def test_inspect_reports_what_blocks_a_target(tmp_path: Path) -> None:
     assert found.model.problems == ()
     assert {name: [use.op for use in ops] for name, ops in found.obstacles.items()} == {
         "onnx": ["StringLower"],
-        "savedmodel": ["StringLower"],
+        "savedmodel": [],
         "tflite": ["StringLower"],
         "trt": ["StringLower"],
     }
@@ -305,3 +307,31 @@ def test_a_tensorflow_1_model_passes_the_whole_pipeline(tmp_path: Path, resource
         targets, "verified"
     )
     assert bundle.manifest.layer.signature == "serving_default"
+
+
+def test_a_saved_model_that_xla_computes_wrongly_is_written_uncompiled(
+    tmp_path: Path, stages: Path
+) -> None:
+    """The manifest says why, and the decision comes from the cache with the artifact."""
+    root = tf.Module()
+    root.__call__ = tf.function(
+        lambda x: tf.image.resize(x, [9, 9]),
+        input_signature=[tf.TensorSpec([1, 5, 5, 2], tf.float32, name="x")],
+    )
+    tf.saved_model.save(root, str(tmp_path / "m"))
+    first, again = (
+        hubopt.export(tmp_path / "m", ["savedmodel"], tmp_path / name, rounds=0, noise="off")
+        for name in ("first", "again")
+    )
+    result = results(first)["savedmodel"]
+    assert result.status == "verified"
+    assert result.tolerance == "fp32"
+    assert result.details["jit_compile"] is False
+    reason = str(result.details["xla"])
+    assert reason.startswith("off: other values than uncompiled: output_0 differs by up to ")
+    assert results(again)["savedmodel"].details == result.details
+    assert results(again)["savedmodel"].cached
+    console = Console(width=200)
+    with console.capture() as shown:
+        console.print(results_table(first.results))
+    assert f"savedmodel: xla {reason}\n" in shown.get()

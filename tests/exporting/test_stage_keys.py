@@ -41,7 +41,6 @@ KEYS = StageKeys(
     seed=0,
     noise="auto",
     effort="auto",
-    xla="auto",
     rounds=7,
 )
 
@@ -78,7 +77,6 @@ SAMPLES: dict[str, Any] = {"items": (["first"], ["other"]), "count": 9, "seed": 
     ("key", "changes"),
     [
         *((program_key, {name: value}) for name, value in TRACE.items()),
-        (program_key, {"xla": "off"}),
         *((reference_key, {name: value}) for name, value in (TRACE | SAMPLES).items()),
         *((artifact_key, {name: value}) for name, value in TRACE.items()),
         *((run_key, {name: value}) for name, value in (TRACE | {"rounds": 3}).items()),

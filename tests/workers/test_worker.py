@@ -90,6 +90,20 @@ def test_an_object_is_gone_after_forget(log: Path) -> None:
             counter.next()
 
 
+def grandchild_environment(log: Path) -> tuple[str | None, str | None]:
+    with Worker(log) as worker:
+        return worker.call(os.getenv, "HUBOPT_TEST"), worker.call(os.getenv, "HUBOPT_OTHER")
+
+
+def test_a_child_of_a_child_begins_with_the_environment_of_the_first_parent(
+    tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HUBOPT_TEST", "before")
+    with Worker(log, {"HUBOPT_TEST": "changed", "HUBOPT_OTHER": "new"}) as worker:
+        assert worker.call(os.getenv, "HUBOPT_TEST") == "changed"
+        assert worker.call(grandchild_environment, tmp_path / "inner") == ("before", None)
+
+
 def test_is_running_reports_whether_the_child_is_alive(log: Path) -> None:
     with Worker(log) as worker:
         assert worker.is_running

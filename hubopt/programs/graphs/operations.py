@@ -111,5 +111,5 @@ def uncompilable(ops: Iterable[OpUse]) -> UncompilableError:
             for use in culprits(use for use in ops if not use.xla)
         ),
         "operations with an XLA kernel on this machine",
-        "pass --xla auto (xla='auto') to write it uncompiled",
+        "leave out --xla require (xla='require') to write it uncompiled",
     )
