@@ -45,6 +45,15 @@ _VARIABLES = (
 """Prefixes of the environment variables that those distributions read."""
 
 
+_KERAS_DEFAULTS: Mapping[str, Any] = {
+    "floatx": "float32",
+    "epsilon": 1e-07,
+    "backend": "tensorflow",
+    "image_data_format": "channels_last",
+}
+"""The settings that Keras uses without a file, and writes to one."""
+
+
 @dataclass(frozen=True)  # no slots, for the digests that are taken once
 class StageKeys:
     """The keys of one export's stages.
@@ -285,10 +294,17 @@ def _usable_cores() -> int | None:
     return len(affinity(0)) if affinity else os.cpu_count()
 
 
-def _keras_settings() -> str | None:
-    """Return the settings that Keras reads at import: the float dtype and the channel order."""
+def _keras_settings() -> dict[str, Any] | str:
+    """Return the settings that Keras reads at import: the float dtype and the channel order.
+
+    Keras writes its defaults to a missing file, which changes nothing.
+    """
     home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
     try:
-        return (home / "keras.json").read_text()
+        text = (home / "keras.json").read_text()
     except OSError:
-        return None
+        return dict(_KERAS_DEFAULTS)
+    try:
+        return {**_KERAS_DEFAULTS, **json.loads(text)}
+    except (ValueError, TypeError):  # Keras has its own opinion of such a file
+        return text

@@ -307,3 +307,19 @@ def test_the_place_of_data_does_not_count() -> None:
 def test_data_without_a_digest_are_reported() -> None:
     with pytest.raises(TypeError, match="a complex has no digest"):
         describe_items([Item("here", 1j)])
+
+
+def test_the_defaults_that_keras_writes_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the second export with a new home folder would repeat the first."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    before = surroundings()
+    code = "import keras, tf_keras"
+    subprocess.run(
+        [sys.executable, "-c", code], check=True, env={**os.environ}, capture_output=True
+    )
+    assert (tmp_path / "keras.json").exists()
+    assert surroundings() == before
+    (tmp_path / "keras.json").write_text('{"floatx": "float16"}')
+    assert surroundings() != before
