@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hubopt.errors import ExportError
@@ -15,6 +16,7 @@ from hubopt.exporter import (
     PROGRAM,
     Artifact,
     ExportTask,
+    FileInterface,
     Obstacle,
     OpUse,
     Program,
@@ -121,6 +123,12 @@ class OnnxExporter:
         from hubopt_exporters.probes.onnx import OnnxProbe
 
         return OnnxProbe(artifact)
+
+    def interface(self, path: Path) -> FileInterface:
+        """Read the inputs and outputs of a file from anywhere."""
+        from hubopt_exporters.interfaces import onnx_interface
+
+        return onnx_interface(path)
 
     def runner(self, artifact: Artifact) -> OnnxRunner:
         """Load the model."""

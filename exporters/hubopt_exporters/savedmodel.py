@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hubopt._util.plain_paths import plain_path
@@ -15,6 +16,7 @@ from hubopt.exporter import (
     PROGRAM,
     Artifact,
     ExportTask,
+    FileInterface,
     Obstacle,
     OpUse,
     Requirement,
@@ -110,6 +112,12 @@ class SavedModelExporter:
         from hubopt_exporters.probes.savedmodel import SavedModelProbe
 
         return SavedModelProbe(artifact)
+
+    def interface(self, path: Path) -> FileInterface:
+        """Read the inputs and outputs of a file from anywhere."""
+        from hubopt_exporters.interfaces import savedmodel_interface
+
+        return savedmodel_interface(path)
 
     def runner(self, artifact: Artifact) -> SavedModelRunner:
         """Load the SavedModel."""

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime, timezone
-from typing import Any
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from hubopt._util.serialization import to_json
 from hubopt.bundles.stage_settings import FOLDER_VARIABLE, LIMIT_VARIABLE, open_store
 from hubopt.bundles.stage_store import Entry
 from hubopt.cli.common import Json, out, report_errors
 from hubopt.errors import UsageError
+from hubopt.report.document import document
+from hubopt.report.documents import CacheCleared, CacheEntry, CacheListing
 from hubopt.report.terminal import size_text
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -30,13 +30,9 @@ def show(context: typer.Context, json: Json = False) -> None:
     entries = store.entries()
     total = sum(entry.size_bytes for entry, _ in entries)
     if json:
-        document = {
-            "folder": str(store.folder),
-            "size_bytes": total,
-            "limit_bytes": store.limit_bytes,
-            "entries": [_describe(entry) | {"used": _time(used)} for entry, used in entries],
-        }
-        print(to_json(document))
+        listed = tuple(_describe(entry, _time(used)) for entry, used in entries)
+        listing = CacheListing(str(store.folder), total, store.limit_bytes, listed)
+        print(document("cache", listing))
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("kind", "target", "size", "made", "last used", "handle"):
@@ -73,12 +69,8 @@ def clear(json: Json = False) -> None:
         ) from error
     total = sum(entry.size_bytes for entry in removed)
     if json:
-        document = {
-            "folder": str(store.folder),
-            "size_bytes": total,
-            "removed": [_describe(entry) for entry in removed],
-        }
-        print(to_json(document))
+        gone = tuple(_describe(entry) for entry in removed)
+        print(document("cache clear", CacheCleared(str(store.folder), total, gone)))
         return
     for entry in removed:
         named = " ".join(filter(None, (entry.kind, entry.target)))
@@ -87,10 +79,10 @@ def clear(json: Json = False) -> None:
     out.print(Text(f"{count}, {size_text(total)}, from {store.folder}"), soft_wrap=True)
 
 
-def _describe(entry: Entry) -> dict[str, Any]:
+def _describe(entry: Entry, used: str | None = None) -> CacheEntry:
     raw = asdict(entry)
     del raw["digests"]
-    return raw
+    return CacheEntry(**raw, used=used)
 
 
 def _time(seconds: float) -> str:

@@ -64,6 +64,9 @@ HandleArgument = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+Raw = Annotated[
+    bool, typer.Option("--raw", help="With --json: the time of every call, every sample's figures.")
+]
 AllowUnverified = Annotated[
     bool,
     typer.Option("--allow-unverified", help="Exit 0 for artifacts that cannot be judged here."),
@@ -204,11 +207,11 @@ def report_errors(verb: Callable[P, R]) -> Callable[P, R]:
             if os.environ.get("HUBOPT_DEBUG"):
                 raise
             known = error if isinstance(error, HuboptError) else resource_error(error)
+            if kwargs.get("json"):
+                print(error_document(verb.__name__, known or error))
             if known is None:
                 _print_defect(error)
                 raise typer.Exit(EXIT_INTERNAL) from error
-            if kwargs.get("json"):
-                print(error_document(known))
             talk.print(f"error: {known}", style="red", soft_wrap=True)
             raise typer.Exit(known.exit_code) from error
 

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from hubopt._util.serialization import to_json
 from hubopt.cli.common import (
     AllowCode,
     AllowDownload,
@@ -22,6 +21,7 @@ from hubopt.cli.common import (
     report_errors,
 )
 from hubopt.models.limits import Limits
+from hubopt.report.document import document
 from hubopt.runs.trust import Trust
 
 Bundle = Annotated[
@@ -64,6 +64,6 @@ def diagnose(
     trust = Trust(allow_code, allow_download, tuple(allow_op or ()), limits)
     diagnosis = run_diagnose(bundle, target, output=output, trust=trust, progress=progress)
     if json:
-        print(to_json(diagnosis))
+        print(document("diagnose", diagnosis))
     else:
         out.print(diagnosis_report(diagnosis))

@@ -30,6 +30,7 @@ from hubopt.cli.common import (
     OutputKey,
     OutputShape,
     Pin,
+    Raw,
     Rtol,
     Signature,
     Sqnr,
@@ -138,6 +139,7 @@ def export(
     allow_unverified: AllowUnverified = False,
     allow_vacuous: AllowVacuous = False,
     json: Json = False,
+    raw: Raw = False,
 ) -> None:
     """Export a model, prove each artifact against the eager layer, time it, report the results."""
     names = split_names(target)
@@ -174,7 +176,7 @@ def export(
     )
     good = accepted(allow_unverified, allow_vacuous)
     if json:
-        print(results_document(bundle.results, bundle, good))
+        print(results_document("export", bundle.results, bundle, good, raw))
     else:
         talk.print(spec_table(bundle.manifest.spec))
         talk.print(reference_lines(bundle.manifest))

@@ -11,6 +11,7 @@ parts of hubopt that an exporter may import.
 
 from hubopt.exporter.contract import Exporter, Obstacle, Probe, Requirement, Runner
 from hubopt.exporter.helpers import culprits, host_obstacles, not_runnable
+from hubopt.exporter.interface import FileInterface, FileTensor
 from hubopt.exporter.options import NoOptions, option
 from hubopt.exporter.program import (
     PROGRAM,
@@ -32,6 +33,8 @@ __all__ = [
     "Artifact",
     "ExportTask",
     "Exporter",
+    "FileInterface",
+    "FileTensor",
     "NoOptions",
     "Obstacle",
     "OpUse",

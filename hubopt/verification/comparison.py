@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hubopt import registry
+from hubopt._util.escaping import printable
 from hubopt._util.structure import pack, unpack
 from hubopt.errors import ExportError, UsageError
-from hubopt.exporter import PROGRAM, Artifact, ToleranceClass
+from hubopt.exporter import Artifact, ToleranceClass
 from hubopt.hints import Hints
 from hubopt.models.handles import LayerOptions, LoadPolicy
 from hubopt.parity import Parity, ToleranceOverrides
@@ -29,8 +29,9 @@ from hubopt.runs.settle import settle
 from hubopt.sampling.arrays import write_samples
 from hubopt.sampling.samples import SEED
 from hubopt.sampling.user_data import Data
-from hubopt.spec import ModelSpec
+from hubopt.verification.files import file_interface, find_file
 from hubopt.verification.loaded import LoadedArtifact
+from hubopt.verification.pairing import pair_names
 from hubopt.workers.shared import SharedWorker
 from hubopt.workers.worker import temporary_log
 
@@ -62,7 +63,8 @@ def verify(
             `hubopt.load`; or any callable that takes the layer's inputs and returns its outputs.
         layer: A handle, a layer or a callable.
         target: The target whose runtime runs a file; by default the file's suffix decides.
-        names: The artifact's name for each tensor that has another name in the layer.
+        names: A file's name for a tensor that has another name in the layer. What is not named
+            is paired by name, or where only one pairing is possible, see `pair_names`.
         hints: Shapes and dtypes that the layer leaves open.
         layer_options: Signature, output and tags, for a handle.
         load_policy: How a handle may be fetched and loaded.
@@ -91,12 +93,24 @@ def verify(
     plan = SamplePlan.read(data, samples, seed, noise)
     allowed = load_policy or LoadPolicy()
     with temporary_log() as log, ExitStack() as stack:
+        file = None
+        if isinstance(artifact, str | os.PathLike):
+            file = find_file(artifact, target)
+            with progress("read the artifact's inputs and outputs"):
+                interface = file_interface(*file, log)
         opened = stack.enter_context(
             LayerProcess(layer, layer_options or LayerOptions(), allowed, log, progress)
         )
         with progress("resolve shapes"):
             spec = opened.session.resolve(hints or Hints(), plan.first)
         overrides.check(spec.output_names)
+        if file is not None:
+            artifact = Artifact(file.exporter, file.path, spec)
+            if interface is not None:
+                names = pair_names(spec, interface, names)
+                pairs = ", ".join(f"{ours} = {theirs}" for ours, theirs in names.items())
+                with progress(f"names, layer = file: {printable(pairs) or 'the same'}"):
+                    pass
         with progress("trace"):
             program = opened.session.trace(spec, log.with_name("program"), "auto", False)
         background = stack.enter_context(Background(progress))
@@ -112,7 +126,7 @@ def verify(
                 plan, opened, program, work / "reference", work, ahead, child, background
             )
             reference = ahead.begin(reference, first)
-        ran = _run(artifact, target, names, allowed.allow_ops, reference, log, progress)
+        ran = _run(artifact, names, allowed.allow_ops, reference, log, progress)
         if ran.error is not None:
             raise ran.error
         if tolerance is not None:
@@ -124,7 +138,6 @@ def verify(
 
 def _run(
     artifact: AnyArtifact,
-    target: str | None,
     names: Mapping[str, str] | None,
     allow_ops: tuple[str, ...],
     reference: ReferenceSet,
@@ -137,9 +150,9 @@ def _run(
         with progress("run the artifact"):
             _call(artifact, reference, answers)
         return Run(Artifact("callable", answers, reference.spec), answers)
-    known = artifact if isinstance(artifact, Artifact) else _find(artifact, target, reference.spec)
-    with progress(f"{known.exporter}: run"):
-        return run(known, done(reference), answers, log, None, names, allow_ops)
+    assert isinstance(artifact, Artifact)
+    with progress(f"{artifact.exporter}: run"):
+        return run(artifact, done(reference), answers, log, None, names, allow_ops)
 
 
 def _call(artifact: Callable[..., Any], reference: ReferenceSet, answers: Path) -> None:
@@ -159,32 +172,3 @@ def _call(artifact: Callable[..., Any], reference: ReferenceSet, answers: Path) 
             ) from error
         results[at] = {name: np.asarray(tensor) for name, tensor in outputs.items()}
     write_samples(answers, results)
-
-
-def _find(path: str | os.PathLike[str], target: str | None, spec: ModelSpec) -> Artifact:
-    """Return the artifact at ``path``."""
-    place = Path(path)
-    if not place.exists():
-        raise UsageError(
-            f"artifact {place}", "no such file or folder", "an artifact", "check the path"
-        )
-    name = target or _target_of(place)
-    registry.get(name)  # reports an unknown target before any work
-    return Artifact(name, place, spec)
-
-
-def _target_of(place: Path) -> str:
-    suffix = "" if place.is_dir() else place.suffix
-    fitting = [
-        exporter.name
-        for exporter in map(registry.get, registry.names())
-        if exporter.suffix == suffix and exporter.source == PROGRAM
-    ]
-    if len(fitting) != 1:
-        raise UsageError(
-            f"artifact {place}",
-            f"its suffix, {suffix or 'none'}, does not determine the target",
-            f"target=, one of: {', '.join(registry.names())}",
-            "name the target",
-        )
-    return fitting[0]
