@@ -9,12 +9,26 @@ import typer
 
 from hubopt._util.signals import unwind_on_signals
 from hubopt._util.version import __version__
-from hubopt.cli import bench, cache, diagnose, export, inspect, targets, tolerances, verify
+from hubopt.cli import (
+    bench,
+    cache,
+    compare,
+    diagnose,
+    export,
+    inspect,
+    run,
+    schema,
+    targets,
+    tolerances,
+    verify,
+)
+from hubopt.cli.json_errors import JsonErrorGroup
 from hubopt.cli.streams import Streams
 from hubopt.errors import EXIT_OK, EXIT_USAGE
 
 app = typer.Typer(
     name="hubopt",
+    cls=JsonErrorGroup,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -31,9 +45,12 @@ app.command()(export.export)
 app.command()(inspect.inspect)
 app.command()(verify.verify)
 app.command()(bench.bench)
+app.command()(run.run)
+app.command()(compare.compare)
 app.command()(diagnose.diagnose)
 app.command()(targets.targets)
 app.command()(tolerances.tolerances)
+app.command()(schema.schema)
 app.add_typer(cache.app, name="cache")
 
 

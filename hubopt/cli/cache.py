@@ -22,7 +22,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.callback(invoke_without_command=True)
 @report_errors
-def show(context: typer.Context, json: Json = False) -> None:
+def cache(context: typer.Context, json: Json = False) -> None:
     """List the stage results that exports have kept; `clear` removes them."""
     if context.invoked_subcommand is not None:
         return
@@ -53,9 +53,9 @@ def show(context: typer.Context, json: Json = False) -> None:
     out.print(Text(f"{count}, {used_of}, in {where}"), soft_wrap=True)
 
 
-@app.command()
+@app.command("clear")
 @report_errors
-def clear(json: Json = False) -> None:
+def cache_clear(json: Json = False) -> None:
     """Remove every stage result. Fetched models are kept."""
     store = open_store()
     try:

@@ -208,7 +208,7 @@ def report_errors(verb: Callable[P, R]) -> Callable[P, R]:
                 raise
             known = error if isinstance(error, HuboptError) else resource_error(error)
             if kwargs.get("json"):
-                print(error_document(verb.__name__, known or error))
+                print(error_document(verb.__name__.replace("_", " "), known or error))
             if known is None:
                 _print_defect(error)
                 raise typer.Exit(EXIT_INTERNAL) from error

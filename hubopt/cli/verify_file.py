@@ -39,7 +39,9 @@ Data = Annotated[
 ]
 Noise = Annotated[
     str,
-    typer.Option(metavar="auto|full|off", help="With HANDLE: measure the layer's own noise so far."),
+    typer.Option(
+        metavar="auto|full|off", help="With HANDLE: measure the layer's own noise so far."
+    ),
 ]
 
 
@@ -73,10 +75,15 @@ def parse_names(texts: Sequence[str]) -> dict[str, str]:
         UsageError: Something is no pair.
     """
     pairs = [text.partition("=") for text in texts]
-    wrong = [text for text, (ours, _, theirs) in zip(texts, pairs, strict=True) if not (ours and theirs)]
+    wrong = [
+        text for text, (ours, _, theirs) in zip(texts, pairs, strict=True) if not (ours and theirs)
+    ]
     if wrong:
         raise UsageError(
-            f"--name {', '.join(wrong)}", "no pair", "LAYER=FILE", "write --name x=serving_default_x:0"
+            f"--name {', '.join(wrong)}",
+            "no pair",
+            "LAYER=FILE",
+            "write --name x=serving_default_x:0",
         )
     return {ours: theirs for ours, _, theirs in pairs}
 

@@ -90,7 +90,7 @@ def error_document(verb: str, error: Exception) -> str:
 
 def tolerances_document() -> str:
     """Return the table of tolerances as JSON, by class."""
-    return document("tolerances", Tolerances(dict(TABLE)))
+    return document("tolerances", Tolerances({str(name): entry for name, entry in TABLE.items()}))
 
 
 def _reference(manifest: Manifest) -> ReferenceFigures:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -22,7 +22,14 @@ from hubopt.report.documents import (
 )
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
-_PLAIN = {str: "string", bool: "boolean", int: "integer", type(None): "null"}
+_PLAIN: Mapping[type, Mapping[str, str]] = {
+    str: {"type": "string"},
+    Path: {"type": "string"},
+    bool: {"type": "boolean"},
+    int: {"type": "integer"},
+    float: {"$ref": "#/$defs/float"},
+    type(None): {"type": "null"},
+}
 _FLOAT = {"anyOf": [{"type": "number"}, {"enum": ["inf", "-inf", "nan"]}]}
 """JSON has no infinity; hubopt writes it as text."""
 
@@ -97,14 +104,10 @@ class _Writer:
 
     def _kind(self, kind: Any) -> dict[str, Any]:
         """Return the schema of a type annotation."""
+        if isinstance(kind, type) and kind in _PLAIN:
+            return dict(_PLAIN[kind])
         if kind is Any:
             return {}
-        if kind is float:
-            return {"$ref": "#/$defs/float"}
-        if kind is Path:
-            return {"type": "string"}
-        if kind in _PLAIN:
-            return {"type": _PLAIN[kind]}
         if is_dataclass(kind) and isinstance(kind, type):
             if kind.__name__ not in self.definitions:
                 self.definitions[kind.__name__] = {}  # a class may refer to itself

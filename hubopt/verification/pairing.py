@@ -93,7 +93,8 @@ def _check_given(given: Mapping[str, str], spec: ModelSpec, interface: FileInter
         raise UsageError(
             "names",
             "; ".join(wrong),
-            f"LAYER=FILE, of the layer: {_list(sorted(ours))}; of the file: {_list(sorted(theirs))}",
+            f"LAYER=FILE; the layer has {_list(sorted(ours))}; the file has "
+            f"{_list(sorted(theirs))}",
             "correct the names",
         )
 
