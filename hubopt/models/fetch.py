@@ -1,4 +1,4 @@
-"""Models that are elsewhere: HTTP, Kaggle, and whatever ``tf.io.gfile`` reads."""
+"""Models that are elsewhere: HTTP, Kaggle, Hugging Face, whatever ``tf.io.gfile`` reads."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from hubopt.models.bounded import check_sizes
 from hubopt.models.cache import Cached, obtain
 from hubopt.models.download import Patience, download, storage_location, with_format
 from hubopt.models.formats import KERAS_SUFFIXES, keras_suffix
+from hubopt.models.hugging_face import fetch_repository
 from hubopt.models.limits import DEFAULT_LIMITS, Limits
 from hubopt.models.remote_files import copy_files
 from hubopt.models.watch import Watch
@@ -25,6 +26,9 @@ _KAGGLE = re.compile(
     r"https?://(?:www\.)?kaggle\.com/models/(?P<owner>[^/]+)/(?P<model>[^/]+)"
     r"/(?:frameworks/)?(?P<framework>[^/]+)/(?:variations/)?(?P<variation>[^/]+)"
     r"(?:/(?:versions/)?(?P<version>\d+))?/?"
+)
+_KAGGLE_SHORT = re.compile(
+    r"[\w-]+/[\w-]+/(?i:tensorflow1|tensorflow2|keras)/[\w.-]+(/\d+)?", re.ASCII
 )
 _BEGINNING_BYTES = 40
 _LOG = logging.getLogger(__name__)
@@ -39,7 +43,8 @@ def fetch(
     """Return the model behind ``url``, from the cache if it was fetched before.
 
     Args:
-        url: ``https://``, ``http://``, or a scheme of ``tf.io.gfile`` such as ``gs://``.
+        url: ``https://``, ``http://``, ``hf://`` (see `hubopt.models.hugging_face`), or a scheme
+            of ``tf.io.gfile`` such as ``gs://``.
         offline: Take it from the cache only.
         patience: How often to try.
         limits: How large the model may be, and how slowly it may come.
@@ -62,6 +67,11 @@ def fetch(
     )
 
 
+def kaggle_url(short: str) -> str | None:
+    """Return the URL of ``owner/model/framework/variation[/version]``; None if it is none."""
+    return f"https://www.kaggle.com/models/{short}" if _KAGGLE_SHORT.fullmatch(short) else None
+
+
 def kaggle_name(url: str) -> str | None:
     """Return ``owner/model/framework/variation[/version]`` for a Kaggle model's URL."""
     match = _KAGGLE.fullmatch(url.partition("?")[0])
@@ -80,7 +90,10 @@ class _Fetching:
 
     def make(self, folder: Path) -> None:
         """Make ``folder`` from what the URL leads to."""
-        if urlsplit(self._url).scheme not in ("http", "https"):
+        scheme = urlsplit(self._url).scheme
+        if scheme == "hf":
+            fetch_repository(self._url, folder, self._patience, self._watch, self._limits)
+        elif scheme not in ("http", "https"):
             self._copy(self._url, folder)
         elif name := kaggle_name(self._url):
             self._from_kaggle(name, folder)

@@ -13,7 +13,7 @@ from hubopt._util.regular_files import irregular_files, real_path
 from hubopt.errors import HandleError, NoSuchHandleError, PinError, UsageError
 from hubopt.models.archives import is_archive, unpack
 from hubopt.models.cache import Cached, obtain
-from hubopt.models.fetch import fetch
+from hubopt.models.fetch import fetch, kaggle_url
 from hubopt.models.formats import (
     KERAS_SUFFIXES,
     MODEL_FILES,
@@ -35,7 +35,7 @@ class Handle:
     """A handle that led to a model.
 
     Attributes:
-        text: The handle as the user wrote it.
+        text: The handle as the user wrote it; the URL for Kaggle's short form.
         kind: ``saved_model``, a folder (TF2, TF1, TF1 Hub module); ``keras``, a Keras file;
             ``python``, an attribute of a module.
         path: The local folder or file; None for ``python``.
@@ -115,16 +115,17 @@ def locate(handle: str | os.PathLike[str], load_policy: LoadPolicy = DEFAULT_POL
     """Find the model that ``handle`` names, fetching or unpacking it first where needed.
 
     A handle is a SavedModel folder, a Keras file, a tar or zip of either, a URL of any of them
-    (``https://``, tfhub.dev, Kaggle, ``gs://`` and whatever else ``tf.io.gfile`` reads), or
-    ``package.module:attribute``. What is fetched or unpacked is kept in the cache
-    (``TFHUB_CACHE_DIR``).
+    (``https://``, tfhub.dev, Kaggle, ``gs://`` and whatever else ``tf.io.gfile`` reads), Kaggle's
+    short form (``google/yamnet/tensorFlow2/yamnet``, if that is no path here), a repository of
+    the Hugging Face hub (``hf://owner/name``), or ``package.module:attribute``. What is
+    fetched or unpacked is kept in the cache (``TFHUB_CACHE_DIR``).
 
     Raises:
         HandleError: Nothing is there, it is no model, or it cannot be reached.
         PinError: It is not the model that ``load_policy`` pins.
         LimitError: It is larger or slower than ``load_policy`` allows.
     """
-    text = os.fspath(handle)
+    text = long_form(os.fspath(handle))
     try:
         if is_remote(text):
             found = _handle(text, fetch(text, load_policy.offline, limits=load_policy.limits))
@@ -141,6 +142,12 @@ def locate(handle: str | os.PathLike[str], load_policy: LoadPolicy = DEFAULT_POL
         ) from error
     _check_pin(found, load_policy)
     return found
+
+
+def long_form(text: str) -> str:
+    """Return the URL of a model in Kaggle's short form; any other handle, and a path, as it is."""
+    url = kaggle_url(text)
+    return text if url is None or local_path(text).exists() else url
 
 
 def is_remote(text: str) -> bool:
@@ -171,8 +178,9 @@ def _locate_here(text: str, path: Path, limits: Limits) -> Handle:
             f"handle {text}",
             "does not exist: no such file or folder",
             "a SavedModel folder, a Keras file, an archive, or a URL that leads to one",
-            "check the path; URLs start with https://, http:// or gs://, and a Python object is "
-            "package.module:attribute",
+            "check the path; URLs start with https://, http://, gs:// or hf://, and a Python "
+            "object is package.module:attribute; Kaggle's short form is "
+            "owner/model/tensorFlow2/variation",
         )
     path = real_path(path)
     _check_regular(text, path)
