@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from hubopt._util.escaping import printable
+from hubopt._util.short_repr import short_repr
 from hubopt._util.structure import Structure, leaves
 
 Origin = Literal["flag", "layer", "signature", "trace", "sample", "default"]
@@ -166,6 +167,8 @@ class ModelSpec:
     input_structure: Structure
     output_structure: Structure
     bounds: Mapping[str, Bounds] = field(default_factory=dict)
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         for specs, structure in (

@@ -17,7 +17,6 @@ from hubopt.models.bounded import check_sizes
 from hubopt.models.cache import Cached, obtain
 from hubopt.models.download import Patience, download, storage_location, with_format
 from hubopt.models.formats import KERAS_SUFFIXES, keras_suffix
-from hubopt.models.hugging_face import fetch_repository
 from hubopt.models.limits import DEFAULT_LIMITS, Limits
 from hubopt.models.remote_files import copy_files
 from hubopt.models.watch import Watch
@@ -92,6 +91,8 @@ class _Fetching:
         """Make ``folder`` from what the URL leads to."""
         scheme = urlsplit(self._url).scheme
         if scheme == "hf":
+            from hubopt.models.hugging_face import fetch_repository
+
             fetch_repository(self._url, folder, self._patience, self._watch, self._limits)
         elif scheme not in ("http", "https"):
             self._copy(self._url, folder)

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from hubopt._util.digest import sha256
 from hubopt._util.regular_files import irregular_files, real_path
+from hubopt._util.short_repr import short_repr
 from hubopt.errors import HandleError, NoSuchHandleError, PinError, UsageError
 from hubopt.models.archives import is_archive, unpack
 from hubopt.models.cache import Cached, obtain
@@ -75,6 +76,8 @@ class LoadPolicy:
     offline: bool = False
     allow_ops: tuple[str, ...] = ()
     limits: Limits = DEFAULT_LIMITS
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         if self.pin is not None and not _PIN.fullmatch(self.pin):

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hubopt._util.short_repr import short_repr
 from hubopt.exporter import Tensors
 from hubopt.parity.deviations import Deviation
 from hubopt.parity.metrics import Difference, compare, distance
@@ -59,6 +60,8 @@ class ReferenceQuality:
     inactive: int = 0
     weights: int = 0
     undetected: int = 0
+
+    __repr__ = short_repr
 
 
 def measure_deviations(

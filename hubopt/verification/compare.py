@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hubopt._util.short_repr import short_repr
 from hubopt.bundles.bundle import Bundle, read_bundle
 from hubopt.bundles.manifest import Manifest
 from hubopt.bundles.results import Status, TargetResult
@@ -72,6 +73,8 @@ class BundleComparison:
     same_machine: bool
     notes: tuple[str, ...]
     targets: tuple[TargetComparison, ...]
+
+    __repr__ = short_repr
 
     @property
     def compares_times(self) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from hubopt._util.escaping import printable
 from hubopt._util.structure import pack, unpack
 from hubopt.errors import ExportError, UsageError
-from hubopt.exporter import Artifact, ToleranceClass
+from hubopt.exporter import Artifact, FileInterface, ToleranceClass
 from hubopt.hints import Hints
 from hubopt.models.handles import LayerOptions, LoadPolicy
 from hubopt.parity import Parity, ToleranceOverrides
@@ -25,11 +25,13 @@ from hubopt.reference.noise_level import Noise, NoiseEscalation
 from hubopt.reference.reference_set import ReferenceSet
 from hubopt.reference.sample_plan import SamplePlan
 from hubopt.runs.run import Run, run
-from hubopt.runs.settle import settle
+from hubopt.runs.settle import run_parity, settle
 from hubopt.sampling.arrays import write_samples
 from hubopt.sampling.samples import SEED
 from hubopt.sampling.user_data import Data
-from hubopt.verification.files import file_interface, find_file
+from hubopt.spec import ModelSpec
+from hubopt.verification.by_artifact import artifact_reference, check_only
+from hubopt.verification.files import TargetFile, file_interface, find_file
 from hubopt.verification.loaded import LoadedArtifact
 from hubopt.verification.pairing import pair_names
 from hubopt.workers.shared import SharedWorker
@@ -41,7 +43,7 @@ AnyArtifact = Artifact | str | os.PathLike[str] | LoadedArtifact | Callable[...,
 
 def verify(
     artifact: AnyArtifact,
-    layer: Model,
+    layer: Model | LoadedArtifact,
     *,
     target: str | None = None,
     names: Mapping[str, str] | None = None,
@@ -61,7 +63,8 @@ def verify(
     Args:
         artifact: A file or folder, from hubopt or from elsewhere; an `Artifact`; the result of
             `hubopt.load`; or any callable that takes the layer's inputs and returns its outputs.
-        layer: A handle, a layer or a callable.
+        layer: A handle, a layer or a callable; or the result of `hubopt.load`, whose answers then
+            are the reference. Its noise is not measured.
         target: The target whose runtime runs a file; by default the file's suffix decides.
         names: A file's name for a tensor that has another name in the layer. What is not named
             is paired by name, or where only one pairing is possible, see `pair_names`.
@@ -95,22 +98,24 @@ def verify(
     with temporary_log() as log, ExitStack() as stack:
         file = None
         if isinstance(artifact, str | os.PathLike):
-            file = find_file(artifact, target)
+            place = find_file(artifact, target)
             with progress("read the artifact's inputs and outputs"):
-                interface = file_interface(*file, log)
+                file = place, file_interface(*place, log)
+        if isinstance(layer, LoadedArtifact):
+            check_only(hints=hints, layer_options=layer_options, noise=noise == "full")
+            with progress("ask the layer"):
+                reference = artifact_reference(layer, plan, log.with_name("reference"))
+            overrides.check(layer.spec.output_names)
+            artifact, names = _by_layer(artifact, file, layer.spec, names, progress)
+            ran = _run(artifact, names, allowed.allow_ops, reference, log, progress)
+            return _parity(reference, ran, tolerance, overrides, None)
         opened = stack.enter_context(
             LayerProcess(layer, layer_options or LayerOptions(), allowed, log, progress)
         )
         with progress("resolve shapes"):
             spec = opened.session.resolve(hints or Hints(), plan.first)
         overrides.check(spec.output_names)
-        if file is not None:
-            artifact = Artifact(file.exporter, file.path, spec)
-            if interface is not None:
-                names = pair_names(spec, interface, names)
-                pairs = ", ".join(f"{ours} = {theirs}" for ours, theirs in names.items())
-                with progress(f"names, layer = file: {printable(pairs) or 'the same'}"):
-                    pass
+        artifact, names = _by_layer(artifact, file, spec, names, progress)
         with progress("trace"):
             program = opened.session.trace(spec, log.with_name("program"), "auto", False)
         background = stack.enter_context(Background(progress))
@@ -127,11 +132,44 @@ def verify(
             )
             reference = ahead.begin(reference, first)
         ran = _run(artifact, names, allowed.allow_ops, reference, log, progress)
-        if ran.error is not None:
-            raise ran.error
-        if tolerance is not None:
-            ran = replace(ran, artifact=replace(ran.artifact, tolerance=tolerance))
-        _, (verdict,) = settle(reference, [ran], overrides, escalation)
+        return _parity(reference, ran, tolerance, overrides, escalation)
+
+
+def _by_layer(
+    artifact: AnyArtifact,
+    file: tuple[TargetFile, FileInterface | None] | None,
+    spec: ModelSpec,
+    names: Mapping[str, str] | None,
+    progress: Progress,
+) -> tuple[AnyArtifact, Mapping[str, str] | None]:
+    """Return a file as an artifact with the layer's spec, and its names for the tensors."""
+    if file is None:
+        return artifact, names
+    place, interface = file
+    found = Artifact(place.exporter, place.path, spec)
+    if interface is None:
+        return found, names
+    pairs = pair_names(spec, interface, names)
+    listing = ", ".join(f"{ours} = {theirs}" for ours, theirs in pairs.items())
+    with progress(f"names, layer = file: {printable(listing) or 'the same'}"):
+        return found, pairs
+
+
+def _parity(
+    reference: ReferenceSet,
+    ran: Run,
+    tolerance: ToleranceClass | None,
+    overrides: ToleranceOverrides,
+    escalation: NoiseEscalation | None,
+) -> Parity:
+    """Judge what ran; without an escalation, on what is known of the layer."""
+    if ran.error is not None:
+        raise ran.error
+    if tolerance is not None:
+        ran = replace(ran, artifact=replace(ran.artifact, tolerance=tolerance))
+    if escalation is None:
+        return run_parity(reference, ran, overrides)
+    _, (verdict,) = settle(reference, [ran], overrides, escalation)
     assert verdict.parity is not None
     return verdict.parity
 
@@ -162,7 +200,11 @@ def _call(artifact: Callable[..., Any], reference: ReferenceSet, answers: Path) 
     results = {}
     for at, sample in zip(reference.kept, reference.read_inputs(), strict=True):
         try:
-            outputs = unpack(spec.output_structure, artifact(pack(spec.input_structure, sample)))
+            if isinstance(artifact, LoadedArtifact):  # by name, however it packs them
+                outputs = artifact.answer(sample)
+            else:
+                packed = artifact(pack(spec.input_structure, sample))
+                outputs = unpack(spec.output_structure, packed)
         except Exception as error:  # whatever the caller's own code raises
             raise ExportError(
                 "artifact",
