@@ -60,7 +60,8 @@ HandleArgument = Annotated[
     str,
     typer.Argument(
         metavar="HANDLE",
-        help="A SavedModel folder, a Keras file, an archive or URL of either, or module:object.",
+        help="A SavedModel folder, a Keras file, an archive or URL of either, "
+        "owner/model/tensorFlow2/variation of Kaggle, hf://owner/name, or module:object.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]

@@ -47,6 +47,7 @@ from hubopt.cli.verify_file import (
     Names,
     Noise,
     Samples,
+    refuse_with_handle,
     refuse_without_handle,
     verify_file,
 )
@@ -121,6 +122,7 @@ def verify(
     targets = split_names(target)
     good = accepted(allow_unverified, allow_vacuous)
     if handle is not None:
+        refuse_with_handle({"--rejudge": rejudge})
         code = verify_file(
             bundle,
             handle,

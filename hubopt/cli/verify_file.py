@@ -68,6 +68,22 @@ def refuse_without_handle(bundle: Path, given: Mapping[str, Any]) -> None:
         )
 
 
+def refuse_with_handle(given: Mapping[str, Any]) -> None:
+    """Check that no flag is given that only a bundle has a use for.
+
+    Raises:
+        UsageError: There is one.
+    """
+    flags = [flag for flag, value in given.items() if value]
+    if flags:
+        raise UsageError(
+            ", ".join(flags),
+            "given with HANDLE, for a file that has no stored measurements",
+            "this flag with a bundle only",
+            "leave it out",
+        )
+
+
 def parse_names(texts: Sequence[str]) -> dict[str, str]:
     """Read ``LAYER=FILE`` pairs.
 
