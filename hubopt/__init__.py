@@ -115,7 +115,7 @@ def resolve(layer: Any, hints: Hints | None = None, data: Any = None) -> ModelSp
 
 
 def trace(
-    layer: Any, spec: ModelSpec, folder: Path | None = None, xla: XlaMode = "require"
+    layer: Any, spec: ModelSpec, folder: Path | None = None, xla: XlaMode = "auto"
 ) -> Program:
     """Trace a layer or callable with static shapes in inference mode.
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import operator
 import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 from hubopt._util.short_repr import short_repr
 from hubopt.errors import UsageError
-from hubopt.spec import DTYPES, Bounds, MaybeShape
+from hubopt.spec import DTYPES, Bounds, MaybeShape, format_shape
 
 R = TypeVar("R")
 
@@ -31,7 +32,8 @@ class Hints:
     """The user's hints about shapes and dtypes.
 
     Keys are tensor names; ``""`` stands for the only input (or the only output).
-    Shapes include the batch dimension; a name in a shape is a dynamic dimension.
+    Shapes include the batch dimension; a name in a shape is a dynamic dimension. An input shape
+    under ``""`` stands for every input of that rank that has no shape of its own.
 
     >>> Hints({"image": "1x224x224x3"}, batch="8").input_shapes
     (('image', (1, 224, 224, 3)),)
@@ -39,7 +41,8 @@ class Hints:
     Attributes:
         input_shapes: Shapes of inputs.
         dtypes: Dtypes of inputs.
-        output_shapes: Shapes of outputs.
+        output_shapes: Shapes of outputs; a dimension that is None is left open, unless the model
+            settles it.
         batch: The batch size of every input whose batch dimension is open.
         bounds: The bounds of each dynamic dimension.
     """
@@ -185,6 +188,16 @@ def _checked_bounds(name: str, value: Any) -> Bounds:
             "write, for example, --dim B=1:8:32",
         )
     return bounds  # type: ignore[no-any-return]
+
+
+def flag(option: str, name: str, value: MaybeShape | str) -> str:
+    """Write an option of one tensor as it is passed on the command line.
+
+    >>> flag("--output-shape", "boxes", (None, 4))
+    "--output-shape 'boxes=?x4'"
+    """
+    text = value if isinstance(value, str) else format_shape(value)
+    return f"{option} {shlex.quote(f'{name}={text}')}"
 
 
 def parse_shape(text: str) -> MaybeShape:

@@ -15,7 +15,11 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 Progress = Callable[[str], AbstractContextManager[object]]
-"""Called with a label when a step begins; the context ends when the step ends."""
+"""Called with a label when a step begins; the context ends when the step ends.
+
+It may have two more methods. ``beside(label)`` is the same for a step of a background thread.
+``finished(label)`` is called for a step that takes no time, such as one from the cache.
+"""
 
 
 def quiet(label: str) -> AbstractContextManager[object]:
@@ -41,6 +45,16 @@ def to_stderr(label: str) -> Iterator[None]:
             sys.stderr.flush()
 
 
+def report_done(progress: Progress, label: str) -> None:
+    """Report a step that is done already."""
+    finished: Callable[[str], object] | None = getattr(progress, "finished", None)
+    if finished is not None:
+        finished(label)
+        return
+    with progress(label):
+        pass
+
+
 class Background:
     """A few threads for work whose result is needed later; its stages are reported then.
 
@@ -55,6 +69,12 @@ class Background:
         self._progress = progress
         self._pool = ThreadPoolExecutor(3)
         self._done: list[tuple[str, float]] = []
+        self._start = time.monotonic()
+
+    @property
+    def elapsed_s(self) -> float:
+        """The time since this object was made."""
+        return time.monotonic() - self._start
 
     def __enter__(self) -> Background:
         return self
@@ -66,7 +86,9 @@ class Background:
     def note(self, label: str) -> Iterator[None]:
         """Record a stage and its duration; this is the `Progress` for work in a thread."""
         start = time.monotonic()
-        yield
+        beside: Progress = getattr(self._progress, "beside", quiet)
+        with beside(label):
+            yield
         self._done.append((label, time.monotonic() - start))
 
     def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
@@ -83,8 +105,7 @@ class Background:
                 future.exception()
         done, self._done = self._done, []
         for stage, seconds in done:
-            with self._progress(f"meanwhile: {stage}: {seconds:.1f} s"):
-                pass
+            report_done(self._progress, f"meanwhile: {stage}: {seconds:.1f} s")
         return future.result()
 
 

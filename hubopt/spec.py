@@ -16,12 +16,14 @@ from hubopt._util.escaping import printable
 from hubopt._util.short_repr import short_repr
 from hubopt._util.structure import Structure, leaves
 
-Origin = Literal["flag", "layer", "signature", "trace", "sample", "default"]
+Origin = Literal["flag", "layer", "signature", "trace", "xla", "sample", "run", "default"]
 """Where a fact came from, strongest first.
 
 ``flag``: given for this run; ``layer``: a hint given to the `KerasLayer`;
 ``signature``: declared by the SavedModel or the callable; ``trace``: computed by
-TensorFlow's shape inference; ``sample``: the user's own data, and the layer's outputs for it;
+TensorFlow's shape inference; ``xla``: computed by XLA; ``sample``: the user's own data, and the
+layer's outputs for it; ``run``: every call on drawn samples gave it, or, for a dynamic dimension of
+an output, nothing shows that it has one size;
 ``default``: the documented default (batch 1).
 """
 
@@ -77,7 +79,7 @@ class Dim:
         origin: Where it came from.
         name: The name of a dynamic dimension; None for a static one. An output's dimension has
             the name of an input's dimension if it always has that size; otherwise it has a name
-            of its own.
+            of its own, and its size may depend on the data.
     """
 
     size: int
@@ -186,6 +188,18 @@ class ModelSpec:
     def output_names(self) -> tuple[str, ...]:
         """The names of the outputs, in order."""
         return tuple(spec.name for spec in self.outputs)
+
+    @property
+    def data_dependent(self) -> tuple[str, ...]:
+        """The names of the outputs with a size that the inputs' shapes do not determine."""
+        return tuple(
+            spec.name
+            for spec in self.outputs
+            if any(
+                dim.name and dim.name not in self.bounds and dim.origin in ("run", "flag")
+                for dim in spec.dims
+            )
+        )
 
     @property
     def is_static(self) -> bool:

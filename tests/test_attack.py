@@ -160,7 +160,7 @@ def test_a_planted_orphan_is_found_and_ended(
 
 def test_a_planted_half_bundle_is_found(fake: Fake) -> None:
     (outcome,) = fake("half")
-    assert "missing" in outcome.faults["damaged"] or "promised" in outcome.faults["damaged"]
+    assert "missing" in outcome.faults["damaged"] or "in the manifest" in outcome.faults["damaged"]
 
 
 def test_planted_damage_in_the_cache_is_found(fake: Fake) -> None:

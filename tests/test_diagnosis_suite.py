@@ -63,7 +63,7 @@ def test_a_fault_reported_elsewhere_is_a_miss(layer: Layer, cases: dict[str, Cas
     console = Console(width=160)
     with console.capture() as shown:
         show({("basic-pitch", "onnx"): Part((missed,), 131)}, console)
-    assert f"planted at {other.layer}" in shown.get()
+    assert f"fault at {other.layer}" in shown.get()
     assert "0/1" in shown.get()
 
 

@@ -114,7 +114,7 @@ def test_failures_quote_the_last_line_of_the_command(tmp_path: Path) -> None:
     crashed = measure(python("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"))
     assert crashed.problem == "ended by signal 11; it last said: nothing"
     silent = measure(python("print('done')"), makes=tmp_path / "model.onnx")
-    assert silent.problem == "exit 0, and nothing was written; it last said: done"
+    assert silent.problem == "exit 0, but nothing was written; it last said: done"
 
 
 def test_the_stages_that_hubopt_prints_are_parsed() -> None:

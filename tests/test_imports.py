@@ -83,7 +83,7 @@ def test_the_public_modules_are_these() -> None:
     line = next(line for line in makefile.splitlines() if line.startswith("PUBLIC := "))
     assert set(line.removeprefix("PUBLIC := ").split()) == public
     decision = (ROOT / "docs" / "decisions" / "0024-the-line.md").read_text()
-    stated = decision.partition("Public are ")[2].partition(". ")[0]
+    stated = decision.partition("The public modules are ")[2].partition(". ")[0]
     assert set(re.findall(r"`(hubopt\.\w+)`", stated)) == public
     # hubopt itself exports names, not modules.
     assert not [name for name in hubopt.__all__ if inspect.ismodule(getattr(hubopt, name))]

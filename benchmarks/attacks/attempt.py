@@ -1,4 +1,4 @@
-"""One attack that is ready to run: a command, and what exit code 0 of it would be worth."""
+"""One attack that is ready to run: a command, and how to judge its exit code 0."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from benchmarks.attacks.outcome import Ran
 
 Runner = Callable[[Sequence[str]], Ran]
 Worth = tuple[str | None, Mapping[str, str]]
-"""One of `hubopt`'s good outcomes, or the faults."""
+"""One of the good outcomes of `hubopt`, or the faults."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A file attack that is ready.
+    """A file attack that is ready to run.
 
     Attributes:
-        kind: What was attacked: the row in the report.
-        detail: What was done to it.
+        kind: The kind of file that was attacked: the row in the report.
+        detail: How it was damaged.
         arguments: The command.
         worth: Judges exit code 0.
         unchanged: A folder that the command must leave as it is.
@@ -33,7 +33,7 @@ class Attempt:
 
 
 def wrong(reason: str) -> Worth:
-    """Return the fault of an answer that is called verified and is not."""
+    """Return the fault of an answer that is called verified although it is wrong."""
     return None, {"wrong verified": reason}
 
 

@@ -21,9 +21,9 @@ from hubopt._util.digest import sha256
 from hubopt.bundles.manifest import MANIFEST
 
 _OUTPUTS = {"sum", "difference"}
-"""Of the tiny model."""
+"""The outputs of the tiny model."""
 _SEALED_SHARE = 0.8
-"""How often the manifest holds the damaged file's own digest, so that its runtime sees it."""
+"""How often the manifest gets the damaged file's own digest, so that the runtime reads the file."""
 _LIES: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("path null", {"path": None}),
     ("path and digest null", {"path": None, "sha256": None}),
@@ -43,12 +43,12 @@ _LIES: tuple[tuple[str, Mapping[str, Any]], ...] = (
 
 
 def attack_artifact(target: str, draw: random.Random, clean: Clean, place: Place) -> Attempt:
-    """Damage a file of an artifact, mostly with its digest in the manifest made right."""
+    """Damage a file of an artifact, and mostly correct its digest in the manifest."""
     name = draw.choice(("tiny", "conv"))
     bundle = _copy(clean.bundle(name), place)
     files = [path for path in sorted((bundle / target).rglob("*")) if path.is_file()]
     if target == "savedmodel" and draw.random() < 0.9:
-        # Or the loader never sees a graph that was changed.
+        # Otherwise the loader refuses the changed graph before it reads it.
         (bundle / target / "fingerprint.pb").unlink()
         files.remove(bundle / target / "fingerprint.pb")
     detail = edit_file(draw, draw.choice(files), place.root)
@@ -68,11 +68,11 @@ def attack_artifact(target: str, draw: random.Random, clean: Clean, place: Place
 
 
 def attack_manifest(draw: random.Random, clean: Clean, place: Place) -> Attempt:
-    """Edit the manifest of a good bundle, or of one whose artifacts are of another model."""
+    """Edit the manifest of a good bundle, or of one with the artifacts of another model."""
     name = draw.choice(("tiny", "tiny", "tiny", "wrong"))
     bundle = _copy(clean.bundle(name), place)
     raw = read_manifest(bundle)
-    del raw["targets"]["savedmodel"]  # the slow one; the others have every field
+    del raw["targets"]["savedmodel"]  # it is slow, and the other targets have every field
     rejudge = draw.random() < 0.3
     detail = _edit_manifest(draw, bundle / MANIFEST, raw, name)
     arguments = ["verify", str(bundle), "--json", *(["--rejudge"] if rejudge else [])]
@@ -109,7 +109,7 @@ def attack_samples(draw: random.Random, clean: Clean, place: Place) -> Attempt:
             inputs = read_npz(bundle / "verification" / "inputs.npz")
             expected = read_npz(bundle / "verification" / "reference.npz")
             if len(inputs) != len(read_manifest(bundle)["samples"]):
-                return wrong(f"{len(inputs)} samples are there, and not all that were promised")
+                return wrong(f"{len(inputs)} samples, not the number in the manifest")
             path = bundle / target
             path = next(path.iterdir())
             found = artifact_answers(clean.bundle("tiny"), target, path, inputs, place)
@@ -129,57 +129,57 @@ def _copy(bundle: Path, place: Place) -> Path:
 def _edit_manifest(draw: random.Random, file: Path, raw: dict[str, Any], name: str) -> str:
     kind = draw.choice(("lie", "edit", "edit", "bytes"))
     if kind == "bytes" and name != "wrong":
-        data, told = edit_bytes(draw, json.dumps(raw).encode())
+        data, detail = edit_bytes(draw, json.dumps(raw).encode())
         file.write_bytes(data)
-        return told
+        return detail
     if kind == "lie" or name == "wrong":
-        told, fields = draw.choice(_LIES)
+        detail, fields = draw.choice(_LIES)
         targets = [draw.choice(("onnx", "tflite"))] if draw.random() < 0.5 else ["onnx", "tflite"]
         for target in targets:
             for field, value in fields.items():
                 put(raw, ("targets", target, field), value)
-        told = f"{told} of {', '.join(targets)}"
+        detail = f"{detail} of {', '.join(targets)}"
     else:
-        raw, told = edit_json(draw, raw)
+        raw, detail = edit_json(draw, raw)
     file.write_text(json.dumps(raw))
-    return told
+    return detail
 
 
 def _missing_claims(ran: Ran) -> list[str]:
-    """Return what a verification with exit code 0 owes and does not tell."""
+    """Return what the report of a verification with exit code 0 must contain but lacks."""
     try:
         targets = json.loads(ran.out)["targets"]
     except (ValueError, KeyError, TypeError) as error:
-        return [f"exit 0, and no result: {error}"]
+        return [f"exit 0, but no result: {error}"]
     if not targets:
-        return ["exit 0, and no target was verified"]
+        return ["exit 0, but no target was verified"]
     problems = []
     for target, result in targets.items():
         if result["status"] != "verified":
-            problems.append(f"exit 0, and {target} is {result['status']}")
+            problems.append(f"exit 0, but {target} is {result['status']}")
         outputs = set(result["max_abs_error"] or ())
         if outputs != _OUTPUTS:
-            problems.append(f"{target} is verified, of all outputs only {sorted(outputs)}")
+            problems.append(f"{target} is verified, but only for the outputs {sorted(outputs)}")
     return problems
 
 
 def _elsewhere(bundle: Path, clean: Path, ran: Ran) -> list[str]:
-    """Return which artifacts that are verified are not the bundle's own."""
+    """Return the verified artifacts that are not the bundle's own."""
     problems = []
     expected = read_manifest(clean)["targets"]
     for target, result in json.loads(ran.out)["targets"].items():
         path = (bundle / (result["path"] or "")).resolve()
         if not path.is_relative_to(bundle.resolve()):
-            problems.append(f"{target} is verified, and is outside: {result['path']}")
+            problems.append(f"{target} is verified, but is outside the bundle: {result['path']}")
         elif not path.exists() or sha256(path) not in {
-            each["sha256"] for each in expected.values()
+            clean_result["sha256"] for clean_result in expected.values()
         }:
-            problems.append(f"{target} is verified, and {result['path']} is no artifact")
+            problems.append(f"{target} is verified, but {result['path']} is not an artifact")
     return problems
 
 
 def _artifact_is_right(ran: Ran, clean: Path, target: str, path: Path, place: Place) -> Worth:
-    """Run what was verified on the clean samples."""
+    """Run the verified artifact on the clean samples."""
     try:
         inputs = read_npz(clean / "verification" / "inputs.npz")
         found = artifact_answers(clean, target, path, inputs, place)
@@ -187,5 +187,5 @@ def _artifact_is_right(ran: Ran, clean: Path, target: str, path: Path, place: Pl
         return wrong(f"it does not run: {error}")
     expected = read_npz(clean / "verification" / "reference.npz")
     status = json.loads(ran.out)["targets"][target]["status"]
-    problems = [] if status == "verified" else [f"exit 0, and it is {status}"]
+    problems = [] if status == "verified" else [f"exit 0, but it is {status}"]
     return compared(problems + problems_of(found, expected))

@@ -1,4 +1,4 @@
-"""Random damage to bytes: what broken disks, cut-off copies and fuzzers do."""
+"""Random damage to bytes, like that by broken disks, truncated copies and fuzzers."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def flip(draw: random.Random, data: bytes) -> Edit:
 
 
 def overwrite(draw: random.Random, data: bytes) -> Edit:
-    """Write random bytes over a few."""
+    """Overwrite up to 64 bytes with random bytes."""
     at, size = _range(draw, data, 64)
     return data[:at] + draw.randbytes(size) + data[at + size :], f"{size} random bytes at {at}"
 
 
 def truncate(draw: random.Random, data: bytes) -> Edit:
-    """Cut off the end, often all of it or the last bytes."""
+    """Cut off the end, often the whole content or only the last bytes."""
     size = draw.choice((0, draw.randrange(len(data)), max(0, len(data) - draw.randint(1, 32))))
     return data[:size], f"cut off at {size} of {len(data)}"
 
@@ -39,13 +39,13 @@ def append(draw: random.Random, data: bytes) -> Edit:
 
 
 def delete(draw: random.Random, data: bytes) -> Edit:
-    """Leave a block out."""
+    """Remove a block."""
     at, size = _range(draw, data)
     return data[:at] + data[at + size :], f"{size} bytes left out at {at}"
 
 
 def zero(draw: random.Random, data: bytes) -> Edit:
-    """Fill a block with one byte, as a hole in a file does."""
+    """Fill a block with one byte value, like a hole in a file."""
     at, size = _range(draw, data)
     fill = draw.choice((b"\0", b"\xff"))
     return data[:at] + fill * size + data[at + size :], f"{size} bytes of {fill!r} at {at}"
@@ -62,7 +62,7 @@ def swap(draw: random.Random, data: bytes) -> Edit:
 
 
 def splice(draw: random.Random, data: bytes) -> Edit:
-    """Insert a copy of a block elsewhere."""
+    """Insert a copy of a block at another position."""
     at, size = _range(draw, data)
     to = draw.randrange(len(data))
     edited = data[:to] + data[at : at + size] + data[to:]
@@ -90,7 +90,7 @@ EDITS: Mapping[str, Callable[[random.Random, bytes], Edit]] = {
 
 
 def edit_bytes(draw: random.Random, data: bytes) -> Edit:
-    """Do one of `EDITS` to data; flips are the most frequent, for they get the farthest."""
+    """Apply one of `EDITS`; flips are the most frequent, because they get deepest into readers."""
     if not data:
         return append(draw, b"\0")
     name = draw.choices(list(EDITS), [4, 2, 1, 1, 1, 2, 1, 1, 3])[0]
@@ -102,22 +102,22 @@ def edit_member(
     data: bytes,
     edit: Callable[[random.Random, str, bytes], Edit],
 ) -> Edit:
-    """Edit one member of a zip archive; its checksums are right again, so the edit is seen.
+    """Edit one member of a zip archive and write correct checksums, so that readers accept it.
 
     Args:
-        draw: The source of chance.
+        draw: The random number generator.
         data: The archive.
         edit: Edits a member, given its name and bytes.
     """
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     name = draw.choice(sorted(members))
-    members[name], told = edit(draw, name, members[name])
+    members[name], detail = edit(draw, name, members[name])
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
-        for each, content in members.items():
-            archive.writestr(each, content)
-    return stream.getvalue(), f"{name}: {told}"
+        for member, content in members.items():
+            archive.writestr(member, content)
+    return stream.getvalue(), f"{name}: {detail}"
 
 
 def _range(draw: random.Random, data: bytes, most: int | None = None) -> tuple[int, int]:

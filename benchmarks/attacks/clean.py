@@ -1,4 +1,4 @@
-"""What is attacked, undamaged: models, their bundles and the cache, and the clean answers."""
+"""The undamaged models, bundles and cache that are attacked, and the clean answers."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from hubopt.bundles.manifest import LOGS, MANIFEST
 
 TARGETS = ("savedmodel", "onnx", "tflite")
 QUICK = ("--rounds", "0", "--noise", "off")
-"""What makes an export fast and its bundle the same every time."""
+"""Options that make an export fast and its bundle reproducible."""
 _TIMEOUT_S = 300.0
 _SAME_EACH_TIME = ("fingerprint.pb",)
-"""Files of an artifact that differ between two exports: TensorFlow's own random number."""
+"""Files of an artifact that differ between two exports: TensorFlow writes a random number."""
 
 _MODELS = """
 import sys
@@ -55,7 +55,7 @@ tf.saved_model.save(model, str(folder / "conv"))
 
 @dataclass(frozen=True, slots=True)
 class Clean:
-    """What is attacked; nothing in it is ever changed.
+    """The undamaged models, bundles and cache; attacks work on copies of these files.
 
     Attributes:
         root: The folder that holds it.
@@ -68,7 +68,7 @@ class Clean:
         return self.root / "models" / name
 
     def bundle(self, name: str) -> Path:
-        """Return the bundle of ``tiny`` or ``conv``; of ``wrong`` no artifact is the layer."""
+        """Return the bundle of ``tiny`` or ``conv``; ``wrong`` has artifacts of another model."""
         return self.root / "bundles" / name
 
     @property
@@ -83,7 +83,7 @@ class Clean:
 
 
 def prepare(root: Path) -> Clean:
-    """Make the models, and their bundles by the real command.
+    """Make the models, and make their bundles with the real command.
 
     Raises:
         SystemExit: An export of an undamaged model does not end with exit code 0.
@@ -110,7 +110,7 @@ def prepare(root: Path) -> Clean:
 def export_arguments(
     model: Path, output: Path, targets: tuple[str, ...] = TARGETS, quick: bool = True
 ) -> list[str]:
-    """Return the words of an export."""
+    """Return the arguments of an export."""
     words = ["export", str(model), "-t", ",".join(targets), "-o", str(output)]
     return words + (list(QUICK) if quick else [])
 
@@ -118,7 +118,7 @@ def export_arguments(
 def _make_wrong(clean: Clean, place: Place) -> None:
     """Put the artifacts of a model with other weights into the tiny model's bundle.
 
-    Its manifest holds their digests, so that nothing but running them tells.
+    Its manifest has their digests, so that only running them shows the difference.
     """
     ran = run_command(export_arguments(clean.model("other"), place.output), place, _TIMEOUT_S)
     if ran.code != 0:
@@ -146,13 +146,13 @@ def seal(bundle: Path) -> None:
             raw[f"{name}_sha256"] = sha256(file)
     for result in raw["targets"].values():
         path = bundle / result["path"]
-        if path.is_file() or path.is_dir():  # no FIFO, which would never end
+        if path.is_file() or path.is_dir():  # not a FIFO: reading one would never end
             result["sha256"] = sha256(path)
     (bundle / MANIFEST).write_text(json.dumps(raw))
 
 
 def broken_promises(bundle: Path) -> list[str]:
-    """Return what a bundle's manifest says of its files that is not so; a bundle must be whole."""
+    """Return the files of a bundle that do not match its manifest; a bundle must be whole."""
     try:
         raw = read_manifest(bundle)
     except (OSError, ValueError) as error:
@@ -166,44 +166,44 @@ def broken_promises(bundle: Path) -> list[str]:
             wanted[result["path"]] = result["sha256"]
             for name, digest in result["companions"].items():
                 wanted[str(Path(result["path"]).with_name(name))] = digest
-    found = []
+    mismatches = []
     for name, digest in wanted.items():
         path = bundle / name
-        there = sha256(path) if path.exists() else None
-        if there != digest:
-            found.append(f"{name} is {there}, {digest} is promised")
-    return found
+        actual = sha256(path) if path.exists() else None
+        if actual != digest:
+            mismatches.append(f"{name} is {actual}, not {digest} as in the manifest")
+    return mismatches
 
 
 def differences(bundle: Path, clean: Path, savedmodel: Callable[[], list[str]] = list) -> list[str]:
-    """Return in what a bundle that is called verified differs from the clean one.
+    """Return the differences of a bundle that is called verified from the clean one.
 
     Args:
         bundle: The bundle.
         clean: The clean one.
-        savedmodel: Tells what is wrong with the answers of the SavedModel artifact. It is asked
-            where that has other bytes: TensorFlow numbers functions by what a process did before.
+        savedmodel: Returns the problems of the answers of the SavedModel artifact. Called if its
+            bytes differ: TensorFlow numbers functions by what the process did before.
     """
     raw, expected = read_manifest(bundle), read_manifest(clean)
-    found = []
+    problems = []
     for target, result in raw["targets"].items():
         if result["status"] != "verified":
-            found.append(f"{target} is {result['status']}: {result['reason']}")
+            problems.append(f"{target} is {result['status']}: {result['reason']}")
         elif result["path"] != expected["targets"][target]["path"]:
-            found.append(f"{target} is in {result['path']}")
+            problems.append(f"{target} is in {result['path']}")
     ours, theirs = tree(bundle), tree(clean)
     parts = (*raw["targets"], "verification")
     changed = [
         name for name in theirs if name.split("/")[0] in parts and ours.get(name) != theirs[name]
     ]
-    found += [f"{name} differs" for name in changed if not name.startswith("savedmodel/")]
+    problems += [f"{name} differs" for name in changed if not name.startswith("savedmodel/")]
     if any(name.startswith("savedmodel/") for name in changed):
-        found += savedmodel()
-    return found
+        problems += savedmodel()
+    return problems
 
 
 def tree(folder: Path) -> Mapping[str, str]:
-    """Return the digest of every file that must be the same each time, by its place."""
+    """Return the digest of every file that must be the same in each export, by its path."""
     return {
         path.relative_to(folder).as_posix(): sha256(path)
         for path in sorted(folder.rglob("*"))

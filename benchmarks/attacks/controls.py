@@ -1,4 +1,4 @@
-"""The same commands on undamaged files: what refuses everything would look safe, and is useless."""
+"""The same commands on undamaged files: a hubopt that refuses everything would look safe."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _FROM_CACHE = (
     "tflite: run",
 )
 _REFUSED = 4
-"""The exit code for artifacts that ran and do not agree."""
+"""The exit code for artifacts that ran and disagree with the layer."""
 Run = Callable[[Sequence[str], Place, float], Ran]
 
 
 def failed_controls(clean: Clean, work: Path, run: Run = run_forked) -> list[str]:
-    """Return which commands do not give the clean answer on undamaged files.
+    """Return the commands that do not give the clean answer on undamaged files.
 
     Args:
-        clean: What is going to be attacked.
+        clean: The undamaged files.
         work: A folder to work in.
         run: Runs a command.
     """
@@ -46,7 +46,7 @@ def failed_controls(clean: Clean, work: Path, run: Run = run_forked) -> list[str
     problems += _expect(0, ["verify", bundle, "--json", "--rejudge"], work, run)
     wrong = ["verify", str(clean.bundle("wrong")), "--json"]
     problems += _expect(_REFUSED, wrong, work, run)
-    return problems + _unlike(clean, work, run) + _made_anew(clean, work, run)
+    return problems + _export_problems(clean, work, run) + _missing_from_cache(clean, work, run)
 
 
 def _expect(code: int, words: list[str], work: Path, run: Run) -> list[str]:
@@ -58,8 +58,8 @@ def _expect(code: int, words: list[str], work: Path, run: Run) -> list[str]:
     return []
 
 
-def _unlike(clean: Clean, work: Path, run: Run) -> list[str]:
-    """Export Keras files, whose answers no clean bundle holds, and a SavedModel, whose one does."""
+def _export_problems(clean: Clean, work: Path, run: Run) -> list[str]:
+    """Export Keras files, and a SavedModel, which alone has a clean bundle to compare with."""
     problems = []
     for name in ("tiny", "conv.keras", "conv.h5"):
         place = Place.make(work / "control")
@@ -72,8 +72,8 @@ def _unlike(clean: Clean, work: Path, run: Run) -> list[str]:
     return problems
 
 
-def _made_anew(clean: Clean, work: Path, run: Run) -> list[str]:
-    """Export over the clean cache; what is not taken from it was never attacked in it."""
+def _missing_from_cache(clean: Clean, work: Path, run: Run) -> list[str]:
+    """Export over the clean cache; an attack on a stage that is not read from it proves nothing."""
     place = Place.make(work / "control")
     shutil.copytree(clean.stages, place.stages, dirs_exist_ok=True)
     words = export_arguments(clean.model("tiny"), place.output, ("onnx", "tflite"))

@@ -1,4 +1,4 @@
-"""Edits of a file on disk: its content by its format, or what kind of file it is."""
+"""Edits of a file on disk: of its content, depending on its format, or of its file type."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from benchmarks.attacks.npz_edits import edit_npz
 from benchmarks.attacks.wire_edits import edit_message
 
 _SPECIAL_SHARE = 0.02
-"""How often a file becomes something else than a regular file."""
+"""How often a file is replaced by something that is not a regular file."""
 _MESSAGE_SHARE = 0.6
-"""How often a protocol buffer stays one."""
+"""How often an edited protocol buffer stays a valid one."""
 
 
 def edit_file(draw: random.Random, path: Path, outside: Path) -> str:
-    """Damage the file at ``path`` and tell how.
+    """Damage the file at ``path`` and return a description.
 
     Args:
-        draw: The source of chance.
+        draw: The random number generator.
         path: The file.
-        outside: A folder that the file has no business in.
+        outside: A folder outside the one that the file belongs to.
     """
     if draw.random() < _SPECIAL_SHARE:
         name = draw.choice(sorted(SPECIALS))
         SPECIALS[name](path, outside)
         return f"{path.name} is {name}"
     data = path.read_bytes()
-    edited, told = _BY_SUFFIX.get(path.suffix, edit_bytes)(draw, data)
+    edited, detail = _BY_SUFFIX.get(path.suffix, edit_bytes)(draw, data)
     if edited == data:
-        edited, told = data + b"\0", "a zero byte added"
+        edited, detail = data + b"\0", "a zero byte added"
     path.write_bytes(edited)
-    return f"{path.name}: {told}"
+    return f"{path.name}: {detail}"
 
 
 def _missing(path: Path, outside: Path) -> None:
@@ -67,7 +67,7 @@ def _link(target: str) -> Callable[[Path, Path], None]:
 
 
 def _linked_out(path: Path, outside: Path) -> None:
-    """The same content, outside of the folder that it belongs to."""
+    """Move the content out of its folder and leave a link to it."""
     moved = outside / f"outside-{path.name}"
     shutil.move(path, moved)
     path.symlink_to(moved)
@@ -87,8 +87,8 @@ SPECIALS: Mapping[str, Callable[[Path, Path], None]] = {
 def _json(draw: random.Random, data: bytes) -> Edit:
     if draw.random() < 1 / 6:
         return edit_bytes(draw, data)
-    edited, told = edit_json(draw, json.loads(data))
-    return json.dumps(edited).encode(), told
+    edited, detail = edit_json(draw, json.loads(data))
+    return json.dumps(edited).encode(), detail
 
 
 def _message(draw: random.Random, data: bytes) -> Edit:
@@ -96,7 +96,7 @@ def _message(draw: random.Random, data: bytes) -> Edit:
 
 
 def _keras(draw: random.Random, data: bytes) -> Edit:
-    """Half of the time the archive's own bytes; else a member's, with the checksum right."""
+    """Edit the archive's own bytes, or those of a member, with a correct checksum."""
     if draw.random() < 0.4:
         return edit_bytes(draw, data)
     return edit_member(draw, data, _keras_member)

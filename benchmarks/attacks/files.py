@@ -1,4 +1,4 @@
-"""One file attack: drawn from its number, tried in a fork, and by the real command where due."""
+"""One file attack: drawn from its number, tried in a fork, and by the real command if needed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from benchmarks.attacks.running import run_command, run_forked
 
 Attack = Callable[[random.Random, Clean, Place], Attempt]
 EVERY_REAL = 50
-"""Every so manieth case is tried by the real command."""
+"""Every case whose number is a multiple of this is tried by the real command."""
 FORK_TIMEOUT_S, REAL_TIMEOUT_S = 25.0, 90.0
 ATTACKS: Mapping[str, tuple[int, Attack]] = {
     "saved_model.pb": (14, functools.partial(attack_saved_model, "saved_model.pb")),
@@ -32,16 +32,16 @@ ATTACKS: Mapping[str, tuple[int, Attack]] = {
     "npz": (9, attack_samples),
     "stage entry": (4, attack_stages),
 }
-"""Each kind of attack and how often it is drawn, of 100."""
+"""Each kind of attack and how often it is drawn, out of 100."""
 
 
 def try_file(number: int, seed: int, clean: Clean, work: Path) -> Outcome:
-    """Try one case; a fault seen in a fork is tried again by the real command, which decides.
+    """Try one case; if a fork shows a fault, try again with the real command, which decides.
 
     Args:
         number: The case.
-        seed: Of the whole run.
-        clean: What is attacked.
+        seed: The seed of the whole run.
+        clean: The undamaged files.
         work: A folder to work in, for this process alone.
     """
     if number % EVERY_REAL == 0:
@@ -49,7 +49,7 @@ def try_file(number: int, seed: int, clean: Clean, work: Path) -> Outcome:
     outcome = _try(number, seed, clean, work, real=False)
     if not outcome.faults:
         return outcome
-    seen = "; ".join(f"{name}: {told[-150:]}" for name, told in outcome.faults.items())
+    seen = "; ".join(f"{name}: {text[-150:]}" for name, text in outcome.faults.items())
     real = _try(number, seed, clean, work, real=True)
     word = "in a fork too" if real.faults else "only in a fork"
     return Outcome(
@@ -64,13 +64,13 @@ def try_file(number: int, seed: int, clean: Clean, work: Path) -> Outcome:
 
 
 def draw_attempt(number: int, seed: int, clean: Clean, place: Place) -> Attempt:
-    """Make what the case attacks; the same number and seed give the same attempt."""
+    """Make the attempt of a case; the same number and seed give the same attempt."""
     draw = random.Random(f"{seed}/{number}")
     return ATTACKS[_draw_kind(draw)][1](draw, clean, place)
 
 
 def kind_of(number: int, seed: int) -> str:
-    """Return the kind of attack that a case is, of `ATTACKS`."""
+    """Return the kind of attack of a case, one of `ATTACKS`."""
     return _draw_kind(random.Random(f"{seed}/{number}"))
 
 
@@ -108,16 +108,17 @@ def judge(
     Args:
         attempt: What was tried.
         ran: What the command did.
-        place: Where.
+        place: Where it ran.
         before: The digests of the files that it must leave as they are.
     """
     good, found = judge_command(ran)
     faults = dict(found)
-    if "exit 1" in faults and (told := place.last_traceback()):
-        faults["exit 1"] = f"{faults['exit 1'][:200]}: {told}"
+    if "exit 1" in faults and (text := place.last_traceback()):
+        faults["exit 1"] = f"{faults['exit 1'][:200]}: {text}"
     if (place.here / "ran").exists():
         faults["wrong verified"] = "code that a file carried has run"
-    if ran.code is not None and (strays := place.strays()):  # what hangs was ended by SIGKILL
+    # A command that hangs was ended by SIGKILL, which may leave files.
+    if ran.code is not None and (strays := place.strays()):
         faults["folder left"] = "; ".join(strays)
     if attempt.unchanged and tree(attempt.unchanged) != before:
         faults["damaged"] = "the command has changed the bundle"

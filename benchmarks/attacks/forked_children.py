@@ -1,8 +1,8 @@
-"""Children of hubopt that are forks of a process that has imported TensorFlow already.
+"""Starts the children of hubopt as forks of a process that has already imported TensorFlow.
 
 `hubopt.workers.worker` starts ``python -c CODE``, which takes seconds to import TensorFlow. In
-a process that has it imported and has run nothing with it, a fork that runs the same code over
-the same pipes is the same child, at once. Other commands are started as they are.
+a process that has imported TensorFlow and has run nothing with it, a fork that runs the same code
+over the same pipes is an equivalent child, without the delay. Other commands are started normally.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from types import SimpleNamespace
 from typing import IO, Any
 
 _CODE = "hubopt.workers.worker"
-"""What the code of a child names."""
+"""The module that the code of a child names."""
 _OPTIONS = {
     "stdin", "stdout", "stderr", "env", "cwd", "pass_fds", "preexec_fn", "start_new_session",
     "process_group", "close_fds",
@@ -28,7 +28,7 @@ _STEP_S = 0.002
 
 
 def fork_children() -> None:
-    """From now on, let `hubopt.workers.worker` fork its children in this process."""
+    """Make `hubopt.workers.worker` fork its children in this process from now on."""
     from hubopt.workers import worker
 
     names = {name: getattr(subprocess, name) for name in dir(subprocess)}
@@ -43,17 +43,17 @@ def _start(arguments: Sequence[str], **options: Any) -> Any:
 
 
 class ForkedChild:
-    """What hubopt uses of `subprocess.Popen`, for a fork of this process.
+    """The part of `subprocess.Popen` that hubopt uses, for a fork of this process.
 
     Args:
-        code: What the child runs.
+        code: The code that the child runs.
         stdin: ``subprocess.PIPE``.
         stdout: ``subprocess.PIPE``.
-        stderr: A file that is open.
+        stderr: An open file.
         env: The child's environment.
         cwd: The child's current folder.
-        pass_fds: Descriptors that the child keeps; a fork keeps all.
-        preexec_fn: What the child calls first.
+        pass_fds: Descriptors that the child keeps; a fork keeps all by itself.
+        preexec_fn: Called first in the child.
         start_new_session: Whether the child leads a session.
         process_group: The child's process group; None for that of this process.
     """
@@ -140,7 +140,7 @@ class ForkedChild:
 
 
 def _close_all_but(kept: set[int]) -> None:
-    """Close the other ends of pipes, above all: a child that held them would never see an end."""
+    """Close all other descriptors: with the other ends of its pipes open, a child sees no end."""
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
         if int(name) not in kept:
             with suppress(OSError):

@@ -20,15 +20,15 @@ from benchmarks.attacks.running import fork
 
 Samples = Sequence[Mapping[str, Any]]
 _RTOL, _ATOL = 2e-3, 2e-3
-"""Looser than any class of float32 that hubopt has: what leaves these is wrong by any measure."""
+"""Looser than any float32 class of hubopt: an answer outside these bounds is certainly wrong."""
 _TIMEOUT_S = 40.0
 
 
 def read_npz(path: Path) -> Samples:
-    """Read samples that are named ``0/name``, by NumPy alone.
+    """Read samples that are named ``0/name``, with NumPy alone.
 
     Raises:
-        ValueError: They are not whole.
+        ValueError: They are incomplete or unreadable.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -43,7 +43,7 @@ def read_npz(path: Path) -> Samples:
 
 
 def problems_of(found: Samples, expected: Samples) -> list[str]:
-    """Return in what answers leave those that they should be."""
+    """Return how the answers differ from the expected ones."""
     if len(found) != len(expected):
         return [f"{len(found)} answers, not {len(expected)}"]
     problems = []
@@ -75,13 +75,15 @@ def artifact_answers(
         from benchmarks.mutations.run import answers
         from hubopt.bundles.bundle import read_bundle
 
-        return answers(read_bundle(bundle).artifact(target), path, [dict(each) for each in inputs])
+        return answers(
+            read_bundle(bundle).artifact(target), path, [dict(sample) for sample in inputs]
+        )
 
     return _in_fork(run, place)
 
 
 def problems_of_artifact(bundle: Path, clean: Path, target: str, place: Place) -> list[str]:
-    """Return in what an artifact's answers leave those that the clean bundle holds."""
+    """Return how an artifact's answers differ from those in the clean bundle."""
     try:
         inputs = read_npz(clean / "verification" / "inputs.npz")
         path = bundle / target
@@ -93,7 +95,7 @@ def problems_of_artifact(bundle: Path, clean: Path, target: str, place: Place) -
 
 
 def problems_elsewhere(bundle: Path, clean: Path, target: str) -> list[str]:
-    """Do the same in a process of its own, for one that has imported no runtime."""
+    """Do the same in a child process, for callers that have not imported a runtime."""
     script = f"""
 import json, sys, tempfile
 from pathlib import Path
@@ -116,8 +118,9 @@ print(json.dumps(problems))
 def layer_answers(model: Path, inputs: Samples, place: Place) -> Samples:
     """Run the model at ``model`` eagerly in a fork.
 
-    An export loads a SavedModel without what only the calls of its inner layers take. Where the
-    damage lies in those, TensorFlow refuses the whole model: then the rest of it answers here too.
+    An export loads a SavedModel without the functions that only calls of its inner layers need. If
+    the damage is in those, TensorFlow refuses the whole model; then it is loaded without them here
+    too.
 
     Raises:
         ValueError: It does not load or run.
@@ -154,22 +157,24 @@ def _named(outputs: Any) -> Mapping[str, Any]:
 
 
 def without_name(samples: Samples) -> Samples:
-    """Return answers whose only output has no name, as a model's own call has it."""
+    """Remove the name of an only output, because a model's own call returns it without one."""
     return [{"": next(iter(sample.values()))} if len(sample) == 1 else sample for sample in samples]
 
 
 def _in_fork(run: Callable[[], Samples], place: Place) -> Samples:
-    to = place.root / "answers.npz"
+    file = place.root / "answers.npz"
 
     def body() -> None:
         arrays = {
-            f"{at}/{name}": array for at, one in enumerate(run()) for name, array in one.items()
+            f"{at}/{name}": array
+            for at, sample in enumerate(run())
+            for name, array in sample.items()
         }
         stream = io.BytesIO()
         np.savez(stream, **arrays)
-        to.write_bytes(stream.getvalue())
+        file.write_bytes(stream.getvalue())
 
     ran: Ran = fork(body, place, _TIMEOUT_S)
     if ran.code != 0:
         raise ValueError(f"exit {ran.code}: {ran.err.strip()[-200:]}")
-    return read_npz(to)
+    return read_npz(file)

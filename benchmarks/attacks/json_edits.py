@@ -1,4 +1,4 @@
-"""Edits of JSON that stays JSON: other types, missing keys, huge numbers, paths that lead out."""
+"""Edits of JSON that stays valid: other types, missing keys, huge numbers, paths outside."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MISLEADING = ("verified", "failed", "vacuous", "unverified", "full", "off", "in
 
 
 def places(value: Any, at: Place = ()) -> Iterator[Place]:
-    """Give the place of every value inside, itself left out."""
+    """Yield the place of every value inside ``value``, but not its own."""
     items: Sequence[tuple[str | int, Any]] = ()
     if isinstance(value, dict):
         items = list(value.items())
@@ -32,35 +32,35 @@ def places(value: Any, at: Place = ()) -> Iterator[Place]:
 def edit_json(
     draw: random.Random, value: Any, may: Callable[[Place], bool] = lambda place: True
 ) -> tuple[Any, str]:
-    """Do one to three edits to plain data.
+    """Apply one to three edits to plain data.
 
     Args:
-        draw: The source of chance.
+        draw: The random number generator.
         value: The data; a copy is edited.
-        may: Whether a place may be edited.
+        may: Returns whether a place may be edited.
     """
     edited = json.loads(json.dumps(value))
-    told = []
+    details = []
     for _ in range(draw.choice((1, 1, 1, 2, 3))):
         known = [place for place in places(edited) if may(place)]
         if not known:
             break
-        # By depth first, so that long lists of numbers do not get every edit.
+        # Choose the depth first, so that long lists of numbers do not get every edit.
         depth = draw.choice(sorted({len(place) for place in known}))
         place = draw.choice([place for place in known if len(place) == depth])
-        told.append(_edit(draw, edited, place))
-    return edited, "; ".join(told)
+        details.append(_edit(draw, edited, place))
+    return edited, "; ".join(details)
 
 
 def put(value: Any, place: Place, new: Any) -> None:
-    """Set what is at ``place``."""
+    """Set the value at ``place``."""
     for key in place[:-1]:
         value = value[key]
     value[place[-1]] = new
 
 
 def get(value: Any, place: Place) -> Any:
-    """Return what is at ``place``."""
+    """Return the value at ``place``."""
     for key in place:
         value = value[key]
     return value
@@ -89,7 +89,7 @@ def _edit(draw: random.Random, value: Any, place: Place) -> str:
 
 
 def _near(draw: random.Random, old: Any) -> Any:
-    """Return a value of the same type, which a check of types lets through."""
+    """Return a value of the same type, which passes a check of types."""
     if isinstance(old, bool):
         return not old
     if isinstance(old, int | float):

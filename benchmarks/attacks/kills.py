@@ -1,9 +1,9 @@
 """Signals at random moments of an export or a verification, to the command or to its children.
 
-A case is one place: a cache, and one to four runs over it, each hit by a signal. After SIGKILL
-to the command itself something may be left beside the output and among temporary files until
-the next run; after everything else nothing may. Where something was, the last run is left alone,
-and must end with exit code 0, the clean bundle and nothing left.
+A case is one place: a cache, and one to four runs over it, each of which gets a signal. After
+SIGKILL to the command itself, files may be left beside the output and among the temporary files
+until the next run; after any other signal, none may be left. If files may be left, a last run gets
+no signal, and must end with exit code 0, the clean bundle and no files left.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 KINDS = ("export", "repeat", "verify")
 _REAL_TIMEOUT_S = 120.0
 _DEFAULTS_SHARE = 0.1
-"""How often an export measures noise and latency as well, which takes longer."""
+"""How often an export also measures noise and latency, which takes longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,9 @@ class KillCase:
         number: The case.
         kind: ``export``: into an empty cache. ``repeat``: the same export again and again, over
             a cache that holds all, some or none of its stages. ``verify``: of a bundle.
-        quick: Whether exports leave noise and latency out.
-        kept: The share of the clean cache's entries that are there at the beginning.
-        kills: In their order.
+        quick: Whether exports leave out noise and latency.
+        kept: The share of the clean cache's entries that exist at the beginning.
+        kills: The kills in their order.
     """
 
     number: int
@@ -59,7 +59,7 @@ class KillCase:
 
 
 def draw_case(number: int, seed: int) -> KillCase:
-    """Return the case of a number; it is the same each time."""
+    """Return the case with this number; the same number and seed give the same case."""
     draw = random.Random(f"kill/{seed}/{number}")
     kind = draw.choices(KINDS, [4, 3, 3])[0]
     count = {"export": draw.choice((1, 1, 2)), "repeat": draw.choice((3, 4)), "verify": 3}[kind]
@@ -90,18 +90,18 @@ def try_case(
     """Run the case; return an outcome for each of its kills.
 
     Args:
-        case: What to do.
+        case: The case.
         clean: The models and the clean answers.
         work: A folder to work in, for this case alone.
-        durations: How long a run of each kind takes when it is left alone, in seconds; corrected
-            by what is seen.
-        command: What to run.
+        durations: How long a run of each kind takes without a signal, in seconds; updated with the
+            durations that are seen.
+        command: The command to run.
     """
     place = Place.make(work / "place")
     arguments = _prepare(case, clean, place)
     before = tree(place.output) if case.kind == "verify" else None
     outcomes: list[Outcome] = []
-    owed = False  # whether something may be there of a run that was killed
+    may_leave_files = False  # whether files of a killed run may be left
     for at, kill in enumerate(case.kills):
         name = f"kill:{case.number}/{at}"
         usual = case.kind if case.quick else "defaults"
@@ -109,9 +109,11 @@ def try_case(
         if not struck.landed:
             # It was faster than it usually is: the machine has become less busy.
             durations[usual] = (durations[usual] + struck.seconds) / 2
-        owed = owed or (kill.signal is signal.SIGKILL and struck.victim in ("parent", "group"))
+        may_leave_files = may_leave_files or (
+            kill.signal is signal.SIGKILL and struck.victim in ("parent", "group")
+        )
         good, faults = _judge(case, struck.ran, kill.signal, struck.victim, clean, place, before)
-        if owed:
+        if may_leave_files:
             faults.pop("folder left", None)
         detail = f"{struck.told}, exit {struck.ran.code}"
         kind = f"{case.kind} {kill.signal.name}"
@@ -121,7 +123,7 @@ def try_case(
         )  # fmt: skip
         if case.kind != "verify":
             shutil.rmtree(place.output, ignore_errors=True)
-    if owed or case.number % 4 == 0:
+    if may_leave_files or case.number % 4 == 0:
         outcomes.append(_last_run(case, arguments, clean, place, before, command))
     place.remove()
     return outcomes
@@ -147,8 +149,8 @@ def _judge(
     place: Place,
     before: object,
 ) -> tuple[str | None, dict[str, str]]:
-    """Judge what a run left behind; ``sent`` is None for one that was left alone."""
-    # A signal that only a child was sent is none that may end the command.
+    """Judge the state after a run; ``sent`` is None for a run without a signal."""
+    # A signal that was sent only to a child must not end the command.
     good, faults = judge_command(ran, None if victim == "child" else sent)
     if strays := place.strays():
         faults["folder left"] = "; ".join(strays)
@@ -165,7 +167,7 @@ def _judge(
     else:
         good = "absent"
         if ran.code == 0:
-            faults["wrong verified"] = "exit 0, and there is no bundle"
+            faults["wrong verified"] = "exit 0, but there is no bundle"
     if damaged:
         faults["damaged"] = "; ".join(damaged)
     return good, faults
@@ -173,14 +175,14 @@ def _judge(
 
 def _differences(case: KillCase, place: Place, clean: Clean) -> list[str]:
     bundle = clean.bundle("tiny")
-    found = differences(
+    problems = differences(
         place.output, bundle, lambda: problems_elsewhere(place.output, bundle, "savedmodel")
     )
     missing = set(TARGETS) - read_manifest(place.output)["targets"].keys()
     if not case.quick:
         # Deeper measurements may change which samples are kept, and bring a float64 reference.
-        found = [each for each in found if not each.startswith("verification/")]
-    return [*found, *(f"{target} is not there" for target in sorted(missing))]
+        problems = [problem for problem in problems if not problem.startswith("verification/")]
+    return [*problems, *(f"{target} is missing" for target in sorted(missing))]
 
 
 def _last_run(
@@ -191,7 +193,7 @@ def _last_run(
     before: object,
     command: Sequence[str],
 ) -> Outcome:
-    """Run it once more and leave it alone: it must give the clean answer and sweep the place."""
+    """Run once more without a signal: this must give the clean answer and remove all leftovers."""
     ran = run_command(arguments, place, _REAL_TIMEOUT_S, command)
     good, faults = _judge(case, ran, None, "none", clean, place, before)
     if ran.code != 0 and not faults:
@@ -199,7 +201,7 @@ def _last_run(
     return Outcome(
         f"kill:{case.number}/last",
         f"{case.kind}, the next run",
-        f"left alone after {len(case.kills)} kills, exit {ran.code}",
+        f"no signal, after {len(case.kills)} kills, exit {ran.code}",
         None if faults else good,
         faults,
         counts=False,

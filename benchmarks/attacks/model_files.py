@@ -32,15 +32,15 @@ def attack_saved_model(file: str, draw: random.Random, clean: Clean, place: Plac
 
     Args:
         file: ``saved_model.pb`` or ``variables``.
-        draw: The source of chance.
-        clean: What is attacked.
-        place: Where.
+        draw: The random number generator.
+        clean: The undamaged files.
+        place: The folders of the attack.
     """
     name = draw.choice(("tiny", "conv"))
     model = Path(shutil.copytree(clean.model(name), place.root / name))
     if file == _GRAPH:
         if draw.random() < 0.9:
-            (model / "fingerprint.pb").unlink()  # or the loader never sees the changed graph
+            (model / "fingerprint.pb").unlink()  # else the loader refuses the graph
         path = model / _GRAPH
     else:
         path = draw.choice(sorted((model / file).iterdir()))
@@ -65,8 +65,8 @@ def _attempt(
     clean: Clean,
     place: Place,
 ) -> Attempt:
-    way = draw.choices(("inspect", "pin", "export"), [6, 1, 3])[0]
-    if way == "export":
+    verb = draw.choices(("inspect", "pin", "export"), [6, 1, 3])[0]
+    if verb == "export":
         target = draw.choice(("onnx", "tflite"))
         arguments = export_arguments(model, place.output, (target,))
 
@@ -74,7 +74,7 @@ def _attempt(
             return _export_is_right(name, model, target, clean, place)
 
         return Attempt(kind, f"{detail}; export to {target}", arguments, worth)
-    if way == "pin":
+    if verb == "pin":
         pin = ("--pin", f"sha256:{clean.digests[name]}")
 
         def refused(ran: Ran) -> Worth:
@@ -86,7 +86,7 @@ def _attempt(
 
 
 def _export_is_right(name: str, model: Path, target: str, clean: Clean, place: Place) -> Worth:
-    """Judge the bundle of a changed model: it must compute what that model does."""
+    """Judge the bundle of a damaged model: it must compute what that model computes."""
     if broken := broken_promises(place.output):
         return None, {"damaged": "; ".join(broken)}
     bundle = clean.bundle(name.partition(".")[0])
@@ -103,27 +103,27 @@ def _export_is_right(name: str, model: Path, target: str, clean: Clean, place: P
 
 
 def attack_stages(draw: random.Random, clean: Clean, place: Place) -> Attempt:
-    """Damage an entry of the cache, with its seal made right at times, or exchange two."""
+    """Damage an entry of the cache, sometimes with a correct seal, or exchange two entries."""
     place.stages.rmdir()
     shutil.copytree(clean.stages, place.stages)
     entries = sorted(path.parent for path in place.stages.glob("*/entry.json"))
     entry = draw.choice(entries)
     attacked = {entry.name}
     target = json.loads((entry / "entry.json").read_text())["entry"]["target"]
-    way = draw.choices(("file", "sealed", "exchanged"), [7, 2, 1])[0]
-    if way == "exchanged":
-        other = draw.choice([each for each in entries if each != entry])
+    damage = draw.choices(("file", "sealed", "exchanged"), [7, 2, 1])[0]
+    if damage == "exchanged":
+        other = draw.choice([candidate for candidate in entries if candidate != entry])
         attacked.add(other.name)
         entry.rename(aside := place.root / "aside")
         other.rename(entry)
         aside.rename(other)
         detail = "two entries exchanged"
-    elif way == "sealed":
+    elif damage == "sealed":
         detail = _edit_sealed(draw, entry)
     else:
         files = [path for path in sorted(entry.rglob("*")) if path.is_file()]
-        told = edit_file(draw, draw.choice(files), place.root)
-        detail = f"{target or 'trace or reference'}: {told}"
+        edit = edit_file(draw, draw.choice(files), place.root)
+        detail = f"{target or 'trace or reference'}: {edit}"
     targets = ("savedmodel", "onnx", "tflite") if target == "savedmodel" else ("onnx", "tflite")
     arguments = export_arguments(clean.model("tiny"), place.output, targets)
 
@@ -132,54 +132,54 @@ def attack_stages(draw: random.Random, clean: Clean, place: Place) -> Attempt:
         return problems_of_artifact(place.output, bundle, "savedmodel", place)
 
     def worth(ran: Ran) -> Worth:
-        # An entry that no stage needed stays as it was damaged.
+        # An entry that no stage needed stays damaged.
         broken = broken_promises(place.output) + damaged_entries(place, attacked)
         if broken:
             return None, {"damaged": "; ".join(broken)}
         return compared(differences(place.output, clean.bundle("tiny"), savedmodel))
 
-    return Attempt("stage entry", f"{way}: {detail}", arguments, worth)
+    return Attempt("stage entry", f"{damage}: {detail}", arguments, worth)
 
 
 def _edit_sealed(draw: random.Random, entry: Path) -> str:
-    """Edit the value or the entry and make the digests right again."""
+    """Edit the value or the entry, and correct the digests."""
     sealed = json.loads((entry / "entry.json").read_text())
     if draw.random() < 0.7:
-        value, told = edit_json(draw, json.loads((entry / "value.json").read_text()))
+        value, detail = edit_json(draw, json.loads((entry / "value.json").read_text()))
         (entry / "value.json").write_text(json.dumps(value))
         sealed["entry"]["digests"][""] = _sha256(json.dumps(value))
     else:
-        sealed["entry"], told = edit_json(draw, sealed["entry"])
+        sealed["entry"], detail = edit_json(draw, sealed["entry"])
     sealed["sha256"] = _sha256(json.dumps(sealed["entry"]))
     (entry / "entry.json").write_text(json.dumps(sealed))
-    return told
+    return detail
 
 
 def damaged_entries(place: Place, attacked: Collection[str] = ()) -> list[str]:
-    """Return which entries of the cache are not whole; those are removed by looking.
+    """Return which entries of the cache are damaged; looking them up removes them.
 
     Args:
-        place: Where.
-        attacked: Entries that are left out.
+        place: The folders with the cache.
+        attacked: Entries that are not looked at.
     """
     from hubopt.bundles.stage_store import StageStore
 
     store = StageStore(place.stages, 10**12)
-    found = []
+    damaged = []
     for path in sorted(place.stages.iterdir()) if place.stages.is_dir() else ():
         if path.name.startswith(".") or not path.is_dir() or path.name in attacked:
             continue
-        looked = store.look_up(path.name)
-        if looked is None:
-            found.append(f"entry {path.name[:12]} is damaged")
+        found = store.look_up(path.name)
+        if found is None:
+            damaged.append(f"entry {path.name[:12]} is damaged")
             continue
-        entry, _ = looked
-        to = {name: place.root / "taken" / name for name in entry.digests if name}
+        entry, _ = found
+        destinations = {name: place.root / "taken" / name for name in entry.digests if name}
         (place.root / "taken").mkdir()
-        if not store.take(entry, to):
-            found.append(f"files of entry {path.name[:12]} are damaged")
+        if not store.take(entry, destinations):
+            damaged.append(f"files of entry {path.name[:12]} are damaged")
         shutil.rmtree(place.root / "taken", ignore_errors=True)
-    return found
+    return damaged
 
 
 def _sha256(text: str) -> str:

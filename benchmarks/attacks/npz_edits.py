@@ -22,7 +22,7 @@ class _Bomb:
 
 
 def edit_npz(draw: random.Random, data: bytes) -> Edit:
-    """Do one edit: of an array, of a member's bytes, of its header, of the whole file."""
+    """Apply one edit: to an array, a member's bytes, a member's header, or the whole file."""
     kind = draw.choice(("array", "array", "member", "header", "file"))
     if kind == "file":
         return edit_bytes(draw, data)
@@ -34,10 +34,10 @@ def edit_npz(draw: random.Random, data: bytes) -> Edit:
         arrays: Arrays = {name: archive[name] for name in archive.files}
     name = draw.choice(sorted(arrays))
     edit = draw.choice(sorted(_ARRAY_EDITS))
-    told = _ARRAY_EDITS[edit](draw, arrays, name)
+    detail = _ARRAY_EDITS[edit](draw, arrays, name)
     stream = io.BytesIO()
     np.savez(stream, **arrays)
-    return stream.getvalue(), f"{name}: {told}"
+    return stream.getvalue(), f"{name}: {detail}"
 
 
 def _dtype(draw: random.Random, arrays: Arrays, name: str) -> str:
@@ -106,7 +106,7 @@ _ARRAY_EDITS: Mapping[str, Callable[[random.Random, Arrays, str], str]] = {
 
 
 def _edit_header(draw: random.Random, name: str, data: bytes) -> Edit:
-    """Write another header over a member's; its data stay."""
+    """Replace the header of a member, and keep the end of its data or replace it by a pickle."""
     del name
     headers = (
         "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000, 1000000), }",

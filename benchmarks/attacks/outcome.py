@@ -1,4 +1,4 @@
-"""What became of one attack, and the rules that say so."""
+"""The outcome of one attack, and the rules that judge it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 GOOD = ("whole", "absent", "right", "another", "refused", "contained")
-"""What may happen. ``whole`` and ``absent``: the output after a kill. ``right``: exit 0, and the
-answer is the clean one. ``another``: a changed model that loads is another model, and is treated
-as one. ``refused``: a clear error, exit 2 to 6. ``contained``: a native crash in a child process,
-told as an error."""
+"""The allowed outcomes. ``whole`` and ``absent``: the output after a kill. ``right``: exit 0, and
+the answer is the clean one. ``another``: a damaged model that still loads is another model, and is
+treated as one. ``refused``: a clear error, exit 2 to 6. ``contained``: a native crash in a child
+process, reported as an error."""
 FAULTS = (
     "damaged", "wrong verified", "exit 1", "traceback", "crash", "hang", "folder left",
     "process left",
 )  # fmt: skip
-"""What may not happen. ``crash``: a signal that nobody sent ended the command itself."""
+"""The faults. ``crash``: a signal that the benchmark did not send ended the command itself."""
 
 _TRACEBACK = "Traceback (most recent call last)"
 _CHILD_CRASH = re.compile(r"process was ended by SIG(SEGV|ABRT|BUS|FPE|ILL|TRAP)")
@@ -25,13 +25,13 @@ _SHOWN = 400
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What a command did.
+    """The result of a command.
 
     Attributes:
         code: Its exit code, negative for the signal that ended it; None if it had to be ended.
         out: Its standard output.
         err: Its standard error.
-        left: The processes that outlived it, in words.
+        left: Descriptions of the processes that outlived it.
     """
 
     code: int | None
@@ -42,15 +42,15 @@ class Ran:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one attack.
+    """The outcome of one attack.
 
     Attributes:
         case: The case, such as ``file:12``; a case of several kills has an outcome for each.
-        kind: What was attacked: the row in the report.
-        detail: What was done to it.
-        good: One of `GOOD`; None where there is a fault.
-        faults: What was seen, by the fault's name in `FAULTS`.
-        note: What else there is to know.
+        kind: The kind of attack: the row in the report.
+        detail: A description of the attack.
+        good: One of `GOOD`; None if there is a fault.
+        faults: Descriptions by the fault's name in `FAULTS`.
+        note: Further information.
         counts: Whether the attack took place; a kill that came too late does not count.
         seconds: How long it took.
     """
@@ -66,15 +66,15 @@ class Outcome:
 
 
 def judge_command(ran: Ran, sent: int | None = None) -> tuple[str | None, dict[str, str]]:
-    """Judge what every command owes, whatever it was given.
+    """Judge what is required of every command, whatever its input.
 
     Args:
-        ran: What it did.
+        ran: The result of the command.
         sent: The signal that was sent to it, which may end it.
 
     Returns:
-        ``refused`` or ``contained`` for a clear error; None where exit code 0, or the signal,
-        leaves it to the caller what that is worth. And the faults.
+        ``refused`` or ``contained`` for a clear error, or None if the caller must judge the result
+        (exit code 0, or the signal); and the faults.
     """
     faults: dict[str, str] = {}
     if ran.left:
@@ -96,7 +96,7 @@ def judge_command(ran: Ran, sent: int | None = None) -> tuple[str | None, dict[s
 
 
 def _was_starting(err: str) -> bool:
-    """Whether the traceback is Python's own, of a Ctrl-C before the command line had begun."""
+    """Whether the traceback is Python's own, from a Ctrl-C before the command line began."""
     lines = err.rstrip().splitlines()
     begun = any(name == "main" and "hubopt" in path for path, name in _FRAME.findall(err))
     return bool(lines) and lines[-1].startswith("KeyboardInterrupt") and not begun

@@ -1,4 +1,4 @@
-"""Where one attack takes place: folders of its own, and what is left in them."""
+"""The folders of one attack, and the files that are left in them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 HUBOPT = (sys.executable, "-m", "hubopt")
 MARKER = "HUBOPT_ATTACK"
-"""The environment variable by which a run's processes are known."""
+"""The environment variable that identifies the processes of a run."""
 _ROOT = Path(__file__).parents[2]
 
 
@@ -27,7 +27,7 @@ class Place:
 
     @classmethod
     def make(cls, root: Path) -> Place:
-        """Make the folders; nothing of an earlier attack may be there."""
+        """Make the folders, without the files of an earlier attack."""
         shutil.rmtree(root, ignore_errors=True)
         place = cls(root)
         for folder in (place.stages, place.models, place.temporary, place.outputs, place.here):
@@ -51,7 +51,7 @@ class Place:
 
     @property
     def outputs(self) -> Path:
-        """The folder that the output stands in."""
+        """The folder that contains the output."""
         return self.root / "outputs"
 
     @property
@@ -65,7 +65,7 @@ class Place:
         return self.root / "here"
 
     def environment(self) -> Mapping[str, str]:
-        """Return the variables that a command is given."""
+        """Return the environment variables for a command."""
         return {
             "HUBOPT_CACHE_DIR": str(self.stages),
             "TFHUB_CACHE_DIR": str(self.models),
@@ -73,16 +73,16 @@ class Place:
             "XDG_STATE_HOME": str(self.root / "state"),  # tracebacks of defects
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "KERAS_BACKEND": "tensorflow",
-            # Ours first: an editable install may be of another checkout.
+            # This checkout first: an editable install may be of another one.
             "PYTHONPATH": os.pathsep.join(source_path()),
             MARKER: str(self.root),
         }
 
     def strays(self, expected: Collection[Path] = ()) -> list[str]:
-        """Return what a command left that is neither its output nor a cache's entry.
+        """Return the files that a command left besides its output and the entries of the cache.
 
         Args:
-            expected: What may be there beside `output`.
+            expected: Files that are allowed in addition to `output`.
         """
         known = {self.output, *expected}
         found = [
@@ -91,25 +91,25 @@ class Place:
             for path in folder.iterdir()
             if path not in known
         ]
-        # Entries of the cache have no leading dot; drafts do, and locks are files.
+        # Unfinished entries of the cache have a leading dot, complete ones none; locks are files.
         found += [path for path in self.stages.glob(".*") if path.is_dir()]
         return sorted(_describe(path, self.root) for path in found)
 
     def last_traceback(self) -> str:
-        """Return the end of the traceback that a defect left; it goes with the place."""
-        logs = sorted((self.root / "state").rglob("*.log"))
+        """Return the end of the traceback that a defect left; `remove` deletes its file."""
+        logs = sorted((self.root / "state").rglob("defect*.log"))
         return " ".join(logs[-1].read_text(errors="replace").split())[-400:] if logs else ""
 
     def remove(self) -> None:
-        """Remove all of it, with what was made unreadable."""
+        """Remove all of the folders, including unreadable files."""
         shutil.rmtree(self.root, ignore_errors=True)
 
 
 def source_path() -> tuple[str, ...]:
-    """Return where this checkout's packages are."""
+    """Return the folders with this checkout's packages."""
     return str(_ROOT), str(_ROOT / "exporters")
 
 
 def _describe(path: Path, root: Path) -> str:
-    inside = sorted(each.name for each in path.iterdir())[:4] if path.is_dir() else []
+    inside = sorted(child.name for child in path.iterdir())[:4] if path.is_dir() else []
     return f"{path.relative_to(root)}" + (f" ({', '.join(inside)})" if inside else "")

@@ -1,4 +1,4 @@
-"""File attacks over several processes, and kills over several threads, until time is up."""
+"""Runs file attacks in several processes, and kills in several threads, until time is up."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from benchmarks.attacks.running import preload
 
 Told = Callable[[str, Sequence[Outcome]], None]
 _LIFE = 400
-"""How many cases one process tries: what it leaks goes with it."""
+"""How many cases one process tries; then a new process starts, so that leaks do not add up."""
 
 
 def attack_files(
@@ -35,17 +35,17 @@ def attack_files(
 
     Args:
         numbers: The cases.
-        seed: Of the run.
-        clean: What is attacked.
+        seed: The seed of the run.
+        clean: The undamaged files.
         work: A folder to work in.
-        jobs: How many at a time.
+        jobs: The number of cases at a time.
         told: Called with each case and its outcomes.
-        until: The `time.monotonic` after which none is begun.
+        until: The `time.monotonic` after which no case begins.
 
     Raises:
         SystemExit: The same commands do not give the clean answers on undamaged files.
     """
-    # A pool's process has one thread, so that its forks are whole.
+    # A spawned process has one thread, so that its forks lack none.
     context = multiprocessing.get_context("spawn")
     left = list(numbers)
     if not left:
@@ -75,14 +75,14 @@ def attack_by_kills(
     """Try kill cases, ``jobs`` at a time; see `attack_files`.
 
     Args:
-        numbers: The cases; it ends when there were enough kills.
-        seed: Of the run.
-        clean: What is attacked.
+        numbers: The cases; ends when there were enough kills.
+        seed: The seed of the run.
+        clean: The undamaged files.
         work: A folder to work in.
-        jobs: How many at a time.
+        jobs: The number of cases at a time.
         told: Called with each case and its outcomes.
-        until: The `time.monotonic` after which none is begun.
-        durations: How long a run of each kind takes when it is left alone.
+        until: The `time.monotonic` after which no case begins.
+        durations: How long a run of each kind takes without a signal.
     """
     with ThreadPoolExecutor(jobs) as pool:
 
@@ -99,18 +99,18 @@ def _run_all(
     told: Told,
     until: float,
 ) -> None:
-    """Keep ``jobs`` calls under way."""
-    under_way: dict[Future[list[Outcome]], str] = {}
+    """Run the calls, ``jobs`` at a time."""
+    running: dict[Future[list[Outcome]], str] = {}
     while True:
-        while len(under_way) < jobs and time.monotonic() < until:
+        while len(running) < jobs and time.monotonic() < until:
             following = next(calls, None)
             if following is None:
                 break
-            under_way[following[1]()] = following[0]
-        if not under_way:
+            running[following[1]()] = following[0]
+        if not running:
             return
-        for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-            told(under_way.pop(future), future.result())
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            told(running.pop(future), future.result())
 
 
 def _submit_file(

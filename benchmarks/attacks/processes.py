@@ -1,4 +1,4 @@
-"""Processes of one run: what is there of them, and what is left."""
+"""The processes of one run: those that are alive, and those that are left."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ _WAIT_S = 0.02
 
 
 def members(leader: int, marker: str | None = None) -> list[Process]:
-    """Return the processes of a run that are alive: its session's, and those with its mark.
+    """Return the live processes of a run: those in its session, and those with its marker.
 
     Args:
         leader: The first process, which leads the session.
-        marker: The value of `MARKER` that the run was given; a child inherits it.
+        marker: The value of `MARKER` for the run; a child inherits it.
     """
-    found = {each.pid: each for each in Tree(leader).members()}
+    found = {process.pid: process for process in Tree(leader).members()}
     if marker is not None:
         wanted = f"{MARKER}={marker}".encode()
-        for each in Tree(1).members():
-            if each.pid not in found and wanted in _environment(each.pid):
-                found[each.pid] = each
+        for process in Tree(1).members():
+            if process.pid not in found and wanted in _environment(process.pid):
+                found[process.pid] = process
     return list(found.values())
 
 
 def left_after(leader: int, patience_s: float, marker: str | None = None) -> tuple[str, ...]:
-    """Wait for a run's processes to end, end those that do not, and return them in words."""
+    """Wait for a run's processes to end, kill those that do not, and return their descriptions."""
     until = time.monotonic() + patience_s
-    while there := members(leader, marker):
+    while alive := members(leader, marker):
         if time.monotonic() > until:
-            told = tuple(f"{each.pid} {each.label}" for each in there)
-            for each in there:
+            descriptions = tuple(f"{process.pid} {process.label}" for process in alive)
+            for process in alive:
                 with suppress(ProcessLookupError):
-                    os.kill(each.pid, signal.SIGKILL)
+                    os.kill(process.pid, signal.SIGKILL)
             while members(leader, marker):  # they hold files that are about to be removed
                 time.sleep(_WAIT_S)
-            return told
+            return descriptions
         time.sleep(_WAIT_S)
     return ()
 

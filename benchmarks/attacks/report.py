@@ -1,4 +1,4 @@
-"""Outcomes as a table by kind, for a terminal and as Markdown, and every fault with its case."""
+"""Shows outcomes as a table by kind, for a terminal and as Markdown, and every fault."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _SHOWN = 700
 def rows(outcomes: Sequence[Outcome]) -> list[list[str]]:
     """Return a header, a row for each kind of attack, and the sum.
 
-    A kill that came after the end, and the run that follows kills, are no attacks, but what is
-    wrong with them counts.
+    A kill that came after the end, and the run that follows kills, do not count as attacks, but
+    their faults count.
     """
     header = ["attacked", "attacks", *GOOD, *FAULTS]
-    kinds = sorted({each.kind for each in outcomes})
-    body = [_row(kind, [each for each in outcomes if each.kind == kind]) for kind in kinds]
+    kinds = sorted({outcome.kind for outcome in outcomes})
+    body = [_row(kind, [outcome for outcome in outcomes if outcome.kind == kind]) for kind in kinds]
     return [header, *body, _row("all", outcomes)]
 
 
@@ -32,39 +32,43 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
 
 
 def show(outcomes: Sequence[Outcome], console: Console) -> None:
-    """Print the table, then each fault with what repeats it, then the table as Markdown."""
+    """Print the table, then each fault with its case, then the table as Markdown."""
     header, *body = rows(outcomes)
     table = Table(*header)
     for line in body:
         table.add_row(*line)
     console.print(table)
-    for each in outcomes:
-        for fault, told in each.faults.items():
-            _print(console, f"{fault.upper()}: {each.case}, {each.kind}, {each.detail}: {told}")
-    flaky = [each for each in outcomes if each.note.startswith("only in a fork")]
-    for each in flaky:
-        _print(
-            console, f"not repeated by the real command: {each.case}, {each.detail}: {each.note}"
+    for outcome in outcomes:
+        for fault, text in outcome.faults.items():
+            _print_escaped(
+                console,
+                f"{fault.upper()}: {outcome.case}, {outcome.kind}, {outcome.detail}: {text}",
+            )
+    flaky = [outcome for outcome in outcomes if outcome.note.startswith("only in a fork")]
+    for outcome in flaky:
+        _print_escaped(
+            console,
+            f"not repeated by the real command: {outcome.case}, {outcome.detail}: {outcome.note}",
         )
     _print(console, markdown(outcomes))
-    faults = sum(bool(each.faults) for each in outcomes)
-    attacks = sum(each.counts for each in outcomes)
+    faults = sum(bool(outcome.faults) for outcome in outcomes)
+    attacks = sum(outcome.counts for outcome in outcomes)
     _print(console, f"{attacks} attacks, {faults} with a fault, {len(flaky)} not repeated")
 
 
 def exit_code(outcomes: Sequence[Outcome]) -> int:
-    """Return 0 where there is no fault, else 1."""
-    return int(any(each.faults for each in outcomes))
+    """Return 0 if there is no fault, else 1."""
+    return int(any(outcome.faults for outcome in outcomes))
 
 
 def _row(kind: str, outcomes: Sequence[Outcome]) -> list[str]:
-    good = [sum(each.good == name and each.counts for each in outcomes) for name in GOOD]
-    faults = [sum(name in each.faults for each in outcomes) for name in FAULTS]
-    return [kind, *map(str, (sum(each.counts for each in outcomes), *good, *faults))]
+    good = [sum(outcome.good == name and outcome.counts for outcome in outcomes) for name in GOOD]
+    faults = [sum(name in outcome.faults for outcome in outcomes) for name in FAULTS]
+    return [kind, *map(str, (sum(outcome.counts for outcome in outcomes), *good, *faults))]
 
 
-def _print(console: Console, text: str) -> None:
-    """Print one short line; what a model carries into it stays visible and does nothing."""
+def _print_escaped(console: Console, text: str) -> None:
+    """Print one short line; unprintable characters from a model are escaped."""
     shown = " ".join(text.split())[:_SHOWN]
     _print(console, "".join(letter if letter.isprintable() else repr(letter) for letter in shown))
 

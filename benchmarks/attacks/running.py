@@ -1,4 +1,4 @@
-"""The command line, run as a process of its own or in a fork of this one."""
+"""Runs the command line as a new process or in a fork of this one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LIMITS = {
     resource.RLIMIT_AS: 8 * 10**9,
     resource.RLIMIT_CORE: 0,
 }
-"""What each process of a file attack may take, in seconds and bytes: more is a bomb."""
+"""The limits of each process of a file attack, in seconds and bytes; a bomb exceeds them."""
 _STEP_S = 0.004
 
 
@@ -38,11 +38,11 @@ def run_command(
     """Run the real command to its end.
 
     Args:
-        arguments: The verb and what follows.
-        place: Where.
-        timeout_s: After which it hangs, and is ended.
-        command: What to run.
-        limited: Whether it and its children are held to the limits of a fork.
+        arguments: The arguments of the command line.
+        place: The folders to run in.
+        timeout_s: After this time the command counts as hanging and is ended.
+        command: The command to run.
+        limited: Whether the limits of a fork apply to it and its children.
     """
     started = start_command(arguments, place, command)
     if limited:
@@ -61,7 +61,7 @@ def run_command(
 def start_command(
     arguments: Sequence[str], place: Place, command: Sequence[str] = HUBOPT
 ) -> subprocess.Popen[bytes]:
-    """Start the real command in a session of its own, its output going to files."""
+    """Start the real command in its own session, with its output in files."""
     with (place.root / "out").open("wb") as out, (place.root / "err").open("wb") as err:
         return subprocess.Popen(
             [*command, *arguments],
@@ -75,17 +75,17 @@ def start_command(
 
 
 def finish(leader: int, code: int | None, place: Place) -> Ran:
-    """Return what a command did, after its processes were given time to end.
+    """Return the result of a command, after giving its processes time to end.
 
     Args:
         leader: Its process.
-        code: Its exit code; None if it hangs, and is ended now.
+        code: Its exit code; None if it hangs and must be ended now.
         place: Where it ran.
     """
     marker = str(place.root)
     left = left_after(leader, PATIENCE_S if code is not None else 0.0, marker)
     if code is None:
-        left = ()  # they belong to what hangs
+        left = ()  # they belong to the command that hangs
     out, err = (
         (place.root / name).read_text(errors="replace")[-200_000:] for name in ("out", "err")
     )
@@ -93,10 +93,10 @@ def finish(leader: int, code: int | None, place: Place) -> Ran:
 
 
 def run_forked(arguments: Sequence[str], place: Place, timeout_s: float) -> Ran:
-    """Run the command line in a fork of this process, which has imported all it needs.
+    """Run the command line in a fork of this process, which has imported everything needed.
 
-    The children that hubopt starts are forks as well, so that none imports TensorFlow again. All
-    else is as in the command: its processes, pipes, signals and exit code.
+    The children that hubopt starts are forks too, so that none imports TensorFlow again.
+    Everything else is as in the real command: processes, pipes, signals and exit code.
     """
 
     def body() -> None:
@@ -110,12 +110,12 @@ def run_forked(arguments: Sequence[str], place: Place, timeout_s: float) -> Ran:
 
 
 def fork(body: Callable[[], None], place: Place, timeout_s: float) -> Ran:
-    """Run ``body`` in a fork, in a session of its own and within limits.
+    """Run ``body`` in a fork, in its own session and within limits.
 
     Args:
-        body: What to run; its ``SystemExit`` is the exit code.
-        place: Where.
-        timeout_s: After which it hangs, and is ended.
+        body: The function to run; its ``SystemExit`` is the exit code.
+        place: The folders to run in.
+        timeout_s: After this time the command counts as hanging and is ended.
     """
     for name in ("out", "err"):
         (place.root / name).unlink(missing_ok=True)
@@ -148,7 +148,7 @@ def _be_child(body: Callable[[], None], place: Place) -> None:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.environ.update(place.environment())
         os.chdir(place.here)
-        tempfile.tempdir = None  # it was asked for before, and kept
+        tempfile.tempdir = None  # Python caches the folder; the fork has another one
         for kind, most in _LIMITS.items():
             resource.setrlimit(kind, (most, most))
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -159,7 +159,7 @@ def _be_child(body: Callable[[], None], place: Place) -> None:
     except SystemExit as error:
         code = _exit_code(error.code)
     except BaseException:
-        # As Python does for what nothing catches.
+        # As Python does for an uncaught exception.
         import traceback
 
         traceback.print_exc()
@@ -178,7 +178,7 @@ def _exit_code(code: object) -> int:
 
 
 def preload() -> None:
-    """Import what commands need, and run nothing of it: a runtime's threads outlive no fork."""
+    """Import what commands need, but run nothing: a runtime's threads do not survive a fork."""
     os.environ.update({"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"})
     import importlib
 

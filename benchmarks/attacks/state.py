@@ -1,4 +1,4 @@
-"""Outcomes on disk, one case a line, so that a run that was stopped goes on."""
+"""Outcomes on disk, one case on each line, so that a stopped run can be continued."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ class State:
     """The file of finished cases.
 
     Args:
-        path: The file; made by the first case that is added.
+        path: The file; the first added case creates it.
         seed: The run's seed; a file of another seed is refused.
-        code: The digest of the code that is attacked.
+        code: The digest of the attacked code.
 
     Attributes:
-        outcomes: Of all cases, in the order in which they were finished.
-        done: The cases.
+        outcomes: The outcomes of all cases, in the order in which they were finished.
+        done: The finished cases.
         stale: How many of them were tried on other code.
 
     Raises:
@@ -37,20 +37,20 @@ class State:
         for line in path.read_text().splitlines() if path.exists() else ():
             try:
                 raw = json.loads(line)
-            except ValueError:  # the line that was being written when the run was stopped
+            except ValueError:  # the run was stopped while it wrote this line
                 continue
             if raw["seed"] != seed:
                 raise SystemExit(f"{path}: of seed {raw['seed']}, not {seed}; pass another --state")
             self.stale += raw["code"] != code
-            self._keep(raw["case"], [Outcome(**each) for each in raw["outcomes"]])
+            self._keep(raw["case"], [Outcome(**outcome) for outcome in raw["outcomes"]])
 
     def add(self, case: str, outcomes: Sequence[Outcome]) -> None:
-        """Keep a finished case."""
+        """Store a finished case."""
         line = {
             "seed": self._seed,
             "code": self._code,
             "case": case,
-            "outcomes": [asdict(each) for each in outcomes],
+            "outcomes": [asdict(outcome) for outcome in outcomes],
         }
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a") as stream:

@@ -1,4 +1,4 @@
-"""One command, and one signal to it or to a child of it at a moment that is drawn."""
+"""Runs one command and sends one signal to it or to a child at a random moment."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from benchmarks.attacks.running import finish, start_command
 from hubopt.bundles.manifest import LOGS
 
 _END_TIMEOUT_S = 120.0
-"""How long a command may take after a child of it was killed: it may begin anew."""
+"""How long a command may take after one of its children was killed: it may start again."""
 _SIGNALLED_TIMEOUT_S = 20.0
 _STEP_S = 0.001
 _TWICE_S = 0.05
 _LAST_LOG = "tflite.log"
-"""Of the target that comes last."""
+"""The log of the last target."""
 _RENAMING_S = 0.05
 """About how long the last step takes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """A signal that is to be sent.
+    """A signal to send.
 
     Attributes:
-        signal: Which.
-        victim: ``parent``, ``child`` or ``group``, which is what a terminal's Ctrl-C reaches.
-        share: When, as a share of the usual duration.
-        at_rename: Whether to wait instead until the bundle is complete but for its manifest.
+        signal: The signal.
+        victim: ``parent``, ``child`` or ``group``, to which a terminal's Ctrl-C goes.
+        share: When to send it, as a share of the usual duration.
+        at_rename: Whether to wait instead until the bundle is complete except for its manifest.
         twice: Whether to send it again, as an impatient user does.
-        choice: Which child, as a share of all; or when within the last step.
+        choice: Which child, as a share of all children; or the moment within the last step.
     """
 
     signal: signal.Signals
@@ -51,13 +51,13 @@ class Kill:
 
 @dataclass(frozen=True, slots=True)
 class Struck:
-    """What came of it.
+    """The result of a kill.
 
     Attributes:
-        ran: What the command did.
-        victim: Whom the signal reached; ``parent`` where there was no child.
+        ran: The result of the command.
+        victim: Who got the signal; ``parent`` if there was no child.
         landed: Whether the command was still running.
-        told: All that in words.
+        told: A description of the kill.
         seconds: How long the command took.
     """
 
@@ -78,13 +78,13 @@ def strike(
     """Start the command, wait, send the signal, and wait for the end.
 
     Args:
-        kill: What to send, to whom and when.
-        arguments: The verb and what follows.
-        place: Where.
+        kill: The signal, its victim and its moment.
+        arguments: The arguments of the command line.
+        place: The folders to run in.
         duration_s: How long the command usually takes.
-        command: What to run.
+        command: The command to run.
     """
-    before = set(place.outputs.iterdir())  # what killed runs have left
+    before = set(place.outputs.iterdir())  # files that killed runs have left
     start = time.monotonic()
     process = start_command(arguments, place, command)
     if kill.at_rename:
@@ -107,10 +107,10 @@ def strike(
         code = None
     seconds = time.monotonic() - start
     when = "at the rename" if kill.at_rename else f"after {after:.2f} of {duration_s:.1f} s"
-    told = f"{kill.signal.name}{' twice' if kill.twice else ''} to {victim} {when}"
+    description = f"{kill.signal.name}{' twice' if kill.twice else ''} to {victim} {when}"
     ran = finish(process.pid, code, place)
     process.wait()
-    return Struck(ran, victim, landed, told, seconds)
+    return Struck(ran, victim, landed, description, seconds)
 
 
 def _wait_for_renaming(
@@ -120,8 +120,8 @@ def _wait_for_renaming(
     before: Collection[Path],
     latest: float,
 ) -> None:
-    # A staging folder stands beside the output, under a hidden name, and in it the bundle with a
-    # hidden folder to work in. Once that is gone, the manifest is written and all is renamed.
+    # A staging folder with a hidden name is beside the output. It contains the bundle, with a
+    # hidden work folder. Once that is removed, the manifest is written and the bundle is renamed.
     while time.monotonic() < latest and process.poll() is None:
         for staged in place.outputs.glob(".*/*"):
             if staged.parent in before:
@@ -134,9 +134,9 @@ def _wait_for_renaming(
 
 
 def _choose(kill: Kill, parent: int) -> tuple[str, int]:
-    """Return whom the signal goes to; the command itself where it has no child."""
+    """Return the victim of the signal; the command itself if it has no child."""
     if kill.victim == "child":
-        children = sorted(each.pid for each in members(parent) if each.pid != parent)
+        children = sorted(process.pid for process in members(parent) if process.pid != parent)
         if children:
             return "child", children[int(kill.choice * len(children))]
     return ("group" if kill.victim == "group" else "parent"), parent

@@ -1,8 +1,8 @@
-"""Edits inside a protocol buffer: one field at any depth, every length around it made right again.
+"""Edits inside a protocol buffer: one field at any depth, with correct lengths around it.
 
-Bytes changed blindly mostly break a length, and the parser refuses the whole file. This reaches
-what stands behind the parser. No schema is needed: bytes that are a message by themselves are
-taken for one.
+Random changes of bytes mostly break a length, and the parser refuses the whole file. These edits
+reach the code behind the parser. No schema is needed: bytes that can be parsed as a message count
+as one.
 """
 
 from __future__ import annotations
@@ -29,36 +29,37 @@ class _Field:
 
 
 def edit_message(draw: random.Random, data: bytes) -> Edit:
-    """Edit one field of the message; bytes that are none are edited as bytes."""
+    """Edit one field of the message; bytes that are not a message are edited as bytes."""
     fields = _decode(data)
     if not fields:
         return edit_bytes(draw, data)
-    # By the root of their sizes: neither the one large graph alone nor the version beside it.
+    # Weigh by the root of the size, so that neither large graphs nor small fields get all edits.
     weights = [
-        len(each.value) ** 0.5 + 1 if isinstance(each.value, bytes) else 1 for each in fields
+        len(candidate.value) ** 0.5 + 1 if isinstance(candidate.value, bytes) else 1
+        for candidate in fields
     ]
     at = draw.choices(range(len(fields)), weights)[0]
     field, place = fields[at], f"{fields[at].number}"
     if isinstance(field.value, bytes) and _decode(field.value) and draw.random() < _DEEPER_SHARE:
-        value, told = edit_message(draw, field.value)
+        value, detail = edit_message(draw, field.value)
         fields[at] = _Field(field.number, field.kind, value)
-        return _encode(fields), f"{place}.{told}" if told[0].isdigit() else f"{place}: {told}"
-    way = draw.choice(("value", "value", "value", "drop", "again", "exchange", "number"))
-    if way == "drop":
+        return _encode(fields), f"{place}.{detail}" if detail[0].isdigit() else f"{place}: {detail}"
+    edit = draw.choice(("value", "value", "value", "drop", "again", "exchange", "number"))
+    if edit == "drop":
         del fields[at]
-    elif way == "again":
+    elif edit == "again":
         fields[at:at] = [field] * draw.choice((1, 1, 100))
-    elif way == "exchange":
+    elif edit == "exchange":
         other = draw.randrange(len(fields))
         fields[at], fields[other] = (
             _Field(field.number, fields[other].kind, fields[other].value),
             _Field(fields[other].number, field.kind, field.value),
         )
-    elif way == "number":
+    elif edit == "number":
         fields[at] = _Field(draw.randint(1, 40), field.kind, field.value)
     else:
         fields[at] = _Field(field.number, field.kind, _value(draw, field))
-    return _encode(fields), f"{place}: {way}"
+    return _encode(fields), f"{place}: {edit}"
 
 
 def _value(draw: random.Random, field: _Field) -> int | bytes:
@@ -73,7 +74,7 @@ def _value(draw: random.Random, field: _Field) -> int | bytes:
 
 
 def _decode(data: bytes) -> list[_Field]:
-    """Return the fields of a message; none where the bytes are no message."""
+    """Return the fields of a message; an empty list if the bytes are not a message."""
     fields, at = [], 0
     while at < len(data):
         read = _read_varint(data, at)

@@ -1,1 +1,1 @@
-"""What an export costs beside the plain tools; the command is `benchmarks.export_cost`."""
+"""The cost of an export, compared with the plain tools; the command is `benchmarks.export_cost`."""

@@ -1,9 +1,9 @@
-"""Builds the models of the cost benchmark that nobody publishes as a package.
+"""Builds the models of the cost benchmark that are not published as a package.
 
     python -m benchmarks.cost.building MODEL FOLDER        MODEL: resnet50, ..., or 0.5gb
 
-The weights are random, from a fixed seed, and such that an output depends on its input, as a
-trained one's does: hubopt calls what is the same for every input `vacuous`.
+The weights are random, from a fixed seed, and scaled so that an output depends on its input, as in
+a trained model: hubopt calls an output that is the same for every input `vacuous`.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ def encoder(folder: str) -> None:
 
     def call(tokens: Any) -> dict[str, Any]:
         x = first(tf.gather(words, tokens[0]) + places)
-        for each in blocks:
-            x = each(x)
+        for run_block in blocks:
+            x = run_block(x)
         return {"sequence": x[tf.newaxis], "pooled": tf.tanh(pooler(x[:1]))}
 
     _save_function(call, LENGTH, folder)
@@ -82,8 +82,8 @@ def encoder(folder: str) -> None:
 def growth(size_gb: float, folder: str) -> None:
     """Write an embedding table and dense layers of ``size_gb`` * 1e9 bytes in float32.
 
-    Token ids "1 16" to ``features``. The graph is the same for every size: only the matrices are
-    wider, the table and the layers by the same factor.
+    Token ids "1 16" to ``features``. The graph is the same for every size. Only the matrices are
+    wider: the table and the layers by the same factor.
     """
     import numpy as np
     import tensorflow as tf
@@ -91,14 +91,14 @@ def growth(size_gb: float, folder: str) -> None:
     per_square = GROWTH_ROWS_PER_COLUMN + GROWTH_LAYERS
     width = round((size_gb * GB / 4 / per_square) ** 0.5)
     random = np.random.default_rng(0)
-    # One at a time, each freed before the next is made.
+    # Make one array at a time and free it before the next, to save memory.
     table = tf.Variable(_normal(random, round(GROWTH_ROWS_PER_COLUMN * width), width))
     kernels = []
     for _ in range(GROWTH_LAYERS):
         kernel = _normal(random, width, width)
-        kernel *= (
-            2 / width
-        ) ** 0.5  # https://arxiv.org/abs/1502.01852: activations keep their size
+        # https://arxiv.org/abs/1502.01852: activations keep their size.
+        kernel *= (2 / width) ** 0.5
+
         kernels.append(tf.Variable(kernel))
         del kernel
     biases = [tf.Variable(_normal(random, width) * np.float32(0.1)) for _ in kernels]
@@ -120,7 +120,7 @@ BUILDERS: dict[str, Callable[[str], None]] = {
 
 
 def _save_vision(application: Callable[..., Any], folder: str) -> None:
-    """Save a Keras application with random weights and statistics that fit them."""
+    """Save a Keras application with random weights and fitting statistics."""
     import numpy as np
     import tensorflow as tf
     import tf_keras as keras
@@ -133,8 +133,8 @@ def _save_vision(application: Callable[..., Any], folder: str) -> None:
         width = norm.gamma.shape[0]
         norm.gamma.assign(random.uniform(0.5, 1.5, width).astype(np.float32))
         norm.beta.assign(random.normal(0, 0.3, width).astype(np.float32))
-        norm.momentum = 0.0  # one call, and the statistics are that batch's
-    # Pictures, grain and small numbers: what is unlike all that the statistics saw grows from
+        norm.momentum = 0.0  # after one call, the statistics are those of its batch
+    # Pictures, grain and small numbers: an input unlike those in the statistics would grow from
     # one normalization to the next.
     shape = (6, 224, 224, 3)
     coarse = tf.image.resize(random.uniform(0, 255, (6, 7, 7, 3)), shape[1:3], "bicubic")
@@ -155,7 +155,7 @@ def _batch_norms(model: Any) -> Iterator[Any]:
 
 
 def _makers(seed: int) -> tuple[Callable[..., Any], Callable[[str], Callable[[Any], Any]]]:
-    """Return what makes a weight, of BERT's own spread, and what makes a layer norm."""
+    """Return a function that makes a weight with BERT's spread, and one that makes a layer norm."""
     import numpy as np
     import tensorflow as tf
 
@@ -181,7 +181,7 @@ def _makers(seed: int) -> tuple[Callable[..., Any], Callable[[str], Callable[[An
 
 
 def _normal(random: np.random.Generator, *shape: int) -> np.ndarray:
-    """Return standard normal float32s, and never a float64 of them."""
+    """Return standard normal float32 values, without a float64 copy."""
     import numpy as np
 
     return random.standard_normal(shape, dtype=np.float32)
@@ -194,7 +194,7 @@ def _save_function(call: Callable[[Any], Any], length: int, folder: str) -> None
     module = tf.Module()
     tokens = tf.TensorSpec([1, length], tf.int32, name="tokens")
     module.__call__ = tf.function(call, input_signature=[tokens])
-    # A SavedModel keeps the variables that its objects have as attributes.
+    # A SavedModel contains only variables that are attributes of its objects.
     module.weights = list(module.__call__.get_concrete_function().graph.variables)
     tf.saved_model.save(module, folder, signatures=module.__call__)
 

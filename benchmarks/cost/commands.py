@@ -1,4 +1,4 @@
-"""The commands that are measured: hubopt's and the plain tools', each a whole process."""
+"""The measured commands, of hubopt and of the plain tools; each is a whole process."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Command:
 
     Attributes:
         words: The program and its arguments.
-        makes: What it writes.
-        environment: Variables beside those of this process.
+        makes: The file or folder that it writes.
+        environment: Variables in addition to those of this process.
     """
 
     words: tuple[str, ...]
@@ -46,13 +46,13 @@ class Command:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, limits: Limits, temporary: Path) -> Cost:
-        """Measure one run, which has ``temporary`` for its temporary files."""
+        """Measure one run, with ``temporary`` as the folder for its temporary files."""
         environment = {**self.environment, "TMPDIR": str(temporary)}
         return measure(self.words, limits, environment, self.makes)
 
 
 def has_cache() -> bool:
-    """Tell whether this hubopt has a cache of stages, which `--no-cache` passes by."""
+    """Return whether this hubopt has a cache of stages, which `--no-cache` turns off."""
     command = [sys.executable, "-m", "hubopt", "export", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return "--no-cache" in done.stdout
@@ -61,25 +61,25 @@ def has_cache() -> bool:
 def hubopt(
     model: Path, targets: Sequence[str], output: Path, options: Sequence[str] = ()
 ) -> Command:
-    """Return `hubopt export`: verification with the layer's noise included, latency not."""
+    """Return `hubopt export`, with verification and the layer's noise, but without latency."""
     command = (sys.executable, "-m", "hubopt", "export", str(model))
     wanted = ("--target", ",".join(targets), "--output", str(output), "--rounds", "0")
-    # Without a GPU an engine cannot be run: that is no failure of the export.
+    # Without a GPU an engine cannot be run, which is not a failure of the export.
     return Command((*command, *wanted, "--allow-unverified", *options), output)
 
 
 def tf2onnx(model: Path, output: Path) -> Command:
-    """Return tf2onnx's command line, with `--large_model` where it could not do without."""
+    """Return tf2onnx's command line, with `--large_model` for models that need it."""
     command = (sys.executable, "-m", "tf2onnx.convert", "--saved-model", str(model))
     large = ("--large_model",) if weights_bytes(model) > LARGEST_MESSAGE_BYTES else ()
     return Command((*command, "--output", str(output), "--opset", OPSET, *large), output)
 
 
 def tflite_converter(model: Path, output: Path) -> Command:
-    """Return the script that TensorFlow's documentation has, as one process."""
+    """Return the script from TensorFlow's documentation, as one process."""
     return Command((sys.executable, "-c", _TFLITE, str(model), str(output)), output)
 
 
 def load_alone(model: Path, output: Path) -> Command:
-    """Return a script that loads the model, no more: whoever asks the layer takes as much."""
+    """Return a script that only loads the model, as any tool that runs the layer must."""
     return Command((sys.executable, "-c", _LOAD, str(model), str(output)), output)

@@ -1,4 +1,4 @@
-"""Holds what was measured to the bounds."""
+"""Compares the measurements with the bounds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FOUR_TIME = 0.6
 CACHED_SECONDS = 1.0
 GROWTH_MEMORY = 2.2
 LINEAR = 1.1
-"""Linear is 1; a tenth is for the noise of medians."""
+"""1 is linear growth; a tenth is added for the noise of the medians."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +22,9 @@ class Check:
     """One figure and its bound.
 
     Attributes:
-        name: What was divided, or measured.
-        value: The figure; None where a command has failed.
-        bound: What it may be at most; None where nothing is asked.
+        name: The name of the ratio or measurement.
+        value: The figure; None if a command has failed.
+        bound: Its maximum; None if there is no requirement.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Check:
 
     @property
     def met(self) -> bool | None:
-        """Whether the bound holds; None where there is no bound or no figure."""
+        """Whether the bound holds; None if there is no bound or no figure."""
         if self.bound is None or self.value is None:
             return None
         return self.value <= self.bound
@@ -41,15 +41,15 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What is told of one model in one part.
+    """One row of the report: a model in one part.
 
     Attributes:
-        part: Of `plan.PARTS`.
-        label: The model, and what else tells the row from others.
-        ours: What hubopt took; None where nothing was run.
-        theirs: What that is compared with.
+        part: One of `plan.PARTS`.
+        label: The model, and anything else that distinguishes the row.
+        ours: The cost of hubopt; None if nothing was run.
+        theirs: The cost to compare with.
         checks: The figures.
-        note: Why there are none.
+        note: Why there are no figures, or which targets are missing in them.
     """
 
     part: str
@@ -61,15 +61,15 @@ class Row:
 
     @property
     def missed(self) -> bool:
-        """A bound does not hold, or hubopt failed where something was asked."""
-        bounded = any(each.bound is not None for each in self.checks)
+        """Whether a bound does not hold, or hubopt failed although there is a bound."""
+        bounded = any(check.bound is not None for check in self.checks)
         failed = self.ours is not None and self.ours.problem is not None
-        return any(each.met is False for each in self.checks) or (bounded and failed)
+        return any(check.met is False for check in self.checks) or (bounded and failed)
 
     @property
     def unjudged(self) -> bool:
-        """There is a bound and no figure to hold it to, as a peer has failed."""
-        return any(each.bound is not None and each.met is None for each in self.checks)
+        """Whether there is a bound without a figure, because another tool failed."""
+        return any(check.bound is not None and check.met is None for check in self.checks)
 
 
 def exit_code(rows: Collection[Row]) -> int:
@@ -80,7 +80,7 @@ def exit_code(rows: Collection[Row]) -> int:
 
 
 def judge(model: CostModel, parts: Collection[str], costs: Costs) -> list[Row]:
-    """Return the rows of one model; those of its growth are `growth_rows`."""
+    """Return the rows of one model; `growth_rows` returns those of the part ``growth``."""
     rows = []
     if "onnx" in parts:
         bounds = model.onnx_time, model.onnx_memory
@@ -105,10 +105,10 @@ def judge(model: CostModel, parts: Collection[str], costs: Costs) -> list[Row]:
 
 
 def growth_rows(sizes: Sequence[tuple[float, Costs]]) -> list[Row]:
-    """Return the rows of the models that differ in size only.
+    """Return the rows of the models that differ only in size.
 
     Args:
-        sizes: Weights in GB and what the model took, smallest first.
+        sizes: The weights in GB and the costs of each model, smallest first.
     """
     rows = []
     for target in GROWTH_TARGETS:
@@ -128,10 +128,10 @@ def growth_rows(sizes: Sequence[tuple[float, Costs]]) -> list[Row]:
 
 
 def _linear(target: str, points: Sequence[tuple[float, Cost]]) -> Row:
-    """Compare what another GB takes at the large end with what it takes below it.
+    """Compare the time for another GB at the large end with that at the small end.
 
-    The graph's own cost is in all points and falls out of the differences. The same work must be
-    in all points, too.
+    The graph's own cost is in all points and cancels out of the differences. All points must do
+    the same work.
     """
     (small, first), (middle, second), (large, last) = points[0], points[-2], points[-1]
     label = f"{target}, {middle:.2g} to {large:.2g} over {small:.2g} to {middle:.2g} GB"
@@ -139,7 +139,7 @@ def _linear(target: str, points: Sequence[tuple[float, Cost]]) -> Row:
     if not any(cost.problem for cost in (first, second, last)):
         below = (second.seconds - first.seconds) / (middle - small)
         above = (last.seconds - second.seconds) / (large - middle)
-        # Weights that cost nothing measurable below: any growth above is more than linear.
+        # No measurable cost at the small end: any growth at the large end is more than linear.
         value = above / below if below > 0 else float("inf") if above > 0 else 0.0
     return Row("growth", label, checks=(Check("s per GB", value, LINEAR),))
 

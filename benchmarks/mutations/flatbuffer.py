@@ -1,4 +1,4 @@
-"""Reading and changing a TFLite flatbuffer: constants, inserted operators, weighted layers."""
+"""Reads and changes a TFLite flatbuffer: constants, inserted operators, weighted layers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from benchmarks.mutations.weights import WeightedLayer
 
 _IDENTIFIER = b"TFL3"
 _DTYPES = {0: "float32", 1: "float16", 2: "int32", 4: "int64", 6: "bool"}
-"""The schema's ``TensorType``, as far as faults touch it."""
+"""The values of the schema's ``TensorType`` that faults need."""
 _LAYOUTS = {
     "CONV_2D": Layout(0, 3, (1, 2)),
     "DEPTHWISE_CONV_2D": Layout(3, None, (1, 2)),
@@ -31,10 +31,10 @@ class Operation:
     """One operator.
 
     Attributes:
-        at: Its place in the order of execution.
+        at: Its position in the order of execution.
         op: The builtin operator's name.
         name: The name of the first tensor that it computes.
-        inputs: Indices of tensors; -1 for one left out.
+        inputs: Indices of tensors; -1 for an omitted one.
         output: The index of that first tensor.
         options: The builtin options, of the schema's own class; None if it has none.
     """
@@ -52,11 +52,11 @@ class TFLiteView:
     """A model's only subgraph.
 
     Attributes:
-        operations: In the order of execution.
-        constants: Arrays by index of the tensor.
-        shapes: Static shapes by index of the tensor.
+        operations: The operations in the order of execution.
+        constants: Arrays by tensor index.
+        shapes: Static shapes by tensor index.
         floats: The operations that compute float32.
-        outputs: The operation behind each output, by the signature's names.
+        outputs: The operation that computes each output, by the signature's names.
     """
 
     operations: tuple[Operation, ...]
@@ -83,7 +83,7 @@ def write_model(model: Any, path: Path) -> None:
 
 
 def view(model: Any) -> TFLiteView:
-    """Look at a ``ModelT`` with one subgraph."""
+    """Return a view of a ``ModelT`` with one subgraph."""
     from ai_edge_litert import schema_py_generated as schema
 
     names = {code: name for name, code in vars(schema.BuiltinOperator).items() if name.isupper()}
@@ -91,13 +91,13 @@ def view(model: Any) -> TFLiteView:
     operations = tuple(
         Operation(
             at,
-            names[model.operatorCodes[each.opcodeIndex].builtinCode],
-            graph.tensors[each.outputs[0]].name.decode(),
-            tuple(int(tensor) for tensor in each.inputs),
-            int(each.outputs[0]),
-            each.builtinOptions,
+            names[model.operatorCodes[operator.opcodeIndex].builtinCode],
+            graph.tensors[operator.outputs[0]].name.decode(),
+            tuple(int(tensor) for tensor in operator.inputs),
+            int(operator.outputs[0]),
+            operator.builtinOptions,
         )
-        for at, each in enumerate(graph.operators)
+        for at, operator in enumerate(graph.operators)
     )
     shapes = {
         at: () if tensor.shape is None else tuple(int(size) for size in tensor.shape)
@@ -109,14 +109,14 @@ def view(model: Any) -> TFLiteView:
         if data is not None and len(data) and tensor.type in _DTYPES:
             raw = np.asarray(data, np.uint8).tobytes()
             constants[at] = np.frombuffer(raw, _DTYPES[tensor.type]).reshape(shapes[at])
-    makers = {each.output: each for each in operations}
+    makers = {operation.output: operation for operation in operations}
     (signature,) = model.signatureDefs
     return TFLiteView(
         operations,
         constants,
         shapes,
-        tuple(each for each in operations if graph.tensors[each.output].type == 0),
-        {each.name.decode(): makers[each.tensorIndex] for each in signature.outputs},
+        tuple(operation for operation in operations if graph.tensors[operation.output].type == 0),
+        {output.name.decode(): makers[output.tensorIndex] for output in signature.outputs},
     )
 
 
@@ -147,7 +147,7 @@ def add_constant(model: Any, name: str, array: NDArray[Any]) -> int:
 
 
 def put_constant(model: Any, array: NDArray[Any], at: int, slot: int) -> None:
-    """Give operator ``at`` a constant of its own as input ``slot``."""
+    """Give operator ``at`` a new constant as input ``slot``."""
     operator = model.subgraphs[0].operators[at]
     inputs = operator.inputs.copy()
     inputs[slot] = add_constant(model, f"operator{at}__input{slot}", array)
@@ -155,7 +155,7 @@ def put_constant(model: Any, array: NDArray[Any], at: int, slot: int) -> None:
 
 
 def put_options(model: Any, values: dict[str, Any], at: int) -> None:
-    """Give operator ``at`` other values of its builtin options."""
+    """Change values of the builtin options of operator ``at``."""
     options = model.subgraphs[0].operators[at].builtinOptions
     for name, value in values.items():
         setattr(options, name, value)
@@ -164,7 +164,7 @@ def put_options(model: Any, values: dict[str, Any], at: int) -> None:
 def add_operator(
     model: Any, at: int, op: str, inputs: Sequence[int], output: int, options: Any = None
 ) -> None:
-    """Insert an operator before the one at place ``at``."""
+    """Insert an operator before the one at position ``at``."""
     from ai_edge_litert import schema_py_generated as schema
 
     code = getattr(schema.BuiltinOperator, op)
@@ -182,8 +182,8 @@ def add_operator(
 def _code_index(model: Any, code: int) -> int:
     from ai_edge_litert import schema_py_generated as schema
 
-    for index, each in enumerate(model.operatorCodes):
-        if each.builtinCode == code:
+    for index, known in enumerate(model.operatorCodes):
+        if known.builtinCode == code:
             return index
     new = schema.OperatorCodeT()
     new.builtinCode, new.deprecatedBuiltinCode, new.version = code, min(code, 127), 1
@@ -192,10 +192,10 @@ def _code_index(model: Any, code: int) -> int:
 
 
 def set_aside(model: Any, at: int) -> tuple[int, int]:
-    """Let operator ``at`` write to a new tensor, so that another can write to its old one.
+    """Make operator ``at`` write to a new tensor, so that another one can write to its old tensor.
 
     Returns:
-        The new tensor, which holds the clean values, and the old one.
+        The index of the new tensor, which holds the clean values, and that of the old one.
     """
     (graph,) = model.subgraphs
     operator = graph.operators[at]
@@ -211,25 +211,25 @@ def set_aside(model: Any, at: int) -> tuple[int, int]:
 
 def weighted_layers(graph: TFLiteView) -> Iterator[WeightedLayer]:
     """Yield the convolutions and matrix products with constant weights."""
-    for each in graph.operations:
-        layout = _LAYOUTS.get(each.op)
-        weight = graph.constants.get(each.inputs[1]) if layout else None
+    for operation in graph.operations:
+        layout = _LAYOUTS.get(operation.op)
+        weight = graph.constants.get(operation.inputs[1]) if layout else None
         if layout is None or weight is None or weight.dtype != np.float32:
             continue
-        bias = graph.constants.get(each.inputs[2]) if len(each.inputs) > 2 else None
+        bias = graph.constants.get(operation.inputs[2]) if len(operation.inputs) > 2 else None
         yield WeightedLayer(
-            each.name,
-            each.op,
+            operation.name,
+            operation.op,
             weight,
             layout,
             bias,
-            partial(put_constant, at=each.at, slot=1),
-            partial(put_constant, at=each.at, slot=2),
+            partial(put_constant, at=operation.at, slot=1),
+            partial(put_constant, at=operation.at, slot=2),
         )
 
 
 def same_padding(graph: TFLiteView, each: Operation) -> list[list[int]]:
-    """Return what ``SAME`` adds at the start and end of height and width of a convolution."""
+    """Return the ``SAME`` padding of a convolution at the start and end of height and width."""
     options = each.options
     pads = []
     for axis, stride, dilation in (

@@ -1,9 +1,9 @@
-"""Whether diagnosis points at the layer in which a fault was planted.
+"""Checks whether diagnosis points at the layer into which a fault was injected.
 
-The inner functions of `hubopt diagnose` are run: names are matched, the worst output is
-followed back. What differs is that the artifact is run in this process, that the search's runs
-read tensors that were all computed at once, and that TensorFlow's are remembered from mutant to
-mutant, since the layer is the same for all.
+This runs the inner functions of `hubopt diagnose`: names are matched, and the worst output is
+traced back. There are three differences: the artifact runs in this process; the runs of the search
+read tensors that were all computed at once; and the tensors of TensorFlow are kept from mutant to
+mutant, because the layer is the same for all.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ Outcome = Literal["pointed at", "elsewhere", "not caught", "refused"]
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """What diagnosis said of a mutant.
+    """The result of the diagnosis of a mutant.
 
     Attributes:
-        target: Of the artifact.
-        kind: Of the fault.
-        site: Where it is, in words.
-        layer: The tensor that is wrong first.
-        outcome: ``pointed at``: the operation that gives ``layer`` is in the segment that
+        target: The target of the artifact.
+        kind: The kind of the fault.
+        site: A description of its place.
+        layer: The first wrong tensor.
+        outcome: ``pointed at``: the operation that computes ``layer`` is in the segment that
             diagnosis reports. ``elsewhere``: it is not, or nothing was reported. ``not
-            caught``: parity passed, so nothing was diagnosed. ``refused``: its runtime does
-            not load or run it.
-        reason: The verdict's words, or what was reported instead.
-        tensor: The first tensor that diverges by diagnosis; None if none was reported.
-        segment: The tensors of the operations in which the fault is, by diagnosis.
-        runs: How many runs of the model the search took.
+            caught``: parity passed, so nothing was diagnosed. ``refused``: the runtime does
+            not load or run the mutant.
+        reason: The reason of the verdict, or what diagnosis reported.
+        tensor: The first diverging tensor according to diagnosis; None if none was reported.
+        segment: The tensors of the operations that contain the fault according to diagnosis.
+        runs: The number of model runs of the search.
     """
 
     target: str
@@ -64,15 +64,15 @@ class Located:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A bundle's layer, each of its tensors computed once for a sample.
+    """A bundle's layer, with each tensor computed only once for a sample.
 
     Attributes:
         bundle: The bundle.
-        program: The layer, traced.
-        reference: It runs in a child process.
+        program: The traced layer.
+        reference: Computes its tensors, in a child process.
         originals: Its tensors.
-        folder: For the files between the processes.
-        known: A tensor of a sample, as the reference and in float32.
+        folder: A folder for files that the processes exchange.
+        known: The values by tensor and sample: the reference, and those in float32.
     """
 
     bundle: Bundle
@@ -90,20 +90,22 @@ class Layer:
         names: Sequence[str],
         samples: Sequence[int],
     ) -> Arrays:
-        """Return the tensors ``names`` of ``artifact`` as a search wants them.
+        """Return the tensors ``names`` of ``artifact`` in the form that a search needs.
 
-        Outputs are asked of every sample, all else of the few that are looked at: for these
-        every tensor that has one of TensorFlow's is computed at once.
+        Outputs are requested for every sample, other tensors only for the few samples that are
+        searched. For these samples, all tensors with a match in TensorFlow are computed at once.
 
         Args:
             artifact: A mutant.
-            matched: TensorFlow's tensor for each of its own.
-            seen: Its tensors of samples that were run before; gets those that are run now.
-            names: Of its tensors.
-            samples: Of which samples.
+            matched: TensorFlow's tensor for each tensor of the mutant.
+            seen: The mutant's tensors for samples that were run before; the new ones are added.
+            names: The names of the requested tensors.
+            samples: The numbers of the requested samples.
         """
-        own = {name: matched[name] for name in names}
-        wanted = own if set(own.values()) <= set(self.program.output_tensors) else matched
+        requested = {name: matched[name] for name in names}
+        wanted = (
+            requested if set(requested.values()) <= set(self.program.output_tensors) else matched
+        )
         for at in samples:
             if any((name, at) not in seen for name in names):
                 path = self.folder / "found.npz"
@@ -112,25 +114,30 @@ class Layer:
                 seen.update({(name, at): arrays[0] for name, arrays in found.items()})
             self._compute(wanted.values(), at)
         wide, narrow = (
-            {name: [self.known[each, at][side] for at in samples] for name, each in own.items()}
+            {
+                name: [self.known[tensor, at][side] for at in samples]
+                for name, tensor in requested.items()
+            }
             for side in (0, 1)
         )
         return {name: [seen[name, at] for at in samples] for name in names}, wide, narrow
 
     def _compute(self, tensors: Iterable[str], sample: int) -> None:
-        new = [each for each in dict.fromkeys(tensors) if (each, sample) not in self.known]
+        new = [tensor for tensor in dict.fromkeys(tensors) if (tensor, sample) not in self.known]
         if not new:
             return
         self.reference.answer(self.bundle.inputs, [sample], new, self.folder)
-        keys = {each: each for each in new}
+        keys = {tensor: tensor for tensor in new}
         wide = read_arrays(self.folder / "wide.npz", keys, 1)
         narrow = read_arrays(self.folder / "narrow.npz", keys, 1)
-        self.known.update({(each, sample): (wide[each][0], narrow[each][0]) for each in new})
+        self.known.update(
+            {(tensor, sample): (wide[tensor][0], narrow[tensor][0]) for tensor in new}
+        )
 
 
 @contextmanager
 def opened_layer(bundle: Bundle) -> Iterator[Layer]:
-    """Load and trace the layer of ``bundle``, made from a handle, in a child process."""
+    """Load and trace the layer of ``bundle``, which has a handle, in a child process."""
     with ExitStack() as stack:
         log = stack.enter_context(temporary_log())
         program, reference = open_reference(bundle, None, log, stack)
@@ -138,43 +145,43 @@ def opened_layer(bundle: Bundle) -> Iterator[Layer]:
 
 
 def locate_mutants(layer: Layer, case: Case, chosen: Iterable[Mutant]) -> Iterator[Located]:
-    """Judge each mutant that has a layer; if it is caught, ask where it leaves the reference."""
+    """Judge each mutant with a fault in a single layer; diagnose it if it is caught."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"mutant{case.artifact.path.suffix}"
         for mutant in chosen:
             if mutant.layer is None:
                 continue
-            told = partial(Located, mutant.target, mutant.kind, mutant.site, mutant.layer)
+            located = partial(Located, mutant.target, mutant.kind, mutant.site, mutant.layer)
             write(mutant, path)
             try:
                 caught, reason = verdict(case, path)
             except Exception as error:  # whatever a runtime raises about a model
-                yield told("refused", f"{type(error).__name__}: {error}")
+                yield located("refused", f"{type(error).__name__}: {error}")
                 continue
-            yield _located(layer, case, path, told) if caught else told("not caught", reason)
+            yield _located(layer, case, path, located) if caught else located("not caught", reason)
 
 
-def _located(layer: Layer, case: Case, path: Path, told: partial[Located]) -> Located:
+def _located(layer: Layer, case: Case, path: Path, located: partial[Located]) -> Located:
     probed = Probed(replace(case.artifact, path=path))
     inputs, outputs = probed.interface()
     tensors = probed.tensors()
     matched = match(tensors, layer.originals, given_tensors(layer.program, inputs, outputs))
     arrays = partial(layer.beside, probed, matched, {})
     ends = list(dict.fromkeys(outputs.values()))
-    # Of an artifact that failed, as this one has, diagnosis follows whatever rounding does
-    # not explain.
+    # This artifact has failed, so diagnosis follows any deviation that rounding does not
+    # explain.
     worst = worst_output(arrays, ends, len(case.inputs), lambda error: error.diverges)
     if worst is None:
-        return told("elsewhere", "nothing leaves the reference")
+        return located("elsewhere", "nothing leaves the reference")
     start, samples = worst
     search = Evaluator(arrays, samples)
     fault = locate_fault(tensors, layer.originals, matched, start, search)
-    planted = told.args[3]
-    segment = tuple(each.name for each in fault.segment)
+    faulty = located.args[3]
+    segment = tuple(tensor.name for tensor in fault.segment)
     excess = search.measures[fault.tensor].excess
-    return told(
-        "pointed at" if planted in segment else "elsewhere",
-        f"{fault.tensor}, {excess:.3g} times what rounding moves it",
+    return located(
+        "pointed at" if faulty in segment else "elsewhere",
+        f"{fault.tensor}, {excess:.3g} times its rounding noise",
         fault.tensor,
         segment,
         fault.runs,

@@ -27,28 +27,28 @@ KINDS = (
 )
 
 PADDINGS, SLICES, AXES, TRANSPOSES, OVERFLOWS, NANS, HALVES = 14, 8, 6, 8, 10, 6, 8
-"""How many are planted in one artifact, at most."""
+"""The largest number of such faults in one artifact."""
 SMALL = 1e-2
-"""A positive constant up to this, added or taken the maximum with, is an epsilon."""
+"""A positive constant up to this, as an operand of an addition or a maximum, is an epsilon."""
 
 Samples = Sequence[dict[str, NDArray[Any]]]
-"""Arrays by input name, as a bundle's reference set holds them."""
+"""Arrays by input name, as in a bundle's reference set."""
 
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong, and the edit that makes it so.
+    """A fault, and the edit that creates it.
 
     Attributes:
         kind: One of `KINDS`.
-        site: Where, in words.
-        layer: The tensor that is wrong first: an ONNX node's output, or a TFLite operator's.
+        site: A description of its place.
+        layer: The first wrong tensor: the output of an ONNX node or of a TFLite operator.
             None for a fault that is in no single layer.
         apply: Changes an opened model in place: an ONNX ``ModelProto``, or TFLite's ``ModelT``.
-        note: What was measured where the fault stands, such as the weight's share of the
-            kernel's largest; empty if nothing was.
+        note: A measurement at the place of the fault, such as the weight's share of the
+            kernel's largest weight; empty if there is none.
     """
 
     kind: str
@@ -65,7 +65,7 @@ class Mutant:
     Attributes:
         target: ``onnx`` or ``tflite``.
         source: The clean artifact.
-        fault: What is wrong with this one.
+        fault: The fault of this mutant.
     """
 
     target: str
@@ -79,27 +79,27 @@ class Mutant:
 
     @property
     def site(self) -> str:
-        """Where the fault is, in words."""
+        """A description of the place of the fault."""
         return self.fault.site
 
     @property
     def layer(self) -> str | None:
-        """The tensor that is wrong first; None if the fault is in no single layer."""
+        """The first wrong tensor; None if the fault is in no single layer."""
         return self.fault.layer
 
     @property
     def apply(self) -> Callable[[Any], None]:
-        """Plants the fault in an opened model, in place."""
+        """Injects the fault into an opened model, in place."""
         return self.fault.apply
 
     @property
     def note(self) -> str:
-        """What was measured where the fault stands; empty if nothing was."""
+        """A measurement at the place of the fault; empty if there is none."""
         return self.fault.note
 
 
 def distinct(target: str, source: Path, faults: Iterable[Fault]) -> Iterator[Mutant]:
-    """Yield a mutant for each fault of a clean artifact, and none twice."""
+    """Yield a mutant for each fault of a clean artifact, without duplicates."""
     seen = set()
     for fault in faults:
         place = (fault.kind, fault.site, fault.layer)
@@ -111,13 +111,13 @@ def distinct(target: str, source: Path, faults: Iterable[Fault]) -> Iterator[Mut
 def spread(
     items: Sequence[Item], count: int, generator: np.random.Generator, repeat: bool = False
 ) -> Iterator[Item]:
-    """Yield ``count`` of ``items`` from first to last, one at random of each equal part.
+    """Yield ``count`` of ``items`` in order: a random one of each of ``count`` equal parts.
 
     Args:
-        items: In the order of the graph.
-        count: How many; without ``repeat`` not more than there are.
-        generator: Makes the choice.
-        repeat: Whether an item may come more than once.
+        items: The items in the order of the graph.
+        count: How many; without ``repeat``, at most all items.
+        generator: The random number generator.
+        repeat: Whether an item may be chosen more than once.
     """
     if not repeat:
         count = min(count, len(items))

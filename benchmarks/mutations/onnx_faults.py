@@ -1,4 +1,4 @@
-"""The faults of an ONNX model that take more than one constant or attribute."""
+"""The faults of an ONNX model that change more than one constant or attribute."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FLOAT, _FLOAT16 = 1, 10
 
 
 def swap_outputs(model: Any, one: str, other: str) -> None:
-    """Exchange two outputs; the interface looks as before."""
+    """Exchange two outputs; the interface stays the same."""
     exchanged = {one: other, other: one}
     for node in model.graph.node:
         node.input[:] = [exchanged.get(name, name) for name in node.input]
@@ -30,13 +30,13 @@ def swap_outputs(model: Any, one: str, other: str) -> None:
 
 
 def concat_along(model: Any, output: str, axis: int, shape: tuple[int, ...]) -> None:
-    """Concatenate along ``axis`` and read the result in the old shape."""
+    """Concatenate along ``axis`` and reshape the result to the old shape."""
     put_attribute(model, "axis", axis, output)
     insert_after(model, output, [("Reshape", [np.array(shape, np.int64)], {})])
 
 
 def exchange_axes(model: Any, output: str, one: int, other: int, shape: tuple[int, ...]) -> None:
-    """Exchange two axes of a tensor and read the result in the old shape."""
+    """Exchange two axes of a tensor and reshape the result to the old shape."""
     order = list(range(len(shape)))
     order[one], order[other] = other, one
     reshape: Step = ("Reshape", [np.array(shape, np.int64)], {})
@@ -44,7 +44,7 @@ def exchange_axes(model: Any, output: str, one: int, other: int, shape: tuple[in
 
 
 def through_float16(model: Any, output: str, scale: float) -> None:
-    """Send a tensor, ``scale`` times as large, through float16."""
+    """Cast a tensor, scaled by ``scale``, to float16 and back."""
     factor = np.array(scale, np.float32)
     half: list[Step] = [("Cast", [], {"to": _FLOAT16}), ("Cast", [], {"to": _FLOAT})]
     insert_after(model, output, [("Mul", [factor], {}), *half, ("Div", [factor], {})])
@@ -94,6 +94,6 @@ def nan_for(
 
 
 def slice_between(model: Any, output: str, bounds: NDArray[Any]) -> None:
-    """Give a Slice other starts and ends, the rows of ``bounds``."""
+    """Give a Slice other starts and ends: the rows of ``bounds``."""
     for slot, row in enumerate(bounds, start=1):
         put_constant(model, row.astype(np.int64), output, slot)

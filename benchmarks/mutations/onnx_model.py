@@ -1,4 +1,4 @@
-"""Reading and changing an ONNX model: constants, inserted nodes, weighted layers."""
+"""Reads and changes an ONNX model: constants, inserted nodes, weighted layers."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Step = tuple[str, list[Any], dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class OnnxView:
-    """A model and what is known of its tensors.
+    """A model and the facts about its tensors.
 
     Attributes:
-        nodes: Those of the outermost graph.
+        nodes: The nodes of the outermost graph.
         constants: The initializers by name.
         shapes: The static shapes of float32 tensors that nodes compute, by name.
         inputs: The names of the graph's inputs.
@@ -37,11 +37,11 @@ class OnnxView:
 
 
 def view(model: Any) -> OnnxView:
-    """Look at ``model``, an ONNX ``ModelProto`` with static shapes."""
+    """Return a view of ``model``, an ONNX ``ModelProto`` with static shapes."""
     from onnx import numpy_helper, shape_inference
 
     graph = shape_inference.infer_shapes(model, data_prop=True).graph
-    constants = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     types = {value.name: value.type.tensor_type for value in (*graph.value_info, *graph.output)}
     return OnnxView(
         tuple(graph.node),
@@ -51,8 +51,8 @@ def view(model: Any) -> OnnxView:
             for node in graph.node
             if node.output[0] in types and _is_static_float(types[node.output[0]])
         },
-        tuple(each.name for each in graph.input if each.name not in constants),
-        {each.name: _shape(each.type.tensor_type) for each in graph.output},
+        tuple(value.name for value in graph.input if value.name not in constants),
+        {value.name: _shape(value.type.tensor_type) for value in graph.output},
     )
 
 
@@ -77,22 +77,22 @@ def attribute(node: Any, name: str, default: Any = None) -> Any:
     """Return the value of a node's attribute."""
     from onnx import helper
 
-    found = [each for each in node.attribute if each.name == name]
+    found = [candidate for candidate in node.attribute if candidate.name == name]
     return helper.get_attribute_value(found[0]) if found else default
 
 
 def put_attribute(model: Any, name: str, value: Any, output: str) -> None:
-    """Give the node that computes ``output`` another value of an attribute."""
+    """Change an attribute of the node that computes ``output``."""
     from onnx import helper
 
     node = node_of(model, output)
-    kept = [each for each in node.attribute if each.name != name]
+    kept = [other for other in node.attribute if other.name != name]
     del node.attribute[:]
     node.attribute.extend([*kept, helper.make_attribute(name, value)])
 
 
 def put_constant(model: Any, array: NDArray[Any], output: str, slot: int) -> None:
-    """Give the node that computes ``output`` a constant of its own as input ``slot``."""
+    """Give the node that computes ``output`` a new constant as input ``slot``."""
     node = node_of(model, output)
     node.input[slot] = add_constant(model, f"{output}__input{slot}", array)
 
@@ -106,15 +106,15 @@ def add_constant(model: Any, name: str, array: NDArray[Any]) -> str:
 
 
 def insert_after(model: Any, output: str, steps: Sequence[Step]) -> None:
-    """Put a chain of nodes between the node that computes ``output`` and whoever reads it.
+    """Insert a chain of nodes between the node that computes ``output`` and its consumers.
 
-    The tensor ``output`` is then what the last of them computes.
+    The last node of the chain then computes the tensor ``output``.
 
     Args:
         model: Changed in place.
         output: The first output of a node.
-        steps: Operator, further inputs (arrays, or names of tensors; `None` stands for the
-            chain's own tensor, which is otherwise the first), attributes.
+        steps: Operator, further inputs (arrays or tensor names; `None` stands for the chain's own
+            tensor, which otherwise comes first), attributes.
     """
     from onnx import helper
 

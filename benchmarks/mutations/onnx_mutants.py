@@ -45,10 +45,10 @@ def onnx_mutants(path: Path, seed: int, inputs: Samples) -> Iterator[Mutant]:
     """Yield mutants of the model at ``path``.
 
     Args:
-        path: What hubopt exported, with static shapes.
-        seed: Chooses the sites, which are spread over the depth of the graph.
-        inputs: The samples of the reference set: a NaN is planted for one of them, and how large
-            activations grow, which decides what overflows, is measured on the first two.
+        path: The artifact that hubopt exported, with static shapes.
+        seed: The seed of the sites, which are spread over the depth of the graph.
+        inputs: The samples of the reference set. A NaN is injected for one of them; the first two
+            are used to measure the size of activations, which decides what overflows.
     """
     import onnx
 
@@ -137,7 +137,7 @@ def _wrong_axis(graph: OnnxView, generator: np.random.Generator) -> Iterator[Fau
         node
         for node in graph.nodes
         if node.op_type == "Concat"
-        and len({graph.shapes.get(each) for each in node.input}) == 1
+        and len({graph.shapes.get(source) for source in node.input}) == 1
         and len(graph.shapes.get(node.output[0], ())) > 1
     ]
     for node in spread(stacks, AXES, generator):
@@ -207,9 +207,9 @@ def _off_by_one(graph: OnnxView, generator: np.random.Generator) -> Iterator[Fau
         table = graph.constants.get(node.input[0]) if node.op_type == "Gather" else None
         if table is None or table.dtype != np.float32 or attribute(node, "axis", 0) != 0:
             continue
-        for what, rows in table_faults(table):
+        for description, rows in table_faults(table):
             apply = partial(put_constant, array=rows, output=node.output[0], slot=0)
-            yield Fault("off-by-one gather", f"Gather: {what}", node.output[0], apply)
+            yield Fault("off-by-one gather", f"Gather: {description}", node.output[0], apply)
 
 
 def _resize(graph: OnnxView) -> Iterator[Fault]:

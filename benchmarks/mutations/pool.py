@@ -1,4 +1,4 @@
-"""Mutants of many artifacts over all cores."""
+"""Judges the mutants of many artifacts on all cores."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Share:
     Attributes:
         bundle: The bundle's folder.
         target: ``onnx`` or ``tflite``.
-        seed: Of the mutants' sites.
-        every: Only every so manieth mutant, and the first of each kind.
-        part: Which part of them.
-        parts: Of how many.
+        seed: The seed of the fault sites.
+        every: N, to judge only every Nth mutant, and the first of each kind.
+        part: The number of the part.
+        parts: The number of parts.
     """
 
     bundle: Path
@@ -40,11 +40,11 @@ class Share:
 def judge_share(share: Share) -> list[Judged]:
     """Judge the mutants of ``share`` in this process."""
     case = open_case(read_bundle(share.bundle), share.target)
-    found = mutants(case, share.seed)
-    first = {mutant.kind: at for at, mutant in reversed(list(enumerate(found)))}
+    candidates = mutants(case, share.seed)
+    first = {mutant.kind: at for at, mutant in reversed(list(enumerate(candidates)))}
     chosen = [
         mutant
-        for at, mutant in enumerate(found)
+        for at, mutant in enumerate(candidates)
         if at % share.every == 0 or first[mutant.kind] == at
     ]
     with tempfile.TemporaryDirectory() as folder:
@@ -57,16 +57,16 @@ def judge_bundles(
     every: int,
     told: Callable[[str, str, int], None],
 ) -> dict[tuple[str, str], list[Judged]]:
-    """Judge mutants of every target of ``bundles``, one process a core.
+    """Judge mutants of every target of ``bundles``, with one process for each core.
 
     Args:
-        bundles: Folders by the model's name, each with all of `TARGETS`.
-        seed: Of the mutants' sites.
-        every: Only every so manieth mutant, and the first of each kind.
+        bundles: The bundle folders by model name, each with all of `TARGETS`.
+        seed: The seed of the fault sites.
+        every: N, to judge only every Nth mutant, and the first of each kind.
         told: Called with model, target and count when a part is done.
 
     Returns:
-        By model and target.
+        The judged mutants by model and target.
     """
     parts = os.cpu_count() or 1
     shares = {
@@ -76,7 +76,7 @@ def judge_bundles(
         for part in range(parts)
     }
     judged: dict[tuple[str, str], list[Judged]] = {place: [] for place in shares.values()}
-    # Runtimes keep threads, which a fork would lose.
+    # A fork would lose the threads of the runtimes.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(parts, context) as pool:
         futures = {pool.submit(judge_share, share): place for share, place in shares.items()}

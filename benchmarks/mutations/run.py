@@ -1,4 +1,4 @@
-"""Judging mutants as hubopt judges artifacts, and telling why one survived."""
+"""Judges mutants as hubopt judges artifacts, and explains why a mutant survived."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ from hubopt.sampling.samples import draw
 from hubopt.spec import ModelSpec, ValueRange
 
 FURTHER, FURTHER_SEED = 32, 1_000_000
-"""The further samples on which a survivor must agree with the clean artifact, and their seed,
-which is no seed of a reference set."""
+"""The number of further samples on which a survivor must agree with the clean artifact, and their
+seed, which no reference set uses."""
 _LOOKED_INSIDE = 4
-"""Of these samples, for what a survivor changes at its own layer."""
+"""On how many of these samples the change at a survivor's own layer is measured."""
 
 Outcome = Literal["caught", "equivalent", "missed", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One clean artifact and what it is judged on.
+    """One clean artifact and the data for judging it.
 
     Attributes:
-        artifact: The clean one.
+        artifact: The clean artifact.
         inputs: The samples of the reference set.
-        reference: What the eager layer gave for them.
-        float64: What the layer in float64 gave for them; None if that is not there.
-        quality: What is known of the reference.
-        tolerances: By output.
+        reference: The eager layer's outputs for these samples.
+        float64: The outputs of the layer in float64; None if they are missing.
+        quality: The quality of the reference.
+        tolerances: The tolerances by output.
         further: Samples that are not in the reference set.
-        clean: What the clean artifact gives for them.
+        clean: The clean artifact's outputs for the further samples.
     """
 
     artifact: Artifact
@@ -60,17 +60,18 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What became of a mutant.
+    """The result for a mutant.
 
     Attributes:
-        target: Of the artifact.
-        kind: Of the fault.
-        site: Where it is, in words.
-        layer: The tensor that is wrong first; None if there is no one such.
-        outcome: ``caught``: parity failed. ``equivalent``: it passed, and is within the
-            tolerance of the clean artifact on further samples, too. ``missed``: it passed, and
-            is not. ``refused``: its runtime does not load or run it, so it proves nothing.
-        reason: The verdict's words, or what was measured.
+        target: The target of the artifact.
+        kind: The kind of the fault.
+        site: A description of its place.
+        layer: The first wrong tensor; None if the fault is in no single layer.
+        outcome: ``caught``: parity failed. ``equivalent``: parity passed, and the mutant is within
+            the tolerance of the clean artifact on further samples too. ``missed``: parity passed,
+            but the mutant is not. ``refused``: the runtime does not load or run the mutant, so it
+            proves nothing.
+        reason: The reason of the verdict, or the measurements.
     """
 
     target: str
@@ -82,7 +83,7 @@ class Judged:
 
 
 def open_case(bundle: Bundle, target: str) -> Case:
-    """Read what a bundle's artifact is judged on; run it on the further samples."""
+    """Read the data for judging a bundle's artifact; run it on the further samples."""
     artifact, known = bundle.artifact(target), bundled_reference(bundle)
     inputs = known.read_inputs()
     further = further_samples(known.spec, inputs)
@@ -99,25 +100,25 @@ def open_case(bundle: Bundle, target: str) -> Case:
 
 
 def further_samples(spec: ModelSpec, judged_on: Samples) -> Samples:
-    """Draw samples that are not in the reference set, edge cases left out.
+    """Draw samples that are not in the reference set, without edge cases.
 
-    Integers have the range that they have there, which knows their tables.
+    Integers have their range in the reference set, which takes their tables into account.
     """
     domains = {
-        each.name: ValueRange(
-            min(float(sample[each.name].min()) for sample in judged_on),
-            max(float(sample[each.name].max()) for sample in judged_on),
+        tensor.name: ValueRange(
+            min(float(sample[tensor.name].min()) for sample in judged_on),
+            max(float(sample[tensor.name].max()) for sample in judged_on),
             "its range in the reference set",
         )
-        for each in spec.inputs
-        if "int" in each.dtype
+        for tensor in spec.inputs
+        if "int" in tensor.dtype
     }
     drawn = draw(spec.inputs, FURTHER, FURTHER_SEED, spec.bounds, domains)
-    return [each.tensors for each in drawn if not each.edge]
+    return [sample.tensors for sample in drawn if not sample.edge]
 
 
 def answers(clean: Artifact, path: Path, inputs: Samples) -> Samples:
-    """Run the artifact at ``path``, whose interface is that of ``clean``, in this process."""
+    """Run the artifact at ``path``, with the interface of ``clean``, in this process."""
     artifact = Artifact(clean.exporter, path, clean.spec, clean.tolerance)
     runner = registry.get(clean.exporter).runner(artifact)
     return [runner.run(sample) for sample in inputs]
@@ -127,10 +128,10 @@ def verdict(case: Case, path: Path) -> tuple[bool, str]:
     """Judge the artifact at ``path`` on the reference set as `hubopt verify` does.
 
     Returns:
-        Whether it was caught, and the verdict's own words.
+        Whether it was caught, and the reason.
 
     Raises:
-        Exception: Its runtime does not load or run it; runtimes have no common base class.
+        Exception: The runtime does not load or run it; runtimes have no common base class.
     """
     parity = judge(
         case.artifact.spec,
@@ -167,14 +168,14 @@ def _judge(case: Case, mutant: Mutant, path: Path) -> tuple[Outcome, str]:
     caught, reason = verdict(case, path)
     if caught:
         return "caught", reason
-    # A survivor: measured against the clean artifact on further samples.
+    # Compare a survivor with the clean artifact on further samples.
     found = answers(case.artifact, path, case.further)
     parity = judge(case.artifact.spec, found, case.clean, case.tolerances)
     facts = [
         f"on {len(case.further)} further samples it uses {_share(parity):.2g} of the tolerance"
     ]
     if mutant.layer is not None:
-        inside = [_layer(case, each, mutant.layer) for each in (case.artifact.path, path)]
+        inside = [_layer(case, file, mutant.layer) for file in (case.artifact.path, path)]
         change = _change(*inside)
         facts.append(
             f"at the layer it changes {change:.1e} of the rms"

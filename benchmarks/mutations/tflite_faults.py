@@ -1,4 +1,4 @@
-"""The faults of a TFLite model that take more than one constant or option."""
+"""The faults of a TFLite model that change more than one constant or option."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _VALID = 1
 
 def swap_outputs(model: Any, one: str, other: str) -> None:
     """Exchange two outputs of the signature."""
-    outputs = {each.name.decode(): each for each in model.signatureDefs[0].outputs}
+    outputs = {output.name.decode(): output for output in model.signatureDefs[0].outputs}
     first, second = outputs[one], outputs[other]
     first.tensorIndex, second.tensorIndex = second.tensorIndex, first.tensorIndex
 
 
 def pad_explicitly(model: Any, at: int, pads: list[list[int]], shape: tuple[int, ...]) -> None:
-    """Pad the input of a convolution, of ``shape``, by ``pads`` in place of ``SAME``."""
+    """Pad the input of a convolution, with ``shape``, by ``pads`` instead of ``SAME``."""
     operator = model.subgraphs[0].operators[at]
     all_pads = [[0, 0], *pads, [0, 0]]
     padded = [size + sum(pad) for size, pad in zip(shape, all_pads, strict=True)]
@@ -44,14 +44,14 @@ def pad_explicitly(model: Any, at: int, pads: list[list[int]], shape: tuple[int,
 
 
 def concat_along(model: Any, at: int, axis: int, shape: tuple[int, ...]) -> None:
-    """Concatenate along ``axis`` and read the result in the old shape."""
+    """Concatenate along ``axis`` and reshape the result to the old shape."""
     put_options(model, {"axis": axis}, at)
     clean, wanted = set_aside(model, at)
     _reshape(model, at + 1, clean, wanted, shape)
 
 
 def softmax_across(model: Any, at: int, shape: tuple[int, ...]) -> None:
-    """Normalize over the last axis but one, by exchanging it with the last before and after."""
+    """Normalize over the second-to-last axis, by exchanging it with the last before and after."""
     rank = len(shape)
     order = [*range(rank - 2), rank - 1, rank - 2]
     turned = [shape[axis] for axis in order]
@@ -67,7 +67,7 @@ def softmax_across(model: Any, at: int, shape: tuple[int, ...]) -> None:
 
 
 def exchange_axes(model: Any, at: int, one: int, other: int, shape: tuple[int, ...]) -> None:
-    """Exchange two axes of a tensor and read the result in the old shape."""
+    """Exchange two axes of a tensor and reshape the result to the old shape."""
     order = list(range(len(shape)))
     order[one], order[other] = other, one
     clean, wanted = set_aside(model, at)
@@ -78,7 +78,7 @@ def exchange_axes(model: Any, at: int, one: int, other: int, shape: tuple[int, .
 
 
 def through_float16(model: Any, at: int, scale: float, shape: tuple[int, ...]) -> None:
-    """Send a tensor, ``scale`` times as large, through float16."""
+    """Cast a tensor, scaled by ``scale``, to float16 and back."""
     from ai_edge_litert import schema_py_generated as schema
 
     clean, wanted = set_aside(model, at)
@@ -111,7 +111,7 @@ def nan_for(
     shape: tuple[int, ...],
     element: tuple[int, ...],
 ) -> None:
-    """Make one element of what ``at`` computes NaN when one element of the input has one value."""
+    """Make one element of the output of operator ``at`` NaN for one value of an input element."""
     from ai_edge_litert import schema_py_generated as schema
 
     (graph,) = model.subgraphs
@@ -123,8 +123,8 @@ def nan_for(
     clean, wanted = set_aside(model, at)
     everything = add_tensor(model, "nan_all", dtype, [size])
     picked = add_tensor(model, "nan_one", dtype, [1])
-    found = add_tensor(model, "nan_is", "bool", [1])
-    there = add_tensor(model, "nan_at", "bool", shape)
+    is_trigger = add_tensor(model, "nan_is", "bool", [1])
+    condition = add_tensor(model, "nan_at", "bool", shape)
     index = add_constant(model, "nan_index", np.array([trigger], np.int32))
     wanted_value = add_constant(model, "nan_value", np.array([value]))
     mask = add_constant(model, "nan_mask", where)
@@ -132,9 +132,13 @@ def nan_for(
     _reshape(model, at + 1, source, everything, (size,))
     gather = schema.GatherOptionsT()
     add_operator(model, at + 2, "GATHER", [everything, index], picked, gather)
-    add_operator(model, at + 3, "EQUAL", [picked, wanted_value], found, schema.EqualOptionsT())
-    add_operator(model, at + 4, "LOGICAL_AND", [found, mask], there, schema.LogicalAndOptionsT())
-    add_operator(model, at + 5, "SELECT_V2", [there, nan, clean], wanted, schema.SelectV2OptionsT())
+    add_operator(model, at + 3, "EQUAL", [picked, wanted_value], is_trigger, schema.EqualOptionsT())
+    add_operator(
+        model, at + 4, "LOGICAL_AND", [is_trigger, mask], condition, schema.LogicalAndOptionsT()
+    )
+    add_operator(
+        model, at + 5, "SELECT_V2", [condition, nan, clean], wanted, schema.SelectV2OptionsT()
+    )
 
 
 def slice_between(model: Any, at: int, starts: list[int], ends: list[int]) -> None:

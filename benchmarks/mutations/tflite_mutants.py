@@ -53,10 +53,10 @@ def tflite_mutants(path: Path, seed: int, inputs: Samples) -> Iterator[Mutant]:
     """Yield mutants of the flatbuffer at ``path``.
 
     Args:
-        path: What hubopt exported.
-        seed: Chooses the sites, which are spread over the depth of the graph.
-        inputs: The samples of the reference set: a NaN is planted for one of them, and how large
-            activations grow, which decides what overflows, is measured on the first two.
+        path: The artifact that hubopt exported.
+        seed: The seed of the sites, which are spread over the depth of the graph.
+        inputs: The samples of the reference set. A NaN is injected for one of them; the first two
+            are used to measure the size of activations, which decides what overflows.
     """
     graph = view(read_model(path))
     generator = np.random.default_rng(seed)
@@ -75,8 +75,8 @@ def tflite_mutants(path: Path, seed: int, inputs: Samples) -> Iterator[Mutant]:
     yield from distinct("tflite", path, faults)
 
 
-def _shape(graph: TFLiteView, each: Operation) -> tuple[int, ...]:
-    return graph.shapes[each.output]
+def _shape(graph: TFLiteView, operation: Operation) -> tuple[int, ...]:
+    return graph.shapes[operation.output]
 
 
 def _swapped_outputs(graph: TFLiteView) -> Iterator[Fault]:
@@ -88,94 +88,104 @@ def _swapped_outputs(graph: TFLiteView) -> Iterator[Fault]:
 
 def _wrong_padding(graph: TFLiteView, generator: np.random.Generator) -> Iterator[Fault]:
     sites = []
-    for each in graph.operations:
-        if each.op in _CONVOLUTIONS and each.options.padding == 0:
-            before = np.array(same_padding(graph, each))
+    for operation in graph.operations:
+        if operation.op in _CONVOLUTIONS and operation.options.padding == 0:
+            before = np.array(same_padding(graph, operation))
             after = np.array(shift_padding(before.T.ravel().tolist())).reshape(2, -1).T
             apply = partial(
                 plant.pad_explicitly,
-                at=each.at,
+                at=operation.at,
                 pads=after.tolist(),
-                shape=graph.shapes[each.inputs[0]],
+                shape=graph.shapes[operation.inputs[0]],
             )
             if before.any():
-                site = f"{each.op}: {before.tolist()} to {after.tolist()}"
-                sites.append((site, each.name, apply))
-        elif each.op in ("PAD", "PADV2") and each.inputs[1] in graph.constants:
-            before = graph.constants[each.inputs[1]]
+                site = f"{operation.op}: {before.tolist()} to {after.tolist()}"
+                sites.append((site, operation.name, apply))
+        elif operation.op in ("PAD", "PADV2") and operation.inputs[1] in graph.constants:
+            before = graph.constants[operation.inputs[1]]
             shifted = np.array(shift_padding(before.T.ravel().tolist())).reshape(2, -1).T
-            apply = partial(put_constant, array=shifted.astype(before.dtype), at=each.at, slot=1)
-            site = f"{each.op}: {before.tolist()} to {shifted.tolist()}"
-            sites.append((site, each.name, apply))
-        elif each.op == "MIRROR_PAD":
-            apply = partial(put_options, values={"mode": 1 - each.options.mode}, at=each.at)
-            sites.append(("MIRROR_PAD: reflect for symmetric", each.name, apply))
+            apply = partial(
+                put_constant, array=shifted.astype(before.dtype), at=operation.at, slot=1
+            )
+            site = f"{operation.op}: {before.tolist()} to {shifted.tolist()}"
+            sites.append((site, operation.name, apply))
+        elif operation.op == "MIRROR_PAD":
+            apply = partial(
+                put_options, values={"mode": 1 - operation.options.mode}, at=operation.at
+            )
+            sites.append(("MIRROR_PAD: reflect for symmetric", operation.name, apply))
     for site, name, apply in spread(sites, PADDINGS, generator):
         yield Fault("wrong padding", site, name, apply)
 
 
 def _wrong_epsilon(graph: TFLiteView) -> Iterator[Fault]:
-    for each in graph.operations:
-        for slot, source in enumerate(each.inputs) if each.op in ("ADD", "MAXIMUM") else ():
+    for operation in graph.operations:
+        for slot, source in (
+            enumerate(operation.inputs) if operation.op in ("ADD", "MAXIMUM") else ()
+        ):
             constant = graph.constants.get(source)
             if constant is None or constant.dtype != np.float32 or np.ptp(constant) > 0:
                 continue
             for factor in (0.01, 100.0) if 0 < constant.flat[0] <= SMALL else ():
                 array = np.asarray(constant * factor, np.float32)
-                site = f"{each.op}: {constant.flat[0]:.0e} to {array.flat[0]:.0e}"
-                apply = partial(put_constant, array=array, at=each.at, slot=slot)
-                yield Fault("wrong epsilon", site, each.name, apply)
+                site = f"{operation.op}: {constant.flat[0]:.0e} to {array.flat[0]:.0e}"
+                apply = partial(put_constant, array=array, at=operation.at, slot=slot)
+                yield Fault("wrong epsilon", site, operation.name, apply)
 
 
 def _wrong_axis(graph: TFLiteView, generator: np.random.Generator) -> Iterator[Fault]:
-    for each in graph.operations:
-        shape = _shape(graph, each)
-        if each.op == "SOFTMAX" and len(shape) > 1:
-            apply = partial(plant.softmax_across, at=each.at, shape=shape)
+    for operation in graph.operations:
+        shape = _shape(graph, operation)
+        if operation.op == "SOFTMAX" and len(shape) > 1:
+            apply = partial(plant.softmax_across, at=operation.at, shape=shape)
             site = f"SOFTMAX: {len(shape) - 1} to {len(shape) - 2}"
-            yield Fault("wrong axis", site, each.name, apply)
-        elif each.op in _REDUCTIONS and each.options.keepDims:
-            axes = graph.constants.get(each.inputs[1])
+            yield Fault("wrong axis", site, operation.name, apply)
+        elif operation.op in _REDUCTIONS and operation.options.keepDims:
+            axes = graph.constants.get(operation.inputs[1])
             if axes is not None and axes.size > 1:
-                apply = partial(put_constant, array=axes[:1], at=each.at, slot=1)
-                site = f"{each.op}: {axes.tolist()} to {axes[:1].tolist()}"
-                yield Fault("wrong axis", site, each.name, apply)
+                apply = partial(put_constant, array=axes[:1], at=operation.at, slot=1)
+                site = f"{operation.op}: {axes.tolist()} to {axes[:1].tolist()}"
+                yield Fault("wrong axis", site, operation.name, apply)
     stacks = [
-        each
-        for each in graph.operations
-        if each.op == "CONCATENATION"
-        and len({graph.shapes[source] for source in each.inputs}) == 1
-        and len(_shape(graph, each)) > 1
+        operation
+        for operation in graph.operations
+        if operation.op == "CONCATENATION"
+        and len({graph.shapes[source] for source in operation.inputs}) == 1
+        and len(_shape(graph, operation)) > 1
     ]
-    for each in spread(stacks, AXES, generator):
-        shape = _shape(graph, each)
-        right = each.options.axis % len(shape)
+    for operation in spread(stacks, AXES, generator):
+        shape = _shape(graph, operation)
+        right = operation.options.axis % len(shape)
         wrong = max((at for at in range(len(shape)) if at != right), key=lambda at: shape[at])
-        apply = partial(plant.concat_along, at=each.at, axis=wrong, shape=shape)
-        yield Fault("wrong axis", f"CONCATENATION: {right} to {wrong}", each.name, apply)
-    maps = [each for each in graph.floats if sum(n > 1 for n in _shape(graph, each)[1:]) > 1]
-    for each in spread(maps, TRANSPOSES, generator):
-        shape = _shape(graph, each)
+        apply = partial(plant.concat_along, at=operation.at, axis=wrong, shape=shape)
+        yield Fault("wrong axis", f"CONCATENATION: {right} to {wrong}", operation.name, apply)
+    maps = [
+        operation
+        for operation in graph.floats
+        if sum(n > 1 for n in _shape(graph, operation)[1:]) > 1
+    ]
+    for operation in spread(maps, TRANSPOSES, generator):
+        shape = _shape(graph, operation)
         one, other = [at for at in range(1, len(shape)) if shape[at] > 1][:2]
-        apply = partial(plant.exchange_axes, at=each.at, one=one, other=other, shape=shape)
+        apply = partial(plant.exchange_axes, at=operation.at, one=one, other=other, shape=shape)
         site = f"axes {one} and {other} exchanged in {'x'.join(map(str, shape))}"
-        yield Fault("wrong axis", site, each.name, apply)
+        yield Fault("wrong axis", site, operation.name, apply)
 
 
 def _fp16_overflow(
     path: Path, graph: TFLiteView, generator: np.random.Generator, inputs: Samples
 ) -> Iterator[Fault]:
     chosen = list(spread(graph.floats, OVERFLOWS, generator))
-    sizes = largest_tflite(path, [each.name for each in chosen], inputs[:2])
-    for each in chosen:
-        size = sizes[each.name]
+    sizes = largest_tflite(path, [operation.name for operation in chosen], inputs[:2])
+    for operation in chosen:
+        size = sizes[operation.name]
         if size > 0:
             scale = overflow_scale(size)
             apply = partial(
-                plant.through_float16, at=each.at, scale=scale, shape=_shape(graph, each)
+                plant.through_float16, at=operation.at, scale=scale, shape=_shape(graph, operation)
             )
             site = f"values up to {size:.2g}, times {scale:.2g} in float16"
-            yield Fault("fp16 overflow", site, each.name, apply)
+            yield Fault("fp16 overflow", site, operation.name, apply)
 
 
 def _nan(graph: TFLiteView, generator: np.random.Generator, inputs: Samples) -> Iterator[Fault]:
@@ -199,49 +209,58 @@ def _nan(graph: TFLiteView, generator: np.random.Generator, inputs: Samples) -> 
 
 def _off_by_one(graph: TFLiteView, generator: np.random.Generator) -> Iterator[Fault]:
     slices = []
-    for each in graph.operations:
-        if each.op != "STRIDED_SLICE" or each.options.shrinkAxisMask:
+    for operation in graph.operations:
+        if operation.op != "STRIDED_SLICE" or operation.options.shrinkAxisMask:
             continue
-        starts, ends, steps = (graph.constants.get(each.inputs[slot]) for slot in (1, 2, 3))
+        starts, ends, steps = (graph.constants.get(operation.inputs[slot]) for slot in (1, 2, 3))
         if starts is None or ends is None or steps is None or (steps != 1).any():
             continue
-        sizes = graph.shapes[each.inputs[0]]
+        sizes = graph.shapes[operation.inputs[0]]
         axes = range(len(sizes))
-        first = [0 if each.options.beginMask >> axis & 1 else int(starts[axis]) for axis in axes]
+        first = [
+            0 if operation.options.beginMask >> axis & 1 else int(starts[axis]) for axis in axes
+        ]
         last = [
-            sizes[axis] if each.options.endMask >> axis & 1 else int(ends[axis]) for axis in axes
+            sizes[axis] if operation.options.endMask >> axis & 1 else int(ends[axis])
+            for axis in axes
         ]
         shifted = shift_slice(first, last, list(sizes))
         if shifted:
-            slices.append((each, first, shifted))
-    for each, first, (later, until) in spread(slices, SLICES, generator):
-        apply = partial(plant.slice_between, at=each.at, starts=later, ends=until)
+            slices.append((operation, first, shifted))
+    for operation, first, (later, until) in spread(slices, SLICES, generator):
+        apply = partial(plant.slice_between, at=operation.at, starts=later, ends=until)
         site = f"STRIDED_SLICE: from {first} to {later}"
-        yield Fault("off-by-one gather", site, each.name, apply)
-    for each in graph.operations:
-        slot = {"GATHER": 0, "EMBEDDING_LOOKUP": 1}.get(each.op, -1)
-        table = graph.constants.get(each.inputs[slot]) if slot >= 0 else None
+        yield Fault("off-by-one gather", site, operation.name, apply)
+    for operation in graph.operations:
+        slot = {"GATHER": 0, "EMBEDDING_LOOKUP": 1}.get(operation.op, -1)
+        table = graph.constants.get(operation.inputs[slot]) if slot >= 0 else None
         if table is not None and table.dtype == np.float32 and table.ndim == 2:
-            for what, rows in table_faults(table):
-                apply = partial(put_constant, array=rows, at=each.at, slot=slot)
-                yield Fault("off-by-one gather", f"{each.op}: {what}", each.name, apply)
+            for description, rows in table_faults(table):
+                apply = partial(put_constant, array=rows, at=operation.at, slot=slot)
+                yield Fault(
+                    "off-by-one gather", f"{operation.op}: {description}", operation.name, apply
+                )
 
 
 def _resize(graph: TFLiteView) -> Iterator[Fault]:
-    for each in graph.operations:
-        if not each.op.startswith("RESIZE_"):
+    for operation in graph.operations:
+        if not operation.op.startswith("RESIZE_"):
             continue
-        right = (bool(each.options.alignCorners), bool(each.options.halfPixelCenters))
+        right = (bool(operation.options.alignCorners), bool(operation.options.halfPixelCenters))
         for name, (corners, half) in _RESIZES.items():
             if (corners, half) != right:
                 values = {"alignCorners": corners, "halfPixelCenters": half}
-                apply = partial(put_options, values=values, at=each.at)
-                yield Fault("resize half-pixel", f"{each.op}: to {name}", each.name, apply)
+                apply = partial(put_options, values=values, at=operation.at)
+                yield Fault(
+                    "resize half-pixel", f"{operation.op}: to {name}", operation.name, apply
+                )
 
 
 def _half_layer(graph: TFLiteView, generator: np.random.Generator) -> Iterator[Fault]:
-    places = {each.name: each for each in graph.operations}
+    places = {operation.name: operation for operation in graph.operations}
     for layer in spread(list(weighted_layers(graph)), HALVES, generator):
-        each = places[layer.name]
-        apply = partial(plant.half_layer, at=each.at, layer=layer, shape=_shape(graph, each))
+        operation = places[layer.name]
+        apply = partial(
+            plant.half_layer, at=operation.at, layer=layer, shape=_shape(graph, operation)
+        )
         yield Fault("lower precision", f"{layer}: computed in float16", layer.name, apply)

@@ -1,7 +1,7 @@
-"""Small models, trained here in seconds, for faults that the published models have no place for.
+"""Small models, trained in seconds, for faults that have no site in the published models.
 
-A text classifier has a lookup table; a segmentation net resizes, normalizes by layer, and has
-a batch normalization that no convolution can absorb, and two outputs of one shape.
+A text classifier has a lookup table. A segmentation network has resizes, a layer normalization, a
+batch normalization that no convolution can absorb, and two outputs of the same shape.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def text_classifier() -> Path:
 
 
 def segmenter() -> Path:
-    """An image "1 32 32 3" to two maps of logits of one shape, ``inside`` and ``edge``."""
+    """An image "1 32 32 3" to two logit maps of the same shape, ``inside`` and ``edge``."""
     return _trained("trained-segmenter", _SEGMENTS)
 
 
@@ -93,7 +93,7 @@ def _trained(name: str, script: str) -> Path:
     model = CACHE / name
     if not model.is_dir():
         with staging(model) as folder:
-            # In a process of its own: TensorFlow is not imported here.
+            # A child process does this, so that this one does not import TensorFlow.
             command = [sys.executable, "-c", _TRAIN + script + _SAVE, str(folder)]
             subprocess.run(command, check=True, stdout=sys.stderr)
     return model

@@ -1,4 +1,4 @@
-"""Faults of arrays: what goes wrong with a layer's weights, whatever file they are in."""
+"""Faults of arrays, such as a layer's weights, independent of the file format."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PRECISIONS: tuple[Precision, ...] = ("float16", "bfloat16", "int8")
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Which axis of a weight is which.
+    """The meaning of the axes of a weight.
 
     Attributes:
         outputs: The axis of the output channels.
@@ -36,11 +36,12 @@ def flip_sign(weight: NDArray[Any], index: tuple[int, ...]) -> NDArray[Any]:
 
 
 def transpose_kernel(weight: NDArray[Any], layout: Layout) -> NDArray[Any]:
-    """Return ``weight`` as if two of its axes had been written in the other order.
+    """Return ``weight`` as if two of its axes had been written in the wrong order.
 
-    Height and width of a kernel; where that is no change, inputs and outputs, or the longer
-    side of the kernel and the outputs. The shape stays: what is not square is the transposed
-    kernel's bytes read in the old shape. An equal array is returned where nothing is a change.
+    The axes are height and width of a kernel. If exchanging these changes nothing, they are inputs
+    and outputs, or a side of the kernel and the outputs. The shape stays the same: if the axes
+    differ in length, the transposed kernel is reshaped to the old shape. If no exchange changes
+    anything, the returned array is equal to ``weight``.
     """
     pairs = [layout.spatial] if layout.spatial else []
     if layout.inputs is not None:
@@ -63,7 +64,7 @@ def swap_channels(array: NDArray[Any], axis: int, one: int, other: int) -> NDArr
 
 
 def round_to(weight: NDArray[Any], precision: Precision) -> NDArray[Any]:
-    """Return ``weight`` rounded to ``precision``; int8 is symmetric, one scale a tensor."""
+    """Return ``weight`` rounded to ``precision``; int8 is symmetric with one scale per tensor."""
     if precision == "int8":
         scale = np.abs(weight).max() / 127 or 1.0
         return np.asarray(np.round(weight / scale) * scale, weight.dtype)
@@ -77,8 +78,8 @@ def shift_padding(pads: list[int]) -> list[int]:
     """Return ``pads`` with one row or column moved from the end to the start of an axis.
 
     Args:
-        pads: All starts, then all ends, as ONNX has them. Where an axis is padded at its
-            start only, one moves the other way.
+        pads: All starts, then all ends, as in ONNX. If an axis is padded only at its start, one row
+            or column moves to the end instead.
     """
     shifted, rank = list(pads), len(pads) // 2
     for axis in range(rank):
@@ -91,7 +92,7 @@ def shift_padding(pads: list[int]) -> list[int]:
 def shift_slice(
     starts: list[int], ends: list[int], sizes: list[int]
 ) -> tuple[list[int], list[int]] | None:
-    """Return starts and ends one later, or one earlier where there is no room.
+    """Return starts and ends shifted by one to the right, or to the left if there is no room.
 
     Args:
         starts: By axis; negative ones count from the end.
@@ -99,7 +100,7 @@ def shift_slice(
         sizes: The sizes of these axes.
 
     Returns:
-        None if every axis is taken whole.
+        None if the slice takes every axis whole.
     """
     shifted_starts, shifted_ends, changed = [], [], False
     for start, end, size in zip(starts, ends, sizes, strict=True):
@@ -113,12 +114,12 @@ def shift_slice(
 
 
 def overflow_scale(largest: float) -> float:
-    """Return the smallest power of two that takes ``largest`` past float16's 65504."""
+    """Return the smallest power of two that scales ``largest`` beyond float16's 65504."""
     return float(2.0 ** np.floor(np.log2(65504 / largest) + 1))
 
 
 def table_faults(table: NDArray[Any]) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Yield a lookup table as it would be with its rows counted wrongly."""
+    """Yield variants of a lookup table with wrongly counted rows, and their descriptions."""
     yield "every index one too high", np.roll(table, -1, axis=0)
     yield "every index one too low", np.roll(table, 1, axis=0)
     short = table.copy()

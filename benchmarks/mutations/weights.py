@@ -1,4 +1,4 @@
-"""Faults of weights: the same for every format that says which layers have some."""
+"""Faults of weights, the same for every format that lists its layers with weights."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from benchmarks.mutations.values import (
 )
 
 SIGNS, BIASES, TRANSPOSED, SHUFFLED, ROUNDED = 24, 14, 14, 14, 18
-"""How many of each are planted in one artifact."""
+"""The number of faults of each kind in one artifact."""
 
 
 class PutArray(Protocol):
-    """Gives a layer of an opened model another constant."""
+    """Replaces a constant of a layer in an opened model."""
 
     def __call__(self, model: Any, array: NDArray[Any]) -> None:
         """Change ``model`` in place."""
@@ -40,10 +40,10 @@ class WeightedLayer:
         name: The tensor that it computes.
         op: The operator's type.
         weight: The kernel or matrix.
-        layout: Which axis of it is which.
-        bias: One value for each output channel; None if it has none.
-        put_weight: Gives the layer, and no other, another weight.
-        put_bias: Gives it another bias.
+        layout: The meaning of its axes.
+        bias: One value for each output channel; None if there is no bias.
+        put_weight: Replaces the weight of this layer only.
+        put_bias: Replaces its bias.
     """
 
     name: str
@@ -93,7 +93,7 @@ def _of_weight(kind: str, site: str, layer: WeightedLayer, weight: NDArray[Any])
 
 
 def _weight_sign(layer: WeightedLayer, generator: np.random.Generator) -> Fault:
-    # The sign of a zero is no fault.
+    # Flipping the sign of a zero is not a fault.
     choices = np.argwhere(layer.weight)
     index = tuple(int(at) for at in choices[generator.integers(len(choices))])
     share = abs(layer.weight[index]) / np.abs(layer.weight).max()

@@ -1,4 +1,4 @@
-"""Writing a mutant."""
+"""Writes a mutant."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from benchmarks.mutations.mutant import Mutant
 
 
 def write(mutant: Mutant, destination: Path) -> None:
-    """Write the mutated artifact to ``destination``; its runtime loads and runs it."""
+    """Write the mutated artifact to ``destination``."""
     if mutant.target == "onnx":
         import onnx
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hubopt.errors import ExportError
-from hubopt.exporter import FileInterface, FileTensor
+from hubopt.exporter import FileInterface, FileTensor, first_cause
 from hubopt.programs.serving import SIGNATURE
 from hubopt.spec import TensorSpec
+from hubopt_exporters.output_names import parse_names
 
 _ONNX_NAMES = {"float": "float32", "double": "float64"}
 """The ONNX names of dtypes that differ from TensorFlow's."""
@@ -33,10 +35,16 @@ def onnx_interface(path: Path) -> FileInterface:
         )
     except Exception as error:  # onnxruntime's errors have no public base class
         raise _unreadable(
-            "onnx", f"onnxruntime does not load it: {error}", "an ONNX model"
+            "onnx", f"onnxruntime does not load it: {first_cause(error)}", "an ONNX model"
         ) from error
+    outputs = tuple(map(_onnx_tensor, session.get_outputs()))
+    metadata = session.get_modelmeta().custom_metadata_map
+    renamed = parse_names(metadata, [tensor.name for tensor in outputs])
+    names = {theirs: ours for ours, theirs in renamed.items()}
     return FileInterface(
-        *(tuple(map(_onnx_tensor, side)) for side in (session.get_inputs(), session.get_outputs()))
+        tuple(map(_onnx_tensor, session.get_inputs())),
+        # The runner gives an output that the file had to rename the layer's name again.
+        tuple(replace(tensor, name=names.get(tensor.name, tensor.name)) for tensor in outputs),
     )
 
 
@@ -114,7 +122,7 @@ def tflite_interface(path: Path) -> FileInterface:
         sides = (runner.get_input_details(), runner.get_output_details())
     except (RuntimeError, ValueError) as error:
         raise _unreadable(
-            "tflite", f"LiteRT does not load it: {error}", "a TFLite model"
+            "tflite", f"LiteRT does not load it: {first_cause(error)}", "a TFLite model"
         ) from error
     return FileInterface(
         *(tuple(_tflite_tensor(name, found) for name, found in side.items()) for side in sides)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hubopt._util.plain_paths import plain_path
 from hubopt.errors import ExportError
 from hubopt.exporter import (
     FP32,
@@ -23,13 +24,19 @@ from hubopt.exporter import (
     Requirement,
     Target,
     Tensors,
+    first_cause,
     host_obstacles,
     option,
     require_program,
 )
+from hubopt.programs.graphs.branching import replace_cases
 from hubopt.programs.graphs.frozen_graph import read_frozen_graph
-from hubopt.spec import ModelSpec
-from hubopt_exporters.onnx_weights import put_weights, too_large
+from hubopt_exporters.onnx_checks import NEWEST_OPSET, check, refused
+from hubopt_exporters.onnx_graphs import name_tensors
+from hubopt_exporters.onnx_mending import mend
+from hubopt_exporters.onnx_tables import LOOKUPS, lookup_arguments, read_table_graph
+from hubopt_exporters.onnx_weights import Load, put_weights, too_large
+from hubopt_exporters.output_names import choose_names, format_names, parse_names
 
 if TYPE_CHECKING:
     from hubopt_exporters.probes.onnx import OnnxProbe
@@ -41,8 +48,6 @@ _CONVERTER = (
 _RUNTIME = Requirement(("onnxruntime",), "pip install onnxruntime")
 _OLDEST_OPSET = 13
 """The oldest opset for which tf2onnx's handlers and onnxruntime's kernels are still tested."""
-_NEWEST_OPSET = 18
-"""The newest opset that tf2onnx writes; a test fails when its newest is another one."""
 _LARGEST_GRAPH = 2**31 - 1
 """The most bytes that a ``GraphDef`` with its weights can have."""
 _CUDA = "CUDAExecutionProvider"
@@ -55,7 +60,7 @@ class OnnxOptions:
     """The options of `OnnxExporter`."""
 
     opset: int = option(
-        _NEWEST_OPSET, "the ONNX operator set to write", least=_OLDEST_OPSET, most=_NEWEST_OPSET
+        NEWEST_OPSET, "the ONNX operator set to write", least=_OLDEST_OPSET, most=NEWEST_OPSET
     )
 
 
@@ -75,8 +80,8 @@ class OnnxExporter:
     runs_with = (_RUNTIME,)
 
     def obstacles(self, ops: Sequence[OpUse], target: Target) -> list[Obstacle]:
-        """Return the string and table operations."""
-        return host_obstacles(ops, "ONNX")
+        """Return the string and table operations, but for lookups that ONNX has."""
+        return host_obstacles(ops, "ONNX", LOOKUPS)
 
     def export(self, task: ExportTask) -> Artifact:
         """Convert, rename, check and write."""
@@ -91,32 +96,35 @@ class OnnxExporter:
                 "onnx artifact",
                 f"--opset {opset}",
                 f"{_OLDEST_OPSET} to {newest}, which tf2onnx {tf2onnx.__version__} writes",
-                "pass one of these",
+                f"pass --opset {newest}",
             )
-        graph = read_frozen_graph(program)
-        arrays = graph.arrays()
-        loads = {f"{name}:0": partial(arrays.__getitem__, name) for name in arrays}
-        try:
-            with _optimizing_in_place():
-                model = _convert(program, graph.graph_def, tuple(graph.weights), opset)
-        except ExportError:
-            if program.frozen_bytes >= _LARGEST_GRAPH:
-                model = _convert(program, graph.graph_def, tuple(graph.weights), opset)
-            else:  # some rewriters, such as those of recurrent cells, must see the weights
-                model, loads = _convert(program, graph.whole(), (), opset), {}
-        companions = put_weights(model, loads, task.path, too_large(program.frozen_bytes))
+        converted = _convert_program(program, opset)
+        model = converted.model
+        companions = put_weights(model, converted.loads, task.path, too_large(program.frozen_bytes))
         return Artifact(
             self.name,
             task.path,
             program.spec,
             "fp32",
-            {"tf2onnx": tf2onnx.__version__, "onnx": onnx.__version__, "opset": opset},
+            {
+                "tf2onnx": tf2onnx.__version__,
+                "onnx": onnx.__version__,
+                "opset": opset,
+                **({"onnx.checker": converted.note} if converted.note else {}),
+                **format_names(choose_names(program.spec)),
+            },
             companions,
         )
 
     def machine_problem(self) -> str | None:
         """Return None: any machine can run it."""
         return None
+
+    def snippets(self) -> Mapping[str, Callable[[Artifact], str]]:
+        """Return programs that run an artifact, by language, for `hubopt snippet`."""
+        from hubopt_exporters.snippets.onnx import SNIPPETS
+
+        return SNIPPETS
 
     def probe(self, artifact: Artifact) -> OnnxProbe:
         """Open the artifact's intermediate tensors, for `hubopt diagnose`."""
@@ -135,32 +143,69 @@ class OnnxExporter:
         return OnnxRunner(artifact)
 
 
-def _convert(program: Program, graph_def: Any, weights: Sequence[str], opset: int) -> Any:
-    """Convert a graph whose ``weights`` are placeholders; return a checked ``ModelProto``."""
+class _Converted(NamedTuple):
+    """A converted model.
+
+    Attributes:
+        model: A ``ModelProto``.
+        note: What `onnx.checker` says against it although onnxruntime loads it.
+        loads: The functions that load the weights, which are inputs of the model, by name.
+    """
+
+    model: Any
+    note: str | None
+    loads: Mapping[str, Load] = {}
+
+
+def _convert_program(program: Program, opset: int) -> _Converted:
+    if not program.has_frozen_graph:
+        return _convert_tables(program, opset)
+    graph = read_frozen_graph(program)
+    replace_cases(graph.graph_def)
+    arrays = graph.arrays()
+    loads = {f"{name}:0": partial(arrays.__getitem__, name) for name in arrays}
+    try:
+        with _optimizing_in_place():
+            return _Converted(*_convert(program, graph.graph_def, loads, opset), loads)
+    except ExportError:
+        if program.frozen_bytes >= _LARGEST_GRAPH:
+            return _Converted(*_convert(program, graph.graph_def, loads, opset), loads)
+        # Some rewriters, such as those of recurrent cells, must see the weights.
+        return _Converted(*_convert(program, graph.whole(), (), opset))
+
+
+def _convert_tables(program: Program, opset: int) -> _Converted:
+    """Convert a program with lookup tables, which has no frozen graph."""
+    with plain_path(program.saved_model) as path:
+        graph = read_table_graph(path, program.spec)
+    renamed = replace(
+        program, input_tensors=graph.input_tensors, output_tensors=graph.output_tensors
+    )
+    extra = lookup_arguments(graph.tables)
+    return _Converted(*_convert(renamed, graph.graph_def, graph.loads, opset, **extra), graph.loads)
+
+
+def _convert(
+    program: Program, graph_def: Any, weights: Collection[str], opset: int, **extra: Any
+) -> tuple[Any, str | None]:
+    """Convert a graph in which the tensors ``weights`` are placeholders."""
     import tf2onnx
 
-    weight_inputs = [f"{name}:0" for name in weights]
     try:
         model, _ = tf2onnx.convert.from_graph_def(
             graph_def,
             name="hubopt",
-            input_names=[*program.input_tensors, *weight_inputs],
+            input_names=[*program.input_tensors, *weights],
             output_names=list(program.output_tensors),
             opset=opset,
+            **extra,
         )
     except Exception as error:  # tf2onnx raises plain ValueError, KeyError, RuntimeError
-        raise _failed(f"tf2onnx cannot convert it: {type(error).__name__}: {error}") from error
-    names = dict(
-        zip(
-            (*program.input_tensors, *program.output_tensors),
-            (spec.name for spec in (*program.spec.inputs, *program.spec.outputs)),
-            strict=True,
-        )
-    )
-    rename_tensors(model.graph, names)
-    name_dimensions(model.graph, program.spec)
-    _check(model)
-    return model
+        found = f"tf2onnx cannot convert it: {type(error).__name__}: {first_cause(error)}"
+        raise refused(found, opset) from error
+    mend(model)
+    name_tensors(model, program)
+    return model, check(model, opset)
 
 
 @contextmanager
@@ -181,97 +226,6 @@ def _optimizing_in_place() -> Iterator[None]:
             os.environ[_CATCH_ERRORS] = before
 
 
-def _failed(found: str) -> ExportError:
-    return ExportError(
-        "onnx artifact",
-        found,
-        "operations that tf2onnx can express in ONNX at this opset",
-        "see `hubopt inspect` for the model's operations; a newer --opset has more of them",
-    )
-
-
-def _check(model: Any) -> None:
-    """Refuse operations that no runtime knows, and models that onnx.checker refuses."""
-    import onnx
-
-    versions = {entry.domain: entry.version for entry in model.opset_import}
-    unknown = sorted(
-        {
-            f"{node.domain or 'ai.onnx'}.{node.op_type}"
-            for node in nodes(model.graph)
-            if node.domain not in versions
-            or not onnx.defs.has(node.op_type, versions[node.domain], node.domain)
-        }
-    )
-    if unknown:
-        raise _failed(f"tf2onnx left operations that ONNX does not have: {', '.join(unknown)}")
-    try:
-        onnx.checker.check_model(model, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise _failed(f"onnx.checker refuses the model: {error}") from error
-
-
-def graphs(graph: Any) -> Iterator[Any]:
-    """Yield ``graph`` and every graph nested in its nodes."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                if inner.ByteSize():
-                    yield from graphs(inner)
-
-
-def nodes(graph: Any) -> Iterator[Any]:
-    """Yield every node of ``graph``, nested ones included."""
-    for inner in graphs(graph):
-        yield from inner.node
-
-
-def rename_tensors(graph: Any, names: dict[str, str]) -> None:
-    """Rename tensors in ``graph``, in place, wherever they are used.
-
-    Another tensor that already has one of the new names gets a name that is free.
-    """
-    taken = {name for inner in graphs(graph) for name in _tensor_names(inner)}
-    new_names = dict(names)
-    for new in names.values():
-        if new in taken and new not in names:
-            free = f"{new}__inner"
-            while free in taken:
-                free += "_"
-            new_names[new] = free
-    for inner in graphs(graph):
-        for value in (*inner.input, *inner.output, *inner.value_info, *inner.initializer):
-            value.name = new_names.get(value.name, value.name)
-        for node in inner.node:
-            node.input[:] = [new_names.get(name, name) for name in node.input]
-            node.output[:] = [new_names.get(name, name) for name in node.output]
-
-
-def name_dimensions(graph: Any, spec: ModelSpec) -> None:
-    """Set the sizes and names of the dimensions of the graph's inputs and outputs, in place."""
-    specs = {tensor.name: tensor for tensor in (*spec.inputs, *spec.outputs)}
-    for value in (*graph.input, *graph.output):
-        if value.name not in specs:  # a weight
-            continue
-        shape = value.type.tensor_type.shape
-        del shape.dim[:]
-        for size in specs[value.name].named_shape:
-            dim = shape.dim.add()
-            if isinstance(size, str):
-                dim.dim_param = size
-            else:
-                dim.dim_value = size
-
-
-def _tensor_names(graph: Any) -> Iterator[str]:
-    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
-        yield value.name
-    for node in graph.node:
-        yield from node.input
-        yield from node.output
-
-
 class OnnxRunner:
     """An onnxruntime session, on CUDA if onnxruntime and the machine have it, else on the CPU."""
 
@@ -290,17 +244,40 @@ class OnnxRunner:
         except Exception as error:  # onnxruntime's errors have no public base class
             raise ExportError(
                 "onnx artifact",
-                f"onnxruntime does not load it: {error}",
+                f"onnxruntime does not load it: {first_cause(error)}",
                 "a model that onnxruntime can run",
-                "try another --opset",
+                "try another --opset, or another version of onnxruntime",
             ) from error
         self._outputs = [output.name for output in self._session.get_outputs()]
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        renamed = parse_names(metadata, self._outputs)
+        layer_names = {theirs: name for name, theirs in renamed.items()}
+        self._names = [layer_names.get(name, name) for name in self._outputs]
         self.device = self._session.get_providers()[0].removesuffix("ExecutionProvider")
 
     def run(self, inputs: Tensors) -> dict[str, Any]:
-        """Run the session."""
-        arrays = self._session.run(self._outputs, dict(inputs))
-        return dict(zip(self._outputs, arrays, strict=True))
+        """Run the session; an output that the file had to rename has the layer's name again."""
+        given = {name: _as_texts(array) for name, array in inputs.items()}
+        arrays = map(_as_bytes, self._session.run(self._outputs, given))
+        return dict(zip(self._names, arrays, strict=True))
+
+
+def _as_texts(array: Any) -> Any:
+    """Return an array of ``bytes`` as onnxruntime takes it; other arrays as they are."""
+    import numpy as np
+
+    if np.asarray(array).dtype.kind != "O":
+        return array
+    try:
+        return np.vectorize(bytes.decode, otypes=[object])(array)
+    except UnicodeDecodeError:  # onnxruntime itself does not look at the encoding
+        return np.asarray(array, bytes)
+
+
+def _as_bytes(array: Any) -> Any:
+    import numpy as np
+
+    return np.vectorize(str.encode, otypes=[object])(array) if array.dtype.kind == "O" else array
 
 
 def _has_gpu() -> bool:

@@ -1,10 +1,10 @@
-"""The SavedModel exporter: the layer as one XLA-compiled function with static shapes."""
+"""The SavedModel exporter: the layer as one function, compiled by XLA where that is faster."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from hubopt.exporter import (
     FileInterface,
     Obstacle,
     OpUse,
+    Program,
     Requirement,
     Target,
     Tensors,
@@ -27,7 +28,8 @@ from hubopt.exporter import (
     option,
     require_program,
 )
-from hubopt.programs.serving import SIGNATURE, is_compiled
+from hubopt.programs.serving import SIGNATURE, compile_saved_model, is_compiled
+from hubopt.programs.xla_trial import XlaChoice, cannot_compile, try_xla
 
 if TYPE_CHECKING:
     from hubopt_exporters.probes.savedmodel import SavedModelProbe
@@ -40,9 +42,9 @@ class SavedModelOptions:
     """The options of `SavedModelExporter`."""
 
     xla: XlaMode = option(
-        "require",
-        "require refuses a model that XLA cannot compile, auto leaves it uncompiled, "
-        "off never compiles",
+        "auto",
+        "auto compiles where a trial is faster and gives the same values, require compiles or "
+        "fails, off never compiles",
     )
     freeze: bool = option(False, "write the weights as constants of the graph, not as variables")
 
@@ -51,7 +53,7 @@ class SavedModelExporter:
     """Takes the program's SavedModel, or rebuilds it from the frozen graph."""
 
     name = "savedmodel"
-    summary = "TensorFlow SavedModel, compiled by XLA on load"
+    summary = "TensorFlow SavedModel, compiled by XLA where faster"
     suffix = ""
     source = PROGRAM
     dynamic = True
@@ -63,12 +65,16 @@ class SavedModelExporter:
     runs_with = (_TENSORFLOW,)
 
     def obstacles(self, ops: Sequence[OpUse], target: Target) -> list[Obstacle]:
-        """Return operations that XLA cannot compile and, with ``freeze``, that cannot be frozen."""
+        """Return what XLA must compile and cannot, and with ``freeze`` what cannot be frozen."""
         options = target.options
         obstacles = []
         if options.xla == "require":
             obstacles += [
-                Obstacle(use.op, use.count, "XLA cannot compile it; --xla auto exports uncompiled")
+                Obstacle(
+                    use.op,
+                    use.count,
+                    "XLA has no kernel for it; without --xla require it stays uncompiled",
+                )
                 for use in culprits(use for use in ops if not use.xla)
             ]
         if options.freeze:
@@ -82,8 +88,8 @@ class SavedModelExporter:
         """Write the folder; the runner checks that it is still compiled after reloading."""
         import tensorflow as tf
 
-        program, path, freeze = require_program(task.source), task.path, task.target.options.freeze
-        if freeze:
+        program, path, options = require_program(task.source), task.path, task.target.options
+        if options.freeze:
             from hubopt_exporters.frozen import as_module
 
             root, serving = as_module(program, jit_compile=program.compiled)
@@ -91,21 +97,32 @@ class SavedModelExporter:
         else:
             # Weights of several GB need not be written again.
             shutil.copytree(program.saved_model, path, copy_function=_link_or_copy)
+        choice = _choose(options.xla, program, path)
+        if choice.is_compiled and not program.compiled:
+            with plain_path(path) as folder:
+                compile_saved_model(folder)
         return Artifact(
             self.name,
             path,
             program.spec,
-            "xla" if program.compiled else "fp32",
+            "xla" if choice.is_compiled else "fp32",
             {
                 "tensorflow": tf.__version__,
-                "jit_compile": program.compiled,
-                "weights": "constants" if freeze else "variables",
+                "jit_compile": choice.is_compiled,
+                "xla": str(choice),
+                "weights": "constants" if options.freeze else "variables",
             },
         )
 
     def machine_problem(self) -> str | None:
         """Return None: any machine can run it."""
         return None
+
+    def snippets(self) -> Mapping[str, Callable[[Artifact], str]]:
+        """Return programs that run an artifact, by language, for `hubopt snippet`."""
+        from hubopt_exporters.snippets.savedmodel import SNIPPETS
+
+        return SNIPPETS
 
     def probe(self, artifact: Artifact) -> SavedModelProbe:
         """Open the artifact's intermediate tensors, for `hubopt diagnose`."""
@@ -122,6 +139,15 @@ class SavedModelExporter:
     def runner(self, artifact: Artifact) -> SavedModelRunner:
         """Load the SavedModel."""
         return SavedModelRunner(artifact)
+
+
+def _choose(mode: XlaMode, program: Program, path: Path) -> XlaChoice:
+    """Return whether XLA compiles the SavedModel at ``path``, written as ``program`` is."""
+    if program.compiled:
+        return XlaChoice(True, "traced for XLA")
+    if mode == "auto":
+        return try_xla(program, path)
+    return XlaChoice(mode == "require", f"--xla {mode}")
 
 
 def _link_or_copy(source: str, destination: str) -> None:
@@ -149,19 +175,35 @@ class SavedModelRunner:
         with plain_path(artifact.path) as path:
             self._loaded = tf.saved_model.load(str(path))
         self._function = self._loaded.signatures[SIGNATURE]
-        if artifact.details.get("jit_compile") and not is_compiled(self._loaded):
+        self._is_compiled = bool(artifact.details.get("jit_compile"))
+        if self._is_compiled and not is_compiled(self._loaded):
             raise ExportError(
                 "savedmodel artifact",
                 "after reloading, it is not compiled",
-                "jit_compile=True, as traced",
+                "jit_compile=True, as written",
                 "report this: TensorFlow has changed how the attribute is stored",
             )
         self.device = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
 
     def run(self, inputs: Tensors) -> dict[str, Any]:
-        """Call the signature with arrays."""
+        """Call the signature with arrays.
+
+        Raises:
+            ExportError: XLA cannot compile it, which shows at the first call.
+        """
         tensors = {
             spec.argument: self._constant(inputs[spec.name], dtype=spec.dtype)
             for spec in self._spec.inputs
         }
-        return {name: tensor.numpy() for name, tensor in self._function(**tensors).items()}
+        try:
+            outputs = self._function(**tensors)
+        except Exception as error:  # TensorFlow may raise anything
+            if not self._is_compiled:
+                raise
+            raise ExportError(
+                "savedmodel artifact",
+                cannot_compile(error),
+                "a function that XLA compiles",
+                "leave out --xla require to write it uncompiled",
+            ) from error
+        return {name: tensor.numpy() for name, tensor in outputs.items()}

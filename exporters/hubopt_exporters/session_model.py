@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from hubopt.exporter import Program
+from hubopt.programs.graphs.branching import replace_cases
 from hubopt.programs.graphs.frozen_graph import FrozenGraph, read_frozen_graph
 from hubopt.programs.graphs.variables import read_variable
 from hubopt.programs.serving import SIGNATURE
 from hubopt.spec import TensorSpec
 
 _RESTORE = "hubopt/restore"
+_MODEL = "saved_model.pb"
 
 
 def write_session_model(program: Program, folder: Path) -> None:
@@ -37,6 +39,7 @@ def write_session_model(program: Program, folder: Path) -> None:
     meta.meta_info_def.tags.append(tf.saved_model.SERVING)
     frozen = read_frozen_graph(program)
     meta.graph_def.CopyFrom(frozen.graph_def)
+    replace_cases(meta.graph_def)
     signature = meta.signature_def[SIGNATURE]
     signature.method_name = tf.saved_model.PREDICT_METHOD_NAME
     for spec, tensor in zip(program.spec.inputs, program.input_tensors, strict=True):
@@ -51,7 +54,7 @@ def write_session_model(program: Program, folder: Path) -> None:
         # The loader restores only if there is an index file. Ours is not read.
         (folder / "variables").mkdir()
         (folder / "variables" / "variables.index").touch()
-    (folder / "saved_model.pb").write_bytes(model.SerializeToString())
+    (folder / _MODEL).write_bytes(model.SerializeToString())
 
 
 def _fill_tensor_info(info: Any, spec: TensorSpec, tensor: str) -> None:
@@ -98,3 +101,30 @@ def _texts(graph_def: Any, name: str, value: str | Iterable[str]) -> str:
     node.attr["dtype"].type = tf.string.as_datatype_enum
     node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value, tf.string))
     return name
+
+
+def link_saved_model(source: Path, folder: Path) -> None:
+    """Write a SavedModel for TFLite's converter that shares the files of ``source``.
+
+    It is for programs with lookup tables, which are not part of a frozen graph. TFLite has no
+    operation EnsureShape, with which such a SavedModel states the shapes of its outputs.
+
+    Args:
+        source: A program's SavedModel.
+        folder: Where to write; it must not exist yet.
+    """
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    folder.mkdir()
+    for path in source.iterdir():
+        if path.name != _MODEL:
+            (folder / path.name).symlink_to(path.absolute())
+    model = saved_model_pb2.SavedModel.FromString((source / _MODEL).read_bytes())
+    for meta in model.meta_graphs:
+        library = meta.graph_def.library.function
+        nodes = [*meta.graph_def.node, *(node for body in library for node in body.node_def)]
+        for node in nodes:
+            if node.op == "EnsureShape":
+                node.op = "Identity"
+                node.attr.pop("shape")
+    (folder / _MODEL).write_bytes(model.SerializeToString())

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 import math
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hubopt.errors import ExportError
@@ -24,12 +25,16 @@ from hubopt.exporter import (
     Requirement,
     Target,
     Tensors,
+    first_cause,
+    host_obstacles,
     not_runnable,
     require_artifact,
 )
 from hubopt.spec import ModelSpec
 from hubopt_exporters.gpu import gpu_problem
+from hubopt_exporters.output_names import choose_names, format_names, parse_names
 
+_log = logging.getLogger(__name__)
 _INSTALL = "pip install tensorrt-rtx-cu13 cuda-bindings"
 _TENSORRT = Requirement(("tensorrt", "tensorrt_rtx"), _INSTALL)
 _CUDA = Requirement(("cuda.bindings",), _INSTALL)
@@ -43,6 +48,7 @@ class TensorRTExporter:
     suffix = ".engine"
     source = "onnx"
     dynamic = True
+    open_outputs = False  # its runner allocates the outputs before it runs
     largest_bytes = None
     reads_saved_model = False
     Options = NoOptions
@@ -51,8 +57,8 @@ class TensorRTExporter:
     runs_with = (_TENSORRT, _CUDA)
 
     def obstacles(self, ops: Sequence[OpUse], target: Target) -> list[Obstacle]:
-        """Return none: a model that ONNX cannot hold never gets here."""
-        return []
+        """Return the string and table operations, some of which ONNX holds."""
+        return host_obstacles(ops, "TensorRT")
 
     def export(self, task: ExportTask) -> Artifact:
         """Build and write the engine."""
@@ -65,13 +71,7 @@ class TensorRTExporter:
         network = builder.create_network(typed)
         parser = trt.OnnxParser(network, log.logger)
         if not parser.parse_from_file(str(onnx.path)):
-            raise _failed(
-                "the parser refuses "
-                + "; ".join(
-                    f"{error.node_operator()} ({error.node_name()}): {error.desc()}"
-                    for error in map(parser.get_error, range(parser.num_errors))
-                )
-            )
+            raise _refused(parser)
         config = builder.create_builder_config()
         # float32 means float32: TF32 would lose 13 bits of each product.
         config.clear_flag(trt.BuilderFlag.TF32)
@@ -79,19 +79,33 @@ class TensorRTExporter:
             config.add_optimization_profile(_profile(builder, onnx.spec))
         engine = builder.build_serialized_network(network, config)
         if engine is None:
-            raise _failed(f"the builder gives no engine: {log.text()}")
+            raise _failed(
+                f"the builder gives no engine: {log.text()}",
+                "leave the target out, or try another version of TensorRT; the onnx artifact is "
+                "not affected",
+            )
         task.path.write_bytes(engine)
         return Artifact(
             self.name,
             task.path,
             onnx.spec,
             "fp32",
-            {"builder": builder_name, "version": trt.__version__},
+            {
+                "builder": builder_name,
+                "version": trt.__version__,
+                **format_names(choose_names(onnx.spec)),
+            },
         )
 
     def machine_problem(self) -> str | None:
         """Return why there is no usable GPU."""
         return gpu_problem()
+
+    def snippets(self) -> Mapping[str, Callable[[Artifact], str]]:
+        """Return programs that run an artifact, by language, for `hubopt snippet`."""
+        from hubopt_exporters.snippets.tensorrt import SNIPPETS
+
+        return SNIPPETS
 
     def runner(self, artifact: Artifact) -> TensorRTRunner:
         """Load the engine on the GPU."""
@@ -134,20 +148,33 @@ def choose_builder() -> str:
         return "tensorrt"
     if importlib.util.find_spec("tensorrt_rtx"):
         return "tensorrt_rtx"
-    raise _failed(f"tensorrt is installed, but needs a GPU to build: {problem}")
-
-
-def _failed(found: str) -> ExportError:
-    return ExportError(
-        "trt artifact",
-        found,
-        "an engine",
-        f"see the log of the conversion; for TensorRT for RTX: {_INSTALL}",
+    raise _failed(
+        f"tensorrt is installed, but needs a GPU to build: {problem}",
+        f"TensorRT for RTX builds without one: {_INSTALL}",
     )
 
 
+def _refused(parser: Any) -> ExportError:
+    """Return the error for an ONNX model that the parser refuses; log all that it says."""
+    errors = [parser.get_error(at) for at in range(parser.num_errors)]
+    for error in errors:
+        _log.error("%s (%s): %s", error.node_operator(), error.node_name(), error.desc())
+    first = errors[0]
+    cause = f"{first.node_operator()} ({first.node_name()}): {first_cause(first.desc())}"
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return _failed(
+        f"the parser refuses {cause}{more}",
+        "leave the target out, or try another version of TensorRT; the onnx artifact is not "
+        "affected",
+    )
+
+
+def _failed(found: str, way_out: str = "export again on the machine that runs it") -> ExportError:
+    return ExportError("trt artifact", found, "an engine", way_out)
+
+
 class _Log:
-    """Collects the errors that TensorRT reports; the last ones go into our own error's text."""
+    """Logs the errors that TensorRT reports; the first one goes into our own error's text."""
 
     def __init__(self, trt: Any) -> None:
         lines: list[str] = []
@@ -156,13 +183,14 @@ class _Log:
         class Logger(trt.ILogger):  # type: ignore[misc]  # the base class is not known earlier
             def log(self, severity: Any, message: str) -> None:
                 if severity in worth_keeping:
+                    _log.error("%s", message)
                     lines.append(message)
 
         self._lines = lines
         self.logger = Logger()
 
     def text(self) -> str:
-        return "; ".join(self._lines[-3:]) or "TensorRT gives no reason"
+        return first_cause(self._lines[0]) if self._lines else "TensorRT gives no reason"
 
 
 class TensorRTRunner:
@@ -189,8 +217,10 @@ class TensorRTRunner:
             )
         self._context = self._engine.create_execution_context()
         self._inputs = [spec.name for spec in artifact.spec.inputs]
-        self._outputs = [spec.name for spec in artifact.spec.outputs]
         held = {self._engine.get_tensor_name(at) for at in range(self._engine.num_io_tensors)}
+        renamed = parse_names(artifact.details, held.difference(self._inputs))
+        self._names = {renamed.get(name, name): name for name in artifact.spec.output_names}
+        self._outputs = list(self._names)
         if held != {*self._inputs, *self._outputs}:
             raise _failed(f"the engine's tensors are {sorted(held)}")
         self._stream = self._check(cuda.cudaStreamCreate())
@@ -237,7 +267,7 @@ class TensorRTRunner:
             shape = tuple(self._context.get_tensor_shape(name))
             host = self._host[name].ravel()[: math.prod(shape)].reshape(shape)
             self._copy(self._device[name], host, to_device=False)
-            outputs[name] = host.copy()
+            outputs[self._names[name]] = host.copy()
         return outputs
 
     def _copy(self, device: int, host: Any, to_device: bool) -> None:

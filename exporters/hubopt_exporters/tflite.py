@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,8 @@ from hubopt.exporter import (
     Requirement,
     Target,
     Tensors,
+    first_cause,
+    folded,
     host_obstacles,
     not_runnable,
     option,
@@ -36,6 +38,10 @@ _TENSORFLOW = Requirement(("tensorflow",), "pip install tensorflow")
 _LITERT = Requirement(("ai_edge_litert",), "pip install ai-edge-litert")
 _NEEDS_FLEX = "Select TensorFlow op(s)"
 """The beginning of the interpreter's error if it lacks the Flex delegate."""
+_LOOKUPS = ("string->int64", "int64->string")
+"""The lookups that TFLite has, as `OpUse.lookups` says it."""
+_NO_ELEMENTS = "Invalid tensor size"
+"""The beginning of LiteRT's error if a tensor without elements is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,7 @@ class TFLiteExporter:
     suffix = ".tflite"
     source = PROGRAM
     dynamic = False
+    open_outputs = True  # the interpreter allocates such an output when it runs
     largest_bytes = 2**31 - 1  # the largest offset in a flatbuffer
     reads_saved_model = False
     Options = TFLiteOptions
@@ -63,21 +70,24 @@ class TFLiteExporter:
     runs_with = (_LITERT,)
 
     def obstacles(self, ops: Sequence[OpUse], target: Target) -> list[Obstacle]:
-        """Return the string and table operations."""
-        return host_obstacles(ops, "TFLite")
+        """Return the string and table operations, but for lookups that TFLite has."""
+        return host_obstacles(ops, "TFLite", _LOOKUPS)
 
     def export(self, task: ExportTask) -> Artifact:
         """Convert, with the layer's names in the signature ``serving_default``."""
         import tensorflow as tf
 
-        from hubopt_exporters.session_model import write_session_model
+        from hubopt_exporters.session_model import link_saved_model, write_session_model
         from hubopt_exporters.tf_lite_private import convert, open_converter
 
         program = require_program(task.source)
         select_tf_ops = task.target.options.select_tf_ops
         with tempfile.TemporaryDirectory(prefix="hubopt-tflite-") as work:
             model = Path(work) / "model"
-            write_session_model(program, model)
+            if program.has_frozen_graph:
+                write_session_model(program, model)
+            else:
+                link_saved_model(program.saved_model, model)
             converter = open_converter(model, SIGNATURE)
             if select_tf_ops:
                 converter.target_spec.supported_ops = [
@@ -101,6 +111,12 @@ class TFLiteExporter:
         """Return None: any machine can run it."""
         return None
 
+    def snippets(self) -> Mapping[str, Callable[[Artifact], str]]:
+        """Return programs that run an artifact, by language, for `hubopt snippet`."""
+        from hubopt_exporters.snippets.tflite import SNIPPETS
+
+        return SNIPPETS
+
     def probe(self, artifact: Artifact) -> TFLiteProbe:
         """Open the artifact's intermediate tensors, for `hubopt diagnose`."""
         from hubopt_exporters.probes.tflite import TFLiteProbe
@@ -121,14 +137,13 @@ class TFLiteExporter:
 def _refused(error: Exception) -> ExportError:
     text = str(error)
     ops = sorted(set(re.findall(r"tf\.([A-Za-z0-9_]+)\(", text)))
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
     return ExportError(
         "tflite artifact",
-        f"the converter refuses {', '.join(ops)}" if ops else lines[0] if lines else repr(error),
+        f"the converter refuses {folded(ops) if ops else f'it: {first_cause(error)}'}",
         "operations that TFLite has builtin",
         "pass --select-tf-ops to keep them as TensorFlow operations, for a device that has them"
         if "SELECT_TF_OPS" in text or ops
-        else "see the log of the conversion",
+        else "try another target, or save the model without what the converter names",
     )
 
 
@@ -151,7 +166,7 @@ class TFLiteRunner:
             self._interpreter.allocate_tensors()
             key = signature_key(self._interpreter)  # a file from elsewhere may have none
             # The signature's runner does not keep the interpreter alive itself.
-            self._run = (
+            self._run: Any = (
                 self._interpreter.get_signature_runner(key)
                 if key
                 else call_without_signature(self._interpreter)
@@ -167,7 +182,7 @@ class TFLiteRunner:
                 ) from error
             raise ExportError(
                 "tflite artifact",
-                f"LiteRT does not load it: {error}",
+                f"LiteRT does not load it: {first_cause(error)}",
                 "a model that the interpreter can allocate",
                 "export again",
             ) from error
@@ -175,4 +190,21 @@ class TFLiteRunner:
     def run(self, inputs: Tensors) -> dict[str, Any]:
         """Invoke the model; outputs are copied out of the interpreter's memory."""
         arguments = {spec.argument: inputs[spec.name] for spec in self._spec.inputs}
-        return {name: array.copy() for name, array in self._run(**arguments).items()}
+        try:
+            outputs = self._run(**arguments)
+        except ValueError as error:
+            if _NO_ELEMENTS not in str(error):
+                raise
+            outputs = self._read_outputs()  # the model has run; reading an empty output failed
+        return {name: array.copy() for name, array in outputs.items()}
+
+    def _read_outputs(self) -> dict[str, Any]:
+        """Read every output of the model, which has run; LiteRT cannot read empty ones."""
+        import numpy as np
+
+        return {
+            name: np.empty(details["shape"], details["dtype"])
+            if 0 in details["shape"]
+            else self._interpreter.get_tensor(details["index"])
+            for name, details in self._run.get_output_details().items()
+        }

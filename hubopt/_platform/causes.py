@@ -1,4 +1,4 @@
-"""`explain`: explains TensorFlow's failures in plain words."""
+"""`explain` and `first_line`: the cause of a failure of TensorFlow or a converter, in short."""
 
 from __future__ import annotations
 
@@ -10,9 +10,26 @@ from hubopt._platform.resources import resource_error
 
 _KERAS_HEADING = "Exception encountered when calling"
 _AUTOGRAPH_HEADING = "in user code:"
-_GRAPH_HEADINGS = ("Graph execution error:", "Detected at node ", "<stack traces unavailable>")
+_GRAPH_HEADING = "Graph execution error:"
+_GRAPH_NOTES = ("Detected at node ", "<stack traces unavailable>", 'File "', "Node: ")
+_ROOTS = re.compile(r"^\d+ root error\(s\) found\.$")
 
-_NODE_PREFIX = re.compile(r"^\{\{\w+ [^}]*\}\} ?")  # {{function_node __inference_f_12}}
+_PREFIXES = (
+    re.compile(r"^\{\{\w+ [^}]*\}\} ?"),  # TensorFlow: {{function_node __inference_f_12}}
+    re.compile(r"^\(\d+\) [A-Z_]+: +"),  # TensorFlow, one of several roots: (0) INVALID_ARGUMENT:
+    re.compile(r"^.*?(?:^|:\d+: |\)\): |\]\): )error: (?=\S)"),  # MLIR: the place in the source
+    re.compile(r"^loc\(.*?\)[\])]*: "),  # MLIR, the other way round
+    re.compile(r"^make_sure failure: "),  # tf2onnx
+    re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : "),
+    re.compile(r"^/\S+\.(?:cc|h):\d+ .*?\) (?=[A-Z])"),  # onnxruntime: file, line and C++ function
+    re.compile(r"^\[(?:Shape|Type)InferenceError\] (?:Inference error\(s\): )?"),  # onnx
+)
+_NODE_SUFFIX = re.compile(r"(?: *\[\[\{\{node [^}]*\}\}\]\])? *(?:\[Op:\w+\])?$")
+_ONNX_NODE = re.compile(
+    r".*\(op_type:(?P<op>[^,]+), node name: (?P<node>[^)]*)\): (?:\[\w+InferenceError\] )?"
+)
+_MOST_CHARACTERS = 300
+"""The longest cause that is shown; the log has all of it."""
 
 _SAVE_AGAIN = "fetch or save the model again; every file must be present and complete"
 
@@ -162,20 +179,49 @@ def _explain_missing_kernel(match: re.Match[str], text: str) -> tuple[str, str]:
     )
 
 
-def first_line(error: BaseException) -> str:
-    """Return the line that states the problem, without the headings of Keras and TensorFlow."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    body = list(_without_headings(lines)) or lines
-    if body and body[0] == _AUTOGRAPH_HEADING:  # a traceback follows and ends with the error
+def first_line(error: BaseException | str) -> str:
+    """Return the first cause that an error names, on one line, without headings and places.
+
+    Converters and TensorFlow begin with headings, and give the place of an operation in their own
+    source. What follows the first cause is for the log.
+
+    Args:
+        error: The error, or its text.
+    """
+    text = str(error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    body = list(_without_headings(lines))
+    if not body:
+        kind = "unknown error" if isinstance(error, str) else type(error).__name__
+        return _without_reason(text) or kind
+    if body[0] == _AUTOGRAPH_HEADING:  # a traceback follows and ends with the error
         body = [line for line in body if re.match(r"\w*(Error|Exception): ", line)] or body
-    return _NODE_PREFIX.sub("", body[0]) if body else type(error).__name__
+    line = _NODE_SUFFIX.sub("", _of_inner_node(body[0]))
+    for prefix in _PREFIXES:
+        line = prefix.sub("", line)
+    line = line.rstrip(" ;,")
+    return line if len(line) <= _MOST_CHARACTERS else f"{line[: _MOST_CHARACTERS - 3]}..."
 
 
 def _without_headings(lines: list[str]) -> Iterator[str]:
-    is_graph_error = lines[:1] == [_GRAPH_HEADINGS[0]]
+    is_graph_error = lines[:1] == [_GRAPH_HEADING]
     for line in lines:
-        if line.startswith(_KERAS_HEADING):
+        if line.startswith(_KERAS_HEADING) or line == _GRAPH_HEADING or _ROOTS.match(line):
             continue
-        if is_graph_error and line.startswith((*_GRAPH_HEADINGS, 'File "')):
+        if is_graph_error and line.startswith(_GRAPH_NOTES):
             continue
         yield line
+
+
+def _without_reason(text: str) -> str | None:
+    """Return a sentence for an error of TensorFlow that has headings only."""
+    found = re.search(r"Detected at node (\S+)", text)
+    if found:
+        return f"node {found[1]} fails, and TensorFlow gives no reason"
+    return "TensorFlow gives no reason" if _GRAPH_HEADING in text else None
+
+
+def _of_inner_node(line: str) -> str:
+    """Name the innermost node of an error of onnx, which nests those of loops and branches."""
+    found = _ONNX_NODE.match(line)
+    return line if found is None else f"{found['op']} {found['node']}: {line[found.end() :]}"

@@ -3,36 +3,50 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from hubopt._platform.resources import translate_resource_errors
 from hubopt._util.owned_folders import owned_folder
 from hubopt._util.plain_paths import plain_path
+from hubopt._util.signals import deferred_signals
 from hubopt.errors import UsageError
 
 _PREFIX = ".hubopt-"
+_REPLACED = "replaced"
 _INSIDE = "output"
 """The folder's name until it is complete: short, and without pattern characters."""
 
 
 @contextmanager
-def staging(output: Path) -> Iterator[Path]:
+def staging(
+    output: Path,
+    replaces: Callable[[Path], bool] = lambda output: False,
+    way_out: str = "choose another --output, or remove it first",
+) -> Iterator[Path]:
     """Yield a folder to fill; it becomes ``output`` in one step, or is removed after an error.
 
     Folders that killed processes left next to ``output`` are removed first.
+
+    Args:
+        output: The folder to make.
+        replaces: Says whether an ``output`` that exists may be replaced. It is left alone until
+            the new folder is complete.
+        way_out: What the error for an ``output`` that exists advises.
 
     Raises:
         UsageError: ``output`` exists, or its parent folder cannot be written.
     """
     check_name(output)
-    if output.exists() or output.is_symlink():
+    is_there = output.exists() or output.is_symlink()
+    is_replaced = is_there and not output.is_symlink() and replaces(output)
+    if is_there and not is_replaced:
         raise UsageError(
             f"output {output}",
             "it exists already",
             "a path that does not exist yet",
-            "choose another --output, or remove it first",
+            way_out,
         )
     new_parents = [parent for parent in output.parents if not parent.exists()]
     with ExitStack() as stack:
@@ -40,7 +54,10 @@ def staging(output: Path) -> Iterator[Path]:
         with translate_resource_errors(output.parent):
             folder = _make(output, stack)
         yield folder
-        _move(folder, output)
+        if is_replaced and output.exists():
+            _replace(folder, output)
+        else:
+            _move(folder, output)
 
 
 def _make(output: Path, stack: ExitStack) -> Path:
@@ -88,6 +105,18 @@ def _remove_new(parents: Sequence[Path], output: Path) -> None:
         for parent in parents:
             with suppress(OSError):  # another process has put something there meanwhile
                 parent.rmdir()
+
+
+def _replace(folder: Path, output: Path) -> None:
+    """Exchange the old output for the new one; the folder around both is removed later."""
+    old = folder.parent / _REPLACED
+    with deferred_signals():
+        output.rename(old)
+        try:
+            _move(folder, output)
+        except BaseException:
+            old.rename(output)
+            raise
 
 
 def _move(folder: Path, output: Path) -> None:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,27 @@ def compiled_functions(graph_def: Any) -> list[str]:
         for function in graph_def.library.function
         if MUST_COMPILE in function.attr and function.attr[MUST_COMPILE].b
     ]
+
+
+def set_must_compile(graph: Any, names: Collection[str]) -> None:
+    """Set ``jit_compile`` in place on functions of a SavedModel, as saving such functions does.
+
+    Args:
+        graph: The ``MetaGraphDef``.
+        names: The names of the functions.
+    """
+    for function in graph.graph_def.library.function:
+        if function.signature.name in names:
+            function.attr[MUST_COMPILE].b = True
+        for node in function.node_def:
+            if "f" in node.attr and node.attr["f"].func.name in names:
+                node.attr[MUST_COMPILE].b = True
+    for node in graph.object_graph_def.nodes:
+        if node.WhichOneof("kind") == "function" and (
+            set(node.function.concrete_functions) & set(names)
+        ):
+            spec = node.function.function_spec
+            spec.jit_compile = spec.JitCompile.Value("ON")
 
 
 def clear_must_compile(graph_def: Any) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,12 @@ from hubopt._util.escaping import printable, printable_lines
 from hubopt._util.html_table import html_table
 from hubopt._util.regular_files import irregular_files
 from hubopt._util.serialization import structure, to_json
-from hubopt.bundles.manifest import FLOAT64, FORMAT, INPUTS, MANIFEST, REFERENCE, Manifest
+from hubopt.bundles.manifest import FLOAT64, FORMAT, INPUTS, MANIFEST, REFERENCE, TIES, Manifest
 from hubopt.bundles.results import TargetResult
 from hubopt.bundles.schema import manifest_problems
 from hubopt.errors import BundleError
 from hubopt.exporter import Artifact
+from hubopt.parity.ties import tie_numbers
 from hubopt.sampling.arrays import sample_problems
 from hubopt.spec import TensorSpec
 
@@ -65,6 +67,11 @@ class Bundle:
         """The file of the layer's outputs in float64; None if the bundle has none."""
         return self.path / FLOAT64 if self.manifest.float64_sha256 else None
 
+    @property
+    def ties(self) -> Path | None:
+        """The file of the layer's other answers where its order is a tie; None if there is none."""
+        return self.path / TIES if self.manifest.ties_sha256 else None
+
     def check_samples(self) -> None:
         """Check the samples and the layer's outputs for them.
 
@@ -78,6 +85,9 @@ class Bundle:
         self._check_samples(self.reference, manifest.reference_sha256, spec.outputs)
         if self.float64:
             self._check_samples(self.float64, manifest.float64_sha256, spec.outputs, wide=True)
+        if self.ties:
+            numbers = tie_numbers(manifest.reference.alternatives)
+            self._check_samples(self.ties, manifest.ties_sha256, spec.outputs, numbers=numbers)
 
     def artifact(self, target: str, failed: bool = False) -> Artifact:
         """Return a target's artifact.
@@ -127,10 +137,16 @@ class Bundle:
             )
 
     def _check_samples(
-        self, path: Path, expected: str | None, specs: tuple[TensorSpec, ...], wide: bool = False
+        self,
+        path: Path,
+        expected: str | None,
+        specs: tuple[TensorSpec, ...],
+        wide: bool = False,
+        numbers: Sequence[int] | None = None,
     ) -> None:
         self._check(path, expected)
-        problems = sample_problems(path, specs, len(self.manifest.samples), wide)
+        wanted = range(len(self.manifest.samples)) if numbers is None else numbers
+        problems = sample_problems(path, specs, wanted, wide)
         if problems:
             raise BundleError(
                 f"{path}",

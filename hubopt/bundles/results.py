@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from hubopt._util.escaping import printable
 from hubopt._util.short_repr import short_repr
 from hubopt.errors import EXIT_EXPORT, EXIT_OK, EXIT_PARITY, EXIT_UNVERIFIED, EXIT_VACUOUS
 from hubopt.exporter import FP32, ToleranceClass
@@ -34,7 +35,9 @@ class Verdict:
 def parity_verdict(parity: Parity, device: str | None, latency: Latency | None = None) -> Verdict:
     """Return the verdict on an artifact that ran; its parity decides the status."""
     if parity.passed:
-        notes = parity.vacuous or ((parity.note,) if parity.note else ())
+        # Constant outputs of a verified target are named in the note.
+        doubtful = parity.vacuous if parity.is_vacuous else _inconstant(parity)
+        notes = (*doubtful, *((parity.note,) if parity.note and not parity.is_vacuous else ()))
         return Verdict(parity.status, None, join_problems(notes) or None, device, parity, latency)
     if parity.unsteady:
         noise = ", ".join(output.deviation_summary for output in parity.outputs if output.unsteady)
@@ -43,7 +46,17 @@ def parity_verdict(parity: Parity, device: str | None, latency: Latency | None =
             f"difference: {join_problems(parity.problems)}"
         )
         return Verdict("unverified", None, reason, device, parity)
-    return Verdict("failed", "parity", join_problems(parity.problems), device, parity)
+    reason = join_problems(parity.problems) + (f"; {parity.cause}" if parity.cause else "")
+    return Verdict("failed", "parity", reason, device, parity)
+
+
+def _inconstant(parity: Parity) -> tuple[str, ...]:
+    """Return a sentence for each vacuous output that is not constant."""
+    return tuple(
+        f"output {printable(out.name)}: {out.vacuous}"
+        for out in parity.outputs
+        if out.vacuous and not out.constant
+    )
 
 
 def join_problems(sentences: Sequence[str]) -> str:
@@ -62,9 +75,9 @@ class TargetResult:
         precision: The precision that the artifact computes in.
         options: The exporter's options.
         status: ``verified``: the artifact ran here and agrees with the layer; ``vacuous``: it
-            agrees, but on at least one output a model that ignores its input would agree as
-            well; ``unverified``: it was built, but nothing here can run it, or the layer is too
-            unsteady to judge it by; ``failed``: it must not be used.
+            agrees, but a model that ignores its input would agree as well in every output
+            that is not constant; ``unverified``: it was built, but nothing here can run it, or
+            the layer is too unsteady to judge it by; ``failed``: it must not be used.
         stage: The stage that failed; None if the target did not fail.
         reason: Why it is not verified. If it is verified: None, or that the layer's own noise had
             a part in the verdict.
@@ -117,18 +130,48 @@ class TargetResult:
         )
 
 
-def exit_code(results: tuple[TargetResult, ...], accepted: Collection[Status] = ()) -> int:
+EVERY_OUTPUT = "*"
+"""The name that accepts every vacuous output."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The targets that count as ``verified`` although they are not.
+
+    Attributes:
+        unverified: Whether ``unverified`` targets do.
+        vacuous: The outputs that may be vacuous; `EVERY_OUTPUT` among them stands for all.
+    """
+
+    unverified: bool = False
+    vacuous: tuple[str, ...] = ()
+
+    def accepts(self, result: TargetResult) -> bool:
+        """Whether a target that is ``vacuous`` or ``unverified`` counts as ``verified``."""
+        if result.status == "unverified":
+            return self.unverified
+        if EVERY_OUTPUT in self.vacuous:
+            return True
+        outputs = result.parity.outputs if result.parity else ()
+        vacuous = {output.name for output in outputs if output.vacuous}
+        return bool(vacuous) and vacuous <= set(self.vacuous)
+
+
+NOTHING = Accepted()
+
+
+def exit_code(results: tuple[TargetResult, ...], accepted: Accepted = NOTHING) -> int:
     """Return the command's exit code for ``results``; the worst target decides.
 
     Args:
         results: The result of each target.
-        accepted: The statuses that count as ``verified``: ``vacuous``, ``unverified`` or both.
+        accepted: Which targets count as ``verified`` although they are not.
     """
     if any(result.status == "failed" and result.stage != "parity" for result in results):
         return EXIT_EXPORT
     if any(result.status == "failed" for result in results):
         return EXIT_PARITY
     for status, code in (("vacuous", EXIT_VACUOUS), ("unverified", EXIT_UNVERIFIED)):
-        if status not in accepted and any(result.status == status for result in results):
+        if any(result.status == status and not accepted.accepts(result) for result in results):
             return code
     return EXIT_OK

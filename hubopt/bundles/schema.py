@@ -48,6 +48,7 @@ def _header_problems(manifest: Manifest) -> Iterator[str]:
     digests = {
         "digest": manifest.digest,
         "float64_sha256": manifest.float64_sha256,
+        "ties_sha256": manifest.ties_sha256,
     }
     yield from _digest_problems({name: text for name, text in digests.items() if text is not None})
     yield from _digest_problems(
@@ -59,6 +60,8 @@ def _header_problems(manifest: Manifest) -> Iterator[str]:
         yield "handle is empty"
     if not 1 <= len(manifest.samples) <= _MOST_SAMPLES:
         yield f"samples: {len(manifest.samples)}, but 1 to {_MOST_SAMPLES} are allowed"
+    if any(manifest.reference.alternatives) != (manifest.ties_sha256 is not None):
+        yield "ties: there are answers without a file, or a file without answers"
     if not manifest.targets:
         yield "targets: there is none"
 

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 
 from hubopt.latency.statistics import Latency, Timing
 from hubopt.parity import Comparison, OutputParity, Parity, ReferenceQuality
-from hubopt.parity.deviations import FLOAT64
+from hubopt.parity.deviations import FLOAT64, VARIANTS
 from hubopt.parity.metrics import Difference
+from hubopt.parity.outcome import TIE
+from hubopt.parity.ties import DRAWS
 from hubopt.spec import ModelSpec, TensorSpec, format_shape
 
 
@@ -36,13 +38,17 @@ def _output_problems(output: OutputParity, spec: TensorSpec, samples: int) -> It
         "differences": len(output.differences),
         "bases": len(output.bases),
         "from_float64": len(output.from_float64) or samples,
+        "beside_ties": len(output.beside_ties) or samples,
     }
     for name, count in counts.items():
         if count != samples:
             yield f"{name}: {count}, not {samples}"
     if output.from_float64 and len(output.deviations.get(FLOAT64, ())) != samples:
         yield "it was compared with float64, but has no deviations of float64 for every sample"
-    for difference in (*output.differences, *output.from_float64):
+    tied = [difference for difference in output.beside_ties if difference is not None]
+    if any(basis == TIE and output.tie(at) is None for at, basis in enumerate(output.bases)):
+        yield "it passed by a tie on a sample that has none"
+    for difference in (*output.differences, *output.from_float64, *tied):
         yield from _difference_problems(difference, spec)
 
 
@@ -78,12 +84,16 @@ def comparison_problems(comparison: Comparison, spec: ModelSpec) -> Iterator[str
     if set(comparison.differences) != names or (wide and set(wide) != names):
         yield f"it compares {sorted(comparison.differences)}, the outputs are {sorted(names)}"
         return
+    tied = comparison.beside_ties
+    if tied and set(tied) != names:
+        yield f"it has ties of {sorted(tied)}, the outputs are {sorted(names)}"
+        return
     for tensor in spec.outputs:
-        measured = [comparison.differences[tensor.name], *([wide[tensor.name]] if wide else [])]
-        for differences in measured:
+        for measured in (comparison.differences, wide, tied):
+            differences = measured.get(tensor.name, ()) if measured else (None,) * samples
             if len(differences) != samples:
                 yield f"output {tensor.name!r}: {len(differences)} samples, not {samples}"
-            for difference in differences:
+            for difference in filter(None, differences):
                 yield from _difference_problems(difference, tensor)
 
 
@@ -109,11 +119,15 @@ def _timing_problems(what: str, timing: Timing) -> Iterator[str]:
 def reference_problems(quality: ReferenceQuality, spec: ModelSpec, samples: int) -> Iterator[str]:
     """Yield what is invalid in the reference's quality, given the spec and number of samples."""
     names = set(spec.output_names)
-    named = {*quality.constant, *quality.weightless}
+    named = {*quality.constant, *quality.weightless, *quality.ties}
     named |= {name for by_output in quality.probes.values() for name in by_output}
     named |= {name for by_output in quality.deviations.values() for name in by_output}
     if named - names:
         yield f"reference: it names {sorted(named - names)}, which are no outputs"
+    yield from _tie_problems(quality, samples)
+    strange = set(quality.culprits) - set(VARIANTS)
+    if strange:
+        yield f"reference: it names operations of {sorted(strange)}, which are no variants"
     if not 0 <= quality.inactive <= quality.units or not 0 <= quality.undetected <= quality.weights:
         yield "reference: it counts more units or weights than there are"
     for variant, by_output in quality.deviations.items():
@@ -129,3 +143,12 @@ def reference_problems(quality: ReferenceQuality, spec: ModelSpec, samples: int)
                 for size in (one.largest, one.rms)
             ):
                 yield f"reference: a {variant} deviation of {name!r} is NaN or negative"
+
+
+def _tie_problems(quality: ReferenceQuality, samples: int) -> Iterator[str]:
+    if quality.alternatives and len(quality.alternatives) != samples:
+        yield f"reference: alternatives of {len(quality.alternatives)} of {samples} samples"
+    if any(not 0 <= count <= DRAWS for count in quality.alternatives):
+        yield f"reference: it has more than {DRAWS} alternatives, or less than 0"
+    if any(not 0 <= at < samples for places in quality.ties.values() for at in places):
+        yield "reference: it has ties on samples that do not exist"

@@ -19,13 +19,13 @@ from hubopt.cli.common import (
     MaxTime,
     MaxUnpacked,
     MinRate,
-    Raw,
     accepted,
     out,
     progress,
     report_errors,
     split_names,
 )
+from hubopt.cli.json_output import Raw
 from hubopt.cli.verify import Bundle, Targets
 from hubopt.latency.protocol import ROUNDS
 from hubopt.models.limits import Limits
@@ -48,7 +48,7 @@ def bench(
     max_time: MaxTime = None,
     min_rate: MinRate = None,
     allow_unverified: AllowUnverified = False,
-    allow_vacuous: AllowVacuous = False,
+    allow_vacuous: AllowVacuous = None,
     json: Json = False,
     raw: Raw = False,
 ) -> None:
@@ -57,9 +57,9 @@ def bench(
     limits = Limits.parse(max_download, max_unpacked, max_time, min_rate)
     trust = Trust(allow_code, allow_download, tuple(allow_op or ()), limits)
     results = run_bench(opened, split_names(target), rounds, progress, trust)
-    good = accepted(allow_unverified, allow_vacuous)
+    good = accepted(allow_unverified, allow_vacuous, opened.manifest.spec.output_names)
     if json:
         print(results_document("bench", results, opened, good, raw))
     else:
-        out.print(results_table(results))
+        out.print(results_table(results, opened.path))
     raise typer.Exit(exit_code(results, good))

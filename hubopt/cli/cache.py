@@ -6,7 +6,6 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from hubopt.bundles.stage_settings import FOLDER_VARIABLE, LIMIT_VARIABLE, open_store
@@ -15,6 +14,7 @@ from hubopt.cli.common import Json, out, report_errors
 from hubopt.errors import UsageError
 from hubopt.report.document import document
 from hubopt.report.documents import CacheCleared, CacheEntry, CacheListing
+from hubopt.report.listing import Listing
 from hubopt.report.terminal import size_text
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -34,11 +34,8 @@ def cache(context: typer.Context, json: Json = False) -> None:
         listing = CacheListing(str(store.folder), total, store.limit_bytes, listed)
         print(document("cache", listing))
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("kind", "target", "size", "made", "last used", "handle"):
-        table.add_column(heading, no_wrap=heading != "handle")
-    for entry, used in entries:
-        table.add_row(
+    rows = [
+        (
             entry.kind,
             entry.target or "-",
             size_text(entry.size_bytes),
@@ -46,11 +43,13 @@ def cache(context: typer.Context, json: Json = False) -> None:
             _short(_time(used)),
             entry.handle,
         )
-    out.print(table)
+        for entry, used in entries
+    ]
+    out.print(Listing(("kind", "target", "size", "made", "last used", "handle"), rows, name=5))
     count = f"{len(entries)} {'entry' if len(entries) == 1 else 'entries'}"
     used_of = f"{size_text(total)} of {size_text(store.limit_bytes)} ({LIMIT_VARIABLE})"
     where = f"{store.folder} ({FOLDER_VARIABLE})"
-    out.print(Text(f"{count}, {used_of}, in {where}"), soft_wrap=True)
+    out.print(Text(f"{count}, {used_of}, in {where}"))
 
 
 @app.command("clear")
@@ -74,9 +73,9 @@ def cache_clear(json: Json = False) -> None:
         return
     for entry in removed:
         named = " ".join(filter(None, (entry.kind, entry.target)))
-        out.print(Text(f"removed {named} of {entry.handle}"), soft_wrap=True)
+        out.print(Text(f"removed {named} of {entry.handle}"))
     count = f"{len(removed)} {'entry' if len(removed) == 1 else 'entries'}"
-    out.print(Text(f"{count}, {size_text(total)}, from {store.folder}"), soft_wrap=True)
+    out.print(Text(f"{count}, {size_text(total)}, from {store.folder}"))
 
 
 def _describe(entry: Entry, used: str | None = None) -> CacheEntry:

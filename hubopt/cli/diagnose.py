@@ -21,6 +21,7 @@ from hubopt.cli.common import (
     report_errors,
 )
 from hubopt.models.limits import Limits
+from hubopt.registry.targets import canonical
 from hubopt.report.document import document
 from hubopt.runs.trust import Trust
 
@@ -62,7 +63,9 @@ def diagnose(
 
     limits = Limits.parse(max_download, max_unpacked, max_time, min_rate)
     trust = Trust(allow_code, allow_download, tuple(allow_op or ()), limits)
-    diagnosis = run_diagnose(bundle, target, output=output, trust=trust, progress=progress)
+    diagnosis = run_diagnose(
+        bundle, canonical(target), output=output, trust=trust, progress=progress
+    )
     if json:
         print(document("diagnose", diagnosis))
     else:

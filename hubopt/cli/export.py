@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Group
 from rich.text import Text
 
 from hubopt.bundles.results import exit_code
@@ -30,7 +31,6 @@ from hubopt.cli.common import (
     OutputKey,
     OutputShape,
     Pin,
-    Raw,
     Rtol,
     Signature,
     Sqnr,
@@ -45,6 +45,8 @@ from hubopt.cli.common import (
     split_names,
     talk,
 )
+from hubopt.cli.json_output import Raw
+from hubopt.errors import UsageError
 from hubopt.exporter import XlaMode
 from hubopt.exporting.pipeline import export as run_export
 from hubopt.hints import Hints
@@ -53,8 +55,10 @@ from hubopt.models.handles import LayerOptions, LoadPolicy
 from hubopt.models.limits import Limits
 from hubopt.parity import ToleranceOverrides
 from hubopt.reference.noise_level import Noise
+from hubopt.reference.sample_plan import Effort
 from hubopt.registry.targets import make_targets, parse_options
 from hubopt.report.document import results_document
+from hubopt.report.results import files_to_ship
 from hubopt.report.terminal import reference_lines, results_table, spec_table
 from hubopt.sampling.samples import SEED
 
@@ -65,11 +69,20 @@ def export(
     target: Annotated[
         list[str],
         typer.Option(
-            "--target", "-t", help="Targets, such as savedmodel,tflite,onnx,trt; repeatable."
+            "--target",
+            "-t",
+            help="Targets, such as savedmodel,tflite,onnx,trt; repeatable.",
+            rich_help_panel="Output",
         ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The bundle's folder; it must not exist yet.")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The bundle's folder; it must not exist yet.",
+            rich_help_panel="Output",
+        ),
     ],
     input_shape: InputShape = None,
     dtype: Dtype = None,
@@ -93,32 +106,71 @@ def export(
             "-O",
             metavar="TARGET.NAME=VALUE",
             help="Set an option of an exporter, see `hubopt targets TARGET`; repeatable.",
+            rich_help_panel="Exporters",
         ),
     ] = None,
-    xla: Annotated[XlaMode | None, typer.Option(help="Short for -O savedmodel.xla=.")] = None,
+    xla: Annotated[
+        XlaMode | None,
+        typer.Option(help="Short for -O savedmodel.xla=.", rich_help_panel="Exporters"),
+    ] = None,
     freeze: Annotated[
-        bool, typer.Option("--freeze", help="Short for -O savedmodel.freeze=true.")
+        bool,
+        typer.Option(
+            "--freeze", help="Short for -O savedmodel.freeze=true.", rich_help_panel="Exporters"
+        ),
     ] = False,
     select_tf_ops: Annotated[
-        bool, typer.Option("--select-tf-ops", help="Short for -O tflite.select_tf_ops=true.")
+        bool,
+        typer.Option(
+            "--select-tf-ops",
+            help="Short for -O tflite.select_tf_ops=true.",
+            rich_help_panel="Exporters",
+        ),
     ] = False,
-    opset: Annotated[int | None, typer.Option(help="Short for -O onnx.opset=.")] = None,
+    opset: Annotated[
+        int | None, typer.Option(help="Short for -O onnx.opset=.", rich_help_panel="Exporters")
+    ] = None,
     data: Annotated[
         str | None,
         typer.Option(
             metavar="DATA",
             help="Your own inputs: .npz, .npy, .txt, a folder of those, module:object.",
+            rich_help_panel="Samples and noise",
         ),
     ] = None,
     samples: Annotated[
         int | None,
-        typer.Option(help="Number of samples; default 8 drawn ones, or up to 64 of --data."),
+        typer.Option(
+            help="Number of samples; default 8 drawn ones, or up to 64 of --data.",
+            rich_help_panel="Samples and noise",
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the drawn samples.")] = SEED,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the drawn samples.", rich_help_panel="Samples and noise")
+    ] = SEED,
     noise: Annotated[
         Noise,
-        typer.Option(help="Measure the layer's own noise: as far as verdicts need it, or fully."),
+        typer.Option(
+            help="Measure the layer's own noise: as far as verdicts need it, or fully.",
+            rich_help_panel="Samples and noise",
+        ),
     ] = "auto",
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick",
+            help="The least honest check: 2 samples as drawn, no noise measured.",
+            rich_help_panel="Samples and noise",
+        ),
+    ] = False,
+    thorough: Annotated[
+        bool,
+        typer.Option(
+            "--thorough",
+            help="Choose samples without a limit of time, and measure all of the noise.",
+            rich_help_panel="Samples and noise",
+        ),
+    ] = False,
     tolerance: Tolerance = None,
     rtol: Rtol = None,
     atol: Atol = None,
@@ -129,15 +181,32 @@ def export(
     keep_failed: Annotated[
         bool,
         typer.Option(
-            "--keep-failed", help="Keep artifacts that fail parity, for `hubopt diagnose`."
+            "--keep-failed",
+            help="Keep artifacts that fail parity, for `hubopt diagnose`.",
+            rich_help_panel="Output",
         ),
     ] = False,
-    rounds: Annotated[int, typer.Option(help="Rounds of timing; 0 for none.")] = ROUNDS,
+    rounds: Annotated[
+        int, typer.Option(help="Rounds of timing; 0 for none.", rich_help_panel="Timing and cache")
+    ] = ROUNDS,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Replace the output if it is a bundle or an empty folder.",
+            rich_help_panel="Output",
+        ),
+    ] = False,
     no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Run every stage again, and keep no results.")
+        bool,
+        typer.Option(
+            "--no-cache",
+            help="Run every stage again, and keep no results.",
+            rich_help_panel="Timing and cache",
+        ),
     ] = False,
     allow_unverified: AllowUnverified = False,
-    allow_vacuous: AllowVacuous = False,
+    allow_vacuous: AllowVacuous = None,
     json: Json = False,
     raw: Raw = False,
 ) -> None:
@@ -166,23 +235,32 @@ def export(
         samples=samples,
         seed=seed,
         noise=noise,
+        effort=_effort(quick, thorough),
         overrides=ToleranceOverrides.parse(
             tolerance or (), rtol or (), atol or (), sqnr or (), cosine or (), top1 or (), strict
         ),
         rounds=rounds,
         keep_failed=keep_failed,
         cache=not no_cache,
+        force=force,
         progress=progress,
     )
-    good = accepted(allow_unverified, allow_vacuous)
+    good = accepted(allow_unverified, allow_vacuous, bundle.manifest.spec.output_names)
     if json:
         print(results_document("export", bundle.results, bundle, good, raw))
     else:
         talk.print(spec_table(bundle.manifest.spec))
         talk.print(reference_lines(bundle.manifest))
-        out.print(results_table(bundle.results))
-        out.print(Text(f"bundle: {bundle.path}"), soft_wrap=True)
+        out.print(results_table(bundle.results, bundle.path, is_new=True))
+        out.print(Group(*files_to_ship(bundle)))
+        out.print(Text(f"bundle: {bundle.path}"))
     raise typer.Exit(exit_code(bundle.results, good))
+
+
+def _effort(quick: bool, thorough: bool) -> Effort:
+    if quick and thorough:
+        raise UsageError("--quick", "given with --thorough", "one of them", "leave one out")
+    return "quick" if quick else "thorough" if thorough else "auto"
 
 
 def _options(

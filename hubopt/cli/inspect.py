@@ -68,4 +68,4 @@ def inspect(
     if json:
         print(document("inspect", inspection))
     else:
-        out.print(inspection_report(inspection), soft_wrap=True)
+        out.print(inspection_report(inspection))

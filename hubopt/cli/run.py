@@ -9,6 +9,7 @@ import typer
 from rich.text import Text
 
 from hubopt.cli.common import AllowOp, Json, out, progress, report_errors, talk
+from hubopt.registry.targets import canonical
 
 Source = Annotated[
     str,
@@ -75,8 +76,9 @@ def run(
     def note(text: str) -> None:
         talk.print(Text(text), soft_wrap=True)
 
+    name = canonical(target) if target else None
     given = InputFiles(tuple(input), parse_pixels(pixels), resize, note)
-    answers = run_artifact(source, given, target, tuple(allow_op or ()), progress)
+    answers = run_artifact(source, given, name, tuple(allow_op or ()), progress)
     note(f"{answers.target}: {answers.artifact} on {answers.device}")
     if output is not None:
         write_answers(output, answers.samples)

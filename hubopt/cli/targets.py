@@ -7,16 +7,18 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.text import Text
 
 from hubopt import registry
 from hubopt.cli.common import Json, out, report_errors
 from hubopt.errors import UsageError
-from hubopt.exporter import Exporter
+from hubopt.exporter import PROGRAM, Exporter
 from hubopt.registry.option_values import bounds_text
 from hubopt.registry.options import OptionInfo, describe_options, option_text
+from hubopt.registry.targets import canonical
 from hubopt.report.document import document
 from hubopt.report.documents import TargetInfo, Targets
+from hubopt.report.listing import Listing
 
 Target = Annotated[
     str | None,
@@ -33,26 +35,33 @@ def targets(target: Target = None, json: Json = False) -> None:
     With a TARGET, list its precisions and its options, for `hubopt export -O TARGET.OPTION=VALUE`.
     """
     if target is not None:
-        _show(registry.get(target), json)
+        _show(registry.get(canonical(target)), json)
         return
     rows = [_describe(name) for name in registry.names()]
     if json:
         _print_json(rows)
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("target", "builds", "runs", "from", "what it is", "found", "missing"):
-        table.add_column(heading)
-    for row in rows:
-        table.add_row(
+    headings = ("target", "builds", "runs", "from", "what it is")
+    table = [
+        (
             row["target"],
             "yes" if row["builds"] else "no",
-            row["machine_problem"] or ("yes" if row["runs"] else "no"),
-            row["source"],
+            "yes" if row["runs"] else "no",
+            "model" if row["source"] == PROGRAM else row["source"],
             row["summary"],
-            ", ".join(row["found"]) or "-",
-            row["install"] or "-",
         )
-    out.print(table)
+        for row in rows
+    ]
+    out.print(Listing(headings, table), "")
+    for row in rows:
+        facts = {
+            "": row["machine_problem"],
+            "found ": ", ".join(row["found"]),
+            "missing: ": row["install"],
+        }
+        for heading, fact in facts.items():
+            if fact:
+                out.print(Text(f"{row['target']}: {heading}{fact}"))
 
 
 def _show(exporter: Exporter, json: bool) -> None:
@@ -66,18 +75,17 @@ def _show(exporter: Exporter, json: bool) -> None:
     if not options:
         out.print("no options")
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("option", "type", "default", "unit", "what it does"):
-        table.add_column(heading)
-    for option in options:
-        table.add_row(
+    rows = [
+        (
             f"{exporter.name}.{option.name}",
             ", ".join(filter(None, (option.type, bounds_text(option.least, option.most)))),
             option_text(option.default) or "-",
             option.unit or "-",
             option.help,
         )
-    out.print(table)
+        for option in options
+    ]
+    out.print(Listing(("option", "type", "default", "unit", "what it does"), rows))
 
 
 def _print_json(rows: Sequence[dict[str, Any]]) -> None:

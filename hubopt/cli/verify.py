@@ -26,7 +26,6 @@ from hubopt.cli.common import (
     OutputKey,
     OutputShape,
     Pin,
-    Raw,
     Rtol,
     Signature,
     Sqnr,
@@ -41,6 +40,7 @@ from hubopt.cli.common import (
     split_names,
     talk,
 )
+from hubopt.cli.json_output import Raw
 from hubopt.cli.verify_file import (
     Data,
     Handle,
@@ -93,7 +93,7 @@ def verify(
     strict: Strict = False,
     allow_op: AllowOp = None,
     allow_unverified: AllowUnverified = False,
-    allow_vacuous: AllowVacuous = False,
+    allow_vacuous: AllowVacuous = None,
     name: Names = None,
     input_shape: InputShape = None,
     dtype: Dtype = None,
@@ -120,7 +120,6 @@ def verify(
         tolerance or (), rtol or (), atol or (), sqnr or (), cosine or (), top1 or (), strict
     )
     targets = split_names(target)
-    good = accepted(allow_unverified, allow_vacuous)
     if handle is not None:
         refuse_with_handle({"--rejudge": rejudge})
         code = verify_file(
@@ -129,7 +128,7 @@ def verify(
             targets,
             name or (),
             given,
-            good,
+            lambda outputs: accepted(allow_unverified, allow_vacuous, outputs),
             json,
             raw,
             hints=Hints.parse(input_shape or (), dtype or (), output_shape or (), batch, dim or ()),
@@ -171,8 +170,9 @@ def verify(
             opened, targets, overrides, progress, Trust(allow_ops=tuple(allow_op or ()))
         )
     )
+    good = accepted(allow_unverified, allow_vacuous, opened.manifest.spec.output_names)
     if json:
         print(results_document("verify", results, opened, good, raw))
     else:
-        out.print(results_table(results))
+        out.print(results_table(results, opened.path))
     raise typer.Exit(exit_code(results, good))

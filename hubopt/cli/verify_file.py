@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
-from hubopt.bundles.results import Stage, Status, TargetResult, exit_code
+from hubopt.bundles.results import Accepted, Stage, TargetResult, exit_code
 from hubopt.cli.common import out, progress
 from hubopt.errors import UsageError
 from hubopt.parity import Parity, ToleranceOverrides
@@ -110,7 +110,7 @@ def verify_file(
     targets: Sequence[str],
     names: Sequence[str],
     overrides: ToleranceOverrides,
-    accepted: Collection[Status],
+    accepted: Callable[[Sequence[str]], Accepted],
     json: bool,
     raw: bool,
     **how: Any,
@@ -123,7 +123,7 @@ def verify_file(
         targets: The target that runs it, if its suffix does not say so.
         names: ``LAYER=FILE`` pairs.
         overrides: Tolerances that the user set.
-        accepted: Statuses that count as success.
+        accepted: Returns what counts as success, for the names of the outputs.
         json: Whether to print JSON.
         raw: Whether to add the measurements of every sample to it.
         **how: More arguments for `hubopt.verification.comparison.verify`.
@@ -150,6 +150,7 @@ def verify_file(
     return code
 
 
-def _exit_code(parity: Parity, accepted: Collection[Status]) -> int:
+def _exit_code(parity: Parity, accepted: Callable[[Sequence[str]], Accepted]) -> int:
     stage: Stage | None = "parity" if parity.status == "failed" else None
-    return exit_code((TargetResult("file", parity.status, "", stage=stage),), accepted)
+    result = TargetResult("file", parity.status, "", stage=stage, parity=parity)
+    return exit_code((result,), accepted([output.name for output in parity.outputs]))

@@ -10,7 +10,13 @@ parts of hubopt that an exporter may import.
 """
 
 from hubopt.exporter.contract import Exporter, Obstacle, Probe, Requirement, Runner
-from hubopt.exporter.helpers import culprits, host_obstacles, not_runnable
+from hubopt.exporter.helpers import (
+    culprits,
+    first_cause,
+    folded,
+    host_obstacles,
+    not_runnable,
+)
 from hubopt.exporter.interface import FileInterface, FileTensor
 from hubopt.exporter.options import NoOptions, option
 from hubopt.exporter.program import (
@@ -48,6 +54,8 @@ __all__ = [
     "ToleranceClass",
     "XlaMode",
     "culprits",
+    "first_cause",
+    "folded",
     "host_obstacles",
     "not_runnable",
     "option",

@@ -93,6 +93,13 @@ class Probe(Protocol):
 class Exporter(Protocol):
     """Writes and runs one kind of artifact.
 
+    An optional attribute ``open_outputs`` says whether it supports outputs whose sizes depend on
+    the data, while the inputs' sizes are static; by default it does if it is ``dynamic``.
+
+    Two methods are optional: ``probe(artifact)``, see `Probe`, and ``snippets()``, which returns a
+    function for each language of `hubopt snippet` (``python``, ``cpp``, ``kotlin``, ``swift``,
+    ``js``); the function returns the text of a program that runs its artifact.
+
     Attributes:
         name: The name that ``--target`` accepts.
         summary: One line for ``hubopt targets``.

@@ -14,6 +14,8 @@ Tensors = Mapping[str, Any]
 """Arrays by tensor name: ``numpy.ndarray`` values, strings as ``object`` arrays of ``bytes``."""
 
 XlaMode = Literal["require", "auto", "off"]
+"""Whether XLA compiles the SavedModel: always or not at all, only where a trial shows that it is
+faster and gives the same values, or never."""
 ToleranceClass = Literal["fp32", "xla", "tf32", "fp16", "bf16", "int8-dynamic", "int8-static"]
 
 PROGRAM = "program"
@@ -32,6 +34,8 @@ class OpUse:
         resource: Whether it reads a handle from outside the graph, such as a lookup table.
         xla: Whether XLA has a kernel for it here.
         generic: Whether it accepts many dtypes, so that it merely passes strings or handles on.
+        lookups: The dtypes of keys and values, such as ``string->int64``, if it looks up keys in
+            a table.
     """
 
     op: str
@@ -41,6 +45,7 @@ class OpUse:
     resource: bool
     xla: bool
     generic: bool
+    lookups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +58,12 @@ class Program:
         input_tensors: The frozen graph's tensor for each of ``spec.inputs``.
         output_tensors: The frozen graph's tensor for each of ``spec.outputs``.
         ops: Every operation of the graph, functions included.
-        compiled: Whether the SavedModel's function carries ``jit_compile=True``.
+        compiled: Whether the SavedModel's function carries ``jit_compile=True``. In an export it
+            does not: the SavedModel exporter decides that for what it writes.
         domains: The values that an input takes, by name, for each input whose range the graph
             shows.
-        constant: Outputs that depend on no input.
-        weightless: Outputs that depend on no weights.
+        constant: Outputs that depend on no input, among them those without elements.
+        weightless: Outputs that depend on no weights, among them those without elements.
         frozen_bytes: The size of the frozen graph with its weights; 0 if there is none.
     """
 
@@ -89,6 +95,11 @@ class Program:
         return self.folder / "weights"
 
     @property
+    def is_compilable(self) -> bool:
+        """Whether XLA has a kernel for every operation; some shapes may still not compile."""
+        return all(use.xla for use in self.ops)
+
+    @property
     def has_frozen_graph(self) -> bool:
         """Whether there is a frozen graph."""
         return self.frozen_bytes > 0
@@ -110,7 +121,8 @@ class Artifact:
         exporter: The name of the exporter that wrote it.
         path: The file or folder.
         spec: The inputs and outputs that it promises.
-        tolerance: The tolerance class that it is held to.
+        tolerance: The tolerance class that it is held to. It names the arithmetic: only an
+            artifact of class ``xla`` is excused by how XLA rounds.
         details: Facts to keep with it: versions, opset, builder.
         companions: The names of further files next to ``path`` that are needed to load it.
     """

@@ -1,7 +1,7 @@
-"""What one export takes from the store of earlier exports, and what it puts there.
+"""The stages that one export takes from the store and puts into it.
 
-Nothing is done twice: an export that was interrupted goes on with what was complete, and one that
-was not makes nothing at all. What comes out of the store is reported.
+No stage runs twice: an interrupted export continues after its last complete stage, and a repeated
+export runs none. Every stage that is taken from the store is reported.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from hubopt.exporting.stored_values import (
 )
 from hubopt.parity import Comparison
 from hubopt.parity.reference import NoiseLevel
-from hubopt.progress import Progress
+from hubopt.progress import Progress, report_done
 from hubopt.reference.reference_set import ReferenceSet
 from hubopt.runs.convert import Built
 from hubopt.runs.run import Run
@@ -43,17 +43,17 @@ _ARTIFACT, _ANSWERS, _LOG = "artifact", "answers.npz", "log"
 
 
 class ExportCache:
-    """The part of the store that belongs to one export; without a memory, nothing is found.
+    """The stored stages of one export; without a memory, nothing is found or stored.
 
     Args:
-        memory: Where to look and what to remember.
-        folder: The bundle in the making.
-        work: A folder for what is not kept.
-        progress: Told what is taken from the store.
+        memory: The store, and the keys of this export.
+        folder: The folder of the new bundle.
+        work: A folder for temporary files.
+        progress: Called with a label for each stage that is taken from the store.
 
     Attributes:
-        cached: When ``trace`` and ``reference``, and the runs of targets by id, were made, where
-            they are from the store.
+        cached: The time at which a stage taken from the store was made: ``trace``, ``reference``,
+            and the run of a target under the target's id.
     """
 
     def __init__(self, memory: Memory | None, folder: Path, work: Path, progress: Progress) -> None:
@@ -67,10 +67,10 @@ class ExportCache:
         self._digests: dict[Path, str] = {}
 
     def find_trace(self, saved_model: bool) -> Traced | None:
-        """Return the program; its files, which are large, are not taken yet.
+        """Return the stored program. Its files are large and are not copied yet.
 
         Args:
-            saved_model: Whether there must be a SavedModel among the files; there may be one.
+            saved_model: Whether the files must include a SavedModel.
         """
         memory = self._memory
         if memory is None:
@@ -90,7 +90,7 @@ class ExportCache:
         return None
 
     def take_program(self) -> bool:
-        """Put the files of the program that was found into the work folder; False if damaged."""
+        """Copy the stored program to the work folder; return False if a file is damaged."""
         entry, self._stored_program = self._stored_program, None
         if entry is None or self._memory is None:
             return (self._work / PROGRAM).is_dir()
@@ -100,7 +100,7 @@ class ExportCache:
         return False
 
     def keep_trace(self, traced: Traced, saved_model: bool) -> None:
-        """Keep a program and its files."""
+        """Store a program and its files."""
         memory = self._memory
         if memory is not None:
             value = to_json(_moved(traced, Path(PROGRAM)))
@@ -109,7 +109,7 @@ class ExportCache:
             memory.store.put(memory.keys.trace(saved_model), label, value, files)
 
     def find_reference(self, spec: ModelSpec, folder: Path) -> ReferenceSet | None:
-        """Put the reference set of which most is known into ``folder``, if there is one."""
+        """Copy the stored reference set with the most measured noise to ``folder``, if any."""
         memory = self._memory
         if memory is None:
             return None
@@ -137,7 +137,7 @@ class ExportCache:
         return None
 
     def keep_reference(self, known: ReferenceSet) -> None:
-        """Keep a reference set with what is known of the layer's noise."""
+        """Store a reference set with the noise measured so far."""
         memory = self._memory
         if memory is not None:
             value = to_json(replace(placed(known, Path()), variants={}))
@@ -146,11 +146,11 @@ class ExportCache:
             memory.store.put(key, label, value, reference_files(known))
 
     def find_artifact(self, target: Target, source: str, spec: ModelSpec) -> Built | None:
-        """Put the artifact of ``target`` into the bundle, if there is one.
+        """Copy the stored artifact of ``target`` into the bundle, if there is one.
 
         Args:
             target: The target.
-            source: The digest of the artifact it is made from, or `PROGRAM`.
+            source: The digest of its source artifact, or `PROGRAM`.
             spec: The inputs and outputs.
         """
         memory = self._memory
@@ -186,7 +186,7 @@ class ExportCache:
         )
 
     def keep_artifact(self, built: Built, source: str) -> None:
-        """Keep what a conversion wrote."""
+        """Store an artifact."""
         memory, artifact = self._memory, built.artifact
         if memory is None or artifact is None:
             return
@@ -209,7 +209,7 @@ class ExportCache:
         memory.store.put(key, label, to_json(stored), files)
 
     def find_run(self, built: Built, reference: ReferenceSet) -> Run | None:
-        """Return what running an artifact on the samples of ``reference`` showed."""
+        """Return the stored run of an artifact on the samples of ``reference``, if there is one."""
         memory, artifact = self._memory, built.artifact
         if memory is None or artifact is None:
             return None
@@ -244,7 +244,7 @@ class ExportCache:
         )
 
     def keep_run(self, built: Built, run: Run, reference: ReferenceSet) -> None:
-        """Keep what running an artifact showed, unless it failed, which may be the machine's."""
+        """Store a run, unless it failed: the cause may be the state of the machine."""
         memory = self._memory
         if memory is None or run.stage is not None:
             return
@@ -259,7 +259,7 @@ class ExportCache:
     def keep_comparison(
         self, built: Built, comparison: Comparison, reference: ReferenceSet
     ) -> None:
-        """Keep how far an artifact is from the layer, so that it can be judged from the store."""
+        """Store the differences of an artifact from the layer, so that it can be judged again."""
         memory = self._memory
         if memory is None or comparison.problems:
             return
@@ -286,7 +286,7 @@ class ExportCache:
     def forget(self, built: Built, source: str, reference: ReferenceSet) -> None:
         """Remove an artifact that does not agree with the layer, and its run.
 
-        Trying again is what a person expects then.
+        The next export then tries again, as a user expects.
         """
         if self._memory is not None and built.artifact is not None:
             run = self._run_key(self._memory, built, reference)
@@ -295,7 +295,7 @@ class ExportCache:
             self._memory.store.remove(self._memory.keys.artifact(built.target, source))
 
     def answers(self, target: Target) -> Path:
-        """Return where the answers of a target's artifact stand."""
+        """Return the file for the outputs of a target's artifact."""
         return self._work / f"{target.id}.npz"
 
     def _run_key(self, memory: Memory, built: Built, reference: ReferenceSet) -> str:
@@ -303,11 +303,13 @@ class ExportCache:
         return memory.keys.run(built.target, built.sha256 or "", built.companions, inputs)
 
     def _comparison_key(self, run: str, reference: ReferenceSet) -> str:
-        float64 = self._digest(reference.float64) if reference.float64 else None
-        return comparison_key(run, self._digest(reference.outputs), float64)
+        float64, ties = (
+            self._digest(file) if file else None for file in (reference.float64, reference.ties)
+        )
+        return comparison_key(run, self._digest(reference.outputs), float64, ties)
 
     def _digest(self, file: Path) -> str:
-        """Return the digest of a file of the reference set, none of which is ever rewritten."""
+        """Return the digest of a file of the reference set; such files are never rewritten."""
         if file not in self._digests:
             self._digests[file] = sha256(file)
         return self._digests[file]
@@ -316,8 +318,7 @@ class ExportCache:
         return self._folder / LOGS / f"{target.id}.log"
 
     def _report(self, text: str) -> None:
-        with self._progress(text):
-            pass
+        report_done(self._progress, text)
 
 
 def _moved(traced: Traced, folder: Path) -> Traced:

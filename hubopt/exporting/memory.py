@@ -1,4 +1,4 @@
-"""What an export may take from the store of stage results and put there; often nothing."""
+"""The access of an export to the store of stage results, if it has any."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from hubopt.exporting.stage_keys import StageKeys, describe_items, digest_of, su
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What an export may remember.
+    """The store of stage results and the keys of one export.
 
     Attributes:
-        store: Where results stand.
-        keys: What they depend on.
-        handle: What a person calls the model.
+        store: The store.
+        keys: The keys of the export's stages.
+        handle: The handle as the user wrote it.
     """
 
     store: StageStore
@@ -26,14 +26,14 @@ class Memory:
 
 
 def remember(handle: str, digest: str | None, request: ExportRequest) -> Memory | None:
-    """Return what the export of a model may remember.
+    """Return the store and the keys for one export; None if its stages are not stored.
 
-    Data that have no digest are not remembered, nor what they led to.
+    Stages that depend on data without a digest are not stored.
 
     Args:
-        handle: What a person calls the model.
-        digest: Its digest; without one nothing is remembered.
-        request: What was asked for.
+        handle: The handle as the user wrote it.
+        digest: The digest of the model; without a digest, nothing is stored.
+        request: The request.
 
     Raises:
         UsageError: The size of the store is invalid.
@@ -55,7 +55,7 @@ def remember(handle: str, digest: str | None, request: ExportRequest) -> Memory 
         count=request.plan.count,
         seed=request.plan.seed,
         noise=request.plan.noise,
-        xla=request.xla,
+        effort=request.plan.effort,
         rounds=request.rounds,
     )
     return Memory(store, keys, handle)

@@ -1,10 +1,11 @@
-"""The line, from a handle to a bundle: the only module that knows its order.
+"""The line from a handle to a bundle. Only this module knows the order of the stages.
 
-`prepare` opens the layer, settles its shapes and traces it. Then the layer answers the samples in
-the background (`Processes.begin_reference`), while each target is converted and each artifact is
-loaded; an artifact waits for the samples before it runs. What is timed waits for the layer
-(`Processes.begin_baseline`), so that nothing else runs then. When every artifact has run, all are
-judged, and more of the layer's noise is measured only if a verdict hangs on it.
+`prepare` opens the layer, settles its shapes and traces it. The layer then answers the samples in
+the background (`Processes.begin_reference`) while the targets are converted and the artifacts are
+loaded. An artifact waits for the samples before it runs. If latency is measured, it also waits
+until the layer is ready (`Processes.begin_baseline`), so that nothing runs beside a timed call.
+When every artifact has run, all of them are judged. More of the layer's noise is measured only if
+a verdict depends on it.
 """
 
 from __future__ import annotations
@@ -36,13 +37,19 @@ from hubopt.programs.inspection import Inspection
 from hubopt.progress import Progress, quiet
 from hubopt.reference.layer_process import LayerProcess, Model
 from hubopt.reference.noise_level import Noise
-from hubopt.reference.sample_plan import SamplePlan
+from hubopt.reference.sample_plan import Effort, SamplePlan
 from hubopt.registry.targets import make_targets
 from hubopt.runs.convert import Built
 from hubopt.runs.obstacles import find_obstacles
 from hubopt.sampling.samples import SEED
 from hubopt.sampling.user_data import Data
 from hubopt.workers.worker import temporary_log
+
+_REPLACING = "choose another --output; --force replaces a bundle or an empty folder"
+
+
+def _never(output: Path) -> bool:
+    return False
 
 
 def export(
@@ -58,53 +65,61 @@ def export(
     samples: int | None = None,
     seed: int = SEED,
     noise: Noise = "auto",
+    effort: Effort = "auto",
     overrides: ToleranceOverrides | None = None,
     rounds: int = ROUNDS,
     keep_failed: bool = False,
     cache: bool = True,
+    force: bool = False,
     progress: Progress = quiet,
 ) -> Bundle:
     """Export ``model`` to ``targets``, prove each artifact against the layer and time it.
 
     Args:
-        model: A handle is loaded in a child process; a layer or callable is used in this one.
-        targets: Names from `hubopt targets`, such as ``onnx`` or ``onnx:fp32``. What a target
-            starts from is added.
-        output: The bundle's folder; nothing may be there yet.
+        model: A handle, which is loaded in a child process; or a layer or callable, which is used
+            in this process.
+        targets: Names from `hubopt targets`, such as ``onnx`` or ``onnx:fp32``. The source of a
+            target is added if it is another target.
+        output: The folder of the bundle. It must not exist.
         options: Options of the exporters, such as ``{"onnx.opset": 17}``; `hubopt targets onnx`
             lists them.
         hints: Shapes and dtypes that the model leaves open.
-        layer_options: Signature, output and tags, for a handle.
-        load_policy: A digest to insist on, no network, operations to allow; for a handle.
-        data: Inputs of your own to judge parity on, see `hubopt.sampling.user_data`; by default
-            some are drawn.
-        samples: How many samples parity is judged on, from 1; by default 8 drawn ones, edge
-            cases on top, or up to 64 of ``data``.
-        seed: The seed of those that are drawn.
-        noise: How much to measure of how far the layer itself moves. ``auto``: what the verdicts
-            hang on, which is little where artifacts agree with the layer; ``full``, also for
-            verdicts that are made elsewhere later; ``off``: an artifact is blamed for what the
-            layer does.
-        overrides: Tolerances other than those of the arithmetic that a target computes in.
-        rounds: How many rounds latency is measured for; 0 for none.
+        layer_options: The signature, output and tags of a handle.
+        load_policy: For a handle: the digest it must have, whether the network may be used, and
+            the operations to allow.
+        data: Your own inputs for the parity check, see `hubopt.sampling.user_data`. By default,
+            inputs are drawn.
+        samples: The number of samples for the parity check, at least 1. By default 8 drawn samples
+            and edge cases, or up to 64 samples of ``data``.
+        seed: The seed of drawn samples.
+        noise: How much of the layer's own noise to measure. ``auto``: as much as the verdicts
+            depend on, which is little if the artifacts agree with the layer. ``full``: all of it,
+            which verdicts on other machines need. ``off``: none; an artifact is then blamed for
+            the layer's noise.
+        effort: ``quick`` checks a few samples and measures no noise. ``thorough`` chooses samples
+            without a time limit and measures all noise.
+        overrides: Tolerances that replace those of the target's tolerance class.
+        rounds: The number of rounds of latency measurement; 0 for none.
         keep_failed: Whether to keep artifacts that do not agree with the layer, in ``failed/``,
             for `hubopt.diagnose`.
-        cache: Whether to take stages from earlier exports that nothing has changed since, and to
-            keep those of this one; for a handle of a model that has a digest.
-        progress: Told what begins.
+        cache: Whether to reuse the unchanged stages of earlier exports and to store the stages of
+            this one. Only handles of models with a digest are cached.
+        force: Whether to replace ``output`` if it is a bundle or an empty folder. The old bundle
+            is kept until the new one is complete.
+        progress: Called with a label when a step begins.
 
     Returns:
-        The bundle. Look at each result's status: a target that failed is in there with its
-        reason and without its artifact.
+        The bundle. Look at the status of each result: a failed target has a reason and no
+        artifact.
 
     Raises:
-        HuboptError: Nothing was written: the model does not load, its shapes are open, the
-            output exists, a package is missing, or no target gave an artifact.
+        HuboptError: Nothing was written. The model does not load, its shapes are open, the output
+            exists, a package is missing, or no target has an artifact that may be kept.
     """
     request = ExportRequest(
         model,
         make_targets([targets] if isinstance(targets, str) else targets, options),
-        SamplePlan.read(data, samples, seed, noise),
+        SamplePlan.read(data, samples, seed, noise, effort),
         hints or Hints(),
         layer_options or LayerOptions(),
         load_policy or LoadPolicy(),
@@ -114,7 +129,8 @@ def export(
     )
     request.check(Path(output))
     sweep(Path(tempfile.gettempdir()), TEMPORARY)  # an export from the cache starts no process
-    with staging(Path(output)) as folder, translate_resource_errors(folder):
+    replaces = request.may_replace if force else _never
+    with staging(Path(output), replaces, _REPLACING) as folder, translate_resource_errors(folder):
         logs = folder / LOGS
         logs.mkdir()
         with (
@@ -159,15 +175,15 @@ def inspect(
     options: Mapping[str, object] | None = None,
     progress: Progress = quiet,
 ) -> Inspection:
-    """Describe a model: inputs, outputs, what is open, parameters, and what blocks a target.
+    """Describe a model: its inputs, outputs, open shapes, parameters and obstacles to targets.
 
     Args:
         model: As for `export`.
         hints: Shapes and dtypes that the model leaves open.
-        layer_options: Signature, output and tags, for a handle.
-        load_policy: A digest to insist on, no network, operations to allow; for a handle.
+        layer_options: The signature, output and tags of a handle.
+        load_policy: As for `export`.
         options: Options of the exporters, as for `export`.
-        progress: Told what begins.
+        progress: Called with a label when a step begins.
     """
     targets = make_targets(registry.names(), options)
     with temporary_log() as log, ExitStack() as stack:
@@ -183,5 +199,6 @@ def inspect(
         facts.ops,
         [name for name, _ in (hints or Hints()).bounds],
         facts.parameters_bytes or 0,
+        facts.spec.data_dependent if facts.spec else (),
     )
     return Inspection(layer.handle, layer.digest, facts, obstacles)

@@ -1,4 +1,4 @@
-"""`prepare`: layer, spec, program, and what earlier exports have made of them."""
+"""`prepare`: the layer, its spec, its program, and the cached results of earlier exports."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from hubopt.exporting.stored_values import Traced
 from hubopt.models.handles import Handle
 from hubopt.progress import Progress, done
 from hubopt.reference.layer_process import LayerProcess, find_here
-from hubopt.reference.noise import MOST_COPIED_BYTES
 from hubopt.reference.reference_set import ReferenceSet
+from hubopt.reference.variants import MOST_COPIED_BYTES
 from hubopt.runs.convert import Built
 from hubopt.runs.obstacles import find_obstacles, format_obstacles
 from hubopt.runs.run import Baseline, Run
@@ -31,18 +31,18 @@ class Prepared:
     """A model, ready to be exported.
 
     Attributes:
-        request: What was asked for.
-        folder: The bundle in the making.
-        handle: The handle's text.
+        request: The request.
+        folder: The folder of the new bundle.
+        handle: The handle as text.
         digest: The model's digest, if it has one.
         signature: The signature that the layer calls, or None for the model's own call.
         program: The traced layer.
-        obstacles: What is in each target's way, by its id.
-        reference: The reference set, which the layer may be answering still.
-        baseline: What artifacts are timed against; None for no timing.
-        cache: Where results are kept.
-        built: Artifacts of earlier exports, by target.
-        runs: Their runs, likewise.
+        obstacles: The obstacles to each target, by target id.
+        reference: The reference set; the layer may still be answering.
+        baseline: The layer that artifacts are timed against; None for no timing.
+        cache: The cache of stages.
+        built: Cached artifacts, by target.
+        runs: Cached runs, by target.
     """
 
     request: ExportRequest
@@ -67,17 +67,17 @@ def prepare(
     use_cache: bool,
     progress: Progress,
 ) -> Prepared:
-    """Open the layer, settle its shapes and trace it; take from the cache what is there.
+    """Open the layer, settle its shapes and trace it, or take all of this from the cache.
 
-    The layer is opened only if something has to be made or timed.
+    The layer is opened only if a stage must run or latency must be measured.
 
     Args:
-        request: What is exported.
-        folder: The bundle in the making.
-        work: A folder for what is not kept.
-        processes: What runs in the background.
-        use_cache: Whether to take results of earlier exports, and to keep those of this one.
-        progress: Told what begins.
+        request: The request.
+        folder: The folder of the new bundle.
+        work: A folder for temporary files.
+        processes: The processes and threads of the export.
+        use_cache: Whether to reuse the stages of earlier exports and to store those of this one.
+        progress: Called with a label when a step begins.
 
     Raises:
         HuboptError: The model does not load, its shapes are open, or no target can hold it.
@@ -91,7 +91,12 @@ def prepare(
         traced = _trace(request, model.layer(), cache, work, progress)
     program = traced.program
     request.overrides.check(program.spec.output_names)
-    obstacles = find_obstacles(request.targets, program.ops, weights_bytes=program.frozen_bytes)
+    obstacles = find_obstacles(
+        request.targets,
+        program.ops,
+        weights_bytes=program.frozen_bytes,
+        data_dependent=program.spec.data_dependent,
+    )
     refuse_if_hopeless(obstacles)
     known = cache.find_reference(program.spec, work / "reference")
     built = _find_built(request, cache, obstacles, program.spec)
@@ -129,7 +134,7 @@ def prepare(
 
 
 class _Model:
-    """A model of which the digest is known; its layer is opened once, and only if it is wanted."""
+    """A model with a known digest. Its layer is opened at most once, when it is first needed."""
 
     def __init__(self, request: ExportRequest, processes: Processes, here: Handle | None) -> None:
         self._processes = processes
@@ -145,7 +150,7 @@ class _Model:
         """Return the layer.
 
         Raises:
-            HandleError: The model is another one than when its digest was taken.
+            HandleError: The model has changed since its digest was taken.
         """
         if self._layer is None:
             self._processes.warm_up()
@@ -172,7 +177,7 @@ def _trace(
     request.overrides.check(spec.output_names)
     with progress("trace"):
         program = layer.session.trace(
-            spec, work / PROGRAM, request.xla, request.reads_saved_model, request.most_bytes
+            spec, work / PROGRAM, "off", request.reads_saved_model, request.most_bytes
         )
     traced = Traced(program, layer.session.signature())
     cache.keep_trace(traced, request.reads_saved_model)
@@ -180,9 +185,9 @@ def _trace(
 
 
 def _resolve(request: ExportRequest, layer: LayerProcess) -> ModelSpec:
-    """Settle the shapes; before asking for more flags, see whether any target is possible."""
+    """Settle the shapes. If they are open, first check that any target is possible."""
     try:
-        return layer.session.resolve(request.hints, request.plan.first)
+        return layer.resolve(request.hints, request.plan.first)
     except SpecError:
         ops = layer.session.inspect(request.hints).ops
         if ops:
@@ -191,7 +196,7 @@ def _resolve(request: ExportRequest, layer: LayerProcess) -> ModelSpec:
 
 
 def refuse_if_hopeless(obstacles: Mapping[str, Sequence[Obstacle]]) -> None:
-    """Raise before any work if no target can hold the program."""
+    """Raise an error, before any work, if no target can hold the program."""
     if all(obstacles.values()):
         raise ExportError(
             f"target {', '.join(obstacles)}",
@@ -209,7 +214,7 @@ def _find_built(
     obstacles: Mapping[str, Sequence[Obstacle]],
     spec: ModelSpec,
 ) -> dict[str, Built]:
-    """Take the artifacts of earlier exports, sources first."""
+    """Return the cached artifacts, sources first."""
     found: dict[str, Built] = {}
     for target in request.targets:
         source = source_key(target, found)
@@ -222,11 +227,11 @@ def _find_built(
 
 
 def source_key(target: Target, built: Mapping[str, Built]) -> str | None:
-    """Return what the source of a target is known by: `PROGRAM`, or its digest; None if unknown.
+    """Return the key of a target's source: `PROGRAM` or a digest; None if it is not built yet.
 
     Args:
         target: The target.
-        built: Artifacts, by target.
+        built: The artifacts so far, by target.
     """
     source = registry.get(target.exporter).source
     if source == PROGRAM:

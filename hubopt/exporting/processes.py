@@ -1,4 +1,4 @@
-"""`Processes`: what runs beside an export; every child process and thread is started here."""
+"""`Processes`: the child processes and threads of an export, which all start here."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from hubopt.workers.shared import SharedWorker
 
 
 class Processes:
-    """The layer's process, that of conversions and noise, and the threads that ask them.
+    """The process of the layer, the process of conversions and noise, and the threads that wait.
 
-    Use it as a context manager: leaving ends them all.
+    This is a context manager; leaving it ends all of them.
 
     Args:
-        request: What is exported.
-        logs: A folder for what they print.
-        work: A folder for what is not kept.
-        progress: Told what begins.
+        request: The request.
+        logs: The folder for the output that the processes print.
+        work: A folder for temporary files.
+        progress: Called with a label when a step begins.
 
     Attributes:
         background: The threads.
@@ -57,7 +57,7 @@ class Processes:
 
     def __exit__(self, *error: object) -> None:
         with ExitStack() as ending:
-            ending.push(self.background)  # its threads wait for the others, which end before
+            ending.push(self.background)  # ends last, since its threads wait for the processes
             ending.push(self.child)
             ending.push(self._meter)
             ending.push(self._layer)
@@ -85,20 +85,20 @@ class Processes:
         )
 
     def escalation(self, program: Program) -> NoiseEscalation:
-        """Return what measures the layer's noise."""
+        """Return the means to measure more of the layer's noise."""
         work = self._work / "noise"
         return NoiseEscalation(self._request.level, program, self._meter, work, self._progress)
 
     def begin_reference(
         self, layer: LayerProcess, program: Program, cache: ExportCache, folder: Path
     ) -> Future[ReferenceSet]:
-        """Begin to ask the layer; the result is kept in the cache.
+        """Start to run the samples through the layer; the result is stored in the cache.
 
         Args:
-            layer: The eager layer. Its process ends with the last answer if nothing is timed.
-            program: Its trace.
-            cache: Where the result is kept.
-            folder: Where samples and answers go.
+            layer: The eager layer. If nothing is timed, its process ends after the last answer.
+            program: The trace of the layer.
+            cache: The cache of stages.
+            folder: The folder for the samples and the layer's outputs.
         """
         return self.background.submit(self._measure_reference, layer, program, cache, folder)
 
@@ -118,7 +118,7 @@ class Processes:
             background,
         )
         if not self._request.rounds:
-            layer.close()  # its memory is wanted
+            layer.close()  # to free its memory
         measured = escalation.begin(answered, first)
         cache.keep_reference(measured)
         return measured
@@ -126,7 +126,7 @@ class Processes:
     def begin_baseline(
         self, layer: LayerProcess, reference: Future[ReferenceSet]
     ) -> Future[Baseline]:
-        """Begin to get the layer ready to be timed, once it has answered."""
+        """Start to warm the layer up for timing, once it has answered the samples."""
         return self.background.submit(self._prepare_baseline, layer, reference)
 
     def _prepare_baseline(self, layer: LayerProcess, reference: Future[ReferenceSet]) -> Baseline:
@@ -136,6 +136,6 @@ class Processes:
         return Baseline(layer.session, None, self._request.rounds)
 
     def end_conversions(self) -> None:
-        """End the process of conversions if it measures no noise: its memory is wanted."""
+        """End the process of conversions if it measures no noise, to free its memory."""
         if not self._measures_noise:
             self.child.rest()

@@ -1,4 +1,4 @@
-"""`ExportRequest`: what an export was asked for, checked before any work."""
+"""`ExportRequest`: the arguments of an export, checked before any work."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 from hubopt import registry
 from hubopt._platform.staging import check_name
 from hubopt._util.regular_files import real_path
+from hubopt.bundles.manifest import MANIFEST
 from hubopt.errors import UsageError
-from hubopt.exporter import Exporter, Target, XlaMode
+from hubopt.exporter import Exporter, Target
 from hubopt.hints import Hints
 from hubopt.models.handles import LayerOptions, LoadPolicy, local_path
 from hubopt.parity import ToleranceOverrides
@@ -21,17 +22,17 @@ from hubopt.reference.sample_plan import SamplePlan
 
 @dataclass(frozen=True, slots=True)
 class ExportRequest:
-    """The arguments of `hubopt.export`, but for where the bundle goes.
+    """The arguments of `hubopt.export`, except for the path of the bundle.
 
     Attributes:
         model: A handle, a layer or a callable.
         targets: The targets, sources first.
-        plan: Which samples the layer and the artifacts are asked.
+        plan: The samples that the layer and the artifacts are run on.
         hints: Shapes and dtypes that the model leaves open.
-        layer: Signature, output and tags, for a handle.
-        load_policy: What is allowed, for a handle.
-        overrides: Tolerances other than a target's own.
-        rounds: How many rounds latency is measured for.
+        layer: The signature, output and tags of a handle.
+        load_policy: What loading a handle may do.
+        overrides: Tolerances that replace those of a target's class.
+        rounds: The number of rounds of latency measurement.
         keep_failed: Whether to keep artifacts that do not agree with the layer.
     """
 
@@ -46,13 +47,13 @@ class ExportRequest:
     keep_failed: bool
 
     def check(self, output: Path) -> None:
-        """Check what can be known to be wrong without the model.
+        """Check the arguments that can be checked without the model.
 
         Args:
-            output: Where the bundle goes.
+            output: The path of the bundle.
 
         Raises:
-            UsageError: A count or the output is invalid, or a target holds no dynamic dimension.
+            UsageError: A count or the output is invalid, or a target cannot hold open dimensions.
             RuntimeMissingError: A target's package is not installed.
         """
         if not self.targets:
@@ -68,40 +69,44 @@ class ExportRequest:
         registry.require(self.exporters)
         self._check_dynamic()
 
+    def may_replace(self, output: Path) -> bool:
+        """Whether ``output`` is a bundle or an empty folder, and the model is not inside."""
+        if not output.is_dir() or not ((output / MANIFEST).is_file() or not any(output.iterdir())):
+            return False
+        if not isinstance(self.model, str | os.PathLike):
+            return True
+        model = real_path(local_path(os.fspath(self.model)))
+        return not model.is_relative_to(real_path(output))
+
     @property
     def exporters(self) -> tuple[Exporter, ...]:
         """The targets' exporters, in the order of the targets."""
         return tuple(registry.get(target.exporter) for target in self.targets)
 
     @property
-    def xla(self) -> XlaMode:
-        """How the program is traced: compiled where XLA can, unless a target's ``xla`` is off."""
-        modes = {getattr(target.options, "xla", "auto") for target in self.targets}
-        return "off" if "off" in modes else "auto"
-
-    @property
     def reads_saved_model(self) -> bool:
         """Whether any target starts from the program's SavedModel."""
-        return any(each.reads_saved_model for each in self.exporters)
+        return any(exporter.reads_saved_model for exporter in self.exporters)
 
     @property
     def level(self) -> Noise:
         """How much of the layer's noise is measured."""
-        # A verdict that is made elsewhere takes all that can be known of the layer.
+        # A verdict on another machine needs everything that can be known of the layer.
         elsewhere = any(
-            registry.missing(each.runs_with) or each.machine_problem() for each in self.exporters
+            registry.missing(exporter.runs_with) or exporter.machine_problem()
+            for exporter in self.exporters
         )
         noise = self.plan.noise
         return "full" if noise == "auto" and elsewhere else noise
 
     @property
     def most_bytes(self) -> int | None:
-        """How many bytes of weights any of the targets holds; None for any number."""
-        limits = [each.largest_bytes for each in self.exporters]
-        return None if None in limits else max(each for each in limits if each is not None)
+        """The largest size of weights, in bytes, that any target can hold; None for no limit."""
+        limits = [exporter.largest_bytes for exporter in self.exporters]
+        return None if None in limits else max(limit for limit in limits if limit is not None)
 
     def _check_apart(self, output: Path) -> None:
-        """Check that the output is not in the model's folder: it would change its digest."""
+        """Check that the output is outside the model's folder, whose digest it would change."""
         check_name(output)
         if not isinstance(self.model, str | os.PathLike):
             return
@@ -116,8 +121,8 @@ class ExportRequest:
             )
 
     def _check_dynamic(self) -> None:
-        """Refuse dynamic dimensions for targets that hold none."""
-        static = [each.name for each in self.exporters if not each.dynamic]
+        """Refuse dynamic dimensions for targets that cannot hold them."""
+        static = [exporter.name for exporter in self.exporters if not exporter.dynamic]
         if static and self.hints.bounds:
             names = ", ".join(name for name, _ in self.hints.bounds)
             raise UsageError(

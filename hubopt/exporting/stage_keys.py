@@ -1,7 +1,7 @@
 """Keys of stage results: the digest of everything that a result depends on.
 
-What is not known to be without influence counts. A key that changes too often costs a minute;
-one that changes too seldom gives somebody a wrong artifact.
+Anything that might influence a result is part of its key. A key that changes too often costs a
+minute; a key that changes too seldom gives a user a wrong artifact.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import numpy as np
 from hubopt import registry
 from hubopt._util.digest import sha256
 from hubopt._util.serialization import plain
-from hubopt.exporter import PROGRAM, Exporter, Target, XlaMode
+from hubopt.exporter import PROGRAM, Exporter, Target
 from hubopt.hints import Hints
 from hubopt.latency.environment import describe_machine
 from hubopt.models.handles import LayerOptions
@@ -28,7 +29,7 @@ from hubopt.parity.reference import NoiseLevel
 from hubopt.sampling.user_data import Item
 
 FORMAT = 5
-"""Of the values and files in the store; a new one leaves all entries behind."""
+"""The format of stored values and files; a new format abandons all older entries."""
 
 _OURS = ("hubopt", "hubopt_exporters")
 """The packages of hubopt's own distribution, whose version is among `surroundings`."""
@@ -36,30 +37,30 @@ _PACKAGES = (
     "hubopt", "tensorflow", "tf-", "tf2", "keras", "struct2tensor", "onnx", "ai-edge-", "tensorrt",
     "nvidia-", "cuda-", "numpy", "ml-dtypes", "protobuf", "flatbuffers", "h5py",
 )  # fmt: skip
-"""How the names of distributions begin that load, trace, convert and run."""
+"""Prefixes of the distributions that load, trace, convert and run models."""
 _VARIABLES = (
     "TF_", "XLA_", "KERAS_", "CUDA_", "NVIDIA_", "ORT_", "OMP_", "MKL_", "DNNL_", "ONEDNN_",
     "OPENBLAS_", "XNNPACK_",
 )  # fmt: skip
-"""How the names of environment variables begin that those libraries read."""
+"""Prefixes of the environment variables that those distributions read."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots, for the digests that are taken once
 class StageKeys:
     """The keys of one export's stages.
 
     Attributes:
         around: The digest of what every stage depends on, see `surroundings`.
         model: The model's digest.
-        layer: Which part of the model is the layer.
-        allow_ops: Operations that were allowed.
-        hints: What the user said about shapes.
-        items: The user's own inputs, see `describe_items`; None to draw some.
-        count: How many samples.
-        seed: The seed of drawn ones.
-        noise: How much may be measured of the layer's noise.
-        xla: How the program is traced.
-        rounds: How many rounds of timing.
+        layer: The part of the model that is the layer.
+        allow_ops: The operations that the user allowed.
+        hints: The user's hints about shapes.
+        items: The user's own inputs, see `describe_items`; None to draw inputs.
+        count: The number of samples.
+        seed: The seed of drawn samples.
+        noise: How much of the layer's noise may be measured.
+        effort: How thoroughly samples are chosen.
+        rounds: The number of rounds of timing.
     """
 
     around: str
@@ -71,11 +72,12 @@ class StageKeys:
     count: int
     seed: int
     noise: str
-    xla: XlaMode
+    effort: str
     rounds: int
 
+    @cached_property
     def program(self) -> str:
-        """Return the key of the traced program, whatever of it is on disk."""
+        """The key of the traced program, whichever of its files are on disk."""
         return digest_of(
             {
                 "stage": "trace",
@@ -85,7 +87,6 @@ class StageKeys:
                 "allow_ops": sorted(set(self.allow_ops)),
                 "hints": self.hints,
                 "item": (self.items or ())[:1],  # it may settle shapes
-                "xla": self.xla == "off",
             }
         )
 
@@ -93,24 +94,25 @@ class StageKeys:
         """Return the key of the program's files.
 
         Args:
-            saved_model: Whether there is a SavedModel among them.
+            saved_model: Whether they include a SavedModel.
         """
-        return digest_of({"program": self.program(), "saved_model": saved_model})
+        return digest_of({"program": self.program, "saved_model": saved_model})
 
     def reference(self, level: NoiseLevel) -> str:
-        """Return the key of samples, reference and what is known of them.
+        """Return the key of the reference set.
 
         Args:
-            level: How much of the layer's noise is.
+            level: How much of the layer's noise was measured.
         """
         return digest_of(
             {
                 "stage": "reference",
-                "program": self.program(),
+                "program": self.program,
                 "items": self.items,
                 "count": self.count,
                 "seed": self.seed,
                 "noise": self.noise,
+                "effort": self.effort,
                 "level": level,
             }
         )
@@ -119,25 +121,25 @@ class StageKeys:
         """Return the key of an artifact.
 
         Args:
-            target: What writes it, in which precision and with which options.
-            source: The digest of the artifact it is made from; `PROGRAM` for the program.
+            target: The target.
+            source: The digest of the source artifact; `PROGRAM` for the program.
         """
         return digest_of(
             {
                 "stage": "artifact",
                 "around": self.around,
-                "exporter": describe_exporter(registry.get(target.exporter)),
+                "exporter": self._exporter(target.exporter),
                 "precision": target.precision,
                 "options": target.options,
-                "source": self.program() if source == PROGRAM else source,
+                "source": self.program if source == PROGRAM else source,
             }
         )
 
     def run(self, target: Target, artifact: str, companions: Mapping[str, str], inputs: str) -> str:
-        """Return the key of what running an artifact showed.
+        """Return the key of a run.
 
         Args:
-            target: What runs it.
+            target: The target.
             artifact: The artifact's digest.
             companions: The digests of its other files.
             inputs: The digest of the samples.
@@ -148,12 +150,22 @@ class StageKeys:
                 "artifact": artifact,
                 "companions": companions,
                 "around": self.around,
-                "exporter": describe_exporter(registry.get(target.exporter)),
-                "program": self.program(),
+                "exporter": self._exporter(target.exporter),
+                "program": self.program,
                 "inputs": inputs,
                 "rounds": self.rounds,
             }
         )
+
+    @cached_property
+    def _exporters(self) -> dict[str, dict[str, Any]]:
+        return {}
+
+    def _exporter(self, name: str) -> dict[str, Any]:
+        """Describe an exporter; its files are read once."""
+        if name not in self._exporters:
+            self._exporters[name] = describe_exporter(registry.get(name))
+        return self._exporters[name]
 
 
 def digest_of(value: Any) -> str:
@@ -162,26 +174,33 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def comparison_key(run: str, reference: str, float64: str | None) -> str:
-    """Return the key of how far an artifact is from the layer.
+def comparison_key(run: str, reference: str, float64: str | None, ties: str | None = None) -> str:
+    """Return the key of the differences of an artifact from the layer.
 
     Args:
         run: The key of the artifact's run.
         reference: The digest of the eager layer's outputs.
-        float64: The digest of the layer's outputs in float64, where those are known.
+        float64: The digest of the layer's outputs in float64; None if they were not computed.
+        ties: The digest of the layer's other answers; None if its order is never a tie.
     """
-    parts = {"stage": "comparison", "run": run, "reference": reference, "float64": float64}
+    parts = {
+        "stage": "comparison",
+        "run": run,
+        "reference": reference,
+        "float64": float64,
+        "ties": ties,
+    }
     return digest_of(parts)
 
 
 def surroundings() -> dict[str, Any]:
-    """Return what every stage depends on: hubopt, the packages, the machine, the settings."""
+    """Return what every stage depends on: hubopt, packages, machine and settings."""
     return {
         "format": FORMAT,
         "code": code_digest(_OURS[0]),
         "machine": describe_machine(),
         "usable_cores": _usable_cores(),
-        "packages": [each for each in installed() if each.startswith(_PACKAGES)],
+        "packages": [name for name in installed() if name.startswith(_PACKAGES)],
         "variables": {
             name: value for name, value in os.environ.items() if name.startswith(_VARIABLES)
         },
@@ -190,10 +209,9 @@ def surroundings() -> dict[str, Any]:
 
 
 def describe_exporter(exporter: Exporter) -> dict[str, Any]:
-    """Return what tells one exporter from another, and from itself after an edit.
+    """Return what distinguishes an exporter from others, and from itself after an edit.
 
-    What a third party's exporter uses is not known, so every distribution that is installed counts,
-    its own among them.
+    The dependencies of a third party's exporter are unknown, so all installed distributions count.
     """
     kind = type(exporter)
     package = kind.__module__.partition(".")[0]
@@ -205,14 +223,14 @@ def describe_exporter(exporter: Exporter) -> dict[str, Any]:
 
 
 def code_digest(package: str) -> str:
-    """Return the digest of the Python files of a package that is imported.
+    """Return the digest of the Python files of an imported package.
 
-    In a checkout they change without any version changing.
+    In a checkout, files change while the version stays the same.
     """
     module = sys.modules[package]
     file = getattr(module, "__file__", None)
-    folders = [Path(each) for each in getattr(module, "__path__", ())]
-    files = {each.relative_to(root): each for root in folders for each in root.rglob("*.py")}
+    folders = [Path(folder) for folder in getattr(module, "__path__", ())]
+    files = {path.relative_to(root): path for root in folders for path in root.rglob("*.py")}
     if not folders and file:
         files = {Path(Path(file).name): Path(file)}
     state = hashlib.sha256()
@@ -222,27 +240,28 @@ def code_digest(package: str) -> str:
 
 
 def installed() -> list[str]:
-    """Return ``name-version`` of every distribution, as its metadata are called on disk.
+    """Return ``name-version`` of every distribution, from the names of its metadata folders.
 
-    `importlib.metadata` reads and parses every one of them, which takes longer than an export
-    that has nothing to do.
+    `importlib.metadata` would parse all metadata, which takes longer than a cached export.
     """
     found: dict[str, str] = {}
     for folder in sys.path:
         for path in Path(folder or ".").glob("*.*-info"):
             if path.suffix in (".dist-info", ".egg-info"):
                 name, _, version = path.stem.partition("-")
-                found.setdefault(name.replace("_", "-").lower(), version)  # the first is imported
+                found.setdefault(
+                    name.replace("_", "-").lower(), version
+                )  # Python imports the first
     return sorted(f"{name}-{version}" for name, version in found.items())
 
 
 def describe_items(items: Sequence[Item] | None) -> tuple[Any, ...] | None:
-    """Return the user's inputs as JSON may hold them, with a digest for each array.
+    """Return the user's inputs as plain values, with a digest in place of each array.
 
     Raises:
-        TypeError: Something in them is neither an array nor a plain value.
+        TypeError: A value is neither an array nor plain.
     """
-    return None if items is None else tuple([each.texts, _plain(each.value)] for each in items)
+    return None if items is None else tuple([item.texts, _plain(item.value)] for item in items)
 
 
 def _plain(value: Any) -> Any:
@@ -250,24 +269,24 @@ def _plain(value: Any) -> Any:
         content = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
         return ["array", value.dtype.str, list(value.shape), content]
     if isinstance(value, np.ndarray):
-        return ["objects", list(value.shape), [_plain(each) for each in value.ravel()]]
+        return ["objects", list(value.shape), [_plain(item) for item in value.ravel()]]
     if isinstance(value, Mapping):
-        return ["mapping", [[_plain(name), _plain(each)] for name, each in value.items()]]
+        return ["mapping", [[_plain(name), _plain(item)] for name, item in value.items()]]
     if isinstance(value, list | tuple):
-        return ["list", [_plain(each) for each in value]]
+        return ["list", [_plain(item) for item in value]]
     if value is None or isinstance(value, str | bytes | bool | int | float | np.generic):
         return [type(value).__name__, repr(value)]
     raise TypeError(f"a {type(value).__name__} has no digest")
 
 
 def _usable_cores() -> int | None:
-    """Return how many cores this process may use, which a container or taskset can lower."""
+    """Return the number of cores that this process may use; a container or taskset limits it."""
     affinity = getattr(os, "sched_getaffinity", None)  # Linux only
     return len(affinity(0)) if affinity else os.cpu_count()
 
 
 def _keras_settings() -> str | None:
-    """Return what Keras reads when it is imported: the dtype of floats, the order of channels."""
+    """Return the settings that Keras reads at import: the float dtype and the channel order."""
     home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
     try:
         return (home / "keras.json").read_text()

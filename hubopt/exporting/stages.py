@@ -27,14 +27,14 @@ def convert_target(
     processes: Processes,
     progress: Progress,
 ) -> Built:
-    """Return a target's artifact, or why there is none; that does not stop the other targets.
+    """Return a target's artifact, or the reason why it has none. A failure stops no other target.
 
     Args:
-        prepared: The program, and artifacts of earlier exports.
-        target: What to export to.
-        built: The targets before, sources first.
-        processes: Where to convert.
-        progress: Told what begins.
+        prepared: The program, and cached artifacts.
+        target: The target.
+        built: The earlier targets, sources first.
+        processes: The process that converts.
+        progress: Called with a label when a step begins.
     """
     obstacles = prepared.obstacles[target.id]
     if obstacles:
@@ -56,24 +56,24 @@ def convert_target(
 def run_target(
     prepared: Prepared, built: Built, processes: Processes, progress: Progress
 ) -> Run | None:
-    """Run a target's artifact and time it; None if there is no artifact.
+    """Run a target's artifact on the samples and time it; return None if there is no artifact.
 
     Args:
-        prepared: The samples, and runs of earlier exports.
+        prepared: The samples, and cached runs.
         built: The artifact.
-        processes: What runs in the background.
-        progress: Told what begins.
+        processes: The processes and threads of the export.
+        progress: Called with a label when a step begins.
     """
     name, cache = built.target.id, prepared.cache
     if built.artifact is None or name in prepared.runs:
         return prepared.runs.get(name)
-    if "reference" in cache.cached:  # the same artifact may have been written anew
+    if "reference" in cache.cached:  # a new conversion may give the same artifact
         found = cache.find_run(built, prepared.reference.result())
         if found is not None:
             return found
     log = prepared.folder / LOGS / f"{name}.log"
     baseline = None
-    if prepared.baseline is not None:  # nothing runs beside what is timed
+    if prepared.baseline is not None:  # nothing may run beside a timed call
         processes.background.wait(prepared.reference, _WAITING)
         baseline = processes.background.wait(prepared.baseline, "run the eager layer, to time it")
     with progress(f"{name}: run" + (" and time" if baseline else "")):
@@ -92,19 +92,19 @@ def run_target(
 def settle_targets(
     prepared: Prepared, runs: Mapping[str, Run | None], processes: Processes
 ) -> tuple[ReferenceSet, dict[str, Verdict]]:
-    """Return the verdict on every artifact, by target, and the reference set of all of them.
+    """Return the reference set, and the verdict on every artifact against it, by target.
 
     Args:
-        prepared: The reference set, as it is known so far.
+        prepared: The reference set with the noise measured so far.
         runs: The runs, by target.
-        processes: What measures more of the layer's noise.
+        processes: The means to measure more of the layer's noise.
     """
     cache, known = prepared.cache, processes.background.wait(prepared.reference, _WAITING)
     ran = {name: run for name, run in runs.items() if run is not None}
     overrides = prepared.request.overrides
     artifacts = [compare_run(known, run) for run in ran.values()]
     verdicts = judge_runs(known, artifacts, overrides)
-    # The program is in the cache still if nothing had to be made from it.
+    # If nothing was converted, the program is still in the cache.
     if not are_clear(artifacts, verdicts) and cache.take_program():
         escalation = processes.escalation(prepared.program)
         deeper, verdicts = settle(known, artifacts, overrides, escalation)

@@ -1,4 +1,4 @@
-"""What the store keeps of an artifact, a run and a reference set, and the checks of it."""
+"""The stored forms of an artifact, a run and a reference set, and their checks."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from hubopt.bundles.schema_parity import reference_problems
 from hubopt.bundles.stage_store import Entry, StageStore
 from hubopt.exporter import Program, ToleranceClass
 from hubopt.latency.statistics import Latency
+from hubopt.parity.ties import tie_number
 from hubopt.reference.reference_set import INPUTS, OUTPUTS, ReferenceSet
 from hubopt.sampling.arrays import sample_numbers
 from hubopt.spec import ModelSpec
 
 T = TypeVar("T")
 
-_FLOAT64 = "float64.npz"
+_FLOAT64, _TIES = "float64.npz", "ties.npz"
 
 
 @dataclass(frozen=True, slots=True)
 class Traced:
-    """What tracing gives.
+    """The result of tracing.
 
     Attributes:
         program: The traced layer.
@@ -37,7 +38,7 @@ class Traced:
 
 @dataclass(frozen=True, slots=True)
 class StoredArtifact:
-    """A `Built` as the store keeps it: what is at which place is for each export to say."""
+    """A `Built` as it is stored, without paths outside the artifact's own folder."""
 
     path: str
     tolerance: ToleranceClass
@@ -50,7 +51,7 @@ class StoredArtifact:
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """A `Run` as the store keeps it."""
+    """A `Run` as it is stored."""
 
     device: str | None
     latency: Latency | None
@@ -66,7 +67,7 @@ def is_own_place(path: str, companions: Mapping[str, str]) -> bool:
 
 
 def stored_problems(stored: ReferenceSet, spec: ModelSpec) -> Iterator[str]:
-    """Give what no reference set of a model with this ``spec`` can say."""
+    """Yield the contradictions in a stored reference set of a model with this ``spec``."""
     if stored.spec != spec:
         yield "it is of another program"
     if not stored.kept or len(stored.kinds) != len(stored.kept):
@@ -77,17 +78,21 @@ def stored_problems(stored: ReferenceSet, spec: ModelSpec) -> Iterator[str]:
 
 
 def files_problem(known: ReferenceSet) -> str | None:
-    """Say which file of a reference set lacks a sample."""
+    """Return a sentence about the first file that lacks a sample; None if all are complete."""
+    alternatives = zip(known.kept, known.quality.alternatives, strict=False)
+    ties = {tie_number(kept, draw) for kept, count in alternatives for draw in range(count)}
     for file in reference_files(known).values():
-        if not set(known.kept) <= set(sample_numbers(file)):
+        wanted = ties if file == known.ties else set(known.kept)
+        if not wanted <= set(sample_numbers(file)):
             return f"{file.name} lacks a sample"
     return None
 
 
 def reference_files(known: ReferenceSet) -> dict[str, Path]:
-    """Return the files of a reference set, by the names that they have in the store."""
+    """Return the files of a reference set, by their names in the store."""
     files = {INPUTS: known.inputs, OUTPUTS: known.outputs}
-    return files | {_FLOAT64: known.float64} if known.float64 else files
+    optional = {_FLOAT64: known.float64, _TIES: known.ties}
+    return files | {name: file for name, file in optional.items() if file}
 
 
 def placed(known: ReferenceSet, folder: Path) -> ReferenceSet:
@@ -97,11 +102,12 @@ def placed(known: ReferenceSet, folder: Path) -> ReferenceSet:
         inputs=folder / INPUTS,
         outputs=folder / OUTPUTS,
         float64=folder / _FLOAT64 if known.float64 else None,
+        ties=folder / _TIES if known.ties else None,
     )
 
 
 def look_up(store: StageStore, key: str, kind: str, of: type[T]) -> tuple[Entry, T] | None:
-    """Return an entry and its value; one that holds something else is damaged, and removed."""
+    """Return an entry and its value; an entry of another kind is damaged and is removed."""
     found = store.look_up(key)
     if found is None:
         return None
@@ -119,5 +125,5 @@ def look_up(store: StageStore, key: str, kind: str, of: type[T]) -> tuple[Entry,
 
 
 def to_json(value: object) -> str:
-    """Return a value as the store keeps it."""
+    """Return a value in its stored form."""
     return json.dumps(plain(value), allow_nan=False)

@@ -1,4 +1,4 @@
-"""`write`: the artifacts that may be kept, the reference set and the manifest of a bundle."""
+"""`write`: the artifacts to keep, the reference set and the manifest of a bundle."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from pathlib import Path
 
 from hubopt import registry
 from hubopt._util.digest import sha256
-from hubopt.bundles.manifest import FAILED, FLOAT64, INPUTS, REFERENCE, Manifest
+from hubopt.bundles.manifest import FAILED, FLOAT64, INPUTS, REFERENCE, TIES, Manifest
 from hubopt.bundles.results import TargetResult, Verdict, exit_code
 from hubopt.errors import NothingExportedError
 from hubopt.exporter import PROGRAM
 from hubopt.exporting.prepare import Prepared, source_key
+from hubopt.parity.ties import tie_number, tie_numbers
 from hubopt.reference.reference_set import ReferenceSet
+from hubopt.runs.advice import diagnosis_advice, keep_logs
 from hubopt.runs.convert import Built
 from hubopt.sampling.arrays import read_samples, sample_numbers, write_samples
 from hubopt.spec import TensorSpec
@@ -26,12 +28,12 @@ def write(
     built: Mapping[str, Built],
     verdicts: Mapping[str, Verdict],
 ) -> Manifest:
-    """Leave in the bundle's folder what belongs there; return its manifest.
+    """Complete the bundle's folder, and return its manifest.
 
     Args:
-        prepared: What was exported.
-        reference: What all verdicts are made on.
-        built: What became of each conversion, by target.
+        prepared: The prepared model.
+        reference: The reference set of all verdicts.
+        built: The outcome of each conversion, by target.
         verdicts: The verdict on each artifact, by target.
 
     Raises:
@@ -58,7 +60,7 @@ def write(
             prepared.cache.keep_comparison(artifact, compared, reference)
         results[name] = _place(prepared, artifact, result)
     if not any(result.path for result in results.values()):
-        raise _none_left(tuple(results.values()))
+        raise _none_left(tuple(results.values()), folder)
     return _manifest(prepared, reference, results)
 
 
@@ -67,7 +69,7 @@ def _is_failed(result: TargetResult) -> bool:
 
 
 def _result(prepared: Prepared, built: Built, verdict: Verdict | None) -> TargetResult:
-    """Return what became of a target, but for where its artifact is."""
+    """Return the result of a target, without the path of its artifact."""
     target, artifact = built.target, built.artifact
     result = TargetResult(
         target=target.id,
@@ -90,7 +92,7 @@ def _result(prepared: Prepared, built: Built, verdict: Verdict | None) -> Target
 
 
 def _place(prepared: Prepared, built: Built, result: TargetResult) -> TargetResult:
-    """Keep the artifact where it is, move it to ``failed/``, or remove it, as the verdict is."""
+    """Keep the artifact, move it to ``failed/`` or remove it, depending on the verdict."""
     if built.artifact is None:
         return result
     folder = prepared.folder
@@ -123,6 +125,7 @@ def _manifest(
     outputs = _write_kept(reference, reference.outputs, spec.outputs, folder / REFERENCE)
     wide = reference.float64
     float64 = _write_kept(reference, wide, spec.outputs, folder / FLOAT64) if wide else None
+    ties = _write_ties(reference, folder / TIES)
     cached = prepared.cache.cached
     return Manifest(
         handle=prepared.handle,
@@ -133,11 +136,13 @@ def _manifest(
         spec=spec,
         data=request.plan.source,
         seed=request.plan.seed,
+        effort=request.plan.effort,
         samples=reference.kinds,
         left_out=dict(reference.left_out),
         inputs_sha256=inputs,
         reference_sha256=outputs,
         float64_sha256=float64,
+        ties_sha256=ties,
         reference=reference.quality,
         tolerances=request.overrides,
         targets=dict(results),
@@ -154,13 +159,30 @@ def _write_kept(reference: ReferenceSet, file: Path, specs: Sequence[TensorSpec]
     return sha256(to)
 
 
-def _none_left(results: tuple[TargetResult, ...]) -> NothingExportedError:
+def _write_ties(reference: ReferenceSet, to: Path) -> str | None:
+    """Write the layer's other answers, with samples numbered from 0; return the digest."""
+    if reference.ties is None:
+        return None
+    counts = dict(zip(reference.kept, reference.quality.alternatives, strict=True))
+    numbers = [tie_number(kept, draw) for kept in reference.kept for draw in range(counts[kept])]
+    answers = read_samples(reference.ties, reference.spec.outputs, numbers)
+    new = tie_numbers(reference.quality.alternatives)
+    write_samples(to, dict(zip(new, answers, strict=True)))
+    return sha256(to)
+
+
+def _none_left(results: tuple[TargetResult, ...], folder: Path) -> NothingExportedError:
+    log = keep_logs(results, folder)
+    advice = [
+        f"{result.target}: {text}" for result in results if (text := diagnosis_advice(result, None))
+    ]
+    log_note = [f"the whole errors are in {log}"] if log else []
     return NothingExportedError(
         "export",
         "no target gave an artifact that may be kept"
         + "".join(f"\n  - {result.target}: {result.stage}: {result.reason}" for result in results),
         "at least one artifact to write a bundle",
-        "see the reasons above; nothing was written",
+        "; ".join([*advice, *log_note, "nothing was written"]),
         results,
         exit_code(results),
     )

@@ -1,1 +1,1 @@
-"""`KerasLayer`, and what it takes and gives."""
+"""`KerasLayer`, and the interface of a layer: its inputs, outputs and their shapes."""

@@ -1,7 +1,7 @@
-"""How a callable wants its inputs: the traces it declares, and inputs brought into line.
+"""The traces that a callable declares, and the conversion of inputs to one of them.
 
-A restored function that gets the wrong dtype or rank answers with a page of binding errors.
-Here the same mistake is one line, and a float of another width is cast, as Keras users expect.
+A restored function that gets the wrong dtype or rank raises a page of binding errors. Here the
+same mistake gives an error of one line. Floats of another width are cast, as Keras users expect.
 """
 
 from __future__ import annotations
@@ -20,27 +20,30 @@ _SHOWN_ITEMS = 6
 
 
 def plain_python(function: F) -> F:
-    """Keep AutoGraph from rewriting ``function``, whose errors would then be its own code's."""
+    """Exclude ``function`` from AutoGraph, whose generated code would appear in its errors."""
     import tensorflow as tf
 
-    kept: F = tf.autograph.experimental.do_not_convert(function)
-    return kept
+    unconverted: F = tf.autograph.experimental.do_not_convert(function)
+    return unconverted
 
 
 def takes_training(function: Any) -> bool:
-    """Whether ``function`` has an argument ``training``.
+    """Return whether ``function`` has an argument ``training``.
 
-    `hub.KerasLayer` looks at ``function.__call__`` only, and so never passes it to a plain
-    Python function. A Keras model's own ``call`` counts too: its ``__call__`` takes anything.
+    `hub.KerasLayer` inspects ``function.__call__`` only, so it never passes ``training`` to a
+    plain Python function. Here a Keras model's ``call`` is inspected too, because its
+    ``__call__`` takes any argument.
     """
     candidates = (function, getattr(function, "__call__", None), getattr(function, "call", None))  # noqa: B004
-    return any("training" in _parameters(each) for each in candidates if callable(each))
+    return any(
+        "training" in _parameters(candidate) for candidate in candidates if callable(candidate)
+    )
 
 
 def _parameters(function: Callable[..., Any]) -> Sequence[str]:
     try:
         return list(inspect.signature(function).parameters)
-    except (TypeError, ValueError):  # built in, without a signature
+    except (TypeError, ValueError):  # a built-in function without a signature
         return []
 
 
@@ -49,7 +52,7 @@ def declared_inputs(function: Any, arguments: Mapping[str, Any] | None = None) -
 
     Args:
         function: A restored object, a signature, a ``tf.function`` or any callable.
-        arguments: What is passed by keyword beside the inputs.
+        arguments: The keyword arguments that are passed in addition to the inputs.
     """
     traces = restored_signatures(function)
     if traces:
@@ -64,17 +67,19 @@ def declared_inputs(function: Any, arguments: Mapping[str, Any] | None = None) -
 
 
 def fit_inputs(label: str, traces: Sequence[Any], inputs: Any, float_dtype: str | None) -> Any:
-    """Return ``inputs`` as tensors that one of ``traces`` takes.
+    """Return ``inputs`` as tensors that one of ``traces`` accepts.
 
     Args:
-        label: What the error is about, such as ``KerasLayer 'embed'``.
-        traces: What `declared_inputs` returned.
-        inputs: A tensor, array, Python value or a nest of them; Keras's symbolic tensors are
-            checked and left as they are.
-        float_dtype: What floats become where nothing is declared; None leaves them alone.
+        label: The subject of the error, such as ``KerasLayer 'embed'``.
+        traces: The result of `declared_inputs`.
+        inputs: A tensor, array, Python value or a nest of them. Symbolic tensors of Keras are
+            checked and returned unchanged.
+        float_dtype: The dtype that floats are cast to if ``traces`` is empty; None leaves them
+            unchanged.
 
     Raises:
-        ValueError: No trace takes them; one line that says what it takes and what came.
+        ValueError: No trace accepts the inputs. The message is one line with the expected and
+            the given inputs.
     """
     if not traces:
         return _cast_floats(inputs, float_dtype)
@@ -82,22 +87,22 @@ def fit_inputs(label: str, traces: Sequence[Any], inputs: Any, float_dtype: str 
     if fits:
         return min(fits, key=lambda fit: fit.cost).value
     wanted = list(dict.fromkeys(_format_nest(trace) for trace in traces))
-    told = " or ".join(wanted[:_SHOWN_TRACES])
+    shown = " or ".join(wanted[:_SHOWN_TRACES])
     more = f" or {len(wanted) - _SHOWN_TRACES} more" if len(wanted) > _SHOWN_TRACES else ""
     raise ValueError(
-        f"Could not find matching concrete function: {label} takes {told}{more}, "
+        f"Could not find matching concrete function: {label} takes {shown}{more}, "
         f"and was given {_format_nest(inputs)}"
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Fitted:
-    """Inputs as a trace takes them.
+    """Inputs converted for one trace.
 
     Attributes:
         value: The inputs.
-        cost: What was done to floats: 0, they have the layer's own width; 1, nothing;
-            2, widened; 3, narrowed. Of several traces the cheapest is called.
+        cost: How the floats were converted: 0, the trace takes the layer's own width; 1, not at
+            all; 2, widened; 3, narrowed. If several traces fit, the cheapest is called.
     """
 
     value: Any
@@ -106,7 +111,7 @@ class _Fitted:
 
 @dataclass(frozen=True, slots=True)
 class _Fit:
-    """Brings inputs into line with one trace; ``float_dtype`` is the layer's own."""
+    """Converts inputs for one trace; ``float_dtype`` is the layer's own."""
 
     trace: Any
     float_dtype: str | None
@@ -121,14 +126,14 @@ class _Fit:
             if not isinstance(inputs, Sequence) or len(inputs) != len(trace):
                 return None
             pairs = zip(trace, inputs, strict=True)
-            fits = [_Fit(each, self.float_dtype).of(value) for each, value in pairs]
+            fits = [_Fit(child, self.float_dtype).of(value) for child, value in pairs]
             return _collect(fits, lambda values: _like(trace, values))
         same = type(inputs) is type(trace) and inputs == trace  # a Python value, such as None
         return _Fitted(inputs) if same else None
 
     def _of_mapping(self, trace: Mapping[str, Any], inputs: Any) -> _Fitted | None:
         if not isinstance(inputs, Mapping):
-            # A signature of one input takes it bare too, as hub.KerasLayer allows.
+            # A signature with one input also takes it without a mapping, as in hub.KerasLayer.
             only = next(iter(trace.values())) if len(trace) == 1 else None
             return None if only is None else _Fit(only, self.float_dtype).of(inputs)
         if set(inputs) != set(trace):
@@ -138,14 +143,14 @@ class _Fit:
 
 
 def _collect(fits: Sequence[_Fitted | None], build: Callable[[list[Any]], Any]) -> _Fitted | None:
-    found = [fit for fit in fits if fit is not None]
-    if len(found) < len(fits):
+    valid = [fit for fit in fits if fit is not None]
+    if len(valid) < len(fits):
         return None
-    return _Fitted(build([fit.value for fit in found]), max((fit.cost for fit in found), default=0))
+    return _Fitted(build([fit.value for fit in valid]), max((fit.cost for fit in valid), default=0))
 
 
 def _like(trace: Sequence[Any], values: list[Any]) -> Any:
-    """Put ``values`` into a container as the trace has it: it takes no other."""
+    """Return ``values`` in a container of the type in ``trace``, which takes no other type."""
     if hasattr(trace, "_fields"):  # a named tuple
         return type(trace)(*values)
     return tuple(values) if isinstance(trace, tuple) else values
@@ -186,7 +191,7 @@ def _kind(value: Any) -> str:
     """Return ``ragged `` or ``sparse `` for specs, tensors and symbolic tensors of that kind."""
     import tensorflow as tf
 
-    value = getattr(value, "type_spec", value)  # of a symbolic tensor of Keras 2
+    value = getattr(value, "type_spec", value)  # a symbolic tensor of Keras 2 has a type_spec
     if isinstance(value, tf.RaggedTensor | tf.RaggedTensorSpec) or (
         is_symbolic(value) and getattr(value, "ragged", False)
     ):
@@ -199,23 +204,23 @@ def _kind(value: Any) -> str:
 
 
 def is_symbolic(value: Any) -> bool:
-    """Whether ``value`` is a symbolic tensor of either generation of Keras."""
+    """Return whether ``value`` is a symbolic tensor of Keras 2 or Keras 3."""
     return type(value).__name__.endswith("KerasTensor")
 
 
 def _to_tensor(value: Any, dtype: Any) -> Any:
     """Convert an array, a Python value or a list of them; None if that is impossible.
 
-    Numbers written in Python have no dtype of their own and take the model's.
+    Python numbers have no dtype of their own and get the dtype of the model.
     """
     import numpy as np
     import tensorflow as tf
 
     try:
         array = np.asarray(value)
-        written = not hasattr(value, "dtype") and array.dtype.kind in "iuf"
-        whole = array.dtype.kind in "iu"
-        if written and (dtype.is_floating or (whole and dtype.is_integer)):
+        is_python = not hasattr(value, "dtype") and array.dtype.kind in "iuf"
+        is_integer = array.dtype.kind in "iu"
+        if is_python and (dtype.is_floating or (is_integer and dtype.is_integer)):
             return tf.convert_to_tensor(value, dtype)
         return tf.convert_to_tensor(value)
     except (TypeError, ValueError, tf.errors.OpError):
@@ -238,19 +243,19 @@ def _cast_floats(inputs: Any, float_dtype: str | None) -> Any:
 
 
 def _format_nest(nest: Any) -> str:
-    """Write a nest of specs or values in one short line."""
+    """Return a nest of specs or values as one short line of text."""
     import tensorflow as tf
 
     if isinstance(nest, Mapping):
         return "{" + _join(f"{key}: {_format_nest(nest[key])}" for key in sorted(nest)) + "}"
     if isinstance(nest, list | tuple):
-        return "[" + _join(_format_nest(each) for each in nest) + "]"
+        return "[" + _join(_format_nest(child) for child in nest) + "]"
     dtype = getattr(nest, "dtype", None)
     if dtype is None:
         return f"a {type(nest).__name__}"
     shape = tf.TensorShape(getattr(nest, "shape", None))
-    told = "<unknown rank>" if shape.rank is None else str(shape)
-    return f"{_kind(nest)}{tf.as_dtype(dtype).name} {told}"
+    shape_text = "<unknown rank>" if shape.rank is None else str(shape)
+    return f"{_kind(nest)}{tf.as_dtype(dtype).name} {shape_text}"
 
 
 def _join(parts: Iterator[str]) -> str:

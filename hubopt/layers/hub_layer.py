@@ -1,16 +1,17 @@
-"""`HubLayer`: what `hub.KerasLayer` promises, for either generation of Keras.
+"""`HubLayer`: the behavior of `hub.KerasLayer`, for Keras 2 and Keras 3.
 
 Importing this module imports TensorFlow.
 
-Mended here, where `hub.KerasLayer` goes wrong:
+It fixes these defects of `hub.KerasLayer`:
 
-- ``output_shape`` survives an unknown batch size, may be ``()`` or a nest, and is checked
-  against what the model gives, in a graph as well as eagerly;
-- ``training`` reaches plain Python functions and Keras models too;
+- ``output_shape`` works with an unknown batch size, may be ``()`` or a nest, and is checked
+  against the outputs of the model, in a graph as well as eagerly;
+- ``training`` is passed to plain Python functions and Keras models too;
 - ``tags`` are in the config;
-- a mixed-precision policy does not touch the model's own dtypes, and a float of another
-  width is still cast to what the model takes;
-- a wrong dtype, rank or structure is one line.
+- a lookup table among the model's ``variables``, or None in its place, is not a variable;
+- a mixed-precision policy does not change the dtypes of the model, and a float of another
+  width is still cast to the dtype that the model takes;
+- a wrong dtype, rank or structure gives an error of one line.
 """
 
 from __future__ import annotations
@@ -32,28 +33,30 @@ _log = logging.getLogger(__name__)
 
 
 class HubLayer:
-    """A mixin for a Keras layer; goes before Keras's ``Layer`` among the bases.
+    """A mixin for a Keras layer; it precedes Keras's ``Layer`` among the base classes.
 
-    The attributes `_func` and `_callable` have the names of `hub.KerasLayer`, so that object
-    based checkpoints of either fit the other.
+    The attributes `_func` and `_callable` have the same names as in `hub.KerasLayer`, so that
+    object-based checkpoints of one class can be restored into the other.
     """
 
     _func: Any
     _callable: Any
     _hub: HubArguments
     _warned_of_no_weights = False
-    name: str  # from here on: what Keras's Layer has
+    name: str  # this attribute and those below come from Keras's Layer
     trainable: bool
     trainable_weights: list[Any]
     variable_dtype: str
 
     def _open(self, opened: Opened, dtype: Any, casts_undeclared: bool) -> None:
-        """Take what the constructor's arguments lead to.
+        """Initialize the attributes of this class.
 
         Args:
-            opened: See `hubopt.layers.hub_loading.open_hub`.
-            dtype: As given; Keras gives every layer one, so whether it was a hint is known here.
-            casts_undeclared: Whether a callable that declares no dtypes gets the layer's floats.
+            opened: The result of `hubopt.layers.hub_loading.open_hub`.
+            dtype: The ``dtype`` given to the constructor. Keras gives every layer a dtype, so
+                only the constructor can distinguish a hint from the default.
+            casts_undeclared: Whether floats are cast to the dtype of the layer for a callable
+                that declares no dtypes.
         """
         self._hub = opened.arguments
         self._func = opened.loaded
@@ -74,7 +77,7 @@ class HubLayer:
 
     @property
     def resolved_object(self) -> Any:
-        """What ``handle`` led to."""
+        """The object that ``handle`` was resolved to."""
         return self._func
 
     @property
@@ -101,13 +104,13 @@ class HubLayer:
         return fit_inputs(f"KerasLayer {self.name!r}", traces, inputs, self._float_dtype)
 
     def infer(self, inputs: Any) -> Any:
-        """Call the model in inference mode and leave its outputs unchecked.
+        """Call the model in inference mode, without checking the shapes of its outputs.
 
-        What hubopt traces: ``output_shape`` is checked by `hubopt.resolve`, which tells every
-        problem at once, and no check goes into an exported graph.
+        hubopt traces this method. `hubopt.resolve` checks ``output_shape`` and reports all
+        problems at once, so that an exported graph contains no check.
 
         Args:
-            inputs: Tensors of the very dtypes that the model takes, packed as it takes them.
+            inputs: Tensors of exactly the dtypes and the structure that the model takes.
 
         Raises:
             LoadError: The outputs do not have the layer's ``output_key``.
@@ -118,7 +121,7 @@ class HubLayer:
             raise LoadError(
                 f"output {self._hub.output_key}",
                 problem,
-                "a model that returns its outputs by name, and one of these names",
+                "a model that returns its outputs by name, and one of their names",
                 "correct output_key (--output-key), or leave it out",
             )
         return self._choose_output(result)
@@ -147,7 +150,10 @@ class HubLayer:
 
     @plain_python
     def _static_training(self, training: Any) -> Any:
-        """Return a Python boolean, if it can be told: True only for a trainable layer."""
+        """Return a Python boolean if the value is static, else a tensor.
+
+        A layer that is not trainable always gets False.
+        """
         if not self.trainable:
             return False
         if not tf.is_tensor(training):
@@ -163,7 +169,7 @@ class HubLayer:
         return result[self._hub.output_key] if self._hub.output_key else result
 
     def _key_problem(self, result: Any) -> str | None:
-        """Return why ``output_key`` does not fit what the model returned."""
+        """Return why ``output_key`` does not fit the model's result; None if it fits."""
         key = self._hub.output_key
         if not key:
             return None
@@ -179,7 +185,7 @@ class HubLayer:
 
     @plain_python
     def _check_shape(self, inputs: Any, outputs: Any) -> Any:
-        """Hold the outputs to ``output_shape``, where it was given."""
+        """Check the outputs against ``output_shape``, if it was given."""
         if self._hub.output_shape is None:
             return outputs
         return hold(f"KerasLayer {self.name!r}", self._hub.output_shape, inputs, outputs)
@@ -188,13 +194,13 @@ class HubLayer:
         """Return ``output_shape`` with the batch size of ``input_shape`` in front.
 
         Raises:
-            ValueError: A trace tells that the model gives something else.
+            ValueError: A trace shows that the model returns other shapes.
         """
         hint = self._hub.output_shape
         shapes = tf.nest.flatten(to_shapes(input_shape))
         try:
             traced = self._traced_shapes(input_shape)
-        except Exception as error:  # not every model can be traced with every shape
+        except Exception as error:  # some models cannot be traced with some shapes
             _log.info("output_shape of %s cannot be checked: %s", self.name, error)
             traced = None
         if traced is None:
@@ -202,7 +208,7 @@ class HubLayer:
         return check(f"KerasLayer {self.name!r}", hint, shapes, traced)
 
     def _traced_shapes(self, input_shape: Any) -> Any:
-        """Return the nest of shapes that a trace gives; None if no input dtypes are declared."""
+        """Return the nest of output shapes of a trace; None if no input dtypes are declared."""
         shapes = to_shapes(input_shape)
         for trace in declared_inputs(self._callable, self._hub.arguments):
             if tf.nest.is_nested(trace) and not tf.nest.is_nested(shapes) and len(trace) == 1:
@@ -220,7 +226,10 @@ class HubLayer:
 
     @plain_python
     def _check_trainability(self) -> None:
-        """Refuse training through a signature: it has no train mode, updates or losses."""
+        """Refuse to train a TF1 Hub module or a signature.
+
+        A signature has no train mode, updates or losses.
+        """
         if not self.trainable:
             return
         if self._is_hub_module_v1:
@@ -238,16 +247,16 @@ class HubLayer:
             self._warned_of_no_weights = True
 
     def _variables_of_model(self) -> Iterator[tuple[Any, bool]]:
-        """Yield the model's variables, the trainable ones first, and which they are."""
-        trainable = list(getattr(self._func, "trainable_variables", ()))
+        """Yield each variable of the model and whether it is trainable, trainable ones first."""
+        trainable = _variables(self._func, "trainable_variables")
         seen = {id(variable) for variable in trainable}
         yield from ((variable, True) for variable in trainable)
-        for variable in getattr(self._func, "variables", ()):
+        for variable in _variables(self._func, "variables"):
             if id(variable) not in seen:
                 yield variable, False
 
     def _loss_functions(self) -> list[Any]:
-        """Return the model's regularization losses, each zero while the layer is frozen."""
+        """Return the model's regularization losses, which are zero while the layer is frozen."""
         losses = list(getattr(self._func, "regularization_losses", ()))
         if not all(callable(loss) for loss in losses):
             raise ValueError(
@@ -260,10 +269,10 @@ class HubLayer:
         return loss() if self.trainable else 0.0
 
     def _hub_config(self) -> dict[str, Any]:
-        """Return the part of the config that is not Keras's own."""
+        """Return the part of the config that Keras does not provide."""
         hub = self._hub
         if not isinstance(hub.handle, str):
-            # This type makes tf.saved_model.save go on without a config.
+            # After this type of error, tf.saved_model.save continues without a config.
             raise NotImplementedError(
                 "Can only generate a valid config for `hub.KerasLayer(handle, ...)` "
                 f"that uses a string `handle`.\n\nGot `type(handle)`: {type(hub.handle)}"
@@ -288,6 +297,15 @@ class HubLayer:
             "handle": hub.handle,
             **{key: value for key, value in given.items() if value is not None},
         }
+
+
+def _variables(model: Any, attribute: str) -> list[Any]:
+    """Return the variables in a list of the model, without its lookup tables.
+
+    Keras 2 lists the table of a lookup layer among the variables. A SavedModel has None in its
+    place, since tables are not restored as attributes.
+    """
+    return [entry for entry in getattr(model, attribute, ()) if hasattr(entry, "shape")]
 
 
 def _only_input(function: Any, arguments: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The arguments of `hub.KerasLayer`: checked, and what they lead to."""
+"""Checks the arguments of `hub.KerasLayer` and loads the model that they name."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from hubopt.models.loading import load_model
 class HubArguments:
     """The arguments of `hub.KerasLayer`.
 
-    Frozen, so that Keras tracks none of it as state.
+    It is frozen, so that Keras tracks none of it as state.
 
     Attributes:
-        handle: As it goes into the config: a string, or a callable, which cannot go there.
+        handle: A string, which goes into the config, or a callable, which cannot.
         arguments: Keyword arguments for the callable.
-        tags: The graph to load; None for the only one.
+        tags: The tags of the graph to load; None for the only graph.
         signature: The signature to call.
-        as_dict: Whether a call returns all of the signature's outputs.
+        as_dict: Whether a call returns all outputs of the signature.
         output_key: The one output to return.
         output_shape: A nest of ``tf.TensorShape`` without the batch; None if not given.
     """
@@ -41,13 +41,13 @@ class HubArguments:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What the arguments lead to.
+    """A loaded model and the arguments it was loaded with.
 
     Attributes:
-        arguments: With the defaults of a TF1 Hub module filled in.
-        loaded: The object that the handle leads to.
-        function: What is called: that object or one of its signatures.
-        is_tf1: Whether it is a TF1 Hub module.
+        arguments: The arguments, with the defaults of a TF1 Hub module filled in.
+        loaded: The object that the handle names.
+        function: The callable: that object or one of its signatures.
+        is_tf1: Whether the object is a TF1 Hub module.
     """
 
     arguments: HubArguments
@@ -67,10 +67,10 @@ def open_hub(
     load_options: Any,
     load_policy: LoadPolicy,
 ) -> Opened:
-    """Load what ``handle`` leads to and choose what is called.
+    """Load the object that ``handle`` names and choose the function to call.
 
     Raises:
-        HandleError: The handle leads to nothing.
+        HandleError: The handle leads to no model.
         LoadError: The model cannot be loaded, or is not safe to load.
         ValueError: The arguments contradict each other or the model.
     """
@@ -87,9 +87,9 @@ def open_hub(
             f"Expected a string, got {handle!r}: a handle is a string, a path or a callable."
         )
     else:
-        found = handle if isinstance(handle, Handle) else _locate(handle, load_policy)
-        handle = found.text
-        loaded = load_model(found, tags, load_options, load_policy)
+        located = handle if isinstance(handle, Handle) else _locate(handle, load_policy)
+        handle = located.text
+        loaded = load_model(located, tags, load_options, load_policy)
     is_tf1 = getattr(loaded, "_is_hub_module_v1", False)
     if is_tf1:
         signature = signature or "default"
@@ -117,17 +117,17 @@ def open_hub(
 
 
 def _locate(handle: Any, load_policy: LoadPolicy) -> Handle:
-    found = locate(handle, load_policy)
-    if found.kind == "python":  # configs name their handles, and they must not import code
+    located = locate(handle, load_policy)
+    if located.kind == "python":  # a config contains its handle, and must not import code
         raise ValueError(
-            f"KerasLayer({found.text!r}): pass the callable itself; a module's attribute is a "
+            f"KerasLayer({located.text!r}): pass the callable itself; a module's attribute is a "
             "handle on the command line only"
         )
-    return found
+    return located
 
 
 def _choose(loaded: Any, signature: str | None, handle: Any) -> Any:
-    """Return what is called: the object itself, or one of its signatures."""
+    """Return the function to call: the object itself, or one of its signatures."""
     if callable(loaded) and not signature:
         return loaded
     if not hasattr(loaded, "signatures"):
@@ -150,12 +150,12 @@ def _choose(loaded: Any, signature: str | None, handle: Any) -> Any:
 
 
 def dtype_name(dtype: Any) -> str | None:
-    """Return TensorFlow's name of a ``dtype`` argument; None for a policy, or if not given."""
+    """Return TensorFlow's name of a ``dtype`` argument; None if it is a policy or missing."""
     if dtype is None:
         return None
     try:
-        found = tf.as_dtype(dtype)
+        tf_dtype = tf.as_dtype(dtype)
     except TypeError:  # a policy, such as mixed_float16
         return None
-    name: str = found.name
+    name: str = tf_dtype.name
     return name

@@ -1,11 +1,11 @@
-"""What a layer says of its inputs before anything is resolved."""
+"""Reads the inputs that a layer declares, before any shape is resolved."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from hubopt._platform.tf_private import (
     layer_arguments,
@@ -17,30 +17,44 @@ from hubopt._util.structure import Structure, leaves, name_leaves, unpack
 from hubopt.errors import LoadError
 from hubopt.spec import MaybeShape
 
+Kind = Literal["dense", "ragged", "sparse"]
+
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """One tensor as declared; what is not declared is None.
+    """A declared tensor; attributes that are not declared are None.
 
     Attributes:
         name: The tensor's name.
         dtype: TensorFlow's name of the dtype.
-        shape: The shape; None for unknown rank.
+        shape: The shape; None if the rank is unknown.
+        kind: Whether it is one tensor, or a ragged or a sparse one made of several.
     """
 
     name: str
     dtype: str | None
     shape: MaybeShape | None
+    kind: Kind = "dense"
+
+    @property
+    def may_be_length(self) -> bool:
+        """Whether its only dimension is open and holds floats: a waveform, not a batch."""
+        return self.shape == (None,) and is_float(self.dtype)
+
+
+def is_float(dtype: str | None) -> bool:
+    """Whether ``dtype`` is the name of a floating-point dtype."""
+    return dtype is not None and "float" in dtype
 
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """What a layer declares.
+    """The interface that a layer declares.
 
     Attributes:
         inputs: The inputs, in the order of the structure's leaves.
-        structure: How the layer wants them packed.
-        only_output: The model's only output, where a signature with the same inputs names one.
+        structure: The structure in which the layer takes its inputs.
+        only_output: The model's only output, if a signature with the same inputs names it.
     """
 
     inputs: tuple[Declared, ...]
@@ -49,11 +63,13 @@ class Interface:
 
 
 def read_interface(layer: Any) -> Interface:
-    """Return what ``layer``, a `KerasLayer`, declares of its inputs."""
+    """Return the interface that ``layer``, a `KerasLayer`, declares."""
     function = layer_callable(layer)
     if layer_signature(layer):
         return _from_signature(function)
-    signatures = [_from_signature(each) for each in getattr(function, "signatures", {}).values()]
+    signatures = [
+        _from_signature(signature) for signature in getattr(function, "signatures", {}).values()
+    ]
     traced = restored_signatures(function)
     if traced:
         _check_arguments(layer, traced, sorted(getattr(function, "signatures", {})))
@@ -64,15 +80,19 @@ def read_interface(layer: Any) -> Interface:
         interface = _from_nest(_keras_input(function))
     else:
         interface = Interface((Declared("input", None, None),), "input")
-    # A signature with the very same inputs may know the output's name; if several disagree,
-    # which of them is the model's own call cannot be told.
-    twins = {each.only_output for each in signatures if set(each.inputs) == set(interface.inputs)}
-    only_output = twins.pop() if len(twins) == 1 else None
+    # A signature with exactly the same inputs may name the output. If several such signatures
+    # disagree, it is unknown which one is the model's own call.
+    outputs = {
+        signature.only_output
+        for signature in signatures
+        if set(signature.inputs) == set(interface.inputs)
+    }
+    only_output = outputs.pop() if len(outputs) == 1 else None
     return Interface(interface.inputs, interface.structure, only_output)
 
 
 def _keras_input(model: Any) -> Any:
-    """Return the nest of a Keras model's inputs; a Keras 3 Sequential has only the list."""
+    """Return the nest of a Keras model's inputs; a Keras 3 Sequential has only a list."""
     try:
         return model.input
     except AttributeError:
@@ -82,24 +102,27 @@ def _keras_input(model: Any) -> Any:
 def _from_signature(function: Any) -> Interface:
     _, keywords = function.structured_input_signature
     inputs = tuple(_declared(name, keywords[name]) for name in sorted(keywords))
-    structure = inputs[0].name if len(inputs) == 1 else {each.name: each.name for each in inputs}
+    structure = (
+        inputs[0].name if len(inputs) == 1 else {tensor.name: tensor.name for tensor in inputs}
+    )
     outputs = [_declared(name, spec) for name, spec in function.structured_outputs.items()]
     return Interface(inputs, structure, outputs[0] if len(outputs) == 1 else None)
 
 
 def _from_traces(traced: list[Any], signatures: list[Interface]) -> Interface:
-    """Choose among the traces of a restored ``__call__``.
+    """Choose one of the traces of a restored ``__call__``.
 
-    Inference traces come first; then the one whose input names a signature also uses;
-    then the one that leaves most dimensions open, which takes whatever the others take.
+    Traces for inference are preferred, then a trace whose input names are also those of a
+    signature, then the trace with the most open dimensions, which accepts the inputs of the
+    others too.
     """
     inference = [args for args, kwargs in traced if not _trains(args, kwargs)]
     candidates = [_from_nest(args[0]) for args in inference or [args for args, _ in traced] if args]
-    signature_names = [{each.name for each in interface.inputs} for interface in signatures]
+    signature_names = [{tensor.name for tensor in interface.inputs} for interface in signatures]
 
     def rank(interface: Interface) -> tuple[bool, int]:
-        names = {each.name for each in interface.inputs}
-        shapes = [each.shape for each in interface.inputs]
+        names = {tensor.name for tensor in interface.inputs}
+        shapes = [tensor.shape for tensor in interface.inputs]
         open_dims = sum(99 if shape is None else shape.count(None) for shape in shapes)
         return names in signature_names, open_dims
 
@@ -109,14 +132,14 @@ def _from_traces(traced: list[Any], signatures: list[Interface]) -> Interface:
 def _check_arguments(layer: Any, traced: list[Any], signatures: Sequence[str]) -> None:
     """Check that the model's own call takes one nest of tensors, as hub.KerasLayer passes it.
 
-    Arguments with defaults may be tensors too, and so may those that the layer was given.
+    Further tensor arguments are allowed if they have defaults or if the layer was given them.
     """
     counts = [len(_tensors((*args, *kwargs.values()))) for args, kwargs in traced]
     parameters = inspect.signature(layer_callable(layer).__call__).parameters.values()
     needed = [
-        each.name
-        for each in parameters
-        if each.default is each.empty and each.name not in layer_arguments(layer)
+        parameter.name
+        for parameter in parameters
+        if parameter.default is parameter.empty and parameter.name not in layer_arguments(layer)
     ]
     if max(counts) == 1 or len(needed) == 1:
         return
@@ -133,9 +156,9 @@ def _tensors(arguments: Any) -> list[Any]:
     import tensorflow as tf
 
     return [
-        each
-        for each in arguments
-        if any(isinstance(leaf, tf.TensorSpec) for leaf in tf.nest.flatten(each))
+        argument
+        for argument in arguments
+        if any(isinstance(leaf, tf.TypeSpec) for leaf in tf.nest.flatten(argument))
     ]
 
 
@@ -148,7 +171,7 @@ def _from_nest(nest: Any) -> Interface:
     specs = unpack(by_position, nest)
     own = {key: _clean(getattr(spec, "name", None)) or key for key, spec in specs.items()}
     if isinstance(nest, Mapping) or len(set(own.values())) != len(own):
-        own = {key: key for key in specs}  # mapping keys are the names the caller uses
+        own = {key: key for key in specs}  # callers use the mapping keys as names
     inputs = tuple(_declared(own[key], specs[key]) for key in leaves(by_position))
     return Interface(inputs, _rename(by_position, own))
 
@@ -170,4 +193,16 @@ def _declared(name: str, spec: Any) -> Declared:
 
     shape = tf.TensorShape(spec.shape)
     dims = None if shape.rank is None else tuple(shape.as_list())
-    return Declared(name, tf.as_dtype(spec.dtype).name, dims)
+    return Declared(name, tf.as_dtype(spec.dtype).name, dims, tensor_kind(spec))
+
+
+def tensor_kind(spec: Any) -> Kind:
+    """Return the kind of a TensorFlow spec, or of the symbolic input of a Keras model."""
+    import tensorflow as tf
+
+    own = getattr(spec, "type_spec", spec)  # a symbolic tensor of Keras 2 has a spec
+    if isinstance(own, tf.RaggedTensorSpec) or getattr(spec, "ragged", False) is True:
+        return "ragged"
+    if isinstance(own, tf.SparseTensorSpec) or getattr(spec, "sparse", False) is True:
+        return "sparse"
+    return "dense"

@@ -1,4 +1,4 @@
-"""`open_layer`: a located handle becomes a `KerasLayer`."""
+"""`open_layer`: loads a located handle as a `KerasLayer`."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def open_layer(
     ``serving_default``, as TensorFlow Serving does.
 
     Args:
-        handle: What `hubopt.models.handles.locate` found.
+        handle: The result of `hubopt.models.handles.locate`.
         options: Signature, output and tags.
-        load_policy: Which operations are allowed beside the harmless ones, and how much a file may
-            unpack to.
-        most_bytes: How many bytes of weights are wanted at most; None for any number.
+        load_policy: The operations that are allowed in addition to the harmless ones, and the
+            largest size that a file may unpack to.
+        most_bytes: The largest allowed size of the weights; None for any size.
 
     Raises:
-        LoadError: It cannot be loaded, or it lacks the tags, signature or output.
-        ExportError: Its file shows that it has more weights; nothing was loaded.
+        LoadError: The model cannot be loaded, or it lacks the tags, signature or output.
+        ExportError: According to its file, the model has larger weights. It was not loaded.
     """
     load_policy = load_policy or LoadPolicy()
     if handle.kind == "python":
@@ -67,12 +67,12 @@ def open_layer(
         )
     except HuboptError:
         raise
-    except Exception as error:  # a damaged object graph fails in the most various places
+    except Exception as error:  # a damaged object graph can raise any exception anywhere
         raise load_error(handle.text, error) from error
 
 
 def _as_layer(loaded: Any, output_key: str | None) -> Any:
-    """Return a layer as it is, with its own signature, hints and key; wrap any other callable."""
+    """Return a layer unchanged, with its own signature, hints and key; wrap other callables."""
     layer = as_layer(loaded)
     if output_key is None:
         return layer
@@ -95,7 +95,7 @@ def _refuse_parts(handle: Handle, options: LayerOptions) -> None:
     if given:
         raise LoadError(
             f"handle {handle.text}",
-            f"{' and '.join(given)} given, but it is no SavedModel",
+            f"{' and '.join(given)} given, but it is not a SavedModel",
             "a SavedModel, which has signatures and tags",
             "leave the flag out",
         )
@@ -110,20 +110,23 @@ def _choose_signature(handle: Handle, options: LayerOptions) -> str | None:
             f"output {options.output_key}",
             f"signature {name} does not have it",
             f"one of: {', '.join(outputs)}",
-            "pass one of these to --output-key, or leave the flag out",
+            f"pass --output-key with one of: {', '.join(outputs)}; or leave the flag out",
         )
     return name
 
 
 def _choose_signature_name(handle: Handle, options: LayerOptions, graph: MetaGraph) -> str | None:
-    there = ", ".join(graph.signatures) or "none; the model has none"
+    available = ", ".join(graph.signatures) or "none; the model has none"
+    way_out = (
+        f"pass --signature with one of: {available}" if graph.signatures else "leave the flag out"
+    )
     if options.signature is not None:
         if options.signature not in graph.signatures:
             raise LoadError(
                 f"signature {options.signature}",
                 f"not in {handle.text}",
-                f"one of: {there}",
-                "pass one of these to --signature, or leave the flag out",
+                f"one of: {available}",
+                way_out,
             )
         return options.signature
     if graph.can_be_called or (_folder(handle) / TF1_MODULE_FILE).is_file():
@@ -134,8 +137,8 @@ def _choose_signature_name(handle: Handle, options: LayerOptions, graph: MetaGra
         raise LoadError(
             f"model {handle.text}",
             f"it cannot be called and has no signature {_SERVING}",
-            f"--signature, one of: {there}",
-            "name the signature to export",
+            f"--signature, one of: {available}",
+            way_out if graph.signatures else "save it with a signature, or with a call of its own",
         )
     return _SERVING
 
@@ -154,10 +157,10 @@ def _choose_graph(handle: Handle, tags: tuple[str, ...]) -> MetaGraph:
     for graph in graphs:
         if graph.tags == wanted and (tags or is_tf1_module):
             return graph
+    there = "; ".join(",".join(sorted(graph.tags)) or "(none)" for graph in graphs)
     raise LoadError(
         f"model {handle.text}",
         f"no graph with tags {', '.join(tags)}" if tags else f"{len(graphs)} graphs and no --tag",
-        "--tag with one of: "
-        + "; ".join(",".join(sorted(graph.tags)) or "(none)" for graph in graphs),
-        "repeat --tag for each tag of the graph you want",
+        f"--tag with one of: {there}",
+        f"repeat --tag for each tag of one of these graphs: {there}",
     )

@@ -1,4 +1,4 @@
-"""The ``output_shape`` of a `KerasLayer`: nests of shapes, and holding outputs to them."""
+"""The ``output_shape`` of a `KerasLayer`: nests of shapes, and checks of outputs against them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tensorflow as tf
 
 
 def with_batch(hint: Any, input_shapes: Sequence[Any]) -> Any:
-    """Return ``hint`` with the batch size of the first input in front of each shape."""
+    """Return ``hint`` with the batch size of the first input prepended to each shape."""
     batch = batch_size(input_shapes)
     return tf.nest.map_structure(lambda shape: tf.TensorShape([batch]).concatenate(shape), hint)
 
@@ -18,31 +18,31 @@ def hold(label: str, hint: Any, inputs: Any, outputs: Any) -> Any:
     """Return ``outputs`` with the shapes of ``hint``, checked now or when the graph runs.
 
     Args:
-        label: What gives the outputs, for the error.
+        label: The name of the layer, for the error.
         hint: A nest of ``tf.TensorShape`` without the batch, structured like ``outputs``.
         inputs: The tensors that have the batch.
         outputs: A nest of tensors.
 
     Raises:
-        ValueError: Structure, rank or a size differs, and TensorFlow knows it already.
+        ValueError: Structure, rank or a size differs, as far as the shapes are static.
     """
-    input_shapes = [tf.TensorShape(each.shape) for each in tf.nest.flatten(inputs)]
+    input_shapes = [tf.TensorShape(tensor.shape) for tensor in tf.nest.flatten(inputs)]
     shapes = check(label, hint, input_shapes, tf.nest.map_structure(_shape_of, outputs))
-    held = [
+    checked = [
         _hold(tensor, shape)
         for tensor, shape in zip(tf.nest.flatten(outputs), tf.nest.flatten(shapes), strict=True)
     ]
-    return tf.nest.pack_sequence_as(outputs, held)
+    return tf.nest.pack_sequence_as(outputs, checked)
 
 
 def check(label: str, hint: Any, input_shapes: Sequence[Any], found: Any) -> Any:
-    """Return ``hint`` with the batch in front, if the shapes that were found allow it.
+    """Return ``hint`` with the batch size prepended, if it is compatible with ``found``.
 
     Args:
-        label: What gives the outputs, for the error.
+        label: The name of the layer, for the error.
         hint: A nest of ``tf.TensorShape`` without the batch.
         input_shapes: The shapes of the inputs.
-        found: The nest of the outputs' shapes.
+        found: The nest of the shapes of the outputs.
 
     Raises:
         ValueError: Structure, rank or a size differs.
@@ -56,7 +56,7 @@ def check(label: str, hint: Any, input_shapes: Sequence[Any], found: Any) -> Any
     shapes = with_batch(hint, input_shapes)
     for shape, given in zip(tf.nest.flatten(shapes), tf.nest.flatten(found), strict=True):
         if not shape.is_compatible_with(given):
-            raise ValueError(f"{stated} asks for {shape}, and the model gives {given}")
+            raise ValueError(f"{stated} asks for {shape}, but the model returns {given}")
     return shapes
 
 
@@ -67,7 +67,7 @@ def _shape_of(tensor: Any) -> Any:
 def _hold(tensor: Any, shape: Any) -> Any:
     merged = shape.merge_with(tensor.shape)
     if tensor.shape.rank is not None and merged.as_list() == tensor.shape.as_list():
-        return tensor  # TensorFlow knows as much or more: nothing is left to check
+        return tensor  # the static shape is at least as specific: no check is needed
     return tf.ensure_shape(tensor, merged, name="output_shape_of_KerasLayer")
 
 
@@ -80,7 +80,7 @@ def batch_size(shapes: Sequence[Any]) -> int | None:
 
 
 def to_shapes(nest: Any) -> Any:
-    """Turn tuples and lists of ``int | None`` in a nest into ``tf.TensorShape``.
+    """Convert tuples and lists of ``int | None`` in a nest to ``tf.TensorShape``.
 
     >>> to_shapes({"a": [20], "b": (None, 3)})
     {'a': TensorShape([20]), 'b': TensorShape([None, 3])}
@@ -100,7 +100,7 @@ def to_shapes(nest: Any) -> Any:
 
 
 def from_shapes(nest: Any) -> Any:
-    """Turn the ``tf.TensorShape`` in a nest into what JSON can hold.
+    """Convert the ``tf.TensorShape`` in a nest to tuples, which JSON can represent.
 
     >>> from_shapes(to_shapes([[1], [2, None]]))
     [(1,), (2, None)]

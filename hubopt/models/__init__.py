@@ -1,1 +1,1 @@
-"""From a handle to a model that is loaded."""
+"""Resolves handles, fetches models and loads them."""

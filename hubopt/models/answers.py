@@ -1,4 +1,4 @@
-"""Answers over HTTP, taken from `requests` as they come: nothing is read that is not asked for."""
+"""HTTP responses from `requests`, read piece by piece and only on request."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ if TYPE_CHECKING:
     import requests
 
 _MOST_REDIRECTS = 30
-"""As many as requests follows by itself."""
+"""The default limit of requests."""
 
 
 @contextmanager
 def open_answer(
     url: str, headers: Mapping[str, str], timeout_s: float, redirects: int = _MOST_REDIRECTS
 ) -> Iterator[requests.Response]:
-    """Ask for ``url`` and follow where the server sends us; the body is not read yet.
+    """Request ``url`` and follow redirects, without reading the body.
 
-    `requests` itself reads the body of a redirect to its end, and unpacks it, however long it is.
+    `requests` itself would read and decompress the whole body of a redirect, however long it is.
 
     Args:
         url: The address.
-        headers: What to send beside the usual.
-        timeout_s: How long a server may be silent.
-        redirects: How many are followed; with 0 the answer may be one.
+        headers: Headers to send in addition to the default ones.
+        timeout_s: How long the server may send nothing.
+        redirects: The largest number of redirects to follow; with 0, the response may be one.
 
     Raises:
-        requests.RequestException: There is no answer, or there are too many redirects.
+        requests.RequestException: There is no response, or there are too many redirects.
     """
     import requests
 
@@ -60,16 +60,16 @@ def open_answer(
 
 
 def read_raw(response: requests.Response, chunk_bytes: int) -> Iterator[bytes]:
-    """Give a body piece by piece as it arrives, and packed if it is.
+    """Yield a body piece by piece as it arrives, without decompressing it.
 
     Raises:
-        requests.ConnectionError: It is cut off.
+        requests.ConnectionError: The body is cut off.
     """
     import requests
     import urllib3
 
     try:
-        # read1 returns with what is there; read waits until a chunk is full, however slowly.
+        # read1 returns the bytes that have arrived; read would wait until the chunk is full.
         while chunk := response.raw.read1(chunk_bytes, decode_content=False):
             yield chunk
     except urllib3.exceptions.HTTPError as error:
@@ -77,5 +77,5 @@ def read_raw(response: requests.Response, chunk_bytes: int) -> Iterator[bytes]:
 
 
 def _verify() -> bool:
-    """Return whether certificates are checked; tensorflow_hub's variable switches it off."""
+    """Return whether to check certificates; tensorflow_hub's variable can disable the check."""
     return os.environ.get("TFHUB_DISABLE_CERT_VALIDATION") != "true"

@@ -1,4 +1,4 @@
-"""Archives that others have packed: unpacked whole, or refused with every reason at once."""
+"""Untrusted archives: unpacked completely, or refused with all reasons at once."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ _DAMAGE = (
     EOFError,
     OSError,
     RuntimeError,  # zipfile: a password is needed
-    ValueError,  # tarfile: a number that is none
+    ValueError,  # tarfile: an invalid number
     OverflowError,
     LookupError,
     struct.error,
-    NotImplementedError,  # zipfile: a compression that Python does not have
+    NotImplementedError,  # zipfile: a compression that Python does not support
 )
 
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """What an archive says about one member, whatever the format.
+    """The description of a member of a tar or zip archive.
 
     Attributes:
-        name: Its path as it stands in the archive.
-        kind: ``file``, ``folder``, or what else it is.
-        size_bytes: Unpacked.
-        is_lzma: Whether it is a member of a zip that LZMA has packed.
+        name: Its path as written in the archive.
+        kind: ``file``, ``folder``, or the name of another kind.
+        size_bytes: The unpacked size.
+        is_lzma: Whether it is a member of a zip that is compressed with LZMA.
     """
 
     name: str
@@ -53,12 +53,12 @@ class _Member:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Its path without the dots that mean nothing."""
+        """The parts of its path, without ``.`` parts."""
         return PurePosixPath(self.name).parts
 
 
 def is_archive(path: Path) -> bool:
-    """Return whether ``path`` is a tar, under whatever compression, or a zip, by its content."""
+    """Return whether ``path`` is a tar, compressed or not, or a zip, by its content."""
     return _is_tar(path) or zipfile.is_zipfile(path)
 
 
@@ -67,14 +67,14 @@ def unpack(
 ) -> None:
     """Unpack a tar or zip into ``folder``, which must not exist yet.
 
-    Only files and folders that stay inside are taken: no links, no devices, no absolute path,
-    no ``..``. On any error nothing is left behind.
+    Only files and folders inside ``folder`` are accepted: no links, no devices, no absolute
+    paths, no ``..``. If there is an error, nothing is left behind.
 
     Raises:
         HandleError: The archive is damaged, does not fit on the disk, or has members that are
             refused; all of them are named.
-        LimitError: It unpacks to more than ``limits`` allow, by what it declares or by what
-            comes out of it.
+        LimitError: It unpacks to more than ``limits`` allow, by its declared sizes or by its
+            actual contents.
     """
     thing = thing or f"archive {archive}"
     with _translate_damage(thing), staging(folder) as inside:
@@ -89,12 +89,15 @@ def unpack(
 
 
 def _is_tar(path: Path) -> bool:
-    """Do as `tarfile.is_tarfile` does, which reads a header of any length at once."""
+    """Return whether ``path`` is a tar.
+
+    `tarfile.is_tarfile` is not used because it reads a header of any length in one piece.
+    """
     try:
         with open_unpacked(path) as stream:
             header = stream.read(tarfile.BLOCKSIZE)
             if header and not header.strip(b"\0"):
-                return True  # an empty one
+                return True  # an empty tar
             tarfile.TarInfo.frombuf(header, tarfile.ENCODING, "replace")
     except _DAMAGE:
         return False
@@ -111,49 +114,52 @@ def _translate_damage(thing: str) -> Iterator[None]:
         raise HandleError(
             thing,
             f"cannot be unpacked: {type(error).__name__}: {error}",
-            "a whole tar or zip archive, and a disk that holds what is in it",
-            "get the archive again; `tar tf` and `unzip -t` check one",
+            "a complete tar or zip archive, and enough disk space for its contents",
+            "get the archive again; `tar tf` and `unzip -t` check an archive",
         ) from error
 
 
 def _check(thing: str, members: Iterable[_Member], place: Path) -> None:
-    """Refuse an archive for all that is wrong with its members, before any is written."""
+    """Refuse an archive with all problems of its members, before any member is written."""
     listed = list(members)
     problems = [
-        f"{each.name}: {problem}" for each in listed if (problem := _problem(each)) is not None
+        f"{member.name}: {problem}"
+        for member in listed
+        if (problem := _problem(member)) is not None
     ]
     problems += _collisions(listed)
     if problems:
         raise HandleError(
             thing,
-            "it has members that are refused" + "".join(f"\n  - {each}" for each in problems),
-            "files and folders that stay inside the archive's own folder",
-            "do not unpack it by hand unless you trust it; ask its author for a plain one",
+            "it has members that are refused" + "".join(f"\n  - {line}" for line in problems),
+            "files and folders inside the archive's own folder",
+            "do not unpack it by hand unless you trust it; ask its author for an archive of plain "
+            "files",
         )
-    needed, free = sum(each.size_bytes for each in listed), shutil.disk_usage(place).free
+    needed, free = sum(member.size_bytes for member in listed), shutil.disk_usage(place).free
     if needed > free:
         raise HandleError(
             thing,
             f"it unpacks to {needed:,} bytes and the disk of {place.parent} has {free:,} left",
-            "room for what is in the archive",
-            "make room, or set TFHUB_CACHE_DIR to a larger disk",
+            "enough disk space for the contents of the archive",
+            "free some space, or set TFHUB_CACHE_DIR to a larger disk",
         )
 
 
 def _problem(member: _Member) -> str | None:
-    path = PureWindowsPath(member.name)  # it knows both slashes, and drives
+    path = PureWindowsPath(member.name)  # it parses both kinds of slashes, and drives
     checks = (
         (f"a {member.kind}", member.kind not in ("file", "folder")),
         ("a path with a drive letter", bool(path.drive)),
         ("an absolute path", bool(path.root)),
         ("a path that leads out with ..", ".." in path.parts),
-        ("packed by LZMA, which takes any amount of memory", member.is_lzma),
+        ("compressed with LZMA, which may take any amount of memory", member.is_lzma),
     )
     return next((text for text, wrong in checks if wrong), None)
 
 
 def _collisions(members: Iterable[_Member]) -> list[str]:
-    """Return one sentence for each path that would have to be a file and a folder."""
+    """Return a problem for each path that would have to be both a file and a folder."""
     listed = list(members)
     folders = {member.parts[:end] for member in listed for end in range(1, len(member.parts))}
     folders |= {member.parts for member in listed if member.kind == "folder"}
@@ -176,11 +182,11 @@ def _tar_member(info: tarfile.TarInfo) -> _Member:
 
 
 def _zip_member(info: zipfile.ZipInfo) -> _Member:
-    format_bits = stat.S_IFMT(info.external_attr >> 16)  # Unix's mode; 0 from other systems
+    format_bits = stat.S_IFMT(info.external_attr >> 16)  # the Unix mode; 0 if made on other systems
     if format_bits in (0, stat.S_IFREG, stat.S_IFDIR):
         kind = "folder" if info.is_dir() else "file"
     else:
         kind = "symbolic link" if format_bits == stat.S_IFLNK else "device or pipe"
-    # orig_filename: ZipInfo.filename has the host's separators already.
+    # ZipInfo.filename is already converted to the separators of this system.
     is_lzma = info.compress_type == zipfile.ZIP_LZMA
     return _Member(info.orig_filename, kind, info.file_size, is_lzma)

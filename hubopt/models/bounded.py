@@ -1,4 +1,4 @@
-"""Files of others, read with bounds: archives whose headers or contents inflate without end."""
+"""Bounded reading of untrusted archives, whose headers or contents may inflate without end."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from hubopt.models.limits import Limits, too_large_to_unpack
 
 _CHUNK_BYTES = 1 << 20
 _MOST_AT_ONCE = 16 << 20
-"""No archive of models has a header, or a zip's list of members, that is larger."""
+"""The largest header, or list of members of a zip; no archive of a model has a larger one."""
 _MOST_MEMORY = 256 << 20
-"""What unpacking an xz stream may take; `xz -9` takes 65 MB."""
+"""The memory limit for decompressing an xz stream; `xz -9` takes 65 MB."""
 _MOST_HEADERS = 128 << 20
-"""All headers of an archive together, beside the contents that are counted by themselves."""
+"""The largest total size of the headers of an archive; its contents are counted separately."""
 _MOST_MEMBERS = 100_000
 
 
 class BoundedFile:
-    """A seekable file that refuses to be read in large pieces, or beyond a bound.
+    """A seekable file that refuses reads of large pieces and reads beyond a bound.
 
     Args:
-        file: What is read.
-        thing: What errors are about.
-        limits: Their ``unpacked_bytes`` bound the position, headers left out.
-        most_read: How much may be read, apart from what is skipped; None for any amount.
+        file: The file to read.
+        thing: The subject of errors.
+        limits: Their ``unpacked_bytes`` bound the position, without the headers.
+        most_read: The largest number of bytes to read, not counting skipped bytes; None for any.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class BoundedFile:
         self.most_read = most_read
 
     def read(self, size: int | None = -1) -> bytes:
-        """Read ``size`` bytes, or the rest, which must be short."""
+        """Read ``size`` bytes, or the rest, which must not be larger than a header."""
         to_end = size is None or size < 0
         wanted = _MOST_AT_ONCE + 1 if size is None or size < 0 else size
         if wanted > _MOST_AT_ONCE and not to_end:
@@ -69,7 +69,7 @@ class BoundedFile:
             raise too_large_to_unpack(self._thing, found, self._limits)
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Go to a position, which must be within the bound."""
+        """Move to a position, which must be within the bound."""
         if whence == 0:
             self._check(offset)
         return self._file.seek(offset, whence)
@@ -92,25 +92,25 @@ def open_zip(file: Path, thing: str, limits: Limits) -> Iterator[zipfile.ZipFile
     """Open a zip whose declared sizes, number of members and headers are within bounds.
 
     Raises:
-        LimitError: They are not, or members share their data.
-        zipfile.BadZipFile: It is damaged.
+        LimitError: They exceed the bounds, or members share their data.
+        zipfile.BadZipFile: The zip is damaged.
     """
     with file.open("rb") as stream:
-        # The file itself may be as large as it is; its list of members is read in one piece.
+        # The size of the file itself is not bounded; its list of members is read in one piece.
         bounded: Any = BoundedFile(stream, thing, replace(limits, unpacked_bytes=sys.maxsize))
         with zipfile.ZipFile(bounded) as opened:
-            check_sizes(thing, [each.file_size for each in opened.infolist()], limits)
+            check_sizes(thing, [member.file_size for member in opened.infolist()], limits)
             _refuse_shared_data(thing, opened.infolist())
             yield opened
 
 
 @contextmanager
 def open_tar(file: Path, thing: str, limits: Limits) -> Iterator[tarfile.TarFile]:
-    """Open a tar, under whatever compression, with bounds for its headers and sizes.
+    """Open a tar, compressed or not, with bounds for its headers and sizes.
 
     Raises:
-        LimitError: They are not within bounds.
-        tarfile.TarError: It is damaged.
+        LimitError: They exceed the bounds.
+        tarfile.TarError: The tar is damaged.
     """
     with open_unpacked(file) as stream:
         bounded: Any = BoundedFile(stream, thing, limits, most_read=_MOST_HEADERS)
@@ -121,23 +121,23 @@ def open_tar(file: Path, thing: str, limits: Limits) -> Iterator[tarfile.TarFile
                 sizes.append(member.size)
                 total += member.size
                 if len(sizes) > _MOST_MEMBERS or total > limits.unpacked_bytes:
-                    break  # the rest may be without end
+                    break  # the rest may never end
             check_sizes(thing, sizes, limits)
             bounded.most_read = None
             yield opened
 
 
 def check_sizes(thing: str, sizes: Iterable[int], limits: Limits) -> None:
-    """Refuse an archive for what its members declare, before anything of it is unpacked.
+    """Refuse an archive for the declared sizes of its members, before anything is unpacked.
 
     Raises:
-        LimitError: There are too many, or they unpack to too much.
+        LimitError: There are too many members, or they are too large in total.
     """
     listed = list(sizes)
     if len(listed) > _MOST_MEMBERS:
         raise not_bounded(thing, f"it has more than {_MOST_MEMBERS:,} members")
     if any(size < 0 for size in listed):
-        raise not_bounded(thing, "it has members of a negative size")
+        raise not_bounded(thing, "it has members with a negative size")
     if sum(listed) > limits.unpacked_bytes:
         raise too_large_to_unpack(thing, f"it unpacks to {sum(listed):,} bytes or more", limits)
 
@@ -152,7 +152,7 @@ def _refuse_shared_data(thing: str, members: Iterable[zipfile.ZipInfo]) -> None:
 
 
 def open_unpacked(path: Path) -> IO[bytes]:
-    """Open a file for what is in it, if it is compressed as tar archives are."""
+    """Open a file, decompressing it if it is compressed with gzip, bzip2, xz or lzma."""
     with path.open("rb") as stream:
         magic = stream.read(6)
     if magic.startswith(b"\x1f\x8b"):
@@ -166,10 +166,10 @@ def open_unpacked(path: Path) -> IO[bytes]:
 
 
 def copy_bounded(source: Any, target: IO[bytes], thing: str, limits: Limits) -> None:
-    """Copy a stream that unpacks itself into a file.
+    """Copy a decompressing stream into a file.
 
     Raises:
-        LimitError: More comes out of it than the limits allow.
+        LimitError: It unpacks to more than the limits allow.
     """
     copied = 0
     while chunk := source.read(_CHUNK_BYTES):
@@ -181,7 +181,7 @@ def copy_bounded(source: Any, target: IO[bytes], thing: str, limits: Limits) -> 
 
 
 class _Xz(io.RawIOBase):
-    """What an xz or lzma file unpacks to; `lzma.LZMAFile` takes any amount of memory for it."""
+    """The decompressed content of an xz or lzma file; `lzma.LZMAFile` has no memory limit."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -240,11 +240,11 @@ class _Xz(io.RawIOBase):
 
 
 def not_bounded(thing: str, found: str) -> LimitError:
-    """Return the error for an archive that no flag lets through."""
+    """Return the error for an archive that no flag allows."""
     return LimitError(
         thing,
         found,
-        "headers, lists and configs of a size that models have",
-        "ask its author for a plain one; to load it all the same, do so in Python and pass "
+        "headers, lists of members and configs of the usual size for models",
+        "ask its author for a plain file; to load it anyway, load it in Python and pass "
         "package.module:attribute",
     )

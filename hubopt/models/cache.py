@@ -1,9 +1,9 @@
 """The cache of fetched models, in the layout of tensorflow_hub.
 
-<sha1 of the handle>/                 the model, as tensorflow_hub puts it
+<sha1 of the handle>/                 the model, as tensorflow_hub stores it
 <sha1 of the handle>.descriptor.txt   for people, as tensorflow_hub writes it
-<sha1 of the handle>.hubopt.json      the handle and the digest that every later use must find
-<sha1 of the handle>.hubopt.lock      held while a process fills the entry
+<sha1 of the handle>.hubopt.json      the handle, and the digest that each later use checks
+<sha1 of the handle>.hubopt.lock      locked while a process fills the entry
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def cache_folder() -> Path:
     """Return the folder of the cache: ``TFHUB_CACHE_DIR``, or the user's cache folder.
 
     Raises:
-        HandleError: ``TFHUB_CACHE_DIR`` is on another machine.
+        HandleError: ``TFHUB_CACHE_DIR`` is a remote folder.
     """
     import platformdirs
 
@@ -68,20 +68,20 @@ class Cached:
 def obtain(
     name: str, make: Callable[[Path], None], offline: bool = False, text: str | None = None
 ) -> Cached:
-    """Return the model that ``name`` leads to, from the cache or freshly made.
+    """Return the model ``name`` from the cache, or make it.
 
-    Processes that want the same model wait for the first of them and share what it made.
+    Processes that request the same model wait for the first of them and share its result.
 
     Args:
-        name: What is fetched: a URL, or anything else that names its content.
-        make: Writes it to the folder that it is given, which does not exist yet.
+        name: The key of the entry: a URL, or any other name of its content.
+        make: Writes the model to the folder that it is given, which does not exist yet.
         offline: Never call ``make``.
-        text: The handle as the user wrote it, where that is not ``name``.
+        text: The handle as the user wrote it, if that is not ``name``.
 
     Raises:
-        HandleError: It is not there and offline, has not exactly one model, or the cache
-            cannot be written.
-        RuntimeMissingError: A package that fetching needs is missing.
+        HandleError: The model is not cached and ``offline`` is true, the fetched files do not
+            contain exactly one model, or the cache cannot be written.
+        RuntimeMissingError: A package needed to fetch models is missing.
     """
     text = text or name
     try:
@@ -104,33 +104,33 @@ def obtain(
         raise HandleError(
             f"handle {text}",
             f"cannot be put into the cache: {error}",
-            "a folder that you may write, with room for the model",
+            "a writable folder with enough space for the model",
             f"set {CACHE_VARIABLE} to such a folder",
         ) from error
 
 
 class Entry:
-    """The place of ``name`` in the folder ``cache``; errors speak of ``text``."""
+    """The entry of ``name`` in the folder ``cache``; errors name it ``text``."""
 
     def __init__(self, name: str, text: str, cache: Path) -> None:
-        # SHA-1 because tensorflow_hub uses it: what it has fetched is found.
+        # SHA-1 because tensorflow_hub uses it: models that it has fetched are found.
         self._key = hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()
         self._text = text
         self._cache = cache
         self.folder = cache / self._key
 
     def look_up(self) -> Cached | None:
-        """Return the model if it is there and is what was put there.
+        """Return the model if it is cached and its digest is the recorded one.
 
-        What tensorflow_hub has fetched has no digest yet; it is recorded now. Nothing is
-        locked and nothing need be written, so a cache that is read-only serves as well.
+        A model that tensorflow_hub fetched has no digest yet, so it is recorded now. Nothing is
+        locked and nothing has to be written, so that a read-only cache works too.
         """
         try:
             models = models_in(self.folder, depth=1)
             if len(models) != 1:
                 return None
             digest = sha256(models[0].path)
-        except FileNotFoundError:  # another process replaces it at this moment
+        except FileNotFoundError:  # another process is replacing it
             return None
         try:
             recorded = json.loads(self._beside("hubopt.json").read_text())["digest"]
@@ -144,8 +144,8 @@ class Entry:
         return Cached(models[0], digest)
 
     def missing(self) -> HandleError:
-        """Return the error for an entry that `look_up` does not find and may not be fetched."""
-        state = "damaged or no model" if self.folder.exists() else "not there"
+        """Return the error for an entry that is not cached and may not be fetched."""
+        state = "damaged or not a model" if self.folder.exists() else "missing"
         return HandleError(
             f"handle {self._text}",
             f"offline, and its copy in the cache, {self.folder}, is {state}",
@@ -156,25 +156,25 @@ class Entry:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the entry; the system lets go of it when this process ends, however it ends."""
+        """Lock the entry; the system releases the lock when this process ends for any reason."""
         import filelock
 
         self._cache.mkdir(parents=True, exist_ok=True)
-        # Not tensorflow_hub's "<sha1>.lock": it takes that file's existence for the lock.
+        # Not tensorflow_hub's "<sha1>.lock": for it, the existence of that file is the lock.
         with filelock.FileLock(self._beside("hubopt.lock")):
             yield
 
     def fill(self, make: Callable[[Path], None]) -> Cached:
-        """Put what ``make`` writes to the folder it is given in place, whole or not at all.
+        """Store the model that ``make`` writes, completely or not at all.
 
         Call it while the entry is `locked`.
 
         Raises:
-            HandleError: There is not exactly one model in it.
+            HandleError: ``make`` did not write exactly one model.
         """
         if self.folder.exists():
             _LOG.warning(
-                "%s: its copy in the cache, %s, is damaged or no model and is replaced",
+                "%s: its copy in the cache, %s, is damaged or not a model and is replaced",
                 self._text,
                 self.folder,
             )
@@ -185,7 +185,7 @@ class Entry:
             model = self._only_model(made)
             digest = sha256(model.path)
             folder = model.path
-            if model.kind == "keras":  # an entry is a folder, whatever is in it
+            if model.kind == "keras":  # an entry is always a folder
                 folder = work / "entry"
                 folder.mkdir()
                 model.path.rename(folder / model.path.name)
@@ -201,7 +201,7 @@ class Entry:
         models = models_in(made)
         if len(models) == 1:
             return models[0]
-        paths = [each.path for each in models] or sorted(made.iterdir())
+        paths = [model.path for model in models] or sorted(made.iterdir())
         names = [path.relative_to(made).as_posix() for path in paths[:_SHOWN]]
         listed = ", ".join(names) or "nothing"
         if len(paths) > _SHOWN:
@@ -223,7 +223,7 @@ class Entry:
                 draft = work / target.name
                 draft.write_text(text)
                 draft.replace(target)
-        except OSError as error:  # a read-only cache that an administrator has filled
+        except OSError as error:  # a read-only cache, filled by an administrator
             _LOG.info("%s: its digest cannot be recorded: %s", self._text, error)
 
     def _beside(self, ending: str) -> Path:

@@ -1,4 +1,4 @@
-"""One file over HTTP, with patience: cut connections are taken up again."""
+"""Downloads one file over HTTP, with retries; interrupted downloads are resumed."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ R = TypeVar("R")
 _CHUNK_BYTES = 1 << 16
 _LONGEST_WAIT_S = 8.0
 _SHORTEST_S = 0.01
-"""A timeout of 0 is none to requests."""
+"""The shortest timeout, because requests does not accept a timeout of 0."""
 _MOST_LOCATION_BYTES = 1 << 12
 _BUSY = (408, 429)
-"""Answers below 500 that ask to come again: Request Timeout, Too Many Requests."""
+"""Status codes below 500 that allow a retry: Request Timeout, Too Many Requests."""
 _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long to try.
+    """The number and timing of the attempts.
 
     Attributes:
-        attempts: How often, from 1.
-        first_wait_s: The pause before the second attempt; each later one is twice as long.
-        timeout_s: How long a server may be silent.
+        attempts: The number of attempts, at least 1.
+        first_wait_s: The pause before the second attempt; each later pause is twice as long.
+        timeout_s: How long a server may send nothing.
     """
 
     attempts: int = 4
@@ -48,34 +48,34 @@ class Patience:
 
 
 def download(url: str, file: Path, patience: Patience, watch: Watch, limits: Limits) -> str:
-    """Write what ``url`` answers to ``file`` and return its content type.
+    """Download ``url`` to ``file`` and return its content type.
 
     Args:
         url: The address.
-        file: Where to.
-        patience: How often to try.
-        watch: How long all attempts may take together.
-        limits: How much may come, and how slowly.
+        file: The file to write.
+        patience: The number and timing of the attempts.
+        watch: The time limit for all attempts together.
+        limits: The largest unpacked size.
 
     Raises:
-        HandleError: The server refuses, or the connection fails again and again.
-        LimitError: It is too large, too slow, or takes too long.
+        HandleError: The server refuses the request, or the connection fails in every attempt.
+        LimitError: The download is too large, too slow, or takes too long.
     """
     attempt = _Download(url, file, patience.timeout_s, watch)
-    watch.run(lambda: _patiently(attempt, url, patience))
+    watch.run(lambda: _with_retries(attempt, url, patience))
     _unpack_body(url, file, attempt.encoding, limits)
     return attempt.content_type
 
 
 def _unpack_body(url: str, file: Path, encoding: str, limits: Limits) -> None:
-    """Unpack a body that was sent packed, though none was asked for."""
+    """Decompress a body that the server compressed without being asked to."""
     if encoding in ("", "identity"):
         return
     if encoding not in ("gzip", "x-gzip"):
         raise HandleError(
             f"handle {url}",
-            f"the server packs its answer by {encoding}",
-            "an answer as it is, or by gzip",
+            f"the server compresses its response with {encoding}",
+            "a response without compression or with gzip",
             "download the model with another program and pass its path",
         )
     packed = file.rename(file.with_name(f"{file.name}.packed"))
@@ -85,19 +85,19 @@ def _unpack_body(url: str, file: Path, encoding: str, limits: Limits) -> None:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise HandleError(
             f"handle {url}",
-            f"the server says that its answer is packed by gzip; it is damaged: {error}",
-            "an answer as it is, or by gzip",
+            f"the server declares a response compressed with gzip, but it is damaged: {error}",
+            "a response without compression or with gzip",
             "download the model with another program and pass its path",
         ) from error
     packed.unlink()
 
 
 def storage_location(url: str, patience: Patience, watch: Watch) -> str:
-    """Ask a hub where the unpacked model lies: the ``uncompressed`` protocol of TF Hub.
+    """Return where the unpacked model is stored, by TF Hub's ``uncompressed`` protocol.
 
     Raises:
-        HandleError: The answer is not a 303 with a ``gs://`` location.
-        LimitError: It takes too long.
+        HandleError: The response is not a 303 with a ``gs://`` location.
+        LimitError: The request takes too long.
     """
     import requests
 
@@ -105,31 +105,31 @@ def storage_location(url: str, patience: Patience, watch: Watch) -> str:
         watch.check()
         asked = with_format(url, "uncompressed")
         timeout = min(patience.timeout_s, max(watch.left_s, _SHORTEST_S))
-        with open_answer(asked, {}, timeout, redirects=0) as answer:
-            answer.raise_for_status()
-            text = answer.raw.read(_MOST_LOCATION_BYTES, decode_content=False)
-            return answer.status_code, answer.reason, text.decode(errors="replace").strip()
+        with open_answer(asked, {}, timeout, redirects=0) as response:
+            response.raise_for_status()
+            text = response.raw.read(_MOST_LOCATION_BYTES, decode_content=False)
+            return response.status_code, response.reason, text.decode(errors="replace").strip()
 
-    status, reason, location = watch.run(lambda: _patiently(ask, url, patience))
+    status, reason, location = watch.run(lambda: _with_retries(ask, url, patience))
     if status != requests.codes.see_other or not location.startswith("gs://"):
         raise HandleError(
             f"handle {url}",
-            f"the server answers {status} {reason} and no storage location",
-            "303 See Other with a gs:// location, as TFHUB_MODEL_LOAD_FORMAT=UNCOMPRESSED asks",
+            f"the server answers {status} {reason} without a storage location",
+            "303 See Other with a gs:// location, as TFHUB_MODEL_LOAD_FORMAT=UNCOMPRESSED requires",
             "unset TFHUB_MODEL_LOAD_FORMAT",
         )
     return location
 
 
 def with_format(url: str, value: str) -> str:
-    """Return ``url`` with TF Hub's query that asks for one format."""
+    """Return ``url`` with TF Hub's query parameter for the format ``value``."""
     parts = urlsplit(url)
     query = [*parse_qsl(parts.query, keep_blank_values=True), ("tf-hub-format", value)]
     return urlunsplit(parts._replace(query=urlencode(query)))
 
 
 class _Download:
-    """Attempts at one download; a later one goes on where the one before was cut off."""
+    """Attempts at one download; an attempt resumes where the previous one was cut off."""
 
     def __init__(self, url: str, file: Path, timeout_s: float, watch: Watch) -> None:
         self.content_type = ""
@@ -139,13 +139,13 @@ class _Download:
         self._timeout_s = timeout_s
         self._watch = watch
         self._etag: str | None = None
-        """Set while the server can be asked for the rest of the very same content."""
+        """Set while the server can be asked for the rest of the same content."""
 
     def __call__(self) -> None:
         import requests
 
         self._watch.check()
-        # "identity": bytes as they are stored, so that their count is Content-Length.
+        # "identity": the body is sent as stored, so that its length is Content-Length.
         headers = {"Accept-Encoding": "identity"}
         start = self._file.stat().st_size if self._etag and self._file.exists() else 0
         if self._etag and start:
@@ -160,7 +160,7 @@ class _Download:
             if resumed and not response.headers.get("Content-Range", "").startswith(
                 f"bytes {start}-"
             ):
-                raise requests.ConnectionError("the server answers with another range")
+                raise requests.ConnectionError("the server answers with a different range")
             self._etag = _resumable(response.headers.get)
             self._receive(response, start if resumed else 0)
 
@@ -182,14 +182,14 @@ class _Download:
 
 
 def _resumable(header: Callable[[str], str | None]) -> str | None:
-    """Return the tag by which the rest of an answer can be asked for."""
+    """Return the ETag with which the rest of a response can be requested; None if it cannot."""
     tag = header("ETag")
     if header("Accept-Ranges") != "bytes" or header("Content-Encoding") or not tag:
         return None
     return None if tag.startswith("W/") else tag
 
 
-def _patiently(attempt: Callable[[], R], url: str, patience: Patience) -> R:
+def _with_retries(attempt: Callable[[], R], url: str, patience: Patience) -> R:
     import requests
     import tenacity
 
@@ -197,7 +197,7 @@ def _patiently(attempt: Callable[[], R], url: str, patience: Patience) -> R:
         return tenacity.Retrying(
             stop=tenacity.stop_after_attempt(patience.attempts),
             wait=tenacity.wait_exponential(patience.first_wait_s, max=_LONGEST_WAIT_S),
-            retry=tenacity.retry_if_exception(_may_pass),
+            retry=tenacity.retry_if_exception(_is_transient),
             before_sleep=tenacity.before_sleep_log(_LOG, logging.WARNING),
             reraise=True,
         )(attempt)
@@ -210,7 +210,7 @@ def _patiently(attempt: Callable[[], R], url: str, patience: Patience) -> R:
         ) from error
 
 
-def _may_pass(error: BaseException) -> bool:
+def _is_transient(error: BaseException) -> bool:
     """Return whether another attempt may succeed."""
     import requests
 

@@ -39,25 +39,26 @@ def fetch(
     patience: Patience | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Cached:
-    """Return the model behind ``url``, from the cache if it was fetched before.
+    """Return the model at ``url``, from the cache if it was fetched before.
 
     Args:
         url: ``https://``, ``http://``, ``hf://`` (see `hubopt.models.hugging_face`), or a scheme
             of ``tf.io.gfile`` such as ``gs://``.
-        offline: Take it from the cache only.
-        patience: How often to try.
-        limits: How large the model may be, and how slowly it may come.
+        offline: Take the model from the cache only.
+        patience: The number and timing of the attempts.
+        limits: The size limits of the model, and the limits on the time and rate of the download.
 
     Raises:
-        HandleError: It cannot be fetched, is no model, or is not in the cache when offline.
-        LimitError: It is larger or slower than ``limits`` allow; nothing is kept of it.
-        RuntimeMissingError: A package that fetching needs is missing.
+        HandleError: The model cannot be fetched, is not a model, or ``offline`` is true and it is
+            not in the cache.
+        LimitError: The model is larger or slower than ``limits`` allow; nothing of it is kept.
+        RuntimeMissingError: A package needed to fetch models is missing.
     """
     try:
         urlsplit(url)
     except ValueError as error:
         raise HandleError(
-            f"handle {url}", f"no URL: {error}", "scheme://host/path", "correct the address"
+            f"handle {url}", f"not a URL: {error}", "scheme://host/path", "correct the address"
         ) from error
     return obtain(
         url,
@@ -78,7 +79,7 @@ def kaggle_name(url: str) -> str | None:
 
 
 class _Fetching:
-    """One model being fetched, with one time for every way that is tried."""
+    """Fetches one model; all methods that are tried share one time limit."""
 
     def __init__(self, url: str, patience: Patience, limits: Limits) -> None:
         self._url = url
@@ -88,7 +89,7 @@ class _Fetching:
         self._watch = Watch(self._thing, limits)
 
     def make(self, folder: Path) -> None:
-        """Make ``folder`` from what the URL leads to."""
+        """Fetch the model at the URL to ``folder``."""
         scheme = urlsplit(self._url).scheme
         if scheme == "hf":
             from hubopt.models.hugging_face import fetch_repository
@@ -106,7 +107,7 @@ class _Fetching:
         if os.environ.get("TFHUB_MODEL_LOAD_FORMAT") == "UNCOMPRESSED":
             self._copy(storage_location(url, self._patience, self._watch), folder)
             return
-        # A plain file need not be asked for in a format, and signed URLs bear no more queries.
+        # A plain file needs no format query, and signed URLs do not allow further parameters.
         asked = url if _name(url).endswith(KERAS_SUFFIXES) else with_format(url, "compressed")
         with tempfile.TemporaryDirectory(dir=folder.parent) as work:
             file = Path(work) / "download"
@@ -114,10 +115,10 @@ class _Fetching:
             self._open_up(file, folder, f"the server answers with {content_type}")
 
     def _from_kaggle(self, name: str, folder: Path) -> None:
-        """Ask kagglehub, which knows the user's consent and keys; then the plain address.
+        """Try kagglehub, which has the user's consent and keys, and then plain HTTP.
 
-        kagglehub loads into a folder of its own and unpacks there: no more of that is bounded
-        than its time, and what comes out of it.
+        kagglehub downloads to a folder of its own and unpacks there, so only its time and the
+        size of the result are bounded.
         """
         try:
             import kagglehub
@@ -127,7 +128,7 @@ class _Fetching:
             shutil.copytree(made, folder)
         except LimitError:
             raise
-        except Exception as error:  # kagglehub lets through what its own libraries raise
+        except Exception as error:  # kagglehub passes on the exceptions of its libraries
             first = f"{type(error).__name__}: {error}"
             _LOG.info("%s: kagglehub: %s; trying plain HTTP", self._url, first)
         else:
@@ -147,7 +148,7 @@ class _Fetching:
             ) from error
 
     def _copy(self, location: str, folder: Path) -> None:
-        """Copy a folder or an archive from wherever ``tf.io.gfile`` reads."""
+        """Copy a folder, an archive or a Keras file that ``tf.io.gfile`` reads."""
         import tensorflow as tf
 
         location = location.rstrip("/")
@@ -161,12 +162,12 @@ class _Fetching:
                 self._thing,
                 f"cannot be fetched: {location}: {type(error).__name__}: {error.message}",
                 "a SavedModel folder, an archive or a Keras file that TensorFlow can read",
-                "check the address, the network and your credentials; other schemes than gs:// may "
-                "need their package, such as tensorflow-io for s3://",
+                "check the address, the network and your credentials; schemes other than gs:// may "
+                "need a package, such as tensorflow-io for s3://",
             ) from error
 
     def _open_up(self, file: Path, folder: Path, what: str) -> None:
-        """Make ``folder`` from a file that was fetched: a Keras file or an archive."""
+        """Make ``folder`` from a fetched file: a Keras file or an archive."""
         suffix = keras_suffix(file)
         if suffix:
             folder.mkdir()

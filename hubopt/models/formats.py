@@ -1,4 +1,4 @@
-"""What on disk is a model: a SavedModel folder, a TF1 Hub module, a Keras file."""
+"""Recognizes models on disk: SavedModel folders, TF1 Hub modules, Keras files."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ TF1_MODULE_FILE = "tfhub_module.pb"
 MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt", TF1_MODULE_FILE)
 """A folder with one of these is a model: TF2 and TF1 SavedModels, TF1 Hub modules."""
 KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
-"""Keras chooses its reader by these, and so a Keras file under another name is none."""
+"""Keras chooses its reader by these suffixes, so it cannot load a file with another suffix."""
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _KERAS_MEMBERS = {"config.json", "metadata.json"}
 _DEPTH = 2
-"""How far below a folder its models may stand: ``name/1/saved_model.pb``."""
+"""How many levels below a folder models are searched for: ``name/1/saved_model.pb``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Found:
 
 
 def recognize(path: Path) -> Found | None:
-    """Return the model that ``path`` itself is, if it is one."""
+    """Return the model at ``path``; None if ``path`` itself is not a model."""
     if any((path / name).is_file() for name in MODEL_FILES):
         return Found("saved_model", path)
     if path.suffix.lower() in KERAS_SUFFIXES and path.is_file() and keras_suffix(path):
@@ -47,7 +47,7 @@ def recognize(path: Path) -> Found | None:
 
 
 def keras_suffix(file: Path) -> str | None:
-    """Return the suffix that fits a Keras file by its content; None if it is no Keras file."""
+    """Return the suffix of a Keras file by its content; None if it is not a Keras file."""
     with file.open("rb") as stream:
         if stream.read(len(_HDF5_MAGIC)) == _HDF5_MAGIC:
             return ".h5"
@@ -64,10 +64,10 @@ def keras_suffix(file: Path) -> str | None:
 
 
 def models_in(folder: Path, depth: int = _DEPTH) -> list[Found]:
-    """Return the models in ``folder``: itself, or else those up to ``depth`` folders below."""
+    """Return ``folder`` itself if it is a model, else the models up to ``depth`` levels below."""
     found = recognize(folder)
     if found is not None:
         return [found]
     if depth == 0 or not folder.is_dir():
         return []
-    return [model for each in sorted(folder.iterdir()) for model in models_in(each, depth - 1)]
+    return [model for path in sorted(folder.iterdir()) for model in models_in(path, depth - 1)]

@@ -1,4 +1,4 @@
-"""From a handle to a model on this machine and its digest."""
+"""Resolves a handle to a model on this machine and its digest."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _PIN = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})")
 
 @dataclass(frozen=True, slots=True)
 class Handle:
-    """A handle that led to a model.
+    """A handle that was resolved to a model.
 
     Attributes:
         text: The handle as the user wrote it; the URL for Kaggle's short form.
@@ -42,7 +42,7 @@ class Handle:
         path: The local folder or file; None for ``python``.
         digest: SHA-256 of ``path``, see `hubopt._util.digest.sha256`; None for ``python``.
         archive: The local archive that ``path`` was unpacked from, if any.
-        only_calls: Whether no more of a SavedModel is wanted than what it takes to call it, see
+        only_calls: Whether only the parts of a SavedModel that a call needs are loaded, see
             `hubopt.models.prune_saved_model`.
     """
 
@@ -55,7 +55,7 @@ class Handle:
 
     @property
     def origin(self) -> str:
-        """What leads to the model from anywhere: the URL, the module, or an absolute path."""
+        """A handle that is valid in any folder: the URL, the module, or an absolute path."""
         if self.path is None or is_remote(self.text):
             return self.text
         return str(self.archive or self.path)
@@ -63,13 +63,13 @@ class Handle:
 
 @dataclass(frozen=True, slots=True)
 class LoadPolicy:
-    """How a handle may be reached and trusted.
+    """What is allowed when a handle is fetched and its model loaded.
 
     Attributes:
         pin: The digest that the model must have, ``sha256:<64 hexadecimal digits>``.
-        offline: Never touch the network: remote models come from the cache.
+        offline: Never use the network; take remote models from the cache.
         allow_ops: Operations that the model may have although they reach outside of it.
-        limits: How large the model may be, and how slowly it may come.
+        limits: The size limits of the model, and the limits on the time and rate of the download.
     """
 
     pin: str | None = None
@@ -83,30 +83,30 @@ class LoadPolicy:
         if self.pin is not None and not _PIN.fullmatch(self.pin):
             raise UsageError(
                 f"pin {self.pin}",
-                "no SHA-256 digest",
+                "not a SHA-256 digest",
                 "sha256: and 64 hexadecimal digits",
                 "`hubopt inspect HANDLE` prints a model's digest",
             )
 
     @property
     def pinned_digest(self) -> str | None:
-        """The pin as `Handle.digest` would have it."""
+        """The pin in the form of `Handle.digest`; None if nothing is pinned."""
         match = _PIN.fullmatch(self.pin or "")
         return match.group(1).lower() if match else None
 
 
 DEFAULT_POLICY = LoadPolicy()
-"""Nothing is pinned, the network may be used, the scan's own rules hold."""
+"""Nothing is pinned, the network may be used, and no further operations are allowed."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerOptions:
-    """Which part of a SavedModel becomes the layer.
+    """The part of a SavedModel that becomes the layer.
 
     Attributes:
-        signature: Call this signature and not the object itself.
-        output_key: Keep this output only.
-        tags: Load the graph with these tags.
+        signature: The signature to call instead of the object itself.
+        output_key: The only output to keep.
+        tags: The tags of the graph to load.
     """
 
     signature: str | None = None
@@ -115,25 +115,25 @@ class LayerOptions:
 
 
 def locate(handle: str | os.PathLike[str], load_policy: LoadPolicy = DEFAULT_POLICY) -> Handle:
-    """Find the model that ``handle`` names, fetching or unpacking it first where needed.
+    """Find the model that ``handle`` names, and fetch or unpack it first if needed.
 
     A handle is a SavedModel folder, a Keras file, a tar or zip of either, a URL of any of them
-    (``https://``, tfhub.dev, Kaggle, ``gs://`` and whatever else ``tf.io.gfile`` reads), Kaggle's
-    short form (``google/yamnet/tensorFlow2/yamnet``, if that is no path here), a repository of
-    the Hugging Face hub (``hf://owner/name``), or ``package.module:attribute``. What is
-    fetched or unpacked is kept in the cache (``TFHUB_CACHE_DIR``).
+    (``https://``, tfhub.dev, Kaggle, ``gs://`` and any other scheme that ``tf.io.gfile`` reads),
+    Kaggle's short form (``google/yamnet/tensorFlow2/yamnet``, if that is no path here), a
+    repository of the Hugging Face hub (``hf://owner/name``), or ``package.module:attribute``.
+    Fetched and unpacked models are kept in the cache (``TFHUB_CACHE_DIR``).
 
     Raises:
-        HandleError: Nothing is there, it is no model, or it cannot be reached.
-        PinError: It is not the model that ``load_policy`` pins.
-        LimitError: It is larger or slower than ``load_policy`` allows.
+        HandleError: The handle does not exist, is not a model, or cannot be reached.
+        PinError: The model is not the one that ``load_policy`` pins.
+        LimitError: The model is larger or slower than ``load_policy`` allows.
     """
     text = long_form(os.fspath(handle))
     try:
         if is_remote(text):
-            found = _handle(text, fetch(text, load_policy.offline, limits=load_policy.limits))
+            located = _handle(text, fetch(text, load_policy.offline, limits=load_policy.limits))
         else:
-            found = _locate_here(text, local_path(text), load_policy.limits)
+            located = _locate_here(text, local_path(text), load_policy.limits)
     except HandleError:
         raise
     except OSError as error:
@@ -143,8 +143,8 @@ def locate(handle: str | os.PathLike[str], load_policy: LoadPolicy = DEFAULT_POL
             "files and folders that you may read",
             "check the path and its permissions",
         ) from error
-    _check_pin(found, load_policy)
-    return found
+    _check_pin(located, load_policy)
+    return located
 
 
 def long_form(text: str) -> str:
@@ -154,12 +154,12 @@ def long_form(text: str) -> str:
 
 
 def is_remote(text: str) -> bool:
-    """Return whether a handle is a URL of something that is not on this machine."""
+    """Return whether a handle is a URL of a model that is not on this machine."""
     return bool(_SCHEME.match(text)) and not text.startswith(_FILE_SCHEME)
 
 
 def is_python(text: str) -> bool:
-    """Return whether a handle is ``package.module:attribute``: no such path, and the form."""
+    """Return whether a handle has the form ``package.module:attribute`` and no such path exists."""
     return bool(_PYTHON.fullmatch(text)) and not local_path(text).exists()
 
 
@@ -169,7 +169,7 @@ def local_path(text: str) -> Path:
         text = unquote(text.removeprefix(_FILE_SCHEME).removeprefix("localhost"))
     try:
         return Path(text).expanduser()
-    except RuntimeError:  # ~somebody who has no home here
+    except RuntimeError:  # ~user of an unknown user
         return Path(text)
 
 
@@ -195,13 +195,13 @@ def _locate_here(text: str, path: Path, limits: Limits) -> Handle:
     if path.suffix.lower() in KERAS_SUFFIXES or not is_archive(path):
         raise HandleError(
             f"handle {text}",
-            f"a file that is no model: {path.stat().st_size:,} bytes, neither a Keras file "
+            f"a file that is not a model: {path.stat().st_size:,} bytes, neither a Keras file "
             "(.keras, .h5, .hdf5) nor a tar or zip archive",
             "a SavedModel folder, an archive of one, or a Keras file",
             "pass the folder that saved_model.pb is in; get the file again if it was cut off",
         )
     cached = obtain(
-        f"sha256:{sha256(path)}",  # an archive that changes gets another place in the cache
+        f"sha256:{sha256(path)}",  # a changed archive gets another entry in the cache
         lambda folder: unpack(path, folder, f"handle {text}", limits),
         text=text,
     )
@@ -210,14 +210,14 @@ def _locate_here(text: str, path: Path, limits: Limits) -> Handle:
 
 def _check_regular(text: str, path: Path) -> None:
     is_model = any((path / name).exists() for name in MODEL_FILES)
-    # A folder that is no model may be anything, and large: only what it holds is told.
+    # A folder that is not a model may be large, so it is not searched; its error lists its entries.
     problems = irregular_files(path) if is_model or not path.is_dir() else []
     if problems:
         raise HandleError(
             f"handle {text}",
-            "it is no model of plain files" + "".join(f"\n  - {each}" for each in problems),
-            "regular files and folders, or links to such",
-            "copy the files of the model alone to another folder, and pass that",
+            "it has files that are not regular" + "".join(f"\n  - {line}" for line in problems),
+            "regular files and folders, or links to them",
+            "copy only the files of the model to another folder, and pass that folder",
         )
 
 
@@ -235,13 +235,13 @@ def _check_pin(handle: Handle, load_policy: LoadPolicy) -> None:
             f"handle {handle.text}",
             "a Python object, which has no digest",
             f"a model with sha256:{pinned}",
-            "pin a SavedModel or a Keras file; a Python object is as its package is",
+            "pin a SavedModel or a Keras file; a Python object depends on its package",
         )
     raise PinError(
         f"handle {handle.text}",
         f"sha256:{handle.digest}",
         f"sha256:{pinned}, as pinned",
-        f"if the change is meant, pin the new digest; the model is in {handle.path}",
+        f"if the change is intended, pin the new digest; the model is in {handle.path}",
     )
 
 
@@ -250,7 +250,7 @@ def _no_model(text: str, folder: Path) -> HandleError:
         f"handle {text}",
         f"a folder without {MODEL_FILES[0]} ({_contents(folder)}). Trying to load a model of "
         f"incompatible/unknown type. '{folder}' contains neither 'saved_model.pb' nor "
-        "'saved_model.pbtxt'",  # TensorFlow's own words, which people search for
+        "'saved_model.pbtxt'",  # TensorFlow's own message, for which people search
         f"a SavedModel folder: {' or '.join(MODEL_FILES)} at its top",
         _nearby(folder),
     )

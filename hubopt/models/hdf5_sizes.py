@@ -1,4 +1,4 @@
-"""HDF5 files that take more memory to read than they say, or than there is."""
+"""Refuses HDF5 files that need more memory to read than they declare or than is allowed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hubopt.models.bounded import not_bounded
 from hubopt.models.limits import Limits, too_large_to_unpack
 
 MOST_CONFIG_BYTES = 32 << 20
-"""No config of a model is larger; parsed, it takes many times as much memory."""
+"""The largest config; no model has a larger one. Parsed, it takes many times as much memory."""
 
 _CHUNK_BYTES = 1 << 20
 _COLLECTION = b"GCOL\1\0\0\0"
@@ -23,19 +23,19 @@ _CHECKSUM_BYTES = 4
 
 
 def check_hdf5(file: Path | IO[bytes], thing: str, limits: Limits) -> int:
-    """Refuse an HDF5 file whose values would not fit, without reading them into memory.
+    """Refuse an HDF5 file whose values are too large, without reading them into memory.
 
     Args:
-        file: Its path, or the open file.
-        thing: What errors are about.
+        file: The path, or the open file.
+        thing: The subject of errors.
         limits: Their ``unpacked_bytes`` bound all datasets together.
 
     Returns:
-        The bytes that all its datasets take in memory.
+        The number of bytes that all datasets take in memory.
 
     Raises:
-        LimitError: Its datasets or attributes are larger than the limits allow, by what they
-            declare or by what their chunks inflate to.
+        LimitError: The datasets or attributes are larger than the limits allow, by their
+            declared sizes or by the inflated sizes of their chunks.
     """
     import h5py
 
@@ -58,10 +58,10 @@ def check_hdf5(file: Path | IO[bytes], thing: str, limits: Limits) -> int:
 
 
 def _longest_text(file: Path | IO[bytes]) -> int:
-    """Return what the longest text of open length in a file can take.
+    """Return an upper bound for the bytes of the longest variable-length text in a file.
 
-    Any number of elements may lead to one such text, and their type does not tell its length.
-    They lie in collections that begin with a signature and their own size.
+    Any number of elements may refer to the same text, and their type does not contain its length.
+    The texts are stored in collections that begin with a signature and their own size.
     """
     if isinstance(file, Path):
         with file.open("rb") as stream:
@@ -80,10 +80,10 @@ def _longest_text(file: Path | IO[bytes]) -> int:
 
 
 def _size(dataset: Any, text_bytes: int) -> int:
-    """Return what a dataset takes in memory."""
+    """Return the bytes that a dataset takes in memory."""
     count, itemsize = math.prod(dataset.shape or ()), dataset.dtype.itemsize
     declared = int(count * itemsize)
-    if dataset.chunks:  # one chunk at least is held whole
+    if dataset.chunks:  # HDF5 holds at least one whole chunk in memory
         declared = max(declared, int(math.prod(dataset.chunks) * itemsize))
     if dataset.dtype.hasobject:
         declared += int(count * text_bytes)
@@ -91,7 +91,7 @@ def _size(dataset: Any, text_bytes: int) -> int:
 
 
 def _members(opened: Any) -> Iterator[Any]:
-    """Give every group and dataset once; what lies in other files is not opened."""
+    """Yield every group and dataset once, without opening links to other files."""
     import h5py
 
     pending, seen = [opened], {_address(opened)}
@@ -130,15 +130,18 @@ def _check_attributes(member: Any, text_bytes: int, thing: str, limits: Limits) 
 
 
 def _check_chunks(dataset: Any, thing: str) -> None:
-    """Inflate each chunk as far as it may go: HDF5 inflates it to its end, however far."""
+    """Check that no chunk inflates to more than its declared size.
+
+    HDF5 itself inflates a chunk to its end, whatever its size.
+    """
     filters = _filters(dataset)
     if not filters:
         return
     name = dataset.name
-    unknown = [each for each in filters if each not in _HARMLESS | {_DEFLATE, _LZF}]
-    if unknown or sum(each in (_DEFLATE, _LZF) for each in filters) > 1:
+    unknown = [number for number in filters if number not in _HARMLESS | {_DEFLATE, _LZF}]
+    if unknown or sum(number in (_DEFLATE, _LZF) for number in filters) > 1:
         raise not_bounded(
-            thing, f"its dataset {name!r} is packed by filters that nothing bounds: {filters}"
+            thing, f"its dataset {name!r} has filters with output of unknown size: {filters}"
         )
     chunk_bytes = math.prod(dataset.chunks) * dataset.dtype.itemsize + _CHECKSUM_BYTES
     for number in range(dataset.id.get_num_chunks()):
@@ -172,5 +175,5 @@ def _inflates_to(packed: bytes, most_bytes: int) -> bool:
                 return False
             data = inflater.unconsumed_tail
     except zlib.error:
-        return True  # damage, or a chunk that was left as it is: HDF5 tells
+        return True  # a damaged or uncompressed chunk: HDF5 reports it if it is damaged
     return True

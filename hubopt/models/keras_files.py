@@ -1,10 +1,11 @@
-"""`load_keras_file`: models in Keras's own files, of either generation of Keras.
+"""`load_keras_file`: loads models from Keras files, of Keras 2 or Keras 3.
 
-The config is read before Keras reads it, for Keras builds whatever it names. Keras 2 imports
-any module for it, and both generations run functions that `Lambda` layers bring as bytecode.
+The config is checked before Keras loads it, because Keras builds whatever the config names.
+Keras 2 imports any module for it, and Keras 2 and 3 run functions that `Lambda` layers contain as
+bytecode.
 
-A child process reads it, within a time limit: HDF5's library crashes on some damaged files and
-never ends on others.
+A child process reads the file within a time limit, because the HDF5 library crashes on some
+damaged files and never returns on others.
 """
 
 from __future__ import annotations
@@ -33,19 +34,20 @@ _CONFIG = "config.json"
 _METADATA = "metadata.json"
 _CHUNK_BYTES = 1 << 20
 _LONGEST_READ_S = 30.0
-"""What a small file may take, on a busy machine; the usual time is a tenth of a second."""
+"""The time limit for a small file on a busy machine; the usual time is a tenth of a second."""
 _SLOWEST_DISK = 10e6
-"""In bytes a second."""
+"""The slowest reading rate, in bytes per second."""
 
 
 @dataclass(frozen=True, slots=True)
 class KerasFile:
-    """What a file says about its model.
+    """The description of a model in its file.
 
     Attributes:
         config: The model's config: nested dicts, lists and values.
-        version: The version of Keras that wrote it; Keras 1 wrote none.
-        outside: Values that it takes from other files: lines, by the name of the ability.
+        version: The version of Keras that wrote the file; Keras 1 wrote none.
+        outside: A description of each value that is read from another file, by the kind of
+            storage.
     """
 
     config: Any
@@ -54,7 +56,7 @@ class KerasFile:
 
     @property
     def package(self) -> str:
-        """The generation of Keras that reads it: ``keras`` or ``tf_keras``."""
+        """The package that reads the file: ``keras`` or ``tf_keras``."""
         return "keras" if int(self.version.partition(".")[0]) >= 3 else "tf_keras"
 
 
@@ -65,18 +67,18 @@ def load_keras_file(
 
     Args:
         path: The file.
-        allow: Kinds of layers, or of storage, that the caller accepts though they can do more
-            than compute: ``Lambda``, say.
-        limits: How much the file may unpack to.
+        allow: Kinds of layers or of storage that the caller accepts although they can do more
+            than compute, such as ``Lambda``.
+        limits: The largest unpacked size of the file.
 
     Returns:
         A model of ``keras`` if Keras 3 wrote the file, else of ``tf_keras``.
 
     Raises:
         UnsafeModelError: Layers run Python code from the file or reach outside the model.
-        LoadError: It is no Keras model, is damaged, holds weights alone, or has layers that are
-            not registered.
-        LimitError: It unpacks to more than ``limits`` allow.
+        LoadError: The file is not a Keras model, is damaged, holds only weights, or has layers
+            that are not registered.
+        LimitError: The file unpacks to more than ``limits`` allow.
     """
     file = _read_in_child(path, limits)
     keras = _import(path, file)
@@ -84,7 +86,7 @@ def load_keras_file(
     arguments = {} if "Lambda" not in allow else {"safe_mode": False}
     try:
         return keras.models.load_model(path, compile=False, **arguments)
-    except Exception as error:  # Keras and HDF5 raise nearly every type there is
+    except Exception as error:  # Keras and HDF5 raise exceptions of many types
         unknown = sorted(_unknown_layers(file.config, keras))
         if unknown:
             raise _unregistered(path, unknown, file.package) from error
@@ -92,8 +94,8 @@ def load_keras_file(
             f"model {path}",
             f"{file.package} {keras.__version__} cannot load it: "
             f"{type(error).__name__}: {first_line(error)}",
-            f"a whole file, as Keras {file.version} wrote it",
-            "fetch the file again, or save the model again with the versions that are here",
+            f"a complete file, as Keras {file.version} wrote it",
+            "fetch the file again, or save the model again with the installed versions",
         ) from error
 
 
@@ -109,7 +111,7 @@ def _read_in_child(path: Path, limits: Limits) -> KerasFile:
             raise LoadError(
                 f"model {path}",
                 "it is damaged: the library that reads such files "
-                + ("crashes on it" if timer.is_alive() else f"does not end within {most_s:.0f} s"),
+                + ("crashes on it" if timer.is_alive() else f"takes longer than {most_s:.0f} s"),
                 f"what model.save() writes: a {', '.join(KERAS_SUFFIXES)} file",
                 "fetch or save the model again",
             ) from error
@@ -118,11 +120,11 @@ def _read_in_child(path: Path, limits: Limits) -> KerasFile:
 
 
 def read_keras_file(path: Path, limits: Limits = DEFAULT_LIMITS) -> KerasFile:
-    """Read what ``path`` says about its model, without loading it.
+    """Read the description of the model in ``path``, without loading the model.
 
     Raises:
-        LoadError: It is no Keras model, is damaged, or holds weights alone.
-        LimitError: It unpacks to more than ``limits`` allow.
+        LoadError: The file is not a Keras model, is damaged, or holds only weights.
+        LimitError: The file unpacks to more than ``limits`` allow.
     """
     try:
         if path.suffix.lower() not in KERAS_SUFFIXES:
@@ -131,17 +133,17 @@ def read_keras_file(path: Path, limits: Limits = DEFAULT_LIMITS) -> KerasFile:
         assert file is None or file.package, "a version without a number"
     except (LoadError, LimitError):
         raise
-    except Exception as error:  # h5py, zipfile and json each raise their own
+    except Exception as error:  # h5py, zipfile and json raise exceptions of many types
         raise LoadError(
             f"model {path}",
-            f"it is no Keras model, or damaged: {first_line(error)}",
+            f"it is not a Keras model, or damaged: {first_line(error)}",
             f"what model.save() writes: a {', '.join(KERAS_SUFFIXES)} file",
             "fetch or save the model again",
         ) from error
     if file is None:
         raise LoadError(
             f"model {path}",
-            "it holds weights alone, without the model they belong to",
+            "it holds only weights, without the model they belong to",
             "what model.save() writes",
             "build the model in Python, call load_weights() on it, and then save() it",
         )
@@ -149,7 +151,10 @@ def read_keras_file(path: Path, limits: Limits = DEFAULT_LIMITS) -> KerasFile:
 
 
 def _is_hdf5(path: Path) -> bool:
-    """Choose as Keras does, for one file can be both, and say something else in each."""
+    """Return whether Keras reads the file as HDF5.
+
+    A file can be a zip and an HDF5 file at once, with a different model in each.
+    """
     import h5py
 
     path.open("rb").close()
@@ -179,12 +184,12 @@ def _read_zip(path: Path, limits: Limits) -> KerasFile:
         outside: dict[str, list[str]] = {}
         for name in archive.namelist():
             if name.lower().endswith((".h5", ".hdf5", ".npz")):
-                # Copied out: HDF5 jumps about, which a compressed stream is slow at.
+                # Copied to a file: HDF5 seeks often, which is slow in a compressed stream.
                 with archive.open(name) as packed, tempfile.NamedTemporaryFile() as weights:
                     copy_bounded(packed, weights, f"model {path}", limits)
                     weights.flush()
-                    _look_into(path, Path(weights.name), name, limits, outside)
-    config.pop("compile_config", None)  # a custom loss does not keep a model from loading
+                    _check_weights(path, Path(weights.name), name, limits, outside)
+    config.pop("compile_config", None)  # the model is not compiled, so a custom loss is allowed
     return KerasFile(config, str(metadata["keras_version"]), outside)
 
 
@@ -203,10 +208,10 @@ def _check_config(path: Path, name: str, size_bytes: int) -> None:
         raise not_bounded(f"model {path}", f"its {name} takes {size_bytes:,} bytes or more")
 
 
-def _look_into(
+def _check_weights(
     path: Path, weights: Path, name: str, limits: Limits, outside: dict[str, list[str]]
 ) -> None:
-    """Check weights that were copied out of a file, and add what they take from other files."""
+    """Check weights copied out of a zip, and add the values they read from other files."""
     thing = f"model {path}"
     if name.lower().endswith(".npz"):
         with open_zip(weights, f"{thing}, {name}", limits):
@@ -230,38 +235,38 @@ def _import(path: Path, file: KerasFile) -> Any:
 
 
 def _refuse(path: Path, file: KerasFile, keras: Any, allow: Collection[str]) -> None:
-    """Refuse what could do more than compute, and what is not registered here."""
+    """Refuse objects that could do more than compute, and objects that are not registered."""
     findings = scan_config(file.config, keras)
-    found: dict[str, list[str]] = {}
+    refused: dict[str, list[str]] = {}
     for lines_of_kind in (file.outside, findings.dangers):
         for kind, lines in lines_of_kind.items():
             if kind not in allow:
-                found.setdefault(kind, []).extend(sorted(set(lines)))
-    if found:
+                refused.setdefault(kind, []).extend(sorted(set(lines)))
+    if refused:
         raise UnsafeModelError(
             f"model {path}",
-            tuple(line for lines in found.values() for line in lines),
+            tuple(line for lines in refused.values() for line in lines),
             "layers that only compute",
             "load it only if you trust whoever wrote it: "
-            + " ".join(f"--allow-op {name}" for name in sorted(found))
-            + f" (allow_ops={sorted(found)!r})",
+            + " ".join(f"--allow-op {name}" for name in sorted(refused))
+            + f" (allow_ops={sorted(refused)!r})",
         )
     if findings.unregistered:
         raise _unregistered(path, list(findings.unregistered), file.package)
 
 
 def _unknown_layers(config: Any, keras: Any) -> set[str]:
-    """Return the classes of layers that ``keras`` has neither itself nor registered."""
+    """Return the classes of layers that are neither in ``keras`` nor registered."""
     return {
-        str(each["class_name"])
-        for each in serialized_objects(config)
-        if each.get("module") is None
-        and isinstance(each.get("config"), dict)
-        and {"name", "trainable"} <= each["config"].keys()
-        and not hasattr(keras.layers, str(each["class_name"]))
-        and not hasattr(keras, str(each["class_name"]))
-        and each["class_name"] not in ("Functional", "TFOpLambda", "SlicingOpLambda")
-        and not is_registered(each, keras)
+        str(item["class_name"])
+        for item in serialized_objects(config)
+        if item.get("module") is None
+        and isinstance(item.get("config"), dict)
+        and {"name", "trainable"} <= item["config"].keys()
+        and not hasattr(keras.layers, str(item["class_name"]))
+        and not hasattr(keras, str(item["class_name"]))
+        and item["class_name"] not in ("Functional", "TFOpLambda", "SlicingOpLambda")
+        and not is_registered(item, keras)
     }
 
 
@@ -270,6 +275,6 @@ def _unregistered(path: Path, names: list[str], package: str) -> LoadError:
         f"model {path}",
         f"custom objects that are not registered: {', '.join(names)}",
         f"Keras's own layers, or classes registered with {package}",
-        f"register each with @{package}.saving.register_keras_serializable() and load the model "
+        f"register them with @{package}.saving.register_keras_serializable() and load the model "
         "in Python, or pass a function that returns it as package.module:function",
     )

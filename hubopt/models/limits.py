@@ -1,4 +1,4 @@
-"""How large and how slow a model may be: bounds against files and servers that never end."""
+"""Limits on the size of a model and the time to fetch it, against endless files and servers."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ RATE_WINDOW_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds for what is fetched and unpacked; generous beside the largest models there are.
+    """Limits for fetching and unpacking; the defaults exceed the largest existing models.
 
     Attributes:
-        download_bytes: The most that one model may take to download.
-        unpacked_bytes: The most that an archive, a Keras file or a compressed body may unpack to,
-            by what it declares and by what comes out of it.
-        download_s: The most time for all attempts at one download, redirects included.
-        min_rate: The fewest bytes a second, on average over `rate_window_s`; 0 for any.
-        rate_window_s: Over how many seconds the rate is measured.
+        download_bytes: The largest download of one model.
+        unpacked_bytes: The largest size that an archive, a Keras file or a compressed body may
+            unpack to, by its declared sizes and by its actual contents.
+        download_s: The longest time for all attempts at one download, including redirects.
+        min_rate: The lowest rate in bytes per second, averaged over `rate_window_s`; 0 for any.
+        rate_window_s: The number of seconds over which the rate is measured.
     """
 
     download_bytes: int = 20 * 10**9
@@ -59,25 +59,25 @@ class Limits:
         max_time: str | None = None,
         min_rate: str | None = None,
     ) -> Limits:
-        """Return the limits that a user wrote, the defaults where nothing is given.
+        """Return the limits that a user wrote, with defaults for those that are not given.
 
         Raises:
-            UsageError: Something is no size or no duration; all of it is named.
+            UsageError: Values are not sizes or durations; the error names all of them.
         """
         default = cls()
         wrong: list[str] = []
 
         def size(flag: str, text: str | None, otherwise: int) -> int:
-            found = otherwise if text is None else parse_size(text)
-            if found is None:
-                wrong.append(f"{flag} {text}: no size, which is {SIZES}")
-            return otherwise if found is None else found
+            parsed = otherwise if text is None else parse_size(text)
+            if parsed is None:
+                wrong.append(f"{flag} {text}: not a size, which is {SIZES}")
+            return otherwise if parsed is None else parsed
 
         def duration(flag: str, text: str | None, otherwise: float) -> float:
-            found = otherwise if text is None else parse_duration(text)
-            if found is None:
-                wrong.append(f"{flag} {text}: no duration, which is {DURATIONS}")
-            return otherwise if found is None else found
+            parsed = otherwise if text is None else parse_duration(text)
+            if parsed is None:
+                wrong.append(f"{flag} {text}: not a duration, which is {DURATIONS}")
+            return otherwise if parsed is None else parsed
 
         values = (
             size("--max-download", max_download, default.download_bytes),
@@ -93,18 +93,18 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
-"""What holds where nobody says otherwise."""
+"""The limits that hold by default."""
 UNLIMITED = Limits(sys.maxsize, sys.maxsize, float("inf"), 0)
-"""For what only looks, and is asked again with bounds before anything is unpacked."""
+"""For code that only inspects a file; the limits are checked later, before it is unpacked."""
 
 
 def too_large_to_unpack(thing: str, found: str, limits: Limits) -> LimitError:
-    """Return the error for what unpacks to more than the limits allow.
+    """Return the error for a handle or file that unpacks to more than the limits allow.
 
     Args:
         thing: The handle or the file.
-        found: What it unpacks to, as a predicate.
-        limits: The bounds.
+        found: A predicate with its unpacked size.
+        limits: The limits.
     """
     return LimitError(
         thing,

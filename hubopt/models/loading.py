@@ -1,4 +1,4 @@
-"""From a located handle to the object that `KerasLayer` wraps."""
+"""Loads the model of a located handle, which `KerasLayer` wraps."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ def load_model(
     load_options: Any = None,
     load_policy: LoadPolicy | None = None,
 ) -> Any:
-    """Load what ``handle`` leads to.
+    """Load the model of ``handle``.
 
     Args:
-        handle: What `hubopt.models.handles.locate` found.
-        tags: The graph of a SavedModel to load; None for the only one.
+        handle: The result of `hubopt.models.handles.locate`.
+        tags: The tags of the graph of a SavedModel to load; None for the only graph.
         load_options: A ``tf.saved_model.LoadOptions``.
-        load_policy: Which operations are allowed beside the harmless ones.
+        load_policy: The operations that are allowed in addition to the harmless ones.
 
     Raises:
-        LoadError: It cannot be loaded, or it holds operations that are not allowed.
+        LoadError: The model cannot be loaded, or it has operations that are not allowed.
     """
     load_policy = load_policy or LoadPolicy()
     if handle.kind == "python":
@@ -55,8 +55,8 @@ def _load_saved_model(
     if _PATTERN.search(str(handle.path)):
         raise LoadError(
             f"model {handle.text}",
-            f"its path, {handle.path}, has one of * ? [ ] in it: TensorFlow reads a pattern there",
-            "a path without these",
+            f"its path, {handle.path}, has one of * ? [ ], which TensorFlow reads as a pattern",
+            "a path without these characters",
             "move or link the model to another path",
         )
     is_tf1_module = (handle.path / TF1_MODULE_FILE).is_file()
@@ -72,21 +72,21 @@ def _load_saved_model(
             else whole as folder
         ):
             loaded = tf.saved_model.load(str(folder), tags=tags, options=load_options)
-    except Exception as error:  # TensorFlow's loader raises nearly every type there is
+    except Exception as error:  # TensorFlow's loader raises exceptions of many types
         raise load_error(handle.text, error) from error
-    loaded._is_hub_module_v1 = is_tf1_module  # the name tensorflow_hub gives it
+    loaded._is_hub_module_v1 = is_tf1_module  # the attribute that tensorflow_hub sets
     return loaded
 
 
 def load_error(text: str, error: BaseException) -> HuboptError:
-    """Return the error for a model that TensorFlow refuses, with the cause in plain words."""
+    """Return the error for a model that TensorFlow cannot load, with the cause in plain words."""
     shortage = resource_error(error)
     if shortage is not None:
         return shortage
     known = explain(error)
     found, way_out = known or (
         f"TensorFlow cannot load it: {type(error).__name__}: {first_line(error)}",
-        "check that every file is there and whole, variables/ included; save the model again",
+        "check that all files are present and complete, including variables/; save the model again",
     )
     return LoadError(f"model {text}", found, "a complete SavedModel", way_out)
 
@@ -104,7 +104,7 @@ def _import(text: str) -> Any:
             "package.module:attribute, importable from the current folder",
             "check the names, and install the package or go to its folder",
         ) from error
-    except Exception as error:  # whatever the module's own code raises
+    except Exception as error:  # the module's own code may raise any exception
         raise LoadError(
             f"handle {text}",
             f"importing it fails: {type(error).__name__}: {error}",

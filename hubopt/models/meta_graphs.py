@@ -1,4 +1,4 @@
-"""The graphs of a SavedModel, as its file describes them."""
+"""Reads the graphs of a SavedModel from its file."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from hubopt._platform.tf_private import read_saved_model
 
 @dataclass(frozen=True, slots=True)
 class MetaGraph:
-    """One graph of a SavedModel, as its file describes it.
+    """The description of one graph in the file of a SavedModel.
 
     Attributes:
-        tags: Its tags.
-        signatures: The names of its signatures, and of the outputs of each.
-        can_be_called: Whether the object it restores has a ``__call__``.
+        tags: The tags of the graph.
+        signatures: The names of the outputs of each signature, by its name.
+        can_be_called: Whether the restored object has a ``__call__``.
     """
 
     tags: frozenset[str]
@@ -24,7 +24,7 @@ class MetaGraph:
 
 
 def read_meta_graphs(folder: Path) -> list[MetaGraph]:
-    """Describe a SavedModel's graphs from its file, without loading it.
+    """Return the graphs of a SavedModel from its file, without loading it.
 
     Raises:
         LoadError: As for `hubopt._platform.tf_private.read_saved_model`.

@@ -1,8 +1,9 @@
-"""`pruned_saved_model`: a SavedModel without the functions that no call of the model itself takes.
+"""`pruned_saved_model`: a SavedModel without the functions that the model's own call does not use.
 
-Keras 2 saves each layer inside of a model with functions of its own: to call it, to call it in
-training, each twice. To load them takes two thirds of the time that a MobileNetV2 takes. They
-are there for whoever takes the model apart; the model's own call has all it needs.
+Keras 2 saves every inner layer of a model with functions of its own: one to call it and one to
+call it in training, both twice. Loading them takes two thirds of the loading time of a
+MobileNetV2. They are only needed to use the inner layers by themselves; the model's own call does
+not use them.
 """
 
 from __future__ import annotations
@@ -18,30 +19,30 @@ from hubopt._util.regular_files import real_path
 from hubopt.scanning.saved_graphs import choose_graphs, reach
 
 _KERAS = "_tf_keras_"
-"""How the kinds of Keras's own objects begin."""
+"""The prefix of the identifiers of Keras objects."""
 _KERAS_PARTS = "keras_api"
-"""The attribute under which Keras 2 lists a model's layers once more."""
+"""The attribute in which Keras 2 lists the layers of a model a second time."""
 _PLAIN = "_generic_user_object"
 _FUNCTIONS = ("function", "bare_concrete_function")
 _MOST_BYTES = 2**28
-"""Of a graph that is written once more to be loaded."""
+"""The largest SavedModel proto that is pruned; the pruned one is written to disk."""
 
 
 @contextmanager
 def pruned_saved_model(folder: Path, tags: tuple[str, ...] = ()) -> Iterator[Path]:
-    """Give a SavedModel to load in place of ``folder``: itself, or for a while a smaller one.
+    """Yield a SavedModel to load instead of ``folder``: a temporary smaller one, or ``folder``.
 
-    The smaller one has the same root, variables and signatures; the layers inside cannot be
-    called. A model that is not Keras's has no such layers, and one that reads files of its own
-    looks for them later, when a smaller one would be gone.
+    The smaller one has the same root, variables and signatures, but its inner layers cannot be
+    called. A model that is not from Keras has no such layers. A model with asset files is not
+    pruned, because it reads them later, when the smaller one is already deleted.
 
     Args:
-        folder: The SavedModel, which has been looked through by `hubopt.scanning.scan`.
-        tags: The graph to load; without tags, the only one.
+        folder: The SavedModel, which `hubopt.scanning.scan` has already checked.
+        tags: The tags of the graph to load; without tags, the only graph.
     """
     saved_model = read_saved_model(folder)
     graph, *others = choose_graphs(saved_model, tags)
-    if others or graph.asset_file_def or saved_model.ByteSize() > _MOST_BYTES or not _cut(graph):
+    if others or graph.asset_file_def or saved_model.ByteSize() > _MOST_BYTES or not _prune(graph):
         yield folder
         return
     with tempfile.TemporaryDirectory(prefix="hubopt-") as smaller:
@@ -51,8 +52,8 @@ def pruned_saved_model(folder: Path, tags: tuple[str, ...] = ()) -> Iterator[Pat
         yield place
 
 
-def _cut(meta_graph: Any) -> bool:
-    """Take the functions of inner layers out of ``meta_graph``; return whether there were any."""
+def _prune(meta_graph: Any) -> bool:
+    """Remove the functions of inner layers from ``meta_graph``; return whether there were any."""
     objects = meta_graph.object_graph_def
     needed = _reached(objects)
     dropped = [
@@ -62,32 +63,33 @@ def _cut(meta_graph: Any) -> bool:
     ]
     if not dropped:
         return False
-    gone = {name for node in dropped for name in _functions_of(node)}
+    dropped_names = {name for node in dropped for name in _functions_of(node)}
     for node in dropped:
         node.Clear()
         node.user_object.identifier = _PLAIN
         node.user_object.version.producer = node.user_object.version.min_consumer = 1
-    for name in gone - {name for node in objects.nodes for name in _functions_of(node)}:
+    for name in dropped_names - {name for node in objects.nodes for name in _functions_of(node)}:
         del objects.concrete_functions[name]
     library = meta_graph.graph_def.library
     wanted = reach(meta_graph).functions
-    kept = [each for each in library.function if each.signature.name in wanted]
+    kept = [function for function in library.function if function.signature.name in wanted]
     del library.function[:]
     library.function.extend(kept)
     return True
 
 
 def _functions_of(node: Any) -> Iterator[str]:
-    """Give the names of the functions that an object is, has, or takes a tensor of."""
+    """Yield the names of the functions that an object is, has, or captures a tensor of."""
     yield from node.function.concrete_functions
     yield node.bare_concrete_function.concrete_function_name
     yield node.captured_tensor.concrete_function
 
 
 def _reached(objects: Any) -> set[int]:
-    """Return the objects that are reached from the root without passing a layer of Keras's.
+    """Return the objects that are reachable from the root without passing through a Keras layer.
 
-    And from whatever is no plain object, such as a table, which brings functions of its own.
+    Objects that are not plain, such as tables, are starting points too, because they have
+    functions of their own.
     """
     starts = []  # a model of TensorFlow 1 has no objects
     for at, node in enumerate(objects.nodes):

@@ -1,4 +1,4 @@
-"""Files and folders that ``tf.io.gfile`` reads, copied piece by piece."""
+"""Copies files and folders that ``tf.io.gfile`` reads, piece by piece."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ _CHUNK_BYTES = 1 << 20
 
 
 def copy_files(location: str, folder: Path, file: Path, watch: Watch) -> bool:
-    """Copy what is at ``location`` and return whether that is a folder.
+    """Copy the file or folder at ``location`` and return whether it is a folder.
 
-    Piece by piece, because nothing can look at a copy that TensorFlow makes at once.
+    It is copied piece by piece, because a copy that TensorFlow makes cannot be monitored.
 
     Args:
         location: A URL that ``tf.io.gfile`` reads.
-        folder: Where a folder goes.
-        file: Where a file goes.
-        watch: How long it may take, how large and how slow it may be.
+        folder: The destination of a folder.
+        file: The destination of a file.
+        watch: The limits on time, size and rate.
 
     Raises:
-        LimitError: It takes too long, is too large or too slow.
-        tf.errors.OpError: It cannot be read.
+        LimitError: The copy takes too long, is too large or too slow.
+        tf.errors.OpError: The location cannot be read.
     """
     import tensorflow as tf
 
@@ -36,7 +36,7 @@ def copy_files(location: str, folder: Path, file: Path, watch: Watch) -> bool:
         watch.check()
         target = folder / place.removeprefix(location).strip("/")
         target.mkdir(parents=True, exist_ok=True)
-        for name in filter(None, names):  # stores have nameless entries
+        for name in filter(None, names):  # remote stores have entries without a name
             _copy(gfile, f"{place.rstrip('/')}/{name}", target / name, meter)
     return True
 

@@ -1,4 +1,4 @@
-"""`Watch`: a download that ends, whatever the other side does."""
+"""`Watch`: ends a download at its limits, whatever the server does."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from hubopt.models.limits import Limits
 R = TypeVar("R")
 
 _GRACE_S = 1.0
-"""How long work that was given up may take to end by itself, before its files are removed."""
+"""How long an abandoned thread may take to end by itself, before its files are removed."""
 
 
 class Watch:
-    """One time for all attempts at getting one model.
+    """A time limit for all attempts at fetching one model.
 
     Args:
-        thing: What errors are about.
-        limits: The bounds.
-        clock: Gives seconds.
+        thing: The subject of errors.
+        limits: The limits.
+        clock: Returns the time in seconds.
     """
 
     def __init__(
@@ -37,16 +37,16 @@ class Watch:
 
     @property
     def left_s(self) -> float:
-        """How much of the time is left; 0 when it is over."""
+        """The remaining time; 0 when the time is over."""
         if self._given_up.is_set():
             return 0.0
         return max(0.0, self._end - self._clock())
 
     def run(self, work: Callable[[], R]) -> R:
-        """Do ``work`` in a thread of its own, and wait for it no longer than there is time.
+        """Run ``work`` in a thread, and wait for it no longer than the remaining time.
 
-        A server can send a byte of a header now and then, and no library returns from reading
-        that. The thread is left behind then; it ends with its connection, or with the process.
+        A server can send a header byte by byte, and no library returns before the header ends.
+        In that case the thread is abandoned; it ends with its connection or with the process.
 
         Raises:
             LimitError: The time is over.
@@ -81,21 +81,21 @@ class Watch:
             raise self._too_long()
 
     def meter(self, received: int = 0) -> Meter:
-        """Return a counter of what comes in, from ``received`` bytes on."""
+        """Return a counter of the received bytes that starts at ``received``."""
         return Meter(self._thing, self._limits, self.check, received, self._clock)
 
     def _too_long(self) -> LimitError:
         return LimitError(
             self._thing,
-            f"it was not here after {self._limits.download_s:,g} seconds",
-            "a download within that time, all attempts and redirects included",
+            f"it was not downloaded within {self._limits.download_s:,g} seconds",
+            "a download within that time, including all attempts and redirects",
             "raise the bound if the connection is that slow: --max-time 8h "
             "(Limits(download_s=...)); or download the model and pass its path",
         )
 
 
 class Meter:
-    """Counts the bytes of one download, and refuses too many, or too few in a while."""
+    """Counts the bytes of one download, and refuses too large or too slow a download."""
 
     def __init__(
         self,
@@ -113,15 +113,15 @@ class Meter:
         self._marks: deque[tuple[float, int]] = deque([(clock(), received)])
 
     def declare(self, size_bytes: int) -> None:
-        """Refuse what the other side says that it will send."""
+        """Refuse the download if its declared size is too large."""
         if size_bytes > self._limits.download_bytes:
             raise self._too_much(f"it takes {size_bytes:,} bytes to download")
 
     def add(self, size_bytes: int) -> None:
-        """Count what came in.
+        """Count received bytes.
 
         Raises:
-            LimitError: It is too much, came too slowly, or too late.
+            LimitError: The download is too large, too slow, or takes too long.
         """
         self._received += size_bytes
         if self._received > self._limits.download_bytes:
@@ -140,7 +140,7 @@ class Meter:
         if now - then >= window and rate < self._limits.min_rate:
             raise LimitError(
                 self._thing,
-                f"it comes at {rate:,.1f} bytes a second; {self._received:,} bytes are here",
+                f"it arrives at {rate:,.1f} bytes a second; {self._received:,} bytes have arrived",
                 f"at least {self._limits.min_rate:,} bytes a second, over {window:g} seconds",
                 "lower the bound if the connection is that slow: --min-rate 100 "
                 "(Limits(min_rate=...)); or download the model and pass its path",

@@ -1,6 +1,7 @@
-"""How many weights a call of a SavedModel takes, read from its file: nothing is loaded.
+"""The size of the weights that a call of a SavedModel uses, read from its file.
 
-To load a model of several GB takes longer than to say that no target could hold it.
+Nothing is loaded: for a model of several GB, this is faster than loading it to find that it is
+too large for all targets.
 """
 
 from __future__ import annotations
@@ -19,47 +20,47 @@ _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 
 
 def check_size(size_bytes: int, most_bytes: int | None) -> None:
-    """Check that there are no more weights than a target holds.
+    """Check that the weights are not larger than a target can hold.
 
     Raises:
-        ExportError: There are.
+        ExportError: They are larger.
     """
     if most_bytes is not None and size_bytes > most_bytes:
         raise ExportError(
             "weights",
             f"{size_bytes / 1e9:.1f} GB, and none of the targets holds more than "
             f"{most_bytes / 1e9:.1f}",
-            "a target that holds as much as the model has",
+            "a target that can hold the weights of the model",
             "see `hubopt targets`; savedmodel and onnx hold any size",
         )
 
 
 def weight_size_bytes(folder: Path, tags: tuple[str, ...], signature: str | None) -> int:
-    """Return how many bytes of variables a call takes at least; 0 where that is not known.
+    """Return the fewest bytes of variables that a call uses; 0 if that is unknown.
 
-    Of several traces of a call, the one that takes least. Constants are not counted, nor is what
-    a model of TensorFlow 1 holds.
+    If a call has several traces, the one that uses the fewest bytes counts. Constants and the
+    variables of a TensorFlow 1 model are not counted.
 
     Args:
         folder: The SavedModel.
-        tags: The graph; without tags, the only one.
-        signature: Which is called; None for the model's own call.
+        tags: The tags of the graph; without tags, the only graph.
+        signature: The signature that is called; None for the model's own call.
 
     Raises:
-        LoadError: Its file is damaged.
+        LoadError: The file of the SavedModel is damaged.
     """
     graph = choose_graphs(read_saved_model(folder), tags)[0]
     objects = graph.object_graph_def
-    library = {each.signature.name: each for each in graph.graph_def.library.function}
+    library = {function.signature.name: function for function in graph.graph_def.library.function}
     try:
         traces = list(_traces(objects, signature))
-        return min((_taken(objects, library, each) for each in traces), default=0)
-    except (IndexError, KeyError, ValueError):  # a damaged file, of which the loader says more
+        return min((_used_bytes(objects, library, trace) for trace in traces), default=0)
+    except (IndexError, KeyError, ValueError):  # a damaged file: the loader reports the details
         return 0
 
 
 def _traces(objects: Any, signature: str | None) -> Iterator[str]:
-    """Give the names of the functions that a call may run."""
+    """Yield the names of the functions that a call may run."""
     if not objects.nodes:
         return
     if signature is None:
@@ -72,11 +73,11 @@ def _traces(objects: Any, signature: str | None) -> Iterator[str]:
 
 
 def _child(objects: Any, node: Any, name: str) -> Any:
-    return objects.nodes[{each.local_name: each.node_id for each in node.children}[name]]
+    return objects.nodes[{child.local_name: child.node_id for child in node.children}[name]]
 
 
-def _taken(objects: Any, library: Any, name: str) -> int:
-    """Return the bytes of the variables that a function is bound to and does read."""
+def _used_bytes(objects: Any, library: Any, name: str) -> int:
+    """Return the bytes of the variables that are bound to a function and that it reads."""
     bound = objects.concrete_functions[name].bound_inputs if name in library else ()
     if not bound:
         return 0
@@ -90,14 +91,14 @@ def _taken(objects: Any, library: Any, name: str) -> int:
 
 
 def _reads(library: Any, name: str, argument: str) -> bool:
-    """Whether any operation takes the argument; to hand it on to a function is not enough."""
+    """Return whether an operation uses the argument; passing it to a function does not count."""
     pending, seen = [(name, argument)], set()
     while pending:
         place = pending.pop()
         if place in seen:
             continue
         seen.add(place)
-        for node, at in _takers(library[place[0]], place[1]):
+        for node, at in _consumers(library[place[0]], place[1]):
             if node.op not in _CALLS:
                 return True
             callee = node.attr["f"].func.name
@@ -105,11 +106,11 @@ def _reads(library: Any, name: str, argument: str) -> bool:
     return False
 
 
-def _takers(function: Any, argument: str) -> Iterator[tuple[Any, int]]:
-    """Give the nodes that take an argument of their function, and as which of their inputs."""
+def _consumers(function: Any, argument: str) -> Iterator[tuple[Any, int]]:
+    """Yield the nodes that take an argument of ``function``, and its position in their inputs."""
     for node in function.node_def:
-        for at, taken in enumerate(node.input):
-            if not taken.startswith("^") and node_name(taken) == argument:
+        for at, tensor in enumerate(node.input):
+            if not tensor.startswith("^") and node_name(tensor) == argument:
                 yield node, at
 
 
@@ -118,8 +119,8 @@ def _bytes(node: Any) -> int:
 
     if node.WhichOneof("kind") != "variable":
         return 0
-    sizes = [each.size for each in node.variable.shape.dim]
+    sizes = [dim.size for dim in node.variable.shape.dim]
     if node.variable.shape.unknown_rank or min(sizes, default=0) < 0:
         return 0
-    each = int(tf.as_dtype(node.variable.dtype).size)
-    return int(math.prod(sizes)) * each
+    item_bytes = int(tf.as_dtype(node.variable.dtype).size)
+    return int(math.prod(sizes)) * item_bytes

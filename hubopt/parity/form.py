@@ -39,8 +39,7 @@ def _form(array: NDArray[Any]) -> str:
 
 
 def _spec_form(spec: TensorSpec, reference: Any) -> str:
-    """Format dtype and shape of the spec, with dynamic dimensions as in ``reference``."""
+    """Format the dtype of the spec and the shape of ``reference``; of the spec without it."""
     dtype = "string" if spec.dtype == "string" else numpy_dtype(spec.dtype).name
-    given = None if reference is None else np.shape(reference)
-    shape = given if given is not None and spec.admits(given) else spec.shape
+    shape = spec.shape if reference is None else np.shape(reference)
     return f"{dtype} {format_shape(shape)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from hubopt._util.escaping import printable
 from hubopt._util.short_repr import short_repr
@@ -32,9 +32,11 @@ variant was measured on the sample. The deviation of another variant may differ;
 basic-pitch it was ten times as large."""
 _ROUNDED = "rounded1"
 """One of `VARIANTS`. If it was measured, the other variants with perturbed weights were, too."""
-Basis = Literal["layer", "float64", "noise"]
+TIE: Final = "tie"
+Basis = Literal["layer", "float64", "noise", "tie"]
 """The reference that a sample passed against: the eager layer; the layer computed in float64, if
-the eager layer is the noisy side; the eager layer with its own noise allowed."""
+the eager layer is the noisy side; the eager layer with its own noise allowed; another of its own
+answers, if its order is a tie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class OutputParity:
         differences: The differences from the eager layer, one for each sample.
         from_float64: The differences from the layer computed in float64, one for each sample;
             empty if there are no outputs in float64.
+        beside_ties: The differences from the nearest of the layer's own answers, one for each
+            sample; None where the layer's order is no tie. Empty if no ties are known.
         deviations: The layer's own noise in this output, by variant, for each sample.
         tolerance: The output's tolerance.
         bases: The reference that each sample passed against; None if it did not pass.
@@ -53,6 +57,7 @@ class OutputParity:
         unsteady: Whether it fails only within the layer's own noise, and this noise is too large
             for the layer to be a reference.
         vacuous: Why passing proves nothing; None if it proves something.
+        constant: Whether the layer gives exactly the same for every input.
     """
 
     name: str
@@ -64,6 +69,8 @@ class OutputParity:
     problems: tuple[str, ...] = ()
     unsteady: bool = False
     vacuous: str | None = None
+    constant: bool = False
+    beside_ties: tuple[Difference | None, ...] = ()
 
     __repr__ = short_repr
 
@@ -86,9 +93,15 @@ class OutputParity:
     def judged(self) -> tuple[Difference, ...]:
         """The differences that decided, one for each sample."""
         return tuple(
-            self.from_float64[at] if basis == FLOAT64 else self.differences[at]
+            self.from_float64[at]
+            if basis == FLOAT64
+            else (self.tie(at) if basis == TIE else None) or self.differences[at]
             for at, basis in enumerate(self.bases)
         )
+
+    def tie(self, sample: int) -> Difference | None:
+        """Return the difference beside the ties of a sample; None if there are none."""
+        return self.beside_ties[sample] if self.beside_ties else None
 
     @property
     def is_clear(self) -> bool:
@@ -140,6 +153,7 @@ class Parity:
             differences.
         vacuous: Outputs on which passing proves nothing, one sentence per output.
         note: What had to be allowed in addition to the tolerance; None if nothing.
+        cause: Why it failed, if the cause is known to be outside of the layer and the exporter.
     """
 
     passed: bool
@@ -149,29 +163,45 @@ class Parity:
     unsteady: bool = False
     vacuous: tuple[str, ...] = ()
     note: str | None = None
+    cause: str | None = None
 
     @property
     def is_clear(self) -> bool:
         """Whether no further measurement of the layer's noise would change the verdict.
 
         This is so if every output passes by a margin, see `OutputParity.is_clear`, and none is
-        vacuous; and if nothing can be compared, because names or shapes differ.
+        vacuous without being constant; and if nothing can be compared, because names or shapes
+        differ.
         """
         if not self.outputs:
             return True
-        return self.passed and not self.vacuous and all(out.is_clear for out in self.outputs)
+        # On more samples, an output may turn out to depend on its inputs or weights after all.
+        doubtful = any(out.vacuous and not out.constant for out in self.outputs)
+        if self.status != "verified" or doubtful:
+            return False
+        return all(out.is_clear for out in self.outputs)
+
+    @property
+    def is_vacuous(self) -> bool:
+        """Whether an output is vacuous and no other one shows that the artifact is right.
+
+        A constant output shows only that the constant is right.
+        """
+        informative = any(not out.vacuous and not out.constant for out in self.outputs)
+        return bool(self.vacuous) and not informative
 
     def comparison(self, samples: Sequence[int]) -> Comparison:
         """Return the differences without the verdict, for samples with these numbers."""
         wide = {output.name: output.from_float64 for output in self.outputs if output.from_float64}
         near = {output.name: output.differences for output in self.outputs}
-        return Comparison(tuple(samples), near, wide, () if near else self.problems)
+        tied = {output.name: output.beside_ties for output in self.outputs if output.beside_ties}
+        return Comparison(tuple(samples), near, wide, () if near else self.problems, tied)
 
     @property
     def status(self) -> Literal["verified", "vacuous", "unverified", "failed"]:
         """The status of a target with this parity."""
         if self.passed:
-            return "vacuous" if self.vacuous else "verified"
+            return "vacuous" if self.is_vacuous else "verified"
         return "unverified" if self.unsteady else "failed"
 
     def __repr__(self) -> str:

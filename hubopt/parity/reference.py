@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hubopt._util.short_repr import short_repr
-from hubopt.exporter import Tensors
-from hubopt.parity.deviations import Deviation
-from hubopt.parity.metrics import Difference, compare, distance
+from hubopt.exporter import Tensors, ToleranceClass
+from hubopt.parity.deviations import Deviation, noise_for
+from hubopt.parity.metrics import Difference, compare_any, distance
 from hubopt.parity.tolerance import TOLERANCES
 from hubopt.spec import ModelSpec
 
@@ -48,6 +48,11 @@ class ReferenceQuality:
         weights: How many weights were examined, see `hubopt.reference.sensitivity`.
         undetected: How many weights could change sign without exceeding the tolerance on any
             sample.
+        culprits: The operation in which a variant goes wrong, by variant, if it was found.
+        ties: The samples on which the layer's own order is a tie, by output that it moves; counted
+            from 0 among the kept ones.
+        alternatives: How many other answers of the layer there are to each sample, if its order
+            is a tie on any.
     """
 
     deviations: Mapping[str, Mapping[str, tuple[Deviation, ...]]] = field(default_factory=dict)
@@ -60,6 +65,13 @@ class ReferenceQuality:
     inactive: int = 0
     weights: int = 0
     undetected: int = 0
+    culprits: Mapping[str, str] = field(default_factory=dict)
+    ties: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    alternatives: tuple[int, ...] = ()
+
+    def seen_by(self, artifact_class: ToleranceClass) -> ReferenceQuality:
+        """Return this quality with only the noise that can excuse an artifact of this class."""
+        return replace(self, deviations=noise_for(self.deviations, artifact_class))
 
     __repr__ = short_repr
 
@@ -90,15 +102,13 @@ def farthest(
 ) -> dict[str, Difference]:
     """Return, by output, the largest difference of ``answers`` from the reference.
 
-    Pairs of different shapes are left out, as they cannot be compared element by element.
+    Nothing is farther than an answer of another shape.
     """
     largest = {}
     for output in spec.outputs:
         differences = [
-            compare(new, old)
+            compare_any(np.asarray(a[output.name]), np.asarray(r[output.name]))
             for a, r in zip(answers, reference, strict=True)
-            if (new := np.asarray(a[output.name])).shape
-            == (old := np.asarray(r[output.name])).shape
         ]
         if differences:
             largest[output.name] = max(differences, key=_distance)
@@ -126,4 +136,6 @@ def same_tensors(one: Tensors, other: Tensors) -> bool:
 
 
 def _distance(difference: Difference) -> float:
+    if difference.problem:
+        return math.inf
     return difference.worst(TOLERANCES["fp32"])[0]

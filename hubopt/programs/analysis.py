@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from hubopt.exporter import OpUse
+from hubopt.programs.graphs.operations import uses
 from hubopt.programs.graphs.reach import unreached, weights
-from hubopt.programs.operations import uses
 from hubopt.sampling.domains import read_domains
 from hubopt.spec import ValueRange
 

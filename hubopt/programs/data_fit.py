@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hubopt._util.structure import Structure, leaves, pack, unpack
 from hubopt.hints import Hints
+from hubopt.layers.claims import spread
 from hubopt.layers.interface import Interface
 from hubopt.sampling.data_values import convert, kind_problem
 from hubopt.sampling.user_data import DataError, Item
@@ -72,7 +73,7 @@ def first_sample(items: Sequence[Item], interface: Interface, hints: Hints) -> A
     problems: list[str] = []
     arrays = _by_name(items[0], interface.structure, problems)
     _raise(problems)
-    hinted = dict(hints.input_shapes)
+    hinted = spread(dict(hints.input_shapes), {each.name: each.shape for each in interface.inputs})
     only = hinted.get("") if len(interface.inputs) == 1 else None
     for declared in interface.inputs:
         shape = hinted.get(declared.name, only) or declared.shape
@@ -81,6 +82,8 @@ def first_sample(items: Sequence[Item], interface: Interface, hints: Hints) -> A
             if array.shape[:1] == (0,) and shape[0] != 0:
                 problems.append(f"{items[0].origin}, input {declared.name}: found no samples in it")
             batch = shape[0] if isinstance(shape[0], int) else hints.batch or 1
+            if shape == (None,) and declared.may_be_length and hints.batch is None:
+                batch = array.size  # a whole waveform, not a batch of numbers
             arrays[declared.name] = _first(array, len(shape), batch)
     _raise(problems)
     return pack(interface.structure, arrays)

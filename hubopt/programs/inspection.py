@@ -11,6 +11,7 @@ from hubopt._util.short_repr import short_repr
 from hubopt.errors import SpecError, TraceError
 from hubopt.exporter import Obstacle, OpUse
 from hubopt.hints import Hints
+from hubopt.layers.interface import Kind, tensor_kind
 from hubopt.spec import MaybeShape, ModelSpec, format_shape
 
 
@@ -22,11 +23,13 @@ class Tensor:
         name: Its name.
         dtype: TensorFlow's name of the dtype; None if undeclared.
         shape: None for unknown rank, None for each unknown dimension.
+        kind: ``dense``, or ``ragged`` or ``sparse``, of which no target takes one.
     """
 
     name: str
     dtype: str | None
     shape: MaybeShape | None
+    kind: Kind = "dense"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,10 @@ def inspect_layer(layer: Any, hints: Hints) -> OpenModel:
         spec = resolve(layer, hints)
     except SpecError as error:
         problems = error.problems
-    declared = [(tensor.name, tensor.shape, tensor.dtype) for tensor in interface.inputs]
+    declared = [
+        (tensor.name, tensor.shape, tensor.dtype if tensor.kind == "dense" else None)
+        for tensor in interface.inputs
+    ]
     settled = (
         [(tensor.name, tensor.open_shape, tensor.dtype) for tensor in spec.inputs] if spec else []
     )
@@ -144,7 +150,8 @@ def inspect_layer(layer: Any, hints: Hints) -> OpenModel:
         signature=layer_signature(layer),
         signatures=_signatures(layer.resolved_object),
         declared=tuple(
-            Tensor(tensor.name, tensor.dtype, tensor.shape) for tensor in interface.inputs
+            Tensor(tensor.name, tensor.dtype, tensor.shape, tensor.kind)
+            for tensor in interface.inputs
         ),
         outputs=_tensors(outputs),
         spec=spec,
@@ -172,6 +179,7 @@ def _tensors(specs: Mapping[str, Any]) -> tuple[Tensor, ...]:
             name,
             spec.dtype.name,
             None if spec.shape.rank is None else tuple(spec.shape.as_list()),
+            tensor_kind(spec),
         )
         for name, spec in sorted(specs.items())
     )

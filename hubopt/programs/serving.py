@@ -7,9 +7,15 @@ of the export.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
-from hubopt._platform.tf_private import MUST_COMPILE
+from hubopt._platform.tf_private import (
+    MUST_COMPILE,
+    fingerprint_of,
+    read_saved_model,
+    set_must_compile,
+)
 from hubopt._util.structure import pack, unpack
 from hubopt.spec import ModelSpec
 
@@ -17,6 +23,7 @@ SIGNATURE = "serving_default"
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 _PASSIVE = frozenset({"Placeholder", "Identity", "EnsureShape", "NoOp"})
 """The operations that TensorFlow adds around a call when it wraps one function in another."""
+_GRAPH_FILE, _FINGERPRINT = "saved_model.pb", "fingerprint.pb"
 
 
 def argument_specs(spec: ModelSpec) -> list[Any]:
@@ -75,6 +82,43 @@ def make_root(
     root.regularization_losses = []
     serving = tf.function(serve, input_signature=specs, autograph=False)
     return root, serving.get_concrete_function()
+
+
+def compile_saved_model(folder: Path) -> None:
+    """Turn a SavedModel of `make_root` that was saved uncompiled into a compiled one.
+
+    Only the graph's file and its fingerprint are written, and as new files: others may share the
+    old ones by hard links.
+
+    Args:
+        folder: The SavedModel; its path has no characters that TensorFlow cannot read.
+    """
+    saved_model = read_saved_model(folder)
+    (graph,) = saved_model.meta_graphs
+    set_must_compile(graph, _compiled_names(graph))
+    _rewrite(folder / _GRAPH_FILE, saved_model.SerializeToString(deterministic=True))
+    _rewrite(folder / _FINGERPRINT, fingerprint_of(folder).SerializeToString(deterministic=True))
+
+
+def _compiled_names(graph: Any) -> set[str]:
+    """Return the names of the functions that `make_root` compiles: two traces of ``structured``.
+
+    One is the root's own call. The other is what ``serve`` calls, which the signature calls.
+    """
+    nodes = graph.object_graph_def.nodes
+    root = {child.local_name: nodes[child.node_id] for child in nodes[0].children}
+    (signature,) = (nodes[child.node_id] for child in root["signatures"].children)
+    library = {function.signature.name: function for function in graph.graph_def.library.function}
+    name = signature.bare_concrete_function.concrete_function_name
+    for _ in range(2):
+        (name,) = (node.attr["f"].func.name for node in library[name].node_def if node.op in _CALLS)
+    return {name, *root["__call__"].function.concrete_functions}
+
+
+def _rewrite(file: Path, content: bytes) -> None:
+    new = file.with_name(f"{file.name}.new")
+    new.write_bytes(content)
+    new.replace(file)
 
 
 def is_compiled(loaded: Any) -> bool:

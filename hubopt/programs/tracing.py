@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import math
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from hubopt.programs.analysis import analyze
 from hubopt.programs.graphs.checkpoints import StoredTensor, saved_variables
 from hubopt.programs.graphs.freezing import Frozen, freeze, reference_nodes
 from hubopt.programs.graphs.frozen_graph import write_frozen_graph
-from hubopt.programs.operations import uncompilable, uses
+from hubopt.programs.graphs.operations import uncompilable, uses
 from hubopt.programs.serving import SIGNATURE, argument_specs, make_root
 from hubopt.programs.shaping.outputs import call_as_is
 from hubopt.spec import ModelSpec
@@ -32,7 +32,7 @@ def trace(
     layer: Any,
     spec: ModelSpec,
     folder: Path | None = None,
-    xla: XlaMode = "require",
+    xla: XlaMode = "auto",
     *,
     saved_model: bool = True,
     most_bytes: int | None = None,
@@ -44,8 +44,9 @@ def trace(
         spec: What `hubopt.resolve` returned for it.
         folder: Where to write; by default a temporary folder that is removed when the process
             exits.
-        xla: If XLA cannot compile an operation, ``require`` raises, before XLA is called, and
-            ``auto`` writes the program uncompiled. ``off`` never compiles.
+        xla: With ``require`` the SavedModel is compiled, and if XLA lacks a kernel, this raises
+            before XLA is called. Otherwise it is not compiled: with ``auto``, the SavedModel
+            exporter tries whether XLA is faster on what it writes.
         saved_model: Whether to write the SavedModel too, which takes longer than the rest. A
             program with lookup tables always has one, as it has no frozen graph.
         most_bytes: The largest size of the weights in bytes; None for no limit.
@@ -93,10 +94,10 @@ def _trace(
         input_tensors=input_tensors,
         output_tensors=output_tensors,
         ops=facts.ops,
-        compiled=facts.is_compilable and xla != "off",
+        compiled=xla == "require",
         domains=facts.domains,
-        constant=facts.constant,
-        weightless=facts.weightless,
+        constant=_with_empty(facts.constant, spec),
+        weightless=_with_empty(facts.weightless, spec),
     )
     references = reference_nodes(concrete.graph.as_graph_def())
     if references and facts.has_tables:
@@ -113,6 +114,13 @@ def _trace(
     weights = ((name, _tensor(value)) for name, value in frozen.weights.items())
     saved = _saved(frozen, variables, program) if saved_model else None
     return write_frozen_graph(program, graph_def, weights, saved)
+
+
+def _with_empty(names: Collection[str], spec: ModelSpec) -> tuple[str, ...]:
+    """Return ``names`` and the outputs that have no elements, which nothing can change."""
+    return tuple(
+        output.name for output in spec.outputs if output.name in names or 0 in output.open_shape
+    )
 
 
 def _tables_beside_references(count: int) -> TraceError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +26,7 @@ from hubopt.reference.layer_process import LayerProcess
 from hubopt.reference.reference_set import INPUTS, OUTPUTS, ReferenceSet
 from hubopt.sampling.arrays import read_samples, write_samples
 from hubopt.sampling.samples import Sample, draw
+from hubopt.spec import ModelSpec
 
 R = TypeVar("R")
 _PROBED = 2
@@ -56,7 +57,7 @@ def answer(
     inputs, outputs = folder / INPUTS, folder / OUTPUTS
     write_samples(inputs, [sample.tensors for sample in samples])
     edges = frozenset(at for at, sample in enumerate(samples) if sample.edge)
-    refused = layer.session.answer(spec, inputs, outputs, edges)
+    refused = _answer(layer, spec, inputs, outputs, edges)
     kept = tuple(at for at in range(len(samples)) if at not in refused)
     onednn_on = layer.session.onednn_is_on()
     tensors = [samples[at].tensors for at in kept]
@@ -73,6 +74,21 @@ def answer(
         onednn_on=onednn_on,
         left_out={f"{samples[at].kind} ({at})": why for at, why in refused.items()},
     )
+
+
+def _answer(
+    layer: LayerProcess, spec: ModelSpec, inputs: Path, outputs: Path, edges: Collection[int]
+) -> dict[int, str]:
+    """Run the layer; if its process dies, load it again and run it once more.
+
+    Its samples were chosen in the same process, by gradients among others, and what damages the
+    memory of a process may end it only later.
+    """
+    try:
+        return layer.session.answer(spec, inputs, outputs, edges)
+    except WorkerCrashError:
+        layer.restart()
+        return layer.session.answer(spec, inputs, outputs, edges)
 
 
 class _Questions:

@@ -20,6 +20,7 @@ def bundled_reference(bundle: Bundle) -> ReferenceSet:
         outputs=bundle.reference,
         kept=tuple(range(len(manifest.samples))),
         float64=bundle.float64,
+        ties=bundle.ties,
         quality=manifest.reference,
         kinds=manifest.samples,
         left_out=manifest.left_out,

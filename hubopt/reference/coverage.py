@@ -10,18 +10,19 @@ others are made by crossing them.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from operator import or_
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hubopt._platform.causes import first_line
 from hubopt.exporter import Program, Tensors
+from hubopt.reference.choosing import Reached, choose, choose_more, count_flags, half
 from hubopt.reference.crossing import Sample, improve
 from hubopt.reference.units import RECTIFIERS, Flags
 from hubopt.sampling.arrays import read_samples
@@ -53,6 +54,8 @@ class Coverage:
         undetected: How many weights could change sign on these samples without exceeding the
             tolerance.
         problem: Why no more samples could be made; None if there was no problem.
+        cut: What was left out when the time was over; None if nothing was. The counts then are
+            those of the samples that were examined.
         crash: How the process that chooses the samples ended; None if it did not crash.
     """
 
@@ -64,25 +67,7 @@ class Coverage:
     undetected: int = 0
     problem: str | None = None
     crash: str | None = None
-
-
-class Reached(NamedTuple):
-    """The units and weights that samples reach.
-
-    Attributes:
-        units: Whether each unit is active, of shape "units".
-        weights: Whether a wrong sign of each weight is detected, eight weights in a byte.
-    """
-
-    units: Flags
-    weights: NDArray[np.uint8]
-
-    def __or__(self, other: Reached) -> Reached:
-        return Reached(self.units | other.units, self.weights | other.weights)
-
-    def beyond(self, seen: Reached) -> tuple[int, int]:
-        """Return how many units and how many weights are reached here but not in ``seen``."""
-        return int((self.units & ~seen.units).sum()), _count(self.weights & ~seen.weights)
+    cut: str | None = None
 
 
 def can_cover(program: Program) -> bool:
@@ -107,7 +92,13 @@ def _has_gradient(spec: TensorSpec) -> bool:
     return "float" in spec.dtype
 
 
-def cover(program: Program, pool: Path, count: int, make: bool) -> Coverage:
+class _TimeOverError(Exception):
+    """The time for choosing samples is over."""
+
+
+def cover(
+    program: Program, pool: Path, count: int, make: bool, budget_s: float | None = None
+) -> Coverage:
     """Choose ``count`` samples that reach as much as possible, and find some more.
 
     Args:
@@ -116,34 +107,59 @@ def cover(program: Program, pool: Path, count: int, make: bool) -> Coverage:
         count: How many to choose.
         make: Whether to find more samples: made by gradient if there are float inputs, else taken
             from the pool or crossed.
+        budget_s: The time after which the rest is left out; None for no limit. One sample is
+            examined in any case.
     """
+    start = time.monotonic()
     samples = read_samples(pool, program.spec.inputs)
-    graph = _Graph(program)
+    graph = _Graph(program, None if budget_s is None else start + budget_s)
     if not graph:
         return Coverage(tuple(range(count)))
-    reached: list[Reached] = []
-    for sample in samples:
-        reached.append(graph.reached(sample))
-        if len(reached) in (1, _half(count)):  # these samples are chosen in any case
-            graph.forget(reduce(or_, reached))
-        if len(reached) >= _half(count) and graph.is_all(reduce(or_, reached)):
-            break  # the other samples cannot reach more
+    reached, is_cut = _examine(graph, samples, count)
     chosen = choose(reached, min(count, len(reached))) + list(range(len(reached), count))
     seen = reduce(or_, (reached[at] for at in chosen if at < len(reached)))
     more: list[Sample] = []
     problem = None
-    if make and _is_small(program):
+    if make and _is_small(program) and not is_cut:
         climbs = any(map(_has_gradient, program.spec.inputs))
         find = _climbs if climbs else _crosses
         try:
             for sample, gained in find(graph, samples, reached, chosen, seen):
                 more.append(sample)
                 seen |= gained
+        except _TimeOverError:
+            is_cut = True
         except Exception as error:  # an operation without a gradient may raise anything
             problem = f"{type(error).__name__}: {first_line(error)}"
     inactive, weights = int((~seen.units).sum()), graph.weights.count
-    hidden = weights - _count(seen.weights)
-    return Coverage(tuple(chosen), tuple(more), seen.units.size, inactive, weights, hidden, problem)
+    hidden = weights - count_flags(seen.weights)
+    asked = f"{len(reached)} of {len(samples)} samples examined, {len(more)} made"
+    cut = f"after {budget_s:.0f} s: {asked}" if is_cut else None
+    return Coverage(
+        tuple(chosen),
+        tuple(more),
+        seen.units.size,
+        inactive,
+        weights,
+        hidden,
+        problem,
+        cut=cut,
+    )
+
+
+def _examine(graph: _Graph, samples: Sequence[Tensors], count: int) -> tuple[list[Reached], bool]:
+    """Return what the first samples reach, and whether the time was over before the last one."""
+    reached: list[Reached] = []
+    try:
+        for sample in samples:
+            reached.append(graph.reached(sample))
+            if len(reached) in (1, half(count)):  # these samples are chosen in any case
+                graph.forget(reduce(or_, reached))
+            if len(reached) >= half(count) and graph.is_all(reduce(or_, reached)):
+                break  # the other samples cannot reach more
+    except _TimeOverError:
+        return reached, True
+    return reached, False
 
 
 def _climbs(
@@ -184,44 +200,10 @@ def _crosses(
             yield sample, gained
 
 
-def choose(reached: Sequence[Reached], count: int) -> list[int]:
-    """Return the indices of ``count`` samples: the first half, then those that reach most more.
-
-    Args:
-        reached: What each sample reaches, for at least ``count`` samples.
-        count: How many to choose.
-    """
-    chosen = list(range(_half(count)))
-    left = [at for at in range(len(reached)) if at not in chosen]
-    seen = reduce(or_, (reached[at] for at in chosen))
-    while len(chosen) < count:
-        best = max(left, key=lambda at: reached[at].beyond(seen))  # the first of equals
-        left.remove(best)
-        chosen.append(best)
-        seen |= reached[best]
-    return sorted(chosen)
-
-
-def _half(count: int) -> int:
-    return (count + 1) // 2
-
-
-def choose_more(reached: Sequence[Reached], seen: Reached, most: int) -> list[int]:
-    """Return up to ``most`` samples that reach more than ``seen``, in the order of their gain."""
-    chosen: list[int] = []
-    while len(chosen) < most:
-        best = max(range(len(reached)), key=lambda at: reached[at].beyond(seen))
-        if not any(reached[best].beyond(seen)):
-            break
-        chosen.append(best)
-        seen |= reached[best]
-    return chosen
-
-
 class _Graph:
     """A program's frozen graph; false if it has neither units nor weights to reach."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, deadline: float | None = None) -> None:
         from hubopt.programs.graphs.frozen_graph import read_frozen_graph
         from hubopt.programs.graphs.graph_runs import GraphRunner
         from hubopt.reference.sensitivity import Weights
@@ -235,6 +217,7 @@ class _Graph:
         names = [tensor.name for tensor in program.spec.inputs]
         fed = dict(zip(names, program.input_tensors, strict=True))
         self._runner = GraphRunner(frozen.graph_def, fed, arrays)
+        self._deadline, self._has_run = deadline, False
         self._specs, self._places = program.spec.inputs, program.input_tensors
         self.units = Units(self._runner.graph)
         outputs = program.output_tensors if _is_small(program) else ()
@@ -250,7 +233,7 @@ class _Graph:
 
     def is_all(self, seen: Reached) -> bool:
         """Whether all units and weights are ``seen``."""
-        return bool(seen.units.all()) and _count(seen.weights) == self.weights.count
+        return bool(seen.units.all()) and count_flags(seen.weights) == self.weights.count
 
     def forget(self, seen: Reached) -> None:
         """Stop examining what is fully ``seen``: rectifiers and constants without anything left.
@@ -280,11 +263,17 @@ class _Graph:
         import tensorflow as tf
 
         units = len(self.units.tensors)
+        self._check_time()
         try:
             values = self._runner.run(sample, [*self.units.tensors, *self.weights.tensors])
         except tf.errors.OpError:
             return np.zeros(self.units.count, bool), np.zeros(self.weights.count, np.float32)
         return self.units.awake(values[:units]), self.weights.moves(values[units:])
+
+    def _check_time(self) -> None:
+        if self._has_run and self._deadline is not None and time.monotonic() > self._deadline:
+            raise _TimeOverError
+        self._has_run = True
 
     def climb(self, start: Tensors, seen: Reached) -> Sample | None:
         """Change ``start`` to activate units not yet ``seen``, within its own range of values.
@@ -300,6 +289,7 @@ class _Graph:
         ends = {name: (sample[name].min(), sample[name].max()) for name in floats}
         most, best = 0, None
         for _ in range(_STEPS):
+            self._check_time()
             values = self._runner.run(
                 sample, [*self.units.tensors, *slopes], {awake_place: seen.units}
             )
@@ -320,7 +310,3 @@ class _Graph:
             if _has_gradient(spec)
         ]
         return self._runner.extend(lambda graph: self.units.slopes(graph, places))
-
-
-def _count(packed: NDArray[np.uint8]) -> int:
-    return int(np.unpackbits(packed).sum())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +12,12 @@ from typing import Any, TypeAlias, TypeVar
 from hubopt import registry
 from hubopt._platform.quiet_import import import_tensorflow
 from hubopt.errors import HandleError, UsageError, WorkerCrashError
+from hubopt.hints import Hints
 from hubopt.models.handles import Handle, LayerOptions, LoadPolicy, locate
 from hubopt.progress import Progress
 from hubopt.reference.layer_session import LayerSession, open_layer_session
+from hubopt.sampling.user_data import Item
+from hubopt.spec import ModelSpec
 from hubopt.workers.shared import SharedWorker
 from hubopt.workers.worker import Worker
 
@@ -101,6 +104,22 @@ class LayerProcess:
             raise WorkerCrashError(
                 "layer", "its process was ended", "an answer", "the layer itself is not at fault"
             )
+
+    def resolve(self, hints: Hints, items: Sequence[Item] = ()) -> ModelSpec:
+        """Resolve every shape and dtype; without probing if that ends the layer's process.
+
+        Args:
+            hints: What the user specified.
+            items: The user's own data, used where nothing else decides.
+
+        Raises:
+            HuboptError: See `LayerSession.resolve`.
+        """
+        try:
+            return self.session.resolve(hints, items)
+        except WorkerCrashError:
+            self.restart()
+            return self.session.resolve(hints, items, probe=False)
 
     def run_beside(self, child: SharedWorker, function: Callable[..., R], *arguments: Any) -> R:
         """Run a function that may crash in the layer's process, or in ``child`` if it has none.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,13 +19,13 @@ from hubopt._util.import_path import look_in_current_folder
 from hubopt._util.trimming import trim_heap
 from hubopt.errors import TraceError
 from hubopt.exporter import Program, XlaMode
-from hubopt.hints import Hints
+from hubopt.hints import Hints, flag
 from hubopt.latency.session import Session, since
 from hubopt.models.handles import Handle, LayerOptions, LoadPolicy, locate
 from hubopt.programs.inspection import OpenModel, inspect_layer
 from hubopt.sampling.arrays import read_samples, sample_numbers, write_samples
 from hubopt.sampling.user_data import Item
-from hubopt.spec import ModelSpec
+from hubopt.spec import ModelSpec, format_shape
 
 
 class LayerSession(Session):
@@ -53,14 +53,20 @@ class LayerSession(Session):
         """Return the model that the layer was loaded from."""
         return self._handle
 
-    def resolve(self, hints: Hints, items: Sequence[Item] = ()) -> ModelSpec:
-        """Resolve every shape and dtype; use the user's own ``items`` if nothing else decides."""
+    def resolve(self, hints: Hints, items: Sequence[Item] = (), probe: bool = True) -> ModelSpec:
+        """Resolve every shape and dtype.
+
+        Args:
+            hints: What the user specified.
+            items: The user's own data, used where nothing else decides.
+            probe: Whether to ask XLA and to try sizes, which can end the process.
+        """
         from hubopt.layers.interface import read_interface
         from hubopt.programs.data_fit import first_sample
         from hubopt.programs.shaping.shapes import resolve
 
         data = first_sample(items, read_interface(self._layer), hints) if items else None
-        return resolve(self._layer, hints, data)
+        return resolve(self._layer, hints, data, probe=probe)
 
     def signature(self) -> str | None:
         """Return the signature that the layer calls, or None for the model's own call."""
@@ -91,7 +97,7 @@ class LayerSession(Session):
 
         Raises:
             TraceError: The layer refuses a sample that is not in ``edges``, or answers it with
-                NaN.
+                NaN; or an output has another shape than ``spec`` says.
         """
         from hubopt.reference.eager import LayerRunner, full_float32
 
@@ -114,6 +120,7 @@ class LayerSession(Session):
                     raise _not_a_number(at)
                 left_out[at] = "the layer gives NaN"
                 continue
+            _check_shapes(spec, result, at)
             results[at] = result
         write_samples(outputs, results)
         return left_out
@@ -208,6 +215,27 @@ def _not_a_number(at: int) -> TraceError:
         "numbers: nothing agrees with NaN, so nothing could be verified",
         "pass inputs of your own with --data, which the layer answers with numbers",
     )
+
+
+def _check_shapes(spec: ModelSpec, result: Mapping[str, Any], at: int) -> None:
+    """Check that sample ``at`` has the shapes that were settled, some of them by other samples."""
+    for output in spec.outputs:
+        shape = result[output.name].shape
+        if output.admits(shape):
+            continue
+        pairs = zip(output.named_shape, shape, strict=False)
+        left_open = tuple(
+            size if size == found or size in spec.bounds else None for size, found in pairs
+        )
+        raise TraceError(
+            f"output {output.name}",
+            f"it is {format_shape(shape)} on sample {at}, so its size depends on the data",
+            f"{format_shape(output.named_shape)} "
+            f"({', '.join(dict.fromkeys(dim.origin for dim in output.dims))})",
+            f"pass {flag('--output-shape', output.name, left_open)}, which leaves it open"
+            if len(shape) == len(output.dims)
+            else "wrap the model in a function that returns one number of dimensions",
+        )
 
 
 def _has_nan(array: Any) -> bool:

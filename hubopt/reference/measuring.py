@@ -55,7 +55,9 @@ def ask_layer(
             likely = [sample.tensors for sample in drawn.samples[:LIGHT_SAMPLES]]
             onednn_on = layer.session.onednn_is_on()
             first = FirstLook(likely, background.submit(escalation.look, likely, onednn_on))
-        samples, covered = choose_samples(plan, drawn, program, layer, child, work)
+        samples, covered = choose_samples(
+            plan, drawn, program, layer, child, work, background.elapsed_s
+        )
     with background.note(f"run the eager layer on {len(samples)} samples"):
         answered = answer(layer, program, samples, folder, work)
     answered = replace(answered, quality=_with_coverage(answered.quality, covered))
@@ -66,6 +68,8 @@ def _with_coverage(quality: ReferenceQuality, covered: Coverage) -> ReferenceQua
     skipped = dict(quality.skipped)
     if covered.problem:
         skipped["samples made by gradient"] = covered.problem
+    if covered.cut:
+        skipped["what further samples reach"] = f"{covered.cut}; --thorough takes its time"
     if covered.crash:
         skipped["what samples reach"] = covered.crash
     return replace(

@@ -9,17 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 from hubopt.errors import UsageError
 from hubopt.exporter import Program, Tensors
-from hubopt.parity.deviations import FLOAT64
+from hubopt.parity.deviations import FLOAT64, XLA
 from hubopt.parity.reference import WEIGHTS, NoiseLevel, same_tensors
+from hubopt.parity.ties import TIES
+from hubopt.programs.graphs.jitter import orders
 from hubopt.progress import Progress
-from hubopt.reference.noise import MOST_COPIED_BYTES, ROUNDED, VARIANTS, Answers, NoiseMeter
-from hubopt.reference.reference_set import LIGHT_SAMPLES, ReferenceSet, add_noise, leaves_bounds
+from hubopt.reference.noise import Answers, NoiseMeter
+from hubopt.reference.reference_set import (
+    LIGHT_SAMPLES,
+    ReferenceSet,
+    add_noise,
+    leaves_bounds,
+    xla_error,
+)
+from hubopt.reference.ties import add_ties
+from hubopt.reference.variants import MOST_COPIED_BYTES, ROUNDED, VARIANTS
 from hubopt.sampling.arrays import read_samples, write_samples
 
 Noise: TypeAlias = Literal["off", "auto", "full"]
@@ -47,7 +57,7 @@ def check_noise(noise: str) -> None:
     """
     if noise not in get_args(Noise):
         expected = f"one of: {', '.join(get_args(Noise))}"
-        raise UsageError("noise", repr(noise), expected, "pass one of these")
+        raise UsageError("noise", repr(noise), expected, f"pass {expected}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,4 +192,31 @@ class NoiseEscalation:
             if FLOAT64 in answers:
                 answers[FLOAT64] = answers[FLOAT64].replace(known.inputs.with_name("float64.npz"))
             answers = {**computed, **answers}
-        return add_noise(known, answers, measured.problems, level)
+        deeper = add_noise(known, answers, measured.problems, level)
+        return self._with_ties(self._with_culprit(deeper)) if level == "full" else deeper
+
+    def _with_ties(self, known: ReferenceSet) -> ReferenceSet:
+        """Add the samples on which the layer's own order is a tie, if it orders anything."""
+        if not orders(self.program.ops):
+            return known
+        with self.progress("look for ties in the layer's order"):
+            measured = self.meter.measure(
+                self.program, known.inputs, self.work, known.onednn_on, (TIES,), known.kept
+            )
+        if TIES in measured.answers:
+            return add_ties(known, measured.answers[TIES])
+        skipped = {**known.quality.skipped, **measured.problems}
+        return replace(known, quality=replace(known.quality, skipped=skipped))
+
+    def _with_culprit(self, known: ReferenceSet) -> ReferenceSet:
+        """Name the operation in which XLA goes wrong, if it does and that is quickly found."""
+        error = xla_error(known)
+        if error is None:
+            return known
+        output, number = error
+        with self.progress("find the operation in which XLA is wrong"):
+            culprit = self.meter.find_xla_error(
+                self.program, known.inputs, number, output, known.onednn_on
+            )
+        found = {XLA: culprit} if culprit else {}
+        return replace(known, quality=replace(known.quality, culprits=found))

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hubopt.exporter import Tensors
-from hubopt.parity.deviations import FLOAT64, MOST_NOISE
+from hubopt.parity.deviations import FLOAT64, MOST_NOISE, XLA, xla_errors
 from hubopt.parity.metrics import compare
 from hubopt.parity.reference import (
     REDRAWN,
@@ -52,6 +52,8 @@ class ReferenceSet:
         edges: The numbers of edge cases: they are left out if the layer is unsteady there.
         onednn_on: Whether the layer computed with oneDNN's kernels.
         left_out: Edge cases that were drawn and left out, and why.
+        ties: The file of the layer's other answers to samples on which its order is a tie, see
+            `hubopt.reference.ties`; None if there are none.
         variants: The file of each variant's outputs for the kept samples. These files are
             temporary: an export uses them and does not keep them.
     """
@@ -66,6 +68,7 @@ class ReferenceSet:
     edges: frozenset[int] = frozenset()
     onednn_on: bool = True
     left_out: Mapping[str, str] = field(default_factory=dict)
+    ties: Path | None = None
     variants: Mapping[str, Path] = field(default_factory=dict)
 
     def read_inputs(self) -> list[dict[str, NDArray[Any]]]:
@@ -86,7 +89,8 @@ def add_noise(
     """Return ``known`` with the noise that the variants' answers show.
 
     At every level but ``light``, edge cases on which the variants disagree are left out. On these,
-    the layer's answer is its own rounding, as when silence is divided by its loudness.
+    the layer's answer is its own rounding, as when silence is divided by its loudness. XLA has no
+    say in that: it can be wrong where the layer is steady.
 
     Args:
         known: The reference set so far.
@@ -101,7 +105,8 @@ def add_noise(
     given = {name: read_samples(path, spec.outputs, measured) for name, path in answers.items()}
     variants = {variant: found for variant, found in given.items() if variant != WEIGHTS}
     edges = [at for at, number in enumerate(numbers) if number in known.edges]
-    odd = _unsteady(spec, edges if level != "light" else (), variants, reference)
+    rounded = {variant: found for variant, found in variants.items() if variant != XLA}
+    odd = _unsteady(spec, edges if level != "light" else (), rounded, reference)
     kept = _without(reference, odd)
     probes = dict(known.quality.probes)
     if odd and (among := redrawn(spec, _without(known.read_inputs(), odd), kept)):
@@ -155,6 +160,25 @@ def leaves_bounds(reference: ReferenceSet) -> bool:
         for deviation, answer in zip(deviations, outputs, strict=False)
         if (given := np.asarray(answer[name])).size
     )
+
+
+def xla_error(reference: ReferenceSet) -> tuple[str, int] | None:
+    """Return the output and the number of the sample with XLA's largest error; None without one.
+
+    An error is counted from ``atol`` of the class ``xla`` on, as a share of the output's rms.
+    """
+    bound = TOLERANCES["xla"].atol or 0.0
+    outputs = reference.read_outputs()
+    found: list[tuple[float, str, int]] = []
+    for name in reference.spec.output_names:
+        by_variant = reference.quality.deviations.items()
+        moves = {variant: by_output[name] for variant, by_output in by_variant if name in by_output}
+        for at, deviation in xla_errors(moves).items():
+            given = np.asarray(outputs[at][name])
+            allowed = bound * compare(given, given).rms
+            if deviation.largest > allowed:
+                found.append((deviation.largest / (allowed or 1.0), name, at))
+    return None if not found else (max(found)[1], reference.kept[max(found)[2]])
 
 
 def _unsteady(

@@ -12,6 +12,7 @@ from hubopt._util.import_path import installed_only
 from hubopt.errors import NotRunnableHereError, RuntimeMissingError, UsageError
 from hubopt.exporter import PROGRAM, Exporter, Requirement
 from hubopt.registry.contract import exporter_problems
+from hubopt.registry.problems import nearest
 
 GROUP = "hubopt.exporters"
 _LAYER = tuple(
@@ -40,7 +41,8 @@ def _get(name: str, found: Mapping[str, EntryPoint]) -> Exporter:
             f"target {name}",
             "no exporter has this name",
             f"one of: {', '.join(sorted(found)) or 'none is installed'}",
-            f"see `hubopt targets`; a package adds its own through the entry point group {GROUP}",
+            f"{_suggestion(name, found)}see `hubopt targets`; a package adds its own through the "
+            f"entry point group {GROUP}",
         )
     point = found[name]
     try:
@@ -63,6 +65,11 @@ def _get(name: str, found: Mapping[str, EntryPoint]) -> Exporter:
         )
     conforming: Exporter = exporter
     return conforming
+
+
+def _suggestion(name: str, names: Iterable[str]) -> str:
+    near = nearest(name, names)
+    return f"did you mean {near}? " if near else ""
 
 
 def with_sources(targets: Iterable[str]) -> tuple[Exporter, ...]:

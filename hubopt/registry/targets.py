@@ -12,6 +12,28 @@ from hubopt.exporter import FP32, PROGRAM, Exporter, NoOptions, Target
 from hubopt.registry.options import describe_options, read_options
 from hubopt.registry.problems import merged, nearest
 
+ALIASES: Mapping[str, str] = {
+    "tensorrt": "trt",
+    "tf": "savedmodel",
+    "tensorflow": "savedmodel",
+    "saved_model": "savedmodel",
+    "lite": "tflite",
+    "litert": "tflite",
+}
+"""Other names of hubopt's own targets. An exporter that has one of these names keeps it."""
+
+
+def canonical(name: str) -> str:
+    """Return the name of the exporter that ``name`` means, with its precision if it has one.
+
+    >>> canonical("lite"), canonical("tensorrt:fp32"), canonical("onnx")
+    ('tflite', 'trt:fp32', 'onnx')
+    """
+    exporter, colon, precision = name.partition(":")
+    if exporter not in ALIASES or exporter in registry.names():
+        return name
+    return f"{ALIASES[exporter]}{colon}{precision}"
+
 
 def make_targets(
     names: Sequence[str | Target], options: Mapping[str, object] | None = None
@@ -90,7 +112,7 @@ class _Reading:
         if isinstance(name, Target):
             target = name
         else:
-            exporter, colon, precision = name.partition(":")
+            exporter, colon, precision = canonical(name).partition(":")
             target = Target(exporter, precision if colon else FP32)
         try:
             chain = registry.with_sources([target.exporter])
@@ -118,6 +140,7 @@ class _Reading:
         values: dict[str, dict[str, object]] = {name: {} for name in self.exporters}
         for key, value in given.items():
             exporter, dot, option = key.partition(".")
+            exporter = canonical(exporter)
             if dot and exporter in values:
                 values[exporter][option] = value
             elif exporter not in self.unusable:

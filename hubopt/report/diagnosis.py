@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from hubopt._util.escaping import printable
 from hubopt.diagnosis import Diagnosis
+from hubopt.report.listing import Listing
 
-_NAME_WIDTH = 48
 _OPERATIONS_SHOWN = 12
 
 
@@ -41,26 +40,22 @@ def diagnosis_report(found: Diagnosis) -> RenderableType:
 
 def _growth(found: Diagnosis) -> RenderableType:
     """One row per tensor, in the order of the graph: its error, also in multiples of rounding."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("tensor", "layer"):
-        table.add_column(heading)
-    for heading in ("error / rms", "SQNR", "x rounding"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for step in found.growth:
-        table.add_row(
-            _short(step.tensor),
+    rows = [
+        (
+            printable(step.tensor),
             printable(step.layer or "-"),
             f"{step.share:.1e}",
             f"{step.sqnr_db:.0f} dB",
             f"{step.excess:.1f}",
-            style="bold red" if step.tensor == found.tensor else "red" if step.diverges else "",
         )
-    return table
-
-
-def _short(name: str) -> str:
-    name = printable(name)
-    return name if len(name) <= _NAME_WIDTH else f"...{name[3 - _NAME_WIDTH :]}"
+        for step in found.growth
+    ]
+    styles = [
+        "bold red" if step.tensor == found.tensor else "red" if step.diverges else ""
+        for step in found.growth
+    ]
+    headings = ("tensor", "layer", "error / rms", "SQNR", "x rounding")
+    return Listing(headings, rows, right=frozenset({2, 3, 4}), styles=styles)
 
 
 def _listing(texts: tuple[str, ...] | list[str]) -> str:

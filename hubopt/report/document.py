@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from hubopt._util.serialization import plain, to_json
 from hubopt.bundles.bundle import Bundle
 from hubopt.bundles.manifest import Manifest
-from hubopt.bundles.results import Status, TargetResult, exit_code
+from hubopt.bundles.results import NOTHING, Accepted, TargetResult, exit_code
 from hubopt.errors import EXIT_INTERNAL, HuboptError, NothingExportedError
 from hubopt.parity import TABLE, Parity
 from hubopt.report.documents import (
@@ -45,7 +45,7 @@ def results_document(
     verb: str,
     results: tuple[TargetResult, ...],
     bundle: Bundle,
-    accepted: Collection[Status] = (),
+    accepted: Accepted = NOTHING,
     raw: bool = False,
 ) -> str:
     """Return the JSON of an export, a verification or a benchmark."""
@@ -97,12 +97,15 @@ def _reference(manifest: Manifest) -> ReferenceFigures:
     """Return the samples of the reference, and how steady the layer is."""
     quality = manifest.reference
     return ReferenceFigures(
+        effort=manifest.effort,
         samples=manifest.samples,
         left_out=manifest.left_out,
         deviations={
             variant: {name: max(one.largest for one in sizes) for name, sizes in by_output.items()}
             for variant, by_output in quality.deviations.items()
         },
+        culprits=quality.culprits,
+        ties=quality.ties,
         noise=quality.level,
         not_measured=quality.skipped,
         units=quality.units,

@@ -21,9 +21,12 @@ class ReferenceFigures:
     """The samples of the reference, and how steady the layer is.
 
     Attributes:
+        effort: How much was measured.
         samples: The kind of each sample.
         left_out: Edge cases that were drawn and left out, and why.
         deviations: The layer's largest deviation, by variant and output.
+        culprits: The operation that a variant computes wrong, by variant.
+        ties: The samples on which the layer's own order of an output is a tie, by output.
         noise: How much of the layer's noise is known.
         not_measured: Why a variant could not be computed.
         units: How many rectified units the graph has.
@@ -32,9 +35,12 @@ class ReferenceFigures:
         undetected_sign_flips: How many could change sign without exceeding the tolerance.
     """
 
+    effort: str
     samples: tuple[str, ...]
     left_out: Mapping[str, str]
     deviations: Mapping[str, Mapping[str, float]]
+    culprits: Mapping[str, str]
+    ties: Mapping[str, tuple[int, ...]]
     noise: str
     not_measured: Mapping[str, str]
     units: int

@@ -1,4 +1,4 @@
-"""An artifact, loaded in its own runtime: it answers samples and is timed."""
+"""An artifact that is loaded in its own runtime, to run samples and to be timed."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class ArtifactSession(Session):
     """An artifact in its own runtime.
 
     Args:
-        artifact: What to load.
-        names: The artifact's names for tensors that the layer names otherwise.
-        allow_ops: Operations that a SavedModel may have although they reach outside of it.
+        artifact: The artifact.
+        names: The artifact's name for each tensor that the layer names differently.
+        allow_ops: Operations that a SavedModel may contain although they have side effects.
 
     Raises:
         NotRunnableHereError: The runtime is missing, or the machine cannot run it.
-        UnsafeModelError: The artifact could do more than compute; nothing of it was loaded.
+        UnsafeModelError: The artifact could do more than compute; it was not loaded.
         ExportError: The artifact does not load.
     """
 
@@ -51,7 +51,7 @@ class ArtifactSession(Session):
         self._runner = runner
 
     def answer(self, spec: ModelSpec, inputs: Path, outputs: Path, numbers: Sequence[int]) -> None:
-        """Run the samples ``numbers`` of ``inputs``; write their outputs to ``outputs``."""
+        """Run the samples of ``inputs`` with these numbers; write the outputs to ``outputs``."""
         self._samples = read_samples(inputs, spec.inputs, numbers)
         answers = [self._run(dict(sample)) for sample in self._samples]
         write_samples(outputs, dict(zip(numbers, answers, strict=True)))

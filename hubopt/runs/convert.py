@@ -1,4 +1,4 @@
-"""`convert`: a target's artifact, written in a child process that a crash takes with it."""
+"""`convert`: writes the artifact of a target in a child process, which contains crashes."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from hubopt.workers.shared import SharedWorker
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What became of a target's conversion.
+    """The outcome of the conversion to a target.
 
     Attributes:
         target: The target.
-        artifact: What was written; None if there is none.
-        export_s: How long it took.
-        sha256: The artifact's digest.
-        companions: The digest of each further file beside the artifact, by its name.
-        size_bytes: The artifact's size, with those files.
-        stage: Where it failed; None if it did not.
-        reason: Why it failed.
+        artifact: The artifact; None if the conversion failed.
+        export_s: The time of the conversion, in seconds.
+        sha256: The digest of the artifact.
+        companions: The digests of the further files beside the artifact, by file name.
+        size_bytes: The size of the artifact and its companions.
+        stage: The stage that failed; None if none did.
+        reason: The reason of the failure.
     """
 
     target: Target
@@ -44,14 +44,14 @@ class Built:
 
 
 def convert(target: Target, source: Source, folder: Path, child: SharedWorker, log: Path) -> Built:
-    """Export ``source`` to ``target``; leave nothing behind if that fails.
+    """Export ``source`` to ``target``; leave no files behind on failure.
 
     Args:
-        target: What to export to.
-        source: What to export.
-        folder: Gets the artifact, in a folder or as a file of its own.
-        child: Where to convert, see `needs` for what it should import.
-        log: Gets what the child prints meanwhile.
+        target: The target.
+        source: The program or artifact to convert.
+        folder: The folder for the artifact, or of the artifact if it is a folder itself.
+        child: The child process that converts; `needs` lists the modules that it should import.
+        log: The file for the output that the child prints.
     """
     suffix = registry.get(target.exporter).suffix
     path = folder / f"model{suffix}" if suffix else folder
@@ -75,7 +75,7 @@ def convert(target: Target, source: Source, folder: Path, child: SharedWorker, l
 
 
 def needs(exporters: Iterable[Exporter]) -> tuple[str, ...]:
-    """Return the modules that conversions to these targets begin by importing."""
+    """Return the modules that conversions to these targets import first."""
     modules = [
         module
         for exporter in exporters
@@ -87,10 +87,10 @@ def needs(exporters: Iterable[Exporter]) -> tuple[str, ...]:
 
 
 def export(task: ExportTask) -> tuple[Artifact, float]:
-    """Carry out a task in this process; return the artifact and the seconds it took.
+    """Carry out a task in this process; return the artifact and the time in seconds.
 
     Raises:
-        ExportError: The conversion failed, or did not give what the contract asks for.
+        ExportError: The conversion failed, or its result violates the contract.
     """
     name, path = task.target.exporter, task.path
     exporter = registry.get(name)

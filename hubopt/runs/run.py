@@ -1,4 +1,4 @@
-"""`run`: an artifact answers the samples once, in a process of its own, and is timed there."""
+"""`run`: runs an artifact on the samples once, in its own process, and times it there."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from hubopt.workers.worker import Worker
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What an artifact is timed against.
+    """The layer that an artifact is timed against.
 
     Attributes:
-        layer: The eager layer, which has answered a sample; None if it cannot be had.
-        problem: Why it cannot be had.
-        rounds: How many rounds; from 1.
+        layer: The eager layer, after its first call; None if it is not available.
+        problem: The reason why it is not available.
+        rounds: The number of rounds, at least 1.
     """
 
     layer: LayerSession | None
@@ -36,17 +36,17 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What running an artifact showed; judging it again runs nothing.
+    """The result of running an artifact. Judging it again runs nothing.
 
     Attributes:
-        artifact: What was run.
-        answers: Its outputs for the kept samples, by their numbers; None if it did not run.
-        device: What it ran on.
-        latency: The timing, where it was taken.
-        stage: Where it failed; None if it ran, or if this machine has no means to run it.
-        reason: Why it did not run.
-        error: The same, where it was raised here and not in an earlier export.
-        comparison: How far its answers are from the layer's, where that was measured.
+        artifact: The artifact.
+        answers: The file of its outputs, by sample number; None if it did not run.
+        device: The device that it ran on.
+        latency: The timing, if it was measured.
+        stage: The stage that failed; None if it ran, or if this machine cannot run it.
+        reason: The reason why it did not run.
+        error: The error of ``reason``; None if that comes from an earlier export.
+        comparison: The differences of its outputs from the layer's, once they are measured.
     """
 
     artifact: Artifact
@@ -60,7 +60,7 @@ class Run:
 
     @property
     def is_unrunnable(self) -> bool:
-        """Whether this machine has no means to run the artifact."""
+        """Whether this machine cannot run the artifact."""
         return self.answers is None and self.stage is None
 
 
@@ -76,13 +76,13 @@ def run(
     """Load ``artifact`` in a child process, run every sample, and time it.
 
     Args:
-        artifact: What an exporter wrote.
-        reference: The samples. The artifact is loaded before they are waited for.
-        answers: Gets the outputs.
-        log: Gets what the child prints.
-        baseline: What to time it against; None to leave timing out.
-        names: The artifact's names for tensors that the layer names otherwise.
-        allow_ops: Operations that a SavedModel may have although they reach outside of it.
+        artifact: The artifact.
+        reference: The samples. The artifact is loaded before the function waits for them.
+        answers: The file for the outputs.
+        log: The file for the output that the child prints.
+        baseline: The layer to time it against; None for no timing.
+        names: The artifact's name for each tensor that the layer names differently.
+        allow_ops: Operations that a SavedModel may contain although they have side effects.
     """
     with Worker(log) as worker:
         try:
@@ -111,7 +111,7 @@ def _failed(artifact: Artifact, stage: Stage, error: HuboptError) -> Run:
 
 
 def _time(session: ArtifactSession, baseline: Baseline) -> Latency:
-    """Time an artifact and the layer in turn; the artifact alone where the layer crashes.
+    """Time an artifact and the layer in turn, or the artifact alone if the layer crashes.
 
     Raises:
         HuboptError: The artifact itself crashed.

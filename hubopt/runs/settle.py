@@ -1,9 +1,9 @@
-"""`settle`: the verdicts on artifacts that have run, on as much of the layer's noise as they need.
+"""`settle`: the verdicts on artifacts that have run, with as much noise measured as they need.
 
-How far the layer itself moves takes longer to measure than all the rest, and has no part in the
-verdict on an artifact that is near to the layer. So all artifacts are judged on what is known,
-and only where a verdict is not clear is more measured, and all are judged again. That runs no
-artifact: to know more of the layer only leaves samples out.
+Measuring the layer's own noise takes longer than everything else, and the verdict on an artifact
+close to the layer does not depend on it. So all artifacts are judged with the noise that is known.
+If a verdict is not clear, more noise is measured and all artifacts are judged again. No artifact
+runs again, because a deeper measurement only drops samples.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from hubopt.bundles.results import Verdict, parity_verdict
 from hubopt.parity import Parity, ToleranceOverrides, compare_outputs, judge_comparison
 from hubopt.reference.noise_level import NoiseEscalation
 from hubopt.reference.reference_set import ReferenceSet
+from hubopt.reference.ties import read_ties
 from hubopt.runs.run import Run
 
 
@@ -24,17 +25,17 @@ def settle(
     overrides: ToleranceOverrides,
     escalation: NoiseEscalation,
 ) -> tuple[ReferenceSet, list[Verdict]]:
-    """Judge ``runs`` on a reference set of which enough is known.
+    """Judge ``runs`` against a reference set with enough measured noise.
 
     Args:
-        known: What is known of the layer so far.
-        runs: Artifacts that have run. Of one that this machine cannot run everything is measured,
-            as its verdict is made elsewhere.
+        known: The reference set with the noise measured so far.
+        runs: The runs. If this machine cannot run one of the artifacts, all noise is measured,
+            because its verdict is made on another machine.
         overrides: Tolerances that the user set.
         escalation: Measures more of the layer's noise.
 
     Returns:
-        The reference set that all verdicts are made on, and the verdicts.
+        The reference set of all verdicts, and the verdicts.
     """
     compared = [compare_run(known, run) for run in runs]
     verdicts = judge_runs(known, compared, overrides)
@@ -50,12 +51,12 @@ def settle(
 def judge_runs(
     reference: ReferenceSet, runs: Sequence[Run], overrides: ToleranceOverrides
 ) -> list[Verdict]:
-    """Return the verdict on each of ``runs``."""
+    """Return the verdicts on ``runs``."""
     return [judge_run(reference, run, overrides) for run in runs]
 
 
 def are_clear(runs: Sequence[Run], verdicts: Sequence[Verdict]) -> bool:
-    """Whether nothing more that could be measured of the layer would change a verdict."""
+    """Whether no further measurement of the layer's noise could change a verdict."""
     return all(
         not run.is_unrunnable and (verdict.parity is None or verdict.parity.is_clear)
         for run, verdict in zip(runs, verdicts, strict=True)
@@ -63,7 +64,7 @@ def are_clear(runs: Sequence[Run], verdicts: Sequence[Verdict]) -> bool:
 
 
 def judge_run(reference: ReferenceSet, run: Run, overrides: ToleranceOverrides) -> Verdict:
-    """Return the verdict on one artifact; only one that agrees with the layer keeps its timing."""
+    """Return the verdict on one artifact. Its timing is kept only if it agrees with the layer."""
     if run.is_unrunnable:
         return Verdict("unverified", None, run.reason)
     if run.stage is not None:
@@ -75,30 +76,31 @@ def judge_run(reference: ReferenceSet, run: Run, overrides: ToleranceOverrides) 
 
 
 def run_parity(reference: ReferenceSet, run: Run, overrides: ToleranceOverrides) -> Parity:
-    """Judge an artifact's answers by its class of tolerances and what the user set instead.
+    """Judge an artifact's outputs by its tolerance class and the user's overrides.
 
     Args:
-        reference: What the layer gave.
-        run: An artifact that ran.
+        reference: The reference set.
+        run: The run of an artifact.
         overrides: Tolerances that the user set.
     """
     comparison = compare_run(reference, run).comparison
     assert comparison is not None
     tolerances = overrides.tolerances(reference.spec.output_names, run.artifact.tolerance)
-    return judge_comparison(comparison, tolerances, reference.quality)
+    quality = reference.quality.seen_by(run.artifact.tolerance)
+    return judge_comparison(comparison, tolerances, quality)
 
 
 def compare_run(reference: ReferenceSet, run: Run) -> Run:
-    """Return ``run`` with its comparison with ``reference``; measures only what is missing.
+    """Return ``run`` with its comparison with ``reference``, measured unless it is known.
 
     Args:
-        reference: What the layer gave.
-        run: A run; one without answers is returned as it is.
+        reference: The reference set.
+        run: The run; a run without outputs is returned unchanged.
     """
     if run.answers is None:
         return run
     known, wide = run.comparison, reference.float64
-    found = known and known.of(reference.kept, wide is not None)
+    found = known and known.of(reference.kept, wide is not None, reference.ties is not None)
     if found is None:
         found = compare_outputs(
             reference.spec,
@@ -106,5 +108,6 @@ def compare_run(reference: ReferenceSet, run: Run) -> Run:
             reference.read_outputs(),
             reference.read_outputs(wide) if wide else None,
             reference.kept,
+            read_ties(reference),
         )
     return replace(run, comparison=found)

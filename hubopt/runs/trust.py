@@ -1,4 +1,4 @@
-"""What a bundle's manifest asks for that only its user may allow."""
+"""Permissions that a bundle needs and only the user can give."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from hubopt.workers.worker import Worker
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """What the user vouches for of a bundle, which may come from anywhere; nothing by default.
+    """What the user permits an untrusted bundle to do; nothing by default.
 
     Attributes:
-        code: The bundle's handle ``module:attribute``, if it may be imported. It is said by name,
-            so that nobody imports another one than is meant.
-        download: Whether the bundle's model may be fetched. What was fetched before is in the
-            cache and needs no leave.
-        allow_ops: Operations that its model and its artifacts may have although they reach
-            outside.
-        limits: How large the model may be, and how slowly it may come, as for `LoadPolicy`.
+        code: The bundle's handle ``module:attribute`` if it may be imported. It is given by name,
+            so that only the intended module is imported.
+        download: Whether the bundle's model may be downloaded. A model in the cache needs no
+            permission.
+        allow_ops: Operations that its model and artifacts may contain although they have side
+            effects.
+        limits: Limits of the size of the model and of its download, as for `LoadPolicy`.
     """
 
     code: str | None = None
@@ -39,19 +39,19 @@ NO_TRUST = Trust()
 def open_bundled_layer(
     bundle: Path, manifest: Manifest, trust: Trust, worker: Worker
 ) -> LayerSession:
-    """Load the layer that a bundle was made from, as far as the user trusts it.
+    """Load the layer that a bundle was made from, within the permissions of the user.
 
-    Operations that were allowed at the export are not allowed by that.
+    Operations allowed at the export need a new permission here.
 
     Args:
         bundle: The bundle's folder.
-        manifest: Its manifest, whose handle is not a callable's name.
-        trust: What the user allows.
-        worker: The child process to load it in.
+        manifest: Its manifest, whose handle is not the name of a callable.
+        trust: The permissions of the user.
+        worker: The child process that loads the layer.
 
     Raises:
-        BundleError: It takes a flag of the user's, which the error names.
-        HuboptError: As `open_layer_session`.
+        BundleError: A permission is missing; the error names the flag that gives it.
+        HuboptError: See `open_layer_session`.
     """
     handle = manifest.handle
     if is_python(handle) and trust.code != handle:

@@ -1,1 +1,1 @@
-"""Samples: what the layer and the artifacts are asked."""
+"""Samples: the inputs on which the layer and the artifacts are run."""

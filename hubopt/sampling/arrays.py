@@ -1,4 +1,4 @@
-"""Samples on disk: a list of tensors by name in one ``.npz`` that needs no pickle."""
+"""Samples on disk: named tensors of a list of samples in one ``.npz``, without pickle."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from hubopt.exporter import Tensors
 from hubopt.spec import TensorSpec, format_shape
 
 _WIDE = ("float64", "complex128")
-"""What an output of floats may be where it was computed in float64."""
+"""The dtypes that are also allowed for a float output if it was computed in float64."""
 _MOST_HEADER_BYTES = 10_000
 _CHUNK_BYTES = 1 << 20
 
 
 def write_samples(path: Path, samples: Sequence[Tensors] | Mapping[int, Tensors]) -> None:
-    """Write samples; the array of tensor ``x`` in sample 0 is called ``0/x``.
+    """Write samples; the array of tensor ``x`` in sample 0 is named ``0/x``.
 
-    Strings become fixed-width bytes, bfloat16 its bits.
+    Strings are stored as fixed-width bytes, bfloat16 values as their bits.
 
     Args:
         path: The file.
-        samples: In order; or by number, if some numbers are left out.
+        samples: The samples in order, or by number if some numbers are left out.
     """
     numbered = samples.items() if isinstance(samples, Mapping) else enumerate(samples)
     arrays = {
@@ -43,12 +43,13 @@ def write_samples(path: Path, samples: Sequence[Tensors] | Mapping[int, Tensors]
 def read_samples(
     path: Path, specs: Sequence[TensorSpec], numbers: Sequence[int] | None = None
 ) -> list[dict[str, NDArray[Any]]]:
-    """Read what `write_samples` wrote.
+    """Read a file that `write_samples` wrote.
 
     Args:
         path: The file.
-        specs: The tensors, for the dtypes that NumPy cannot store.
-        numbers: Which samples, and in which order; by default all, by number.
+        specs: The specs of the tensors, for the dtypes that NumPy cannot store.
+        numbers: The numbers of the samples to read, in the order to return them; by default all,
+            sorted.
     """
     by_name = {spec.name: spec for spec in specs}
     samples: dict[int, dict[str, NDArray[Any]]] = {}
@@ -62,42 +63,42 @@ def read_samples(
 
 
 def sample_numbers(path: Path) -> tuple[int, ...]:
-    """Return the numbers of the samples in a file of `write_samples`; no array is read."""
+    """Return the sample numbers in a file that `write_samples` wrote, without reading arrays."""
     with zipfile.ZipFile(path) as archive:
         return tuple(sorted({int(name.partition("/")[0]) for name in archive.namelist()}))
 
 
 def sample_problems(
-    path: Path, specs: Sequence[TensorSpec], count: int, wide: bool = False
+    path: Path, specs: Sequence[TensorSpec], numbers: Sequence[int], wide: bool = False
 ) -> list[str]:
-    """Return why a file is not what `write_samples` wrote; no array of it is read.
+    """Return why a file is not one that `write_samples` wrote, without loading its arrays.
 
-    Each array must have as many bytes as its header promises, so that a header cannot ask for
-    memory that no data fill.
+    Each array must have as many bytes of data as its header declares, so that a header cannot
+    cause a large allocation without data.
 
     Args:
         path: The file.
         specs: The tensors of each sample.
-        count: How many samples there must be.
-        wide: Whether floats may be float64 whatever the specs say.
+        numbers: The numbers of the required samples.
+        wide: Whether floats may be float64 regardless of the specs.
     """
-    wanted = {f"{at}/{spec.name}.npy": spec for at in range(count) for spec in specs}
+    wanted = {f"{at}/{spec.name}.npy": spec for at in numbers for spec in specs}
     try:
         with zipfile.ZipFile(path) as archive:
             members = {info.filename: info for info in archive.infolist()}
             problems = [f"{name!r} is missing" for name in wanted if name not in members]
             problems += [f"{name!r} belongs to no sample" for name in members if name not in wanted]
             if len(members) != len(archive.infolist()):
-                problems.append("it has two arrays of one name")
+                problems.append("it has two arrays of the same name")
             for name in wanted.keys() & members.keys():
                 problems += [
-                    f"{name!r}: {each}"
-                    for each in _array_problems(archive, members[name], wanted[name], wide)
+                    f"{name!r}: {problem}"
+                    for problem in _array_problems(archive, members[name], wanted[name], wide)
                 ]
     except MemoryError:
         raise
-    except Exception as error:  # zipfile raises nearly every type there is on a damaged archive
-        return [f"no NumPy archive can be read: {error}"]
+    except Exception as error:  # zipfile raises exceptions of many types on a damaged archive
+        return [f"it cannot be read as a NumPy archive: {error}"]
     return sorted(problems)
 
 
@@ -111,7 +112,7 @@ def _array_problems(
         with archive.open(info) as stream:
             shape, dtype = _read_header(stream)
             header_bytes = stream.tell()
-            while stream.read(_CHUNK_BYTES):  # to the end, where the checksum is compared
+            while stream.read(_CHUNK_BYTES):  # zipfile compares the checksum at the end
                 continue
     except ValueError as error:
         yield f"its header cannot be read: {error}"
@@ -123,16 +124,16 @@ def _array_problems(
         yield f"it is {dtype.name if dtype.isnative else dtype.str}, not {spec.dtype}"
     if not spec.admits(shape):
         yield f"its shape is {format_shape(shape)}, not {format_shape(spec.named_shape)}"
-    promised = math.prod(shape) * dtype.itemsize
-    if info.file_size - header_bytes != promised:
-        yield f"it has {info.file_size - header_bytes:,} bytes of data and promises {promised:,}"
+    declared = math.prod(shape) * dtype.itemsize
+    if info.file_size - header_bytes != declared:
+        yield f"it has {info.file_size - header_bytes:,} bytes of data and declares {declared:,}"
 
 
 def _read_header(stream: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Return an array's shape and dtype.
 
     Raises:
-        ValueError: There is no header, or none that NumPy writes for plain arrays.
+        ValueError: There is no header, or it is not one that NumPy writes for plain arrays.
     """
     version = np.lib.format.read_magic(stream)
     read = {
@@ -145,7 +146,7 @@ def _read_header(stream: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
         shape, _, dtype = read(stream, max_header_size=_MOST_HEADER_BYTES)
     except zipfile.BadZipFile:
         raise
-    except Exception as error:  # NumPy evaluates a Python literal, which fails in many ways
+    except Exception as error:  # NumPy evaluates a Python literal, which can raise many types
         raise ValueError(f"{type(error).__name__}: {error}") from error
     if any(size < 0 for size in shape):
         raise ValueError(f"shape {shape}")
@@ -164,9 +165,9 @@ def _fits(dtype: np.dtype[Any], spec: TensorSpec, wide: bool) -> bool:
 def _plain(array: NDArray[Any]) -> NDArray[Any]:
     if array.dtype.kind in "OSU":
         texts = (
-            each.encode() if isinstance(each, str) else each for each in array.ravel().tolist()
+            text.encode() if isinstance(text, str) else text for text in array.ravel().tolist()
         )
-        # A closing mark keeps the trailing zero bytes that NumPy's bytes dtype drops.
+        # The appended "." protects trailing zero bytes, which NumPy's bytes dtype drops.
         return np.array([text + b"." for text in texts], dtype=bytes).reshape(array.shape)
     if array.dtype.name == "bfloat16":
         return array.view(np.uint16)
@@ -176,7 +177,7 @@ def _plain(array: NDArray[Any]) -> NDArray[Any]:
 def _restore(array: NDArray[Any], spec: TensorSpec | None) -> NDArray[Any]:
     if array.dtype.kind == "S":
         texts = np.empty(array.shape, dtype=object)
-        texts.ravel()[:] = [bytes(each)[:-1] for each in array.ravel()]
+        texts.ravel()[:] = [bytes(text)[:-1] for text in array.ravel()]
         return texts
     if spec is not None and spec.dtype == "bfloat16" and array.dtype == np.uint16:
         return array.view(numpy_dtype("bfloat16"))

@@ -1,4 +1,4 @@
-"""The values of the user's own arrays: of the input's kind, within its range, finite."""
+"""Checks and converts the user's arrays: kind of values, range, and finiteness."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ _KINDS = {"i": "integers", "u": "integers", "f": "floats", "c": "complex numbers
 
 
 def kind_problem(array: NDArray[Any], spec: TensorSpec) -> str | None:
-    """Return why ``array`` cannot be the input's dtype whatever its values; None if it can.
+    """Return why ``array`` cannot be converted to the input's dtype; None if it can.
 
-    The width of numbers may differ; a number is never made an index, nor an index a number.
+    The values are not considered. The width of the numbers may differ, but floats are never
+    converted to integers, nor integers to floats.
     """
     if _is_stored_bfloat16(array, spec):
         return None
@@ -32,13 +33,13 @@ def kind_problem(array: NDArray[Any], spec: TensorSpec) -> str | None:
 def _kind(array: NDArray[Any]) -> str:
     if array.dtype.name == "bfloat16":
         return "floats"
-    if array.dtype.kind == "O" and all(isinstance(each, bytes | str) for each in array.ravel()):
+    if array.dtype.kind == "O" and all(isinstance(item, bytes | str) for item in array.ravel()):
         return "texts"
     return _KINDS.get(array.dtype.kind, "Python objects" if array.dtype.hasobject else "other data")
 
 
 def _is_stored_bfloat16(array: NDArray[Any], spec: TensorSpec) -> bool:
-    """Whether these are bits of bfloat16, as `hubopt.sampling.arrays.write_samples` has them."""
+    """Return whether ``array`` has bfloat16 bits, as `write_samples` stores them."""
     return spec.dtype == "bfloat16" and array.dtype == np.uint16
 
 
@@ -49,14 +50,14 @@ def convert(
     label: str,
     problems: list[str],
 ) -> NDArray[Any]:
-    """Return ``array``, which is of the input's kind, in the input's dtype.
+    """Return ``array``, which has the input's kind of values, in the input's dtype.
 
     Args:
         array: The values.
         spec: The input.
-        domain: What is known of its values; a strict one must hold.
-        label: What messages say first.
-        problems: Gets what cannot be.
+        domain: The known range of the input's values. If it is strict, it is checked.
+        label: The prefix of the problems.
+        problems: Problems are appended to it.
     """
     if spec.dtype == "string":
         return _texts(array)
@@ -65,8 +66,8 @@ def convert(
         array = array.view(dtype)
     if array.dtype.kind in "iu":
         limits = np.iinfo(dtype)
-        told = f"the range of {spec.dtype}"
-        _check_range(array, int(limits.min), int(limits.max), told, label, problems)
+        why = f"the range of {spec.dtype}"
+        _check_range(array, int(limits.min), int(limits.max), why, label, problems)
     elif array.dtype.kind != "b":
         _check_finite(array, label, problems)
     if domain is not None and domain.strict:
@@ -83,8 +84,8 @@ def convert(
 def _texts(array: NDArray[Any]) -> NDArray[Any]:
     texts = np.empty(array.size, object)
     texts[:] = [
-        each.encode("utf-8", "surrogatepass") if isinstance(each, str) else bytes(each)
-        for each in array.ravel().tolist()
+        text.encode("utf-8", "surrogatepass") if isinstance(text, str) else bytes(text)
+        for text in array.ravel().tolist()
     ]
     return texts.reshape(array.shape)
 

@@ -1,4 +1,4 @@
-"""How the values of one input are drawn, by its dtype, its shape and its domain."""
+"""The distributions of the values of an input, chosen by its dtype, shape and domain."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from hubopt.sampling.texts import TEXTS
 from hubopt.spec import TensorSpec, ValueRange
 
 _LOW_VALUES = 7
-"""Integers of which nothing is known are drawn up to this, to stay inside small tables."""
+"""The largest value of integers without a known domain, so that they stay inside small tables."""
 _HEAVIEST = 10.0
-"""Where the heavy tails are cut, so that an exponential stays finite in float16."""
+"""Heavy tails are clipped at this magnitude, so that their exponential is finite in float16."""
 
 Shape = tuple[int, ...]
 Draw = Callable[[Shape, np.random.Generator], NDArray[Any]]
@@ -26,11 +26,11 @@ Draw = Callable[[Shape, np.random.Generator], NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """A way to draw an array.
+    """A distribution from which arrays are drawn.
 
     Attributes:
-        kind: What it is called in a `hubopt.sampling.samples.Sample`.
-        draw: Takes a shape and a generator; gives numbers of any dtype, texts as bytes.
+        kind: Its name in a `hubopt.sampling.samples.Sample`.
+        draw: Takes a shape and a generator and returns numbers of any dtype, or texts as bytes.
     """
 
     kind: str
@@ -40,12 +40,12 @@ class Distribution:
 def distributions(
     spec: TensorSpec, domain: ValueRange | None, rng: np.random.Generator
 ) -> tuple[Distribution, ...]:
-    """Return the distributions that the samples of an input take in turn.
+    """Return the distributions that the samples of an input use in turn.
 
     Args:
         spec: The input.
-        domain: What is known of its values.
-        rng: Where the order of texts comes from: all are drawn before one comes again.
+        domain: The known range of its values, if any.
+        rng: Shuffles the texts. All texts are drawn before one is repeated.
     """
     if spec.dtype == "string":
         return (Distribution("texts", _texts(rng)),)
@@ -67,7 +67,7 @@ def distributions(
         mosaic = _mosaics("mosaic", channels_at, -1, 1)
         return (image, _NORMAL, signed, mosaic, image, _UNIFORM, signed, _HEAVY)
     if spec.dtype.startswith("complex"):
-        return tuple(_complex(each) for each in (_NORMAL, _UNIFORM, _SIGNED, _HEAVY))
+        return tuple(_complex(real) for real in (_NORMAL, _UNIFORM, _SIGNED, _HEAVY))
     return (_NORMAL, _UNIFORM, _SIGNED, _HEAVY)
 
 
@@ -93,25 +93,25 @@ def _of_integers(spec: TensorSpec, domain: ValueRange | None) -> tuple[Distribut
 def _integer_range(spec: TensorSpec, domain: ValueRange | None) -> tuple[int, int]:
     """Return the lowest and the highest integer to draw.
 
-    Without a domain, 8-bit ones are rather pixels than indices: clipping and wrapping show over
-    their whole range only.
+    Without a domain, 8-bit integers are more likely pixels than indices. They are drawn over
+    their whole range, because only that reveals clipping and wrapping.
     """
     limits = np.iinfo(spec.dtype)
     lowest, highest = int(limits.min), int(limits.max)
     if domain is not None:
-        low, high = (min(max(int(each), lowest), highest) for each in (domain.low, domain.high))
+        low, high = (min(max(int(end), lowest), highest) for end in (domain.low, domain.high))
         return low, high
     return (lowest, highest) if limits.bits == 8 else (0, _LOW_VALUES)
 
 
 ZEROS, EXTREMES, SMALL = "zeros", "extremes", "small"
 _FLOAT_EXTREME = 3.0
-"""Standard deviations."""
+"""The magnitude of extreme floats without a domain, in standard deviations."""
 _SMALL_DEVIATION = 1e-3
 
 
 def edge_cases(specs: Sequence[TensorSpec]) -> tuple[str, ...]:
-    """Return the edge cases of a model; without floats, none is small."""
+    """Return the edge cases of a model; ``small`` is one of them only if it has floats."""
     floats = any("float" in spec.dtype or "complex" in spec.dtype for spec in specs)
     return (ZEROS, EXTREMES, SMALL) if floats else (ZEROS, EXTREMES)
 
@@ -119,13 +119,13 @@ def edge_cases(specs: Sequence[TensorSpec]) -> tuple[str, ...]:
 def edge_case(
     kind: str, spec: TensorSpec, domain: ValueRange | None, main: Distribution
 ) -> Distribution:
-    """Return how an edge case of an input is drawn.
+    """Return the distribution of an edge case of an input.
 
     Args:
         kind: One of `edge_cases`.
         spec: The input.
-        domain: What is known of its values.
-        main: What else it is drawn from, for a dtype that has no such edge case.
+        domain: The known range of its values, if any.
+        main: The distribution to use if the dtype has no such edge case.
     """
     if kind == ZEROS:
         return Distribution(kind, _zeros(spec, domain))
@@ -156,7 +156,10 @@ def _limits(spec: TensorSpec, domain: ValueRange | None) -> tuple[Any, Any]:
 
 
 def _shuffled(low: Any, high: Any) -> Draw:
-    """Half of the elements are ``high``, the others ``low``; one element alone is ``high``."""
+    """Set half of the elements to ``high`` and the rest to ``low``; a single element is ``high``.
+
+    Their order is random.
+    """
 
     def draw(shape: Shape, rng: np.random.Generator) -> NDArray[Any]:
         ends = np.array([high, low], object if isinstance(low, bytes) else None)
@@ -187,7 +190,7 @@ def _texts(order: np.random.Generator) -> Draw:
 
 
 def _prefix(shape: Shape, rng: np.random.Generator) -> NDArray[Any]:
-    """Return ones, then zeros along the last axis, as tokenizers mark what is no padding."""
+    """Return ones followed by zeros along the last axis, like the padding mask of a tokenizer."""
     if not shape or not shape[-1]:
         return np.ones(shape)
     lengths = rng.integers(1, shape[-1] + 1, (*shape[:-1], 1))
@@ -195,7 +198,7 @@ def _prefix(shape: Shape, rng: np.random.Generator) -> NDArray[Any]:
 
 
 def _padded(low: int, high: int) -> Distribution:
-    """Indices, then the lowest along the last axis, as short texts are padded."""
+    """Draw indices followed by the lowest index along the last axis, like padded short texts."""
 
     def draw(shape: Shape, rng: np.random.Generator) -> NDArray[Any]:
         return np.where(_prefix(shape, rng), rng.integers(low, high, shape, endpoint=True), low)
@@ -204,7 +207,10 @@ def _padded(low: int, high: int) -> Distribution:
 
 
 def _repeated(low: int, high: int) -> Distribution:
-    """One index along the last axis: a sum or mean of rows is then as far out as one row."""
+    """Repeat one index along the last axis.
+
+    A sum or mean of table rows is then as far from zero as a single row allows.
+    """
 
     def draw(shape: Shape, rng: np.random.Generator) -> NDArray[Any]:
         rows = rng.integers(low, high, (*shape[:-1], 1), endpoint=True)

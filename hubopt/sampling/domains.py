@@ -1,7 +1,8 @@
-"""`read_domains`: what values each input takes, as far as the graph tells.
+"""`read_domains`: the range of values of each input, as far as the graph shows it.
 
-An index is known by the table that it is looked up in, a picture by the arithmetic that first
-brings it into the range of the network. What the graph does not tell is left out.
+The range of indices follows from the size of the table that they are looked up in. The range of
+pixels follows from the arithmetic that first normalizes an image. Inputs whose range the graph
+does not show are left out.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ from hubopt.spec import ValueRange
 
 
 def read_domains(graph: Any, tensors: Mapping[str, str]) -> dict[str, ValueRange]:
-    """Return the domain of each input of which ``graph`` tells one.
+    """Return the domain of each input for which ``graph`` shows one.
 
     Args:
         graph: A ``tf.Graph`` with the weights as constants.
-        tensors: The name of each input's tensor in it, by the input's name.
+        tensors: The name of each input's tensor in the graph, by the input's name.
     """
-    found = {
+    domains = {
         name: _read_domain(name, graph.get_tensor_by_name(tensor))
         for name, tensor in tensors.items()
     }
-    return {name: domain for name, domain in found.items() if domain is not None}
+    return {name: domain for name, domain in domains.items() if domain is not None}
 
 
 def _read_domain(name: str, tensor: Any) -> ValueRange | None:
@@ -39,30 +40,31 @@ def _read_domain(name: str, tensor: Any) -> ValueRange | None:
 
 
 def _tightest(bounds: list[ValueRange]) -> ValueRange | None:
-    """Return the range that is inside all of ``bounds``, or None if there is none."""
+    """Return the intersection of ``bounds``; None if it is empty or there are no bounds."""
     if not bounds:
         return None
-    low = max(each.low for each in bounds)
-    tightest = min(bounds, key=lambda each: each.high)
+    low = max(bound.low for bound in bounds)
+    tightest = min(bounds, key=lambda bound: bound.high)
     if low > tightest.high:
         return None
-    return replace(tightest, low=low, strict=all(each.strict for each in bounds))
+    return replace(tightest, low=low, strict=all(bound.strict for bound in bounds))
 
 
 def _picture_range(tensor: Any) -> ValueRange | None:
-    """Return the range of a picture; None if ``tensor`` is none, or its arithmetic tells nothing.
+    """Return the range of an image's pixels.
 
-    Where several operations are the first to compute on the pixels, those that tell must agree.
+    None if ``tensor`` is not an image or the arithmetic on it does not show a range. If several
+    operations are the first to compute on the pixels, those that show a range must agree.
     """
     if tensor.shape.rank is None or channel_axis(tensor.shape.as_list()) is None:
         return None
-    read = [_range_by(op, position) for op, position in _first_arithmetic(tensor)]
-    told = sorted(filter(None, read), key=lambda each: each.why)
-    return told[0] if len({(each.low, each.high) for each in told}) == 1 else None
+    by_operation = [_range_by(op, position) for op, position in _first_arithmetic(tensor)]
+    ranges = sorted(filter(None, by_operation), key=lambda bound: bound.why)
+    return ranges[0] if len({(bound.low, bound.high) for bound in ranges}) == 1 else None
 
 
 def _first_arithmetic(tensor: Any) -> Iterator[tuple[Any, int]]:
-    """Yield each operation that first computes on the pixels, and which input they are."""
+    """Yield each operation that is the first to compute on the pixels, and their input position."""
     tensors, seen = [tensor], set()
     while tensors:
         tensor = tensors.pop()
@@ -70,8 +72,8 @@ def _first_arithmetic(tensor: Any) -> Iterator[tuple[Any, int]]:
             continue
         seen.add(tensor.name)
         for op in tensor.consumers():
-            for position, each in enumerate(op.inputs):
-                if each is not tensor or op.type in _SHAPES:
+            for position, operand in enumerate(op.inputs):
+                if operand is not tensor or op.type in _SHAPES:
                     continue
                 if op.type in _KEEP_PIXELS:
                     tensors.extend(op.outputs)
@@ -80,7 +82,7 @@ def _first_arithmetic(tensor: Any) -> Iterator[tuple[Any, int]]:
 
 
 def _range_by(op: Any, position: int) -> ValueRange | None:
-    """Return the range of the pixels that ``op`` takes at ``position``."""
+    """Return the range of the pixels that ``op`` takes at ``position``; None if unknown."""
     if op.type not in _ARITHMETIC or len(op.inputs) != 2:
         return None
     values = constant(op.inputs[1 - position], _MAX_ELEMENTS)
@@ -94,13 +96,13 @@ def _range_by(op: Any, position: int) -> ValueRange | None:
         or (op.type in _SUMS and _SHIFTS[0] <= largest <= _SHIFTS[1])
     ):
         return ValueRange(0, 255, why)
-    if op.type == "Mul" and smallest == largest == 2 and _loses_one(op.outputs[0]):
-        return ValueRange(0, 1, f"{why}, less 1")
+    if op.type == "Mul" and smallest == largest == 2 and _is_reduced_by_one(op.outputs[0]):
+        return ValueRange(0, 1, f"{why}, minus 1")
     return None
 
 
-def _loses_one(tensor: Any) -> bool:
-    """Whether 1 is taken from ``tensor``: what brings [0, 1] to [-1, 1]."""
+def _is_reduced_by_one(tensor: Any) -> bool:
+    """Return whether 1 is subtracted from ``tensor``, which maps [0, 2] to [-1, 1]."""
     for op in tensor.consumers():
         if op.type in _SUMS and op.inputs[0] is tensor:
             value = constant(op.inputs[1])
@@ -112,11 +114,14 @@ def _loses_one(tensor: Any) -> bool:
 _ARITHMETIC = ("Mul", "RealDiv", "AddV2", "Add", "BiasAdd", "Sub")
 _SUMS = ("AddV2", "Add", "BiasAdd", "Sub")
 _MAX_ELEMENTS = 1 << 22
-"""Of a constant: a mean picture may be as large as the input."""
+"""The largest number of elements of a constant that is read, such as a full-size mean image."""
 _DIVISORS = (64, 1024)
-"""What brings levels of 0 to 255 near 1, such as 255 and 127.5; more is for finer levels."""
+"""The range of divisors that scale pixels of 0 to 255 to about 1, such as 255 and 127.5.
+
+Larger divisors are for finer levels.
+"""
 _SHIFTS = (10, 255)
-"""What makes sense for levels of 0 to 255 only, such as a mean of 103.939, or 127.5."""
+"""The range of offsets that only fit pixels of 0 to 255, such as a mean of 103.939, or 127.5."""
 _SHAPES = ("Shape", "ShapeN", "Size", "Rank")
 _KEEP_PIXELS = frozenset(
     ("Identity", "Snapshot", "StopGradient", "EnsureShape", "Cast", "Transpose", "Reshape",
@@ -124,4 +129,4 @@ _KEEP_PIXELS = frozenset(
      "Split", "SplitV", "Unpack", "Pack", "ConcatV2", "GatherV2", "Tile", "ResizeBilinear",
      "ResizeBicubic", "ResizeArea", "ResizeNearestNeighbor")
 )  # fmt: skip
-"""Operations after which the pixels are in the same range."""
+"""Operations that keep the range of the pixels."""

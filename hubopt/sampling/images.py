@@ -1,4 +1,4 @@
-"""Which shapes are images', and pictures made by rule."""
+"""Recognizes the shapes of images, and draws synthetic images."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 _CHANNELS = (1, 3, 4)
-"""Grey, colour, and colour with opacity."""
+"""Greyscale, color, and color with opacity."""
 _TILES = 4
-"""Along each side of a mosaic."""
+"""The number of tiles along each side of a mosaic."""
 _SMALLEST_SIDE = 8
-"""Pixels; a tensor smaller than this is rather a feature map."""
+"""The smallest side of an image in pixels; a smaller tensor is more likely a feature map."""
 
 
 def channel_axis(shape: Sequence[int | None]) -> Literal[1, 3] | None:
-    """Return which axis of ``shape`` is the channels; None if it is no shape of images.
+    """Return the channel axis of ``shape``; None if it is not the shape of images.
 
     Args:
-        shape: With the batch; None for open sizes, which may be a picture's height and width.
+        shape: The shape with the batch. Open sizes are None; height and width may be open.
     """
     if len(shape) != 4:
         return None
@@ -38,32 +38,32 @@ def _are_sides(*sizes: int | None) -> bool:
 def draw_images(
     shape: Sequence[int], channels_at: Literal[1, 3], generator: np.random.Generator
 ) -> NDArray[Any]:
-    """Draw pictures: slow changes of colour, a few shapes with edges, a little grain.
+    """Draw images: smooth gradients of color, a few discs with sharp edges, a little noise.
 
     Args:
-        shape: Of rank 4, the batch first.
-        channels_at: Which axis is the channels.
-        generator: Where chance comes from.
+        shape: The shape, of rank 4, with the batch first.
+        channels_at: The channel axis.
+        generator: The random generator.
 
     Returns:
-        ``float64`` of ``shape`` in [0, 1); each picture comes to both ends.
+        ``float64`` of ``shape`` in [0, 1); each image extends to both ends.
     """
     height, width = shape[2:] if channels_at == 1 else shape[1:3]
-    pictures = [_draw_image(height, width, shape[channels_at], generator) for _ in range(shape[0])]
-    return np.moveaxis(np.stack(pictures), 3, channels_at)
+    images = [_draw_image(height, width, shape[channels_at], generator) for _ in range(shape[0])]
+    return np.moveaxis(np.stack(images), 3, channels_at)
 
 
 def draw_mosaics(
     shape: Sequence[int], channels_at: Literal[1, 3], generator: np.random.Generator
 ) -> NDArray[Any]:
-    """Draw patchworks: noise, stripes, plain colours and pictures side by side.
+    """Draw mosaics: tiles of noise, stripes, plain colors and images.
 
-    A network of convolutions sees many textures in one of them, so that more of its units answer.
+    A mosaic shows many textures to a convolutional network, so that more of its units are active.
 
     Args:
-        shape: Of rank 4, the batch first.
-        channels_at: Which axis is the channels.
-        generator: Where chance comes from.
+        shape: The shape, of rank 4, with the batch first.
+        channels_at: The channel axis.
+        generator: The random generator.
 
     Returns:
         ``float64`` of ``shape`` in [0, 1).
@@ -94,7 +94,7 @@ def _draw_tile(size: tuple[int, int, int], generator: np.random.Generator) -> ND
         return np.broadcast_to(generator.random(channels), size)
     if texture == 2:
         y, x = np.arange(height)[:, None, None], np.arange(width)[None, :, None]
-        waves = generator.uniform(-0.5, 0.5, (2, channels))  # a half is the finest there is
+        waves = generator.uniform(-0.5, 0.5, (2, channels))  # 0.5 is the Nyquist frequency
         stripes = np.cos(2 * np.pi * (waves[0] * y + waves[1] * x + generator.random(channels)))
         return np.asarray((stripes + 1) / 2 * (1 - 1e-6))
     return _draw_image(height, width, channels, generator)
@@ -104,16 +104,16 @@ def _draw_image(
     height: int, width: int, channels: int, generator: np.random.Generator
 ) -> NDArray[Any]:
     y, x = np.linspace(0, 1, height)[:, None], np.linspace(0, 1, width)[None, :]
-    picture = np.zeros((height, width, channels))
+    image = np.zeros((height, width, channels))
     for _ in range(4):
         waves_y, waves_x, phase = generator.uniform(-3, 3, size=3)
         wave = np.cos(2 * np.pi * (waves_y * y + waves_x * x + phase))
-        picture += wave[..., None] * generator.normal(size=channels)
+        image += wave[..., None] * generator.normal(size=channels)
     for _ in range(4):
         center_y, center_x = generator.random(2)
         radius = generator.uniform(0.1, 0.4)
         disc = (y - center_y) ** 2 + (x - center_x) ** 2 < radius**2
-        picture[disc] = 0.3 * picture[disc] + generator.normal(scale=3, size=channels)
-    picture += generator.normal(scale=0.05, size=picture.shape)
-    picture -= picture.min()
-    return np.asarray(picture / max(picture.max(), 1e-6) * (1 - 1e-6))
+        image[disc] = 0.3 * image[disc] + generator.normal(scale=3, size=channels)
+    image += generator.normal(scale=0.05, size=image.shape)
+    image -= image.min()
+    return np.asarray(image / max(image.max(), 1e-6) * (1 - 1e-6))

@@ -1,4 +1,4 @@
-"""What a table lookup says of the input that its indices come from."""
+"""Bounds on the values of an input, from the table lookups that use it as indices."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 from hubopt.spec import ValueRange
 
 _MAX_OFFSETS = 1 << 20
-"""Elements of a constant that is added to indices; a larger one is not read."""
+"""The largest number of elements of a constant that is added to indices and read."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Trail:
-    """A tensor that holds elements of an input, and how far they were shifted.
+    """A tensor that holds elements of an input, and the constants that were added to them.
 
     Attributes:
         tensor: The tensor.
         low: The smallest number that was added to an element.
-        high: The largest.
-        exact: Whether it holds every element of the input, each shifted by the same number.
+        high: The largest number that was added to an element.
+        exact: Whether it holds every element of the input, all shifted by the same number.
     """
 
     tensor: Any
@@ -34,10 +34,10 @@ class _Lookup:
     """An operation that takes indices.
 
     Attributes:
-        position: Which of its inputs they are.
-        noun: What they count.
-        size: How many there are, from the operation; None if that is not static.
-        strict: Whether it refuses others.
+        position: The position of the indices among its inputs.
+        noun: The name of the indexed elements, such as ``rows``.
+        size: Returns the number of indexed elements of an operation; None if it is not static.
+        strict: Whether the operation fails on an index out of range.
     """
 
     position: int
@@ -47,11 +47,11 @@ class _Lookup:
 
 
 def lookup_bounds(placeholder: Any) -> Iterator[ValueRange]:
-    """Yield what each lookup that ``placeholder`` comes to says of its values.
+    """Yield the bounds on the values of ``placeholder`` from each lookup that it reaches.
 
-    Its elements are followed through operations that keep them or add a constant, and no
-    further: after other arithmetic (a remainder, a clip) a lookup does not bound them. Calls of
-    functions and loops are not looked into.
+    Its elements are followed through operations that keep them or add a constant. They are not
+    followed through other arithmetic (a remainder, a clip), after which a lookup does not bound
+    them, nor into function calls and loops.
 
     Args:
         placeholder: A tensor of a ``tf.Graph`` with the weights as constants.
@@ -92,8 +92,8 @@ def _follow(trail: _Trail, op: Any, position: int) -> Iterator[_Trail]:
         if target.is_floating or target.size >= min(4, source.size):  # no wrapping into 8 bits
             yield replace(trail, tensor=op.outputs[0])
     elif op.type in _CHOICES:
-        # Elements are replaced where a condition holds, mostly those outside the table: a range
-        # that is right for all is right, but others may be as well.
+        # The operation replaces the elements for which a condition holds, mostly those outside
+        # the table. Values in the range of the table are valid, but others may be valid too.
         if position > 0 and not (trail.low or trail.high):
             yield replace(trail, tensor=op.outputs[0], exact=False)
     elif position in _KEEP_ALL.get(op.type, ()) or op.type in _JOINS:
@@ -120,7 +120,7 @@ def _shift(op: Any, position: int) -> tuple[float, float] | None:
 
 
 def constant(tensor: Any, most_elements: int = 1) -> Any:
-    """Return the value of a constant tensor as an array; None if it is none or a larger one."""
+    """Return the value of a constant tensor as an array; None if not constant or too large."""
     import tensorflow as tf
 
     while tensor.op.type in ("Identity", "ReadVariableOp", "Snapshot", "StopGradient"):
@@ -144,7 +144,7 @@ def _rows(tensor: Any, axis: int | None = 0) -> int | None:
 
 
 def _smallest(params: Any, indices: Any) -> int | None:
-    """Return the smallest of the dimensions that the components of ``indices`` go through."""
+    """Return the smallest of the dimensions of ``params`` that ``indices`` index."""
     depth = _rows(indices, -1)
     if depth is None or params.shape.rank is None:
         return None
@@ -197,7 +197,7 @@ _LOOKUPS = {
 _SHIFTS = ("Add", "AddV2", "Sub")
 _CHOICES = ("Select", "SelectV2")
 _JOINS = ("Concat", "ConcatV2", "Pack", "ParallelConcat")
-"""Every input goes into the output; the axis of a concatenation does not matter here."""
+"""Operations whose output holds every input; the axis of a concatenation is not tracked."""
 _KEEP_ALL = {
     **dict.fromkeys(
         ("Identity", "Snapshot", "StopGradient", "PreventGradient", "EnsureShape", "Reshape",
@@ -207,7 +207,7 @@ _KEEP_ALL = {
     ),
     "RaggedTensorToTensor": (1,),
 }  # fmt: skip
-"""By operation, the inputs of which every element is in the first output."""
+"""By operation, the positions of the inputs whose elements are all in the first output."""
 _KEEP_SOME = {
     **dict.fromkeys(
         ("Slice", "StridedSlice", "SplitV", "Unpack", "Gather", "GatherV2", "GatherNd",
@@ -216,4 +216,4 @@ _KEEP_SOME = {
     ),
     "Split": (1,),
 }  # fmt: skip
-"""By operation, the inputs of which some elements are in each output."""
+"""By operation, the positions of the inputs of which each output holds some elements."""

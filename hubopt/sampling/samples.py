@@ -1,4 +1,4 @@
-"""Seeded input samples for a model: never zeros alone, never one distribution alone."""
+"""Seeded input samples for a model, from several distributions and with edge cases."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hubopt.spec import Bounds, TensorSpec, ValueRange
 SAMPLE_COUNT = 8
 SEED = 0
 _TRIES = 8
-"""How often an input is drawn again that came out equal to another; scalars may stay equal."""
+"""How often an input that equals another one is redrawn; scalars may remain equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +24,9 @@ class Sample:
     """One set of inputs.
 
     Attributes:
-        kind: Its distribution, or the edge case; several if its inputs differ in that.
+        kind: Its distribution or edge case; several if its inputs have different ones.
         tensors: The arrays by input name, strings as ``object`` arrays of ``bytes``.
-        edge: Whether it is an edge case, drawn on top of the samples that were asked for.
+        edge: Whether it is an edge case, drawn in addition to the requested samples.
     """
 
     kind: str
@@ -41,24 +41,25 @@ def draw(
     bounds: Mapping[str, Bounds] | None = None,
     domains: Mapping[str, ValueRange] | None = None,
 ) -> list[Sample]:
-    """Draw ``count`` samples of the inputs ``specs``, and edge cases after them.
+    """Draw ``count`` samples of the inputs ``specs``, followed by edge cases.
 
-    Floats are normal, uniform in [0, 1), uniform in [-1, 1) and heavy-tailed in turn. Those
-    shaped like images are also pictures: smooth, with edges and a little grain. Integers are at
-    most 7, 8-bit ones over their whole range in every other sample; booleans are fair; strings
-    are texts of many sorts. An input with a domain is uniform in it, and in its lowest part or
-    a picture, in turn; masks are ones, then zeros. No two inputs are equal.
+    Floats are normal, uniform in [0, 1), uniform in [-1, 1) and heavy-tailed in turn. Floats
+    shaped like images are also synthetic images: smooth, with edges and a little noise. Integers
+    are at most 7, but 8-bit integers cover their whole range in every other sample. Booleans are
+    true with probability 0.5. Strings are texts of many kinds. An input with a domain alternates
+    between uniform values of the domain and either values of its lowest part or images. Masks are
+    ones followed by zeros. No two inputs are equal.
 
-    The edge cases: ``zeros`` and empty strings; ``extremes``, the ends of each domain; ``small``
-    floats, if there are any.
+    The edge cases are ``zeros`` and empty strings; ``extremes``, the ends of each domain; and
+    ``small`` floats, if the model has float inputs.
 
     Args:
         specs: The inputs.
-        count: How many samples, at least 1; the edge cases are not counted.
+        count: The number of samples, at least 1, without the edge cases.
         seed: The same seed gives the same samples.
-        bounds: The sizes of dynamic dimensions: usual in the first sample, smallest in the
-            second, largest in the third, and any in between from there on.
-        domains: What is known of the inputs' values, by name.
+        bounds: The sizes of dynamic dimensions: the usual size in the first sample, the smallest
+            in the second, the largest in the third, and random ones in the others.
+        domains: The known ranges of the inputs' values, by name.
     """
     known = [(domains or {}).get(spec.name) for spec in specs]
     turns = [
@@ -76,11 +77,11 @@ def draw(
     samples = []
     for at, plan in enumerate(plans + edges):
         rng = np.random.default_rng([seed, at])
-        sizes = {name: _size(each, at, rng) for name, each in (bounds or {}).items()}
+        sizes = {name: _size(limits, at, rng) for name, limits in (bounds or {}).items()}
         tensors: dict[str, NDArray[Any]] = {}
         for spec, distribution in zip(specs, plan, strict=True):
             tensors[spec.name] = _draw_one(spec, distribution, spec.shape_at(sizes), rng, tensors)
-        kind = " + ".join(dict.fromkeys(each.kind for each in plan))
+        kind = " + ".join(dict.fromkeys(distribution.kind for distribution in plan))
         samples.append(Sample(kind, tensors, at >= count))
     return samples
 
@@ -98,7 +99,10 @@ def _draw_one(
     rng: np.random.Generator,
     others: Mapping[str, NDArray[Any]],
 ) -> NDArray[Any]:
-    """Draw an array; again if it is equal to one of ``others``, so that no two can be exchanged."""
+    """Draw an array, and redraw it if it equals one of ``others``.
+
+    Inputs must differ, so that a mix-up of two inputs changes the outputs.
+    """
     dtype = numpy_dtype(spec.dtype)
     array = distribution.draw(shape, rng).astype(dtype)
     for _ in range(_TRIES):

@@ -1,6 +1,6 @@
-"""Texts as models meet them: short and long, many scripts, and what tokenizers trip over."""
+"""Realistic texts: short and long, in many scripts, and with hard cases for tokenizers."""
 
-# ruff: noqa: RUF001  # letters of other scripts are the point
+# ruff: noqa: RUF001  # letters of other scripts are intended
 
 from __future__ import annotations
 
@@ -52,4 +52,4 @@ TEXTS = (
     "from the start, was withdrawn by its own author. The next meeting will take place in spring, "
     "when the results of the first trials are known and the budget for the year is settled.",
 )
-"""None is empty; the last is the longest."""
+"""Non-empty texts; the last one is the longest."""

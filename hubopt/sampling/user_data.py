@@ -1,4 +1,4 @@
-"""`read_data`: inputs of the user's own, from files or from Python, not yet held to a model."""
+"""`read_data`: reads the user's own inputs from files or Python, unchecked against a model."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from hubopt.errors import SpecError, UsageError
 from hubopt.sampling.arrays import read_samples
 
 Data: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any] | Iterable[Any] | Callable[[], Any]"
-"""What `read_data` takes."""
+"""The sources that `read_data` accepts."""
 
 _ATTRIBUTE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _SAMPLE_KEY = re.compile(r"\d+/.+", re.DOTALL)
-"""How `hubopt.sampling.arrays.write_samples` calls an array."""
+"""The names that `hubopt.sampling.arrays.write_samples` gives to arrays."""
 _SUFFIXES = (".npz", ".npy", ".txt")
 _EXPECTED = (
     "a .npz, .npy or .txt file, a folder of them, module:attribute, or from Python an iterable, "
@@ -36,13 +36,13 @@ class DataError(SpecError):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What was found in one place: inputs of one sample, or of several stacked.
+    """One item of the source: the inputs of one sample, or of several samples stacked.
 
     Attributes:
-        origin: Where it was, for messages.
-        value: A mapping of arrays by input name, arrays packed as the layer takes its inputs,
+        origin: Where the item was read from, for messages.
+        value: A mapping of arrays by input name, arrays in the structure of the layer's inputs,
             or one array.
-        texts: Whether it is lines of text, each the whole of a string input.
+        texts: Whether the value is lines of text, each of which is a whole string input.
     """
 
     origin: str
@@ -53,19 +53,19 @@ class Item:
 def read_data(source: Data, limit: int) -> list[Item]:
     """Read at most ``limit`` items of data.
 
-    Nothing is unpickled. Nothing is known to fit the model before `hubopt.programs.data_fit`.
+    Nothing is unpickled. `hubopt.programs.data_fit` checks later whether the data fit the model.
 
     Args:
-        source: A path of a ``.npz`` (arrays by input name), a ``.npy`` (one array) or a ``.txt``
-            (a text a line), or of a folder of such, read in the order of their names; or
-            ``package.module:attribute``. From Python also a mapping of arrays, one array, an
-            iterable of items, or a function without arguments that returns one of these. Items
-            may come without end.
-        limit: How many items to take, at least 1.
+        source: The path of a ``.npz`` (arrays by input name), a ``.npy`` (one array) or a
+            ``.txt`` (one text per line) file, or of a folder of such files, which are read in
+            the order of their names; or ``package.module:attribute``. From Python also a mapping
+            of arrays, one array, an iterable of items, or a function without arguments that
+            returns one of these. An iterable may be infinite.
+        limit: The number of items to take, at least 1.
 
     Raises:
         UsageError: ``source`` leads to no data.
-        DataError: Files that cannot be read, all of them.
+        DataError: Some files cannot be read; the error names all of them.
     """
     problems: list[str] = []
     if isinstance(source, str | os.PathLike):
@@ -82,12 +82,12 @@ def read_data(source: Data, limit: int) -> list[Item]:
             "save arrays with numpy.save or numpy.savez; save strings as bytes or str arrays",
         )
     if not taken:
-        raise _usage(name, "it has no items", "make it give at least one")
+        raise _usage(name, "it has no items", "make it yield at least one")
     return taken
 
 
 def describe_data(source: Data) -> str:
-    """Return what to call ``source`` in a report: its path or name, or its type."""
+    """Return the name of ``source`` in a report: its path or name, or its type."""
     if isinstance(source, str | os.PathLike):
         return os.fspath(source)
     if callable(source) and hasattr(source, "__qualname__"):
@@ -102,10 +102,10 @@ def _usage(name: str, found: str, way_out: str) -> UsageError:
 def _from_name(name: str, problems: list[str]) -> Iterator[Item]:
     path = Path(name)
     if path.is_dir():
-        files = sorted(each for each in path.iterdir() if each.suffix.lower() in _SUFFIXES)
+        files = sorted(file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES)
         if not files:
             raise _usage(name, "the folder has no such file", "save samples as .npz files in it")
-        return itertools.chain.from_iterable(_read_file(each, problems) for each in files)
+        return itertools.chain.from_iterable(_read_file(file, problems) for file in files)
     if path.exists():
         if path.suffix.lower() not in _SUFFIXES:
             raise _usage(
@@ -120,7 +120,7 @@ def _from_name(name: str, problems: list[str]) -> Iterator[Item]:
 def _read_file(path: Path, problems: list[str]) -> Iterator[Item]:
     try:
         yield from _read_text(path) if path.suffix.lower() == ".txt" else _read_numpy(path)
-    except Exception as error:  # whatever a damaged archive makes its readers raise
+    except Exception as error:  # readers raise exceptions of many types on a damaged archive
         problems.append(f"{path.name}: {_reason(error)}")
 
 
@@ -152,20 +152,20 @@ def _load_attribute(name: str) -> Any:
     module, _, attribute = name.partition(":")
     try:
         with current_folder_too():
-            found: Any = importlib.import_module(module)
+            value: Any = importlib.import_module(module)
         for part in attribute.split("."):
-            found = getattr(found, part)
-    except Exception as error:  # whatever the user's module raises
+            value = getattr(value, part)
+    except Exception as error:  # the user's module may raise any exception
         raise _usage(
             name,
             f"{type(error).__name__}: {error}",
             "run it in the module's folder or put that on PYTHONPATH, and check the names",
         ) from error
-    return found
+    return value
 
 
 def _from_python(name: str, source: Any) -> Iterator[Item]:
-    """Yield the items of ``source``, with arrays of any library as NumPy's."""
+    """Yield the items of ``source``, with arrays of any library converted to NumPy arrays."""
     if callable(source) and not isinstance(source, Iterable):
         try:
             source = source()
@@ -188,7 +188,7 @@ def _from_python(name: str, source: Any) -> Iterator[Item]:
 
 
 def _raised(name: str, error: Exception) -> UsageError:
-    return _usage(name, f"it raises {type(error).__name__}: {error}", "run it on its own to see")
+    return _usage(name, f"it raises {type(error).__name__}: {error}", "run it to see the traceback")
 
 
 def _plain(nest: Any) -> Any:

@@ -16,7 +16,7 @@ from hubopt.exporter import Artifact, FileInterface, ToleranceClass
 from hubopt.hints import Hints
 from hubopt.models.handles import LayerOptions, LoadPolicy
 from hubopt.parity import Parity, ToleranceOverrides
-from hubopt.progress import Background, Progress, done, quiet
+from hubopt.progress import Background, Progress, done, quiet, report_done
 from hubopt.reference import noise as layer_noise
 from hubopt.reference.layer_process import LayerProcess, Model
 from hubopt.reference.measuring import ask_layer
@@ -151,8 +151,8 @@ def _by_layer(
         return found, names
     pairs = pair_names(spec, interface, names)
     listing = ", ".join(f"{ours} = {theirs}" for ours, theirs in pairs.items())
-    with progress(f"names, layer = file: {printable(listing) or 'the same'}"):
-        return found, pairs
+    report_done(progress, f"names, layer = file: {printable(listing) or 'the same'}")
+    return found, pairs
 
 
 def _parity(

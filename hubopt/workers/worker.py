@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import gc
 import importlib
+import json
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -22,8 +25,9 @@ from threading import Lock
 from types import TracebackType
 from typing import Any, BinaryIO, ParamSpec, TypeVar, cast
 
+from hubopt._platform.causes import first_line
 from hubopt._platform.resources import killed_for_memory, out_of_memory, resource_error, resource_in
-from hubopt._util.defects import keep_traceback, traceback_tail
+from hubopt._util.defects import report_advice
 from hubopt._util.escaping import printable
 from hubopt._util.import_path import installed_path
 from hubopt._util.lossy_streams import LossyFile, lossy_text
@@ -40,12 +44,20 @@ _CHILD = (
     "import sys; sys.path[:] = {path!r}; "
     "from hubopt.workers.worker import _serve; _serve({imports!r}, {lifeline!r})"
 )
-_LOG_TAIL_LINES = 8
+_LOG_TAIL_LINES = 4
+_LOG_NOISE = re.compile(
+    r"[IW]\d{4} |\d{4}-\d\d-\d\d \S+: [IW] |WARNING:tensorflow:|Instructions for updating:"
+    r"|This API was designed for TensorFlow v1\.|WARNING: All log messages before absl|INFO:"
+)
+"""How the lines begin that TensorFlow writes whatever happens."""
 _ENVIRONMENT = {
     "KERAS_BACKEND": "tensorflow",  # else ~/.keras/keras.json decides
     # Two children share a GPU while they are timed in turn; by default TensorFlow takes all of it.
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",
 }
+_CHANGED = "HUBOPT_CHANGED_ENVIRONMENT"
+"""The variable that names what a child's ``environment`` has changed, with the values before, as
+JSON, so that a child's own child does not inherit the changes."""
 
 
 @contextmanager
@@ -63,7 +75,8 @@ class Worker:
 
     Args:
         log: The file that receives the child's output.
-        environment: Variables that the child has in addition to those of this process.
+        environment: Variables that the child has in addition to those of this process. A child of
+            that child does not inherit them.
         imports: Modules that the child imports at once, so that they are loaded at the first call.
     """
 
@@ -88,9 +101,8 @@ class Worker:
                 pass_fds=() if descriptor is None else (descriptor,),
                 env={
                     **_ENVIRONMENT,
-                    **os.environ,
+                    **_child_environment(environment or {}),
                     **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary)),
-                    **(environment or {}),
                 },
             )
             self._belongings = stack.pop_all()
@@ -190,14 +202,31 @@ class Worker:
             found = f"the process exited with code {code}"
         return WorkerCrashError(
             "child process",
-            f"{found}; it last said:\n{self._log_tail()}",
+            f"{found}; it last said:\n{self._log_tail() or '    nothing'}",
             "an answer",
             "try the target alone, with less memory in use if memory ran out",
         )
 
     def _log_tail(self) -> str:
-        lines = self._log.read_text(errors="replace").splitlines()
+        lines = [
+            line
+            for line in self._log.read_text(errors="replace").splitlines()
+            if line.strip() and not _LOG_NOISE.match(line)
+        ]
         return "\n".join(f"    {printable(line)}" for line in lines[-_LOG_TAIL_LINES:])
+
+
+def _child_environment(changes: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment without what was changed for this child, but with ``changes``."""
+    base = dict(os.environ)
+    for name, value in json.loads(base.pop(_CHANGED, "{}")).items():
+        base.pop(name, None)
+        if value is not None:
+            base[name] = value
+    if not changes:
+        return base
+    before = {name: base.get(name) for name in changes}
+    return {**base, **changes, _CHANGED: json.dumps(before)}
 
 
 class _StandIn:
@@ -253,6 +282,8 @@ def _answer_all(requests: BinaryIO, answers: BinaryIO) -> None:
             else:
                 answer = (True, target(*args, **kwargs))
         except HuboptError as error:
+            if error.__cause__ is not None:  # of which the error tells only the first line
+                traceback.print_exception(error.__cause__)
             answer = (False, resource_error(error, *_paths(args, kwargs)) or error)
         except Exception as error:  # every error must reach the parent, whatever its type
             answer = (False, _unexpected(error, _paths(args, kwargs)))
@@ -270,17 +301,13 @@ def _paths(args: Sequence[object], kwargs: Mapping[str, object]) -> list[Path]:
 
 
 def _unexpected(error: Exception, places: Sequence[Path] = ()) -> HuboptError:
-    import traceback
-
     traceback.print_exc()
     known = resource_error(error, *places)
     if known is not None:
         return known
-    log = keep_traceback(error)
     return WorkerCrashError(
         "child process",
-        f"{type(error).__name__}: {error}",
+        f"{type(error).__name__}: {first_line(error)}",
         "a result",
-        "this is a defect of hubopt or of the exporter; please report it with the "
-        + (f"traceback, which is in {log}" if log else f"log:\n{traceback_tail(error)}"),
+        report_advice(error),
     )

@@ -26,7 +26,7 @@ def test_another_digest_is_refused(tiny: Path, tmp_path: Path, verb: str) -> Non
 def test_a_pin_that_is_not_a_digest_is_refused(hubopt: Callable[..., Ran], tiny: Path) -> None:
     ran = hubopt("inspect", tiny, "--pin", "sha256:123")
     assert ran.code == 2
-    assert "error: pin sha256:123: no SHA-256 digest" in ran.err
+    assert "error: pin sha256:123: not a SHA-256 digest" in ran.err
 
 
 def test_a_model_missing_from_the_cache_is_reported_when_offline(

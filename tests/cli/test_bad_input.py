@@ -122,6 +122,25 @@ def test_invalid_flag_values(
     assert message in ran.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--opset", 99], "option onnx.opset: the value is 99\n  expected: int, 13 to 18"),
+        (["-O", "onnx.opst=17"], "did you mean onnx.opset?"),
+        (["--tolerance", "fp31"], "fp31"),
+        (["--rounds", -1], "rounds: -1"),
+        (["--data", "no-such.npz"], "no-such.npz"),
+    ],
+)
+def test_what_is_wrong_without_the_model_is_refused_before_it_is_looked_for(
+    export: Callable[..., Ran], arguments: list[object], message: str
+) -> None:
+    ran = export("no-such-model", *arguments)
+    assert ran.code == 2
+    assert message in ran.err
+    assert "no-such-model" not in ran.err
+
+
 def test_an_existing_output_is_left_unchanged(
     hubopt: Callable[..., Ran], tiny: Path, tmp_path: Path
 ) -> None:
@@ -199,10 +218,14 @@ def test_an_output_that_cannot_be_written(
 def test_a_string_model_is_refused_and_its_operations_are_named(
     export: Callable[..., Ran], quickspacer: Path
 ) -> None:
-    ran = export(quickspacer, "--signature", "serving_default", target="savedmodel,tflite,onnx,trt")
+    ran = export(
+        quickspacer, "--signature", "serving_default", "--xla", "require",
+        target="savedmodel,tflite,onnx,trt",
+    )  # fmt: skip
     assert ran.code == 5
     for refusal in (
-        "savedmodel: XLA cannot compile it; --xla auto exports uncompiled: LookupTableFindV2 (x1)",
+        "savedmodel: XLA has no kernel for it; without --xla require it stays uncompiled: "
+        "LookupTableFindV2 (x1)",
         "tflite: TFLite holds no strings: LookupTableFindV2 (x1)",
         "onnx: ONNX holds no strings: LookupTableFindV2 (x1)",
     ):
@@ -216,12 +239,14 @@ def test_a_string_model_is_exported_to_targets_that_support_strings(
 ) -> None:
     ran = hubopt(
         "export", quickspacer, "-t", "savedmodel,onnx", "-o", tmp_path / "out", "--json",
-        "--signature", "serving_default", "--xla", "auto", "--rounds", 0, "--output-shape", 1,
+        "--signature", "serving_default", "--rounds", 0, "--output-shape", 1,
     )  # fmt: skip
     assert ran.code == 5
     targets = ran.json["targets"]
     assert targets["savedmodel"]["status"] == "verified"
-    assert targets["savedmodel"]["result"]["details"]["jit_compile"] is False
+    details = targets["savedmodel"]["result"]["details"]
+    assert details["jit_compile"] is False
+    assert details["xla"].startswith("off: XLA has no kernel for LookupTableFindV2")
     assert targets["onnx"]["status"] == "failed"
     assert targets["onnx"]["stage"] == "obstacles"
     assert not (tmp_path / "out" / "onnx").exists()

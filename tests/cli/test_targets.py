@@ -24,10 +24,10 @@ def test_one_target_is_shown_with_its_options(hubopt: Callable[..., Ran]) -> Non
     ran = hubopt("targets", "savedmodel")
     assert ran.code == 0
     title, precisions, headings, *rows = ran.out.splitlines()
-    assert title == "savedmodel: TensorFlow SavedModel, compiled by XLA on load"
+    assert title == "savedmodel: TensorFlow SavedModel, compiled by XLA where faster"
     assert precisions == "precisions: fp32"
     assert headings.split() == ["option", "type", "default", "unit", "what", "it", "does"]
-    assert rows[0].startswith("savedmodel.xla     require | auto | off  require  -  ")
+    assert rows[0].startswith("savedmodel.xla     require | auto | off  auto     -  ")
     assert rows[1].startswith("savedmodel.freeze  bool                  false    -  ")
     assert "int, 13 to 18" in hubopt("targets", "onnx").out
     assert hubopt("targets", "trt").out.endswith("no options\n")

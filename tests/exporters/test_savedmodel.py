@@ -11,6 +11,7 @@ from hubopt.errors import ExportError
 from hubopt.exporter import Artifact, OpUse, Program, Target
 from hubopt.programs.serving import is_compiled
 from hubopt.programs.tracing import trace
+from hubopt.programs.xla_trial import XlaChoice
 from hubopt.testing import make_task
 from hubopt_exporters.savedmodel import SavedModelExporter, SavedModelOptions
 
@@ -36,7 +37,7 @@ def test_a_lost_compile_attribute_is_detected(
     layer, program = tiny_program
     plain = trace(layer, program.spec, tmp_path / "program", "off")
     lost = replace(plain, compiled=True)
-    artifact = to_saved_model(lost, tmp_path / "m")
+    artifact = to_saved_model(lost, tmp_path / "m", xla="require")
     with pytest.raises(ExportError, match="after reloading, it is not compiled"):
         SavedModelExporter().runner(artifact)
 
@@ -52,8 +53,9 @@ def test_it_is_static_and_compiled_after_reloading(
 ) -> None:
     _, program = tiny_program
     exporter = SavedModelExporter()
-    artifact = to_saved_model(program, tmp_path / "m", freeze=freeze)
+    artifact = to_saved_model(program, tmp_path / "m", freeze=freeze, xla="require")
     assert artifact.details["jit_compile"] is True
+    assert artifact.details["xla"] == "on: --xla require"
     loaded = tf.saved_model.load(str(artifact.path))
     assert is_compiled(loaded)
     assert artifact.tolerance == "xla"
@@ -70,19 +72,76 @@ def test_it_is_static_and_compiled_after_reloading(
 def test_an_uncompiled_program_is_recorded_as_uncompiled(
     tiny_program: tuple[Any, Program], tmp_path: Path
 ) -> None:
-    layer, program = tiny_program
-    plain = trace(layer, program.spec, tmp_path / "program", "off")
-    artifact = to_saved_model(plain, tmp_path / "m", xla="off")
+    _, program = tiny_program
+    artifact = to_saved_model(program, tmp_path / "m", xla="off")
     assert artifact.details["jit_compile"] is False
+    assert artifact.details["xla"] == "off: --xla off"
     assert artifact.tolerance == "fp32"
+
+
+@pytest.mark.parametrize("freeze", [False, True])
+@pytest.mark.parametrize(
+    "choice", [XlaChoice(True, "1.5x faster"), XlaChoice(False, "5.2x slower")], ids=str
+)
+def test_by_default_a_trial_of_what_is_written_decides(
+    tiny_program: tuple[Any, Program],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    choice: XlaChoice,
+    freeze: bool,
+) -> None:
+    _, program = tiny_program
+    tried: list[bool] = []
+
+    def decide(program: Program, path: Path) -> XlaChoice:
+        tried.append(is_compiled(tf.saved_model.load(str(path))))
+        return choice
+
+    monkeypatch.setattr("hubopt_exporters.savedmodel.try_xla", decide)
+    artifact = to_saved_model(program, tmp_path / "m", freeze=freeze)
+    assert tried == [False]
+    assert artifact.details["xla"] == str(choice)
+    assert artifact.details["jit_compile"] is choice.is_compiled
+    assert artifact.tolerance == ("xla" if choice.is_compiled else "fp32")
+    assert is_compiled(tf.saved_model.load(str(artifact.path))) == choice.is_compiled
+    assert not is_compiled(tf.saved_model.load(str(program.saved_model)))  # it shares files
+
+
+def test_what_was_traced_for_xla_stays_compiled_without_a_trial(
+    tiny_program: tuple[Any, Program], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer, program = tiny_program
+    monkeypatch.setattr("hubopt_exporters.savedmodel.try_xla", None)
+    traced = trace(layer, program.spec, tmp_path / "program", "require")
+    artifact = to_saved_model(traced, tmp_path / "m")
+    assert artifact.details["xla"] == "on: traced for XLA"
+    assert is_compiled(tf.saved_model.load(str(artifact.path)))
+
+
+def test_an_error_of_the_compilation_has_one_cause(tmp_path: Path) -> None:
+    def step(at: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return at + 1, total + tf.reduce_sum(tf.range(at))
+
+    def count(x: tf.Tensor) -> tf.Tensor:
+        return x + tf.cast(tf.while_loop(lambda at, _: at < 4, step, (0, 0))[1], tf.float32)
+
+    layer = hubopt.KerasLayer(tf.function(count, [tf.TensorSpec([3], tf.float32, name="x")]))
+    program = trace(layer, hubopt.resolve(layer), tmp_path / "program")
+    artifact = to_saved_model(program, tmp_path / "m", xla="require")
+    runner = SavedModelExporter().runner(artifact)
+    with pytest.raises(ExportError, match="must be a compile-time constant") as caught:
+        runner.run({"x": np.ones(3, "float32")})
+    assert caught.value.found.startswith("XLA cannot compile it: Input 1 to node ")
+    assert "\n" not in caught.value.found
+    assert caught.value.way_out == "leave out --xla require to write it uncompiled"
 
 
 @pytest.mark.parametrize(
     ("options", "ops", "named"),
     [
-        (SavedModelOptions(), [STRIP, PASS], ["StringStrip"]),
-        (SavedModelOptions(), [PASS], ["Identity"]),
-        (SavedModelOptions(xla="auto"), [STRIP, PASS], []),
+        (SavedModelOptions(xla="require"), [STRIP, PASS], ["StringStrip"]),
+        (SavedModelOptions(xla="require"), [PASS], ["Identity"]),
+        (SavedModelOptions(), [STRIP, PASS], []),
         (SavedModelOptions(xla="off"), [STRIP], []),
         (SavedModelOptions(xla="off", freeze=True), [STRIP, TABLE], ["LookupTableFindV2"]),
     ],
@@ -114,9 +173,9 @@ def test_weights_are_linked_rather_than_copied_where_possible(
     def refuse(source: str, destination: str) -> None:
         raise OSError(18, "Invalid cross-device link")
 
-    linked = to_saved_model(program, tmp_path / "linked")
+    linked = to_saved_model(program, tmp_path / "linked", xla="off")
     assert (linked.path / name).samefile(file)
     monkeypatch.setattr("os.link", refuse)
-    copied = to_saved_model(program, tmp_path / "copied")
+    copied = to_saved_model(program, tmp_path / "copied", xla="require")
     assert not (copied.path / name).samefile(file)
     assert (copied.path / name).read_bytes() == file.read_bytes()

@@ -14,7 +14,7 @@ import hubopt
 from hubopt.models.handles import LayerOptions, LoadPolicy
 from hubopt.reference import layer_session
 from hubopt.reference.layer_session import LayerSession
-from hubopt.reference.noise import VariantRunner
+from hubopt.reference.variants import VariantRunner
 from hubopt.spec import ModelSpec
 
 TARGETS = ("savedmodel", "tflite", "onnx", "trt")

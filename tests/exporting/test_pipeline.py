@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from rich.console import Console
 
 import hubopt
 from hubopt import registry
@@ -17,6 +19,7 @@ from hubopt.bundles.results import TargetResult, exit_code
 from hubopt.errors import ExportError, NothingExportedError, SpecError, UsageError
 from hubopt.exporter import Artifact, ExportTask
 from hubopt.report.document import error_document
+from hubopt.report.terminal import results_table
 from hubopt.runs import convert
 from tests.faults import swap_outputs
 
@@ -42,6 +45,10 @@ def wrong(task: ExportTask) -> Artifact:
     return artifact
 
 
+def stumble(task: ExportTask) -> Artifact:
+    raise LookupError("the cause\nand a wall of text")
+
+
 def convert_with(fault: Callable[..., Artifact]) -> Callable[..., Any]:
     def convert_task(task: ExportTask) -> Any:
         return (fault(task), 0.0) if task.target.exporter == "onnx" else convert.export(task)
@@ -55,6 +62,10 @@ def convert_failing(*arguments: Any) -> Any:
 
 def convert_crashing(*arguments: Any) -> Any:
     return convert_with(crash)(*arguments)
+
+
+def convert_stumbling(*arguments: Any) -> Any:
+    return convert_with(stumble)(*arguments)
 
 
 def convert_wrong(*arguments: Any) -> Any:
@@ -101,11 +112,18 @@ def test_layer_options_are_refused_for_a_callable(tmp_path: Path) -> None:
 def test_if_every_target_fails_nothing_is_written(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hubopt.runs.convert.export", convert_crashing)
-    message = "no target gave an artifact that may be kept\n  - onnx: export: "
-    with pytest.raises(NothingExportedError, match=message):
+    monkeypatch.setattr("hubopt.runs.convert.export", convert_stumbling)
+    message = (
+        "no target gave an artifact that may be kept\n  - onnx: export: LookupError: the cause; "
+    )
+    with pytest.raises(NothingExportedError, match=message) as caught:
         hubopt.export(tiny, ["onnx"], tmp_path / "out", rounds=0)
     assert [path.name for path in tmp_path.iterdir()] == []
+    log = re.search(r"the whole errors are in (\S+); nothing was written", caught.value.way_out)
+    assert log is not None
+    text = Path(log[1]).read_text()
+    assert text.startswith("onnx\n\n")
+    assert "and a wall of text" in text
 
 
 def test_a_failure_of_parity_alone_has_its_own_exit_code(
@@ -136,6 +154,8 @@ def test_if_parity_fails_for_all_targets_the_error_has_its_exit_code_and_metrics
     assert result.parity is not None
     document = json.loads(error_document("export", caught.value))
     assert document["exit_code"] == 4
+    advice = "onnx: export with --keep-failed; then `hubopt diagnose BUNDLE -t onnx` finds"
+    assert advice in caught.value.way_out
     assert document["targets"]["onnx"]["stage"] == "parity"
     assert list(tmp_path.iterdir()) == []
 
@@ -198,7 +218,7 @@ def test_inspect_reports_what_blocks_a_target(tmp_path: Path) -> None:
     assert found.model.problems == ()
     assert {name: [use.op for use in ops] for name, ops in found.obstacles.items()} == {
         "onnx": ["StringLower"],
-        "savedmodel": ["StringLower"],
+        "savedmodel": [],
         "tflite": ["StringLower"],
         "trt": ["StringLower"],
     }
@@ -216,7 +236,7 @@ def test_inspect_reports_open_dimensions(tmp_path: Path) -> None:
     found = hubopt.inspect(tmp_path / "m")
     assert found.model.spec is None
     assert found.model.problems == (
-        "input x: dimension 1 of 1x? is unknown; say --input-shape x=1xN",
+        "input x: dimension 1 of 1x? is unknown; say --input-shape x=1x128, or other sizes",
     )
     assert "Sum" in {use.op for use in found.model.ops}
     settled = hubopt.inspect(tmp_path / "m", hints=hubopt.Hints.parse(["1x4"]))
@@ -287,3 +307,31 @@ def test_a_tensorflow_1_model_passes_the_whole_pipeline(tmp_path: Path, resource
         targets, "verified"
     )
     assert bundle.manifest.layer.signature == "serving_default"
+
+
+def test_a_saved_model_that_xla_computes_wrongly_is_written_uncompiled(
+    tmp_path: Path, stages: Path
+) -> None:
+    """The manifest says why, and the decision comes from the cache with the artifact."""
+    root = tf.Module()
+    root.__call__ = tf.function(
+        lambda x: tf.image.resize(x, [9, 9]),
+        input_signature=[tf.TensorSpec([1, 5, 5, 2], tf.float32, name="x")],
+    )
+    tf.saved_model.save(root, str(tmp_path / "m"))
+    first, again = (
+        hubopt.export(tmp_path / "m", ["savedmodel"], tmp_path / name, rounds=0, noise="off")
+        for name in ("first", "again")
+    )
+    result = results(first)["savedmodel"]
+    assert result.status == "verified"
+    assert result.tolerance == "fp32"
+    assert result.details["jit_compile"] is False
+    reason = str(result.details["xla"])
+    assert reason.startswith("off: other values than uncompiled: output_0 differs by up to ")
+    assert results(again)["savedmodel"].details == result.details
+    assert results(again)["savedmodel"].cached
+    console = Console(width=200)
+    with console.capture() as shown:
+        console.print(results_table(first.results))
+    assert f"savedmodel: xla {reason}\n" in shown.get()

@@ -109,6 +109,68 @@ def test_a_call_that_does_not_take_one_nest_of_tensors_points_to_a_signature(
     assert caught.value.way_out == "pass --signature with one of: serving_default"
 
 
+def ragged_and_sparse() -> tf.Module:
+    """A module that takes a ragged, a sparse and a dense tensor."""
+    root = tf.Module()
+    root.__call__ = tf.function(
+        lambda nest: (
+            tf.reduce_sum(nest["words"])
+            + tf.sparse.reduce_sum(nest["bag"])
+            + tf.reduce_sum(nest["x"])
+        ),
+        input_signature=[
+            {
+                "words": tf.RaggedTensorSpec([None, None], tf.float32),
+                "bag": tf.SparseTensorSpec([None, 9], tf.float32),
+                "x": tf.TensorSpec([None, 3], tf.float32),
+            }
+        ],
+    )
+    return root
+
+
+def test_ragged_and_sparse_inputs_are_named_as_such(tmp_path: Path) -> None:
+    interface = read_interface(saved(tmp_path, ragged_and_sparse()))
+    assert {tensor.name: (tensor.kind, tensor.shape) for tensor in interface.inputs} == {
+        "words": ("ragged", (None, None)),
+        "bag": ("sparse", (None, 9)),
+        "x": ("dense", (None, 3)),
+    }
+
+
+@pytest.mark.parametrize("kind", ["ragged", "sparse"])
+def test_the_kind_of_a_keras_2_input_is_read(kind: str) -> None:
+    x = tf_keras.Input([5], name="x", **{kind: True})
+    model = tf_keras.Model(x, tf_keras.layers.Lambda(lambda x: x * 1.0)(x))
+    assert [tensor.kind for tensor in read_interface(hubopt.KerasLayer(model)).inputs] == [kind]
+
+
+def test_the_kind_of_a_keras_3_input_is_read() -> None:
+    import keras
+
+    x = keras.Input([5], name="x", sparse=True)
+    model = keras.Model(x, keras.layers.Dense(2)(x))
+    assert [tensor.kind for tensor in read_interface(hubopt.KerasLayer(model)).inputs] == ["sparse"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "expected"),
+    [
+        ((None,), "float32", True),
+        ((None,), "bfloat16", True),
+        ((None,), "string", False),
+        ((None,), "int32", False),
+        ((None, 1), "float32", False),
+        ((16000,), "float32", False),
+        (None, "float32", False),
+    ],
+)
+def test_one_open_dimension_of_floats_may_be_a_length(
+    shape: Any, dtype: str, expected: bool
+) -> None:
+    assert Declared("x", dtype, shape).may_be_length is expected
+
+
 def test_a_plain_function_declares_nothing() -> None:
     interface = read_interface(hubopt.KerasLayer(lambda x: x))
     assert interface.inputs == (Declared("input", None, None),)

@@ -171,7 +171,7 @@ def test_a_python_attribute_is_opened(tmp_path: Path, monkeypatch: pytest.Monkey
         opened("no_such_module:f")
     with pytest.raises(LoadError, match="it is a int"):
         opened("my_models:answer")
-    with pytest.raises(LoadError, match="--signature and --tag given, but it is no SavedModel"):
+    with pytest.raises(LoadError, match="--signature and --tag given, but it is not a SavedModel"):
         opened("my_models:net.double", signature="a", tags=("b",))
 
 
@@ -258,5 +258,5 @@ def test_an_output_key_for_a_model_that_returns_a_tensor_is_an_error(tmp_path: P
 
 def test_a_path_that_tensorflow_reads_as_a_pattern_is_reported(tmp_path: Path) -> None:
     folder = models.half_plus_one(tmp_path / "plain").rename(tmp_path / "m[1]")
-    with pytest.raises(LoadError, match=r"has one of \* \? \[ \] in it"):
+    with pytest.raises(LoadError, match=r"has one of \* \? \[ \], which"):
         opened(folder)

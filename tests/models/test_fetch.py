@@ -190,11 +190,11 @@ def test_a_damaged_entry_is_fetched_again(
             folder.mkdir()
         case "record":
             (cache / f"{key(url)}.hubopt.json").write_text("{")
-    with pytest.raises(HandleError, match="offline, and its copy .* is damaged or no model"):
+    with pytest.raises(HandleError, match="offline, and its copy .* is damaged or not a model"):
         fetch(url, offline=True)
     with caplog.at_level(logging.WARNING):
         assert fetch(url).digest == sha256(tiny)
-    assert "is damaged or no model and is replaced" in caplog.text
+    assert "is damaged or not a model and is replaced" in caplog.text
     assert len(web.asked) == 2
     assert len(strays(cache)) == 3
 
@@ -242,7 +242,7 @@ def test_offline_the_cache_serves_and_the_network_is_never_touched(
     monkeypatch.setattr(socket, "getaddrinfo", no_network)
     assert fetch(f"{web.url}/model", offline=True).digest == sha256(tiny)
     for url in (f"{web.url}/other", KAGGLE, "gs://bucket/model", "https://tfhub.dev/google/m/1"):
-        with pytest.raises(HandleError, match="offline, and .* is not there") as caught:
+        with pytest.raises(HandleError, match="offline, and .* is missing") as caught:
             fetch(url, offline=True)
         assert str(cache / key(url)) in caught.value.found
         assert f"copy {key(url)}* from its cache to {cache}" in caught.value.way_out
@@ -363,7 +363,7 @@ def test_a_model_is_fetched_by_the_uncompressed_protocol(
     assert web.asked == ["/model?tf-hub-format=uncompressed"]
     for page in (Page(b"gs://bucket/model", 200), Page(b"file:///etc", 303)):
         web.pages["/other"] = page
-        with pytest.raises(HandleError, match="and no storage location"):
+        with pytest.raises(HandleError, match="without a storage location"):
             fetch(f"{web.url}/other", patience=QUICK)
 
 

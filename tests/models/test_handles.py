@@ -130,13 +130,13 @@ def test_keras_files_are_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["net.keras", "net.h5", "net.hdf5", "model.tar.gz", "net.onnx"])
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"no such thing")
-    with pytest.raises(HandleError, match="a file that is no model: 13 bytes"):
+    with pytest.raises(HandleError, match="a file that is not a model: 13 bytes"):
         locate(tmp_path / name)
 
 
 def test_a_zip_with_the_suffix_keras_is_not_unpacked(tiny: Path, tmp_path: Path) -> None:
     archive = Path(shutil.make_archive(str(tmp_path / "model"), "zip", tiny))
-    with pytest.raises(HandleError, match="a file that is no model"):
+    with pytest.raises(HandleError, match="a file that is not a model"):
         locate(archive.rename(tmp_path / "model.keras"))
 
 
@@ -259,7 +259,7 @@ def test_a_python_object_cannot_be_pinned() -> None:
 
 @pytest.mark.parametrize("pin", ["", "sha256:", "md5:" + "0" * 32, "0" * 63, "sha256:" + "g" * 64])
 def test_a_pin_that_is_no_digest_is_an_error(pin: str) -> None:
-    with pytest.raises(UsageError, match="no SHA-256 digest"):
+    with pytest.raises(UsageError, match="not a SHA-256 digest"):
         LoadPolicy(pin)
 
 

@@ -186,7 +186,7 @@ def test_a_custom_loss_does_not_matter(generation: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize("generation", GENERATIONS, ids=lambda package: package.__name__)
 def test_a_file_with_weights_only_is_recognized(generation: Any, tmp_path: Path) -> None:
     small(generation).save_weights(tmp_path / "model.weights.h5")
-    assert "it holds weights alone" in refuse(tmp_path / "model.weights.h5")
+    assert "it holds only weights" in refuse(tmp_path / "model.weights.h5")
 
 
 @pytest.mark.parametrize(("generation", "suffix"), EVERY_FILE)
@@ -234,7 +234,7 @@ def test_a_file_that_is_no_keras_model_is_reported_in_three_lines(
     if content is not None:
         (tmp_path / name).write_bytes(content)
     text = refuse(tmp_path / name)
-    assert "it is no Keras model, or damaged: " in text
+    assert "it is not a Keras model, or damaged: " in text
     assert len(text.splitlines()) == 3
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hubopt.exporter import ToleranceClass
 from hubopt.parity import TOLERANCES, Parity, ReferenceQuality, Tolerance, judge, judge_outputs
 from hubopt.parity.deviations import Deviation
 from hubopt.parity.reference import farthest, measure_deviations, redrawn
@@ -85,12 +86,39 @@ def test_comparing_no_samples_does_not_pass() -> None:
     assert not judge(SPEC, [], [], TOLERANCE).passed
 
 
-def test_an_output_without_elements_does_not_pass() -> None:
+BOXES = ModelSpec(
+    (tensor("x", 1),), (tensor("boxes", 0, 4), tensor("note", 1, 4)), "x", ["boxes", "note"]
+)
+
+
+def with_boxes(*shape: int, dtype: str = "float32") -> list[dict[str, np.ndarray]]:
+    return [{"boxes": np.zeros(shape, dtype), "note": sample["note"]} for sample in REFERENCE]
+
+
+def test_an_output_without_elements_is_compared_by_its_form() -> None:
+    known = ReferenceQuality(constant=("boxes",), weightless=("boxes",))
+    parity = judge(BOXES, with_boxes(0, 4), with_boxes(0, 4), TOLERANCE, known)
+    assert parity.status == "verified"
+    other = judge(BOXES, with_boxes(4, 0), with_boxes(0, 4), TOLERANCE, known)
+    assert other.problems[0] == "sample 0: output boxes is float32 4x0, the layer's is float32 0x4"
+    other = judge(BOXES, with_boxes(0, 4, dtype="int64"), with_boxes(0, 4), TOLERANCE, known)
+    assert other.problems[0] == "sample 0: output boxes is int64 0x4, the layer's is float32 0x4"
+
+
+def test_an_output_that_no_sample_gave_elements_is_vacuous() -> None:
+    """Nothing in the graph says that it never has any. The other output is informative."""
+    parity = judge(BOXES, with_boxes(0, 4), with_boxes(0, 4), TOLERANCE)
+    assert parity.status == "verified"
+    assert parity.vacuous == (
+        "output boxes: it has no elements on any sample, so only its shape was compared",
+    )
+
+
+def test_a_model_without_any_elements_is_vacuous() -> None:
     empty = ModelSpec((tensor("x", 1),), (tensor("boxes", 0, 4),), "x", "boxes")
-    nothing = [{"boxes": np.zeros((0, 4), np.float32)}]
-    parity = judge(empty, nothing, nothing, TOLERANCE)
-    assert not parity.passed
-    assert "nothing was compared" in parity.problems[0]
+    nothing = [{"boxes": np.empty((0, 4), "float32")}] * 2
+    known = ReferenceQuality(constant=("boxes",), weightless=("boxes",))
+    assert judge(empty, nothing, nothing, TOLERANCE, known).status == "vacuous"
 
 
 def test_each_output_has_its_own_tolerance() -> None:
@@ -130,6 +158,43 @@ def test_the_layers_noise_is_added_to_the_tolerance_and_reported() -> None:
     assert passed.note == "within the layer's own noise: y deviates by 1.1e-03 with oneDNN switched"
     assert verdict(4.2e-3, onednn=1.1e-3, xla=1e-3).status == "verified"
     assert verdict(6e-3, onednn=1.1e-3, xla=1e-3).status == "failed"
+
+
+def by_class(error: float, artifact_class: ToleranceClass, **noise: float) -> Parity:
+    """Judge an artifact of a tolerance class, by that class and the noise that it may have."""
+    quality = ReferenceQuality(
+        deviations={variant: {"y": (deviation(size),)} for variant, size in noise.items()},
+        culprits={"xla": "Cumsum (node a)"},
+    ).seen_by(artifact_class)
+    actual = [{"y": STEADY + np.float32(error)}]
+    return judge(ONE, actual, [{"y": STEADY}], TOLERANCES[artifact_class], quality)
+
+
+def test_how_xla_computes_excuses_only_what_xla_compiled() -> None:
+    """It is noise only where the other variants deviate as well, if less."""
+    unsure = {"onednn": 1e-4, "xla": 2e-3}
+    assert by_class(4e-3, "xla", **unsure).status == "verified"
+    assert by_class(4e-3, "fp32", **unsure).status == "failed"
+    assert by_class(3e-4, "fp32", **unsure).status == "verified"
+    assert by_class(1e-2, "xla", **unsure).status == "failed", "a planted fault beside the noise"
+
+
+def test_where_all_others_agree_xla_is_wrong() -> None:
+    sure = {"onednn": 1e-6, "float64": 2e-6, "xla": 4e-3}
+    parity = by_class(4e-3, "xla", **sure)
+    assert parity.status == "failed"
+    assert parity.cause == (
+        "XLA's own result is off there: y by 4.0e-03 from the eager layer, with which oneDNN's "
+        "kernels and its graph in float64 agree to 2.0e-06; XLA goes wrong in Cumsum (node a); "
+        "--xla off writes the SavedModel uncompiled"
+    )
+    assert by_class(4e-3, "fp32", **sure).cause is None
+    assert by_class(4e-1, "xla", onednn=3e-1, xla=4e-1).status == "unverified"
+    assert by_class(4e-1, "xla", onednn=1e-6, xla=4e-1).status == "failed"
+
+
+def test_without_another_variant_xlas_deviation_is_no_noise() -> None:
+    assert by_class(4e-3, "xla", xla=4e-3).status == "failed"
 
 
 def test_noise_in_one_element_does_not_excuse_an_error_in_all() -> None:
@@ -260,3 +325,46 @@ def test_the_repr_of_a_verdict_is_a_readable_table() -> None:
     assert "exact" in text.splitlines()[2]
     assert "- output onset, sample 1: 4 of 4 elements differ by more than allowed" in text
     assert max(map(len, text.splitlines()[:4])) <= 100
+
+
+OPEN = ModelSpec(
+    (tensor("x", 4),), (TensorSpec("kept", "float32", (Dim(2, "run", "kept_0"),)),), "x", "kept"
+)
+
+
+def kept(*counts: int, start: float = 1.0) -> list[dict[str, np.ndarray]]:
+    """Answers with so many elements, the same for the same count."""
+    return [{"kept": np.arange(count, dtype="float32") + start} for count in counts]
+
+
+def test_an_output_of_open_size_must_have_the_layers_size_on_every_sample() -> None:
+    assert judge(OPEN, kept(2, 0, 3), kept(2, 0, 3), TOLERANCE).passed
+    parity = judge(OPEN, kept(2, 1, 3), kept(2, 0, 3), TOLERANCE)
+    assert parity.problems == ("sample 1: output kept is float32 1, the layer's is float32 0",)
+
+
+def test_the_layers_own_shape_counts_even_if_the_spec_says_another() -> None:
+    static = ModelSpec((tensor("x", 4),), (tensor("kept", 2),), "x", "kept")
+    parity = judge(static, kept(2), kept(3), TOLERANCE)
+    assert parity.problems == ("sample 0: output kept is float32 2, the layer's is float32 3",)
+
+
+def test_float64_that_finds_another_number_of_elements_excuses_nothing() -> None:
+    reference, wide = kept(2, 3), kept(3, 3)
+    quality = ReferenceQuality(
+        deviations={"float64": measure_deviations(OPEN, wide, reference)}, level="float64"
+    )
+    assert judge(OPEN, kept(2, 3), reference, TOLERANCE, quality, wide).passed
+    far = judge(OPEN, kept(2, 3, start=2.0), reference, TOLERANCE, quality, wide)
+    assert not far.passed
+
+
+def test_answers_of_different_sizes_differ() -> None:
+    """Otherwise the only pair of equal sizes would make the output the same for every input."""
+    inputs = [{"x": np.full(4, at, "float32")} for at in range(3)]
+    found = redrawn(OPEN, inputs, kept(2, 3, 3))
+    assert found["kept"].problem == "its shape is [3], not [2]"
+    quality = ReferenceQuality(probes={"redrawn": found})
+    assert judge(OPEN, kept(2, 3, 3), kept(2, 3, 3), TOLERANCE, quality).status == "verified"
+    same = ReferenceQuality(probes={"redrawn": redrawn(OPEN, inputs, kept(3, 3, 3))})
+    assert judge(OPEN, kept(3, 3, 3), kept(3, 3, 3), TOLERANCE, same).status == "vacuous"

@@ -167,6 +167,73 @@ def test_the_first_informative_line_is_found_below_the_headings(
     assert first_line(ValueError()) == "ValueError"
 
 
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        (
+            "Graph execution error:\n\nDetected at node a/b defined at (most recent call last):\n"
+            "<stack traces unavailable>\n",
+            "node a/b fails, and TensorFlow gives no reason",
+        ),
+        ("Graph execution error:\n", "TensorFlow gives no reason"),
+        (
+            "Graph execution error:\n\n2 root error(s) found.\n"
+            "  (0) INVALID_ARGUMENT:  no such index\n  (1) ...",
+            "no such index",
+        ),
+        (
+            "Could not translate MLIR to FlatBuffer./a/b.py:283:1: error: 'tf.Foo' op is neither a "
+            "custom op nor a flex op\n    call(\n^\n/a/c.py:3:1: note: called from",
+            "'tf.Foo' op is neither a custom op nor a flex op",
+        ),
+        (
+            'loc(fused["Foo:", callsite("F"("/a/b.py":696:1) at "/a/c.py":4:1))]): error: '
+            "failed to legalize operation 'tf.Foo'",
+            "failed to legalize operation 'tf.Foo'",
+        ),
+        ("make_sure failure: Opset 99 is not supported yet", "Opset 99 is not supported yet"),
+        ("a label with an error: in it", "a label with an error: in it"),
+    ],
+)
+def test_headings_and_places_are_cut_off(text: str, cause: str) -> None:
+    assert first_line(ValueError(text)) == cause
+
+
+def test_the_node_of_a_graph_error_is_not_its_cause() -> None:
+    @tf.function
+    def pick(at: tf.Tensor) -> tf.Tensor:
+        return tf.gather(tf.constant([1.0, 2.0]), at)
+
+    assert first_line(provoke(lambda: pick(tf.constant([9])))) == "indices[0] = 9 is not in [0, 2)"
+
+
+def test_the_innermost_node_of_an_onnx_error_is_named() -> None:
+    """onnx lists the errors of every loop and branch around it, and every further node."""
+    import onnx
+
+    def value(name: str, kind: int, *shape: int) -> Any:
+        return onnx.helper.make_tensor_value_info(name, kind, shape)
+
+    add = onnx.helper.make_node("Add", ["a", "b"], ["c"], name="inner/add")
+    body = onnx.helper.make_graph(
+        [add],
+        "body",
+        [value("i", 7), value("go", 9), value("a", 6, 1)],
+        [value("go", 9), value("c", 6, 1)],
+        [onnx.helper.make_tensor("b", 7, [1], [1])],
+    )
+    loop = onnx.helper.make_node("Loop", ["n", "", "a0"], ["y"], name="loop", body=body)
+    graph = onnx.helper.make_graph([loop], "g", [value("n", 7), value("a0", 6, 1)], [])
+    graph.output.append(value("y", 6, 1))
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)])
+    line = first_line(provoke(lambda: onnx.checker.check_model(model, full_check=True)))
+    assert line == "Add inner/add: B has inconsistent type tensor(int64)"
+
+
+def test_a_long_cause_is_cut() -> None:
+    assert len(first_line(ValueError("x" * 10_000))) == 300
+
+
 def test_the_first_informative_line_is_found_in_an_autograph_error() -> None:
     @tf.function
     def fails(x: tf.Tensor) -> tf.Tensor:

@@ -36,9 +36,10 @@ def run_frozen(program: Program, *inputs: Any) -> list[np.ndarray]:
 
 
 def test_the_saved_model_is_compiled_with_static_shapes_and_names(
-    tiny_program: tuple[Any, Program],
+    tiny_program: tuple[Any, Program], tmp_path: Path
 ) -> None:
-    _, program = tiny_program
+    layer, program = tiny_program
+    program = trace(layer, program.spec, tmp_path / "program", "require")
     assert program.compiled
     loaded = tf.saved_model.load(str(program.saved_model))
     serving = loaded.signatures["serving_default"]
@@ -102,7 +103,7 @@ def test_our_own_saved_model_can_be_exported_again(
     assert {str(output) for output in spec.outputs} == {
         str(output) for output in program.spec.outputs
     }
-    assert trace(again, spec, tmp_path).compiled
+    assert trace(again, spec, tmp_path, "require").compiled
 
 
 def test_control_flow_stays_functional(tmp_path: Path) -> None:
@@ -119,9 +120,9 @@ def test_operations_that_xla_lacks_are_named_before_compiling(tmp_path: Path) ->
     with pytest.raises(UncompilableError) as caught:
         program_of(tf.strings.lower, tmp_path / "a", tf.string, xla="require")
     assert "XLA cannot compile StringLower (x1, " in str(caught.value)
-    assert "--xla auto" in caught.value.way_out
-    program = program_of(tf.strings.lower, tmp_path / "b", tf.string, xla="auto")
-    assert not program.compiled
+    assert "leave out --xla require" in caught.value.way_out
+    program = program_of(tf.strings.lower, tmp_path / "b", tf.string)
+    assert not program.is_compilable
     lower = use(program, "StringLower")
     assert lower.string
     assert not lower.xla
@@ -134,7 +135,7 @@ def test_a_generic_operation_applied_to_strings_is_detected(tmp_path: Path) -> N
     assert select.string
     assert select.generic
     assert not select.xla
-    assert not program.compiled
+    assert not program.is_compilable
 
 
 def test_messages_of_assertions_do_not_count_as_string_operations(tmp_path: Path) -> None:
@@ -144,7 +145,7 @@ def test_messages_of_assertions_do_not_count_as_string_operations(tmp_path: Path
 
     program = program_of(checked, tmp_path)
     assert not [used.op for used in program.ops if used.string]
-    assert program.compiled
+    assert program.is_compilable
 
 
 def test_a_lookup_table_is_detected_and_kept(tmp_path: Path) -> None:
@@ -182,15 +183,17 @@ def test_a_tensorflow_1_model_is_traced_with_its_variables(tmp_path: Path, resou
     layer = open_layer(locate(tmp_path / "m"), LayerOptions())
     spec = hubopt.resolve(layer)
     assert str(spec) == "in  x: float32 1x4\nout y: float32 1x2"
-    program = trace(layer, spec, tmp_path / "program")
+    program = trace(layer, spec, tmp_path / "program", "require")
     assert program.compiled
     inputs = tf.constant([[1.0, 2.0, 3.0, 4.0]])
     served = tf.saved_model.load(str(program.saved_model)).signatures["serving_default"]
     np.testing.assert_allclose(served(x=inputs)["y"], layer({"x": inputs})["y"], rtol=1e-6)
 
 
-def test_xla_off_never_compiles(tmp_path: Path) -> None:
-    assert not program_of(lambda x: x + 1, tmp_path, xla="off").compiled
+@pytest.mark.parametrize("xla", ["auto", "off"])
+def test_only_what_is_required_is_traced_for_xla(tmp_path: Path, xla: str) -> None:
+    """Whether it is compiled is for the SavedModel exporter to try."""
+    assert not program_of(lambda x: x + 1, tmp_path, xla=xla).compiled
 
 
 def test_the_default_folder_is_temporary() -> None:

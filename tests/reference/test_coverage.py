@@ -12,15 +12,8 @@ import tensorflow as tf
 import hubopt
 from hubopt.exporter import Program
 from hubopt.programs.graphs.frozen_graph import read_frozen_graph
-from hubopt.reference.coverage import (
-    Reached,
-    _Graph,
-    can_cover,
-    choose,
-    choose_more,
-    cover,
-    pool_size,
-)
+from hubopt.reference.choosing import Reached, choose, choose_more
+from hubopt.reference.coverage import _Graph, can_cover, cover, pool_size
 from hubopt.sampling.arrays import write_samples
 
 GENERATOR = np.random.default_rng(0)
@@ -248,6 +241,35 @@ def test_the_bundle_reports_inactive_units(tmp_path: Path) -> None:
     quality = bundle.manifest.reference
     assert (quality.units, quality.inactive) == (32, 5)
     assert 0 < quality.undetected <= quality.weights
+
+
+def test_what_the_time_does_not_allow_is_left_out_and_named(
+    trace: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = trace(lambda x: tf.nn.relu(x @ WEIGHTS + SHY))
+    drawn = [GENERATOR.uniform(-3, 3, (1, 8)).astype("float32") for _ in range(8)]
+    pool = write_pool(tmp_path / "pool.npz", program, drawn)
+    none = cover(program, pool, 4, make=True, budget_s=0)
+    assert none.chosen == (0, 1, 2, 3)
+    assert none.made == ()
+    assert none.cut == "after 0 s: 1 of 8 samples examined, 0 made"
+    climb, clock = _Graph.climb, [0.0]
+
+    def slow(self: _Graph, *arguments: Any) -> Any:
+        made = climb(self, *arguments)
+        clock[0] += 20
+        return made
+
+    monkeypatch.setattr(_Graph, "climb", slow)
+    monkeypatch.setattr("hubopt.reference.coverage.time.monotonic", lambda: clock[0])
+    some = cover(program, pool, 4, make=True, budget_s=10)
+    assert some.cut == "after 10 s: 8 of 8 samples examined, 0 made"
+    assert some.made == ()
+    clock[0] = 0.0
+    every = cover(program, pool, 4, make=True)
+    assert every.cut is None
+    assert every.made
+    assert every.inactive < some.inactive <= none.inactive
 
 
 def test_a_large_graph_is_run_once_per_sample(

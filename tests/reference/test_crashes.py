@@ -15,17 +15,19 @@ import pytest
 import tensorflow as tf
 
 import hubopt
-from hubopt.errors import WorkerCrashError
+from hubopt.errors import TraceError, WorkerCrashError
 from hubopt.exporter import Program
 from hubopt.models.handles import LayerOptions, LoadPolicy
 from hubopt.progress import Background, quiet
+from hubopt.reference.coverage import Coverage
 from hubopt.reference.layer_process import LayerProcess
 from hubopt.reference.layer_session import LayerSession, open_layer_session
 from hubopt.reference.measuring import ask_layer
-from hubopt.reference.noise import NoiseMeter, VariantRunner
+from hubopt.reference.noise import NoiseMeter
 from hubopt.reference.noise_level import Noise, NoiseEscalation
 from hubopt.reference.reference_set import ReferenceSet
-from hubopt.reference.sample_plan import SamplePlan
+from hubopt.reference.sample_plan import SamplePlan, cover_in_child
+from hubopt.reference.variants import VariantRunner
 from hubopt.spec import ModelSpec
 from hubopt.workers.shared import SharedWorker
 
@@ -46,6 +48,16 @@ def be_killed(*_: object) -> None:
 def die_at(step: str) -> None:
     if step in os.environ.get(FAULTS, "").split(","):
         leave()
+
+
+def damage(*arguments: Any) -> Coverage:
+    """Choose samples, but damage the process, which the next request notices."""
+    os.environ[FAULTS] = "inputs"
+    return cover_in_child(*arguments)
+
+
+def fail(*_: object) -> Coverage:
+    raise TraceError("graph", "TensorFlow cannot read it", "another graph", "none")
 
 
 class Frail(LayerSession):
@@ -138,6 +150,27 @@ def test_the_first_samples_are_used_if_choosing_samples_crashes(
         assert (known.quality.weights, known.quality.undetected) == (0, 0)
         assert set(known.quality.probes) == {"redrawn", "permuted"}
         assert "repeated" in known.quality.deviations
+        check_complete(known, layer, tmp_path)
+
+
+def test_the_first_samples_are_used_if_they_cannot_be_chosen(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hubopt.reference.sample_plan.cover_in_child", fail)
+    with asked(str(tiny), tmp_path) as (known, layer, _):
+        assert known.quality.skipped == {REACH: "TensorFlow cannot read it"}
+        assert known.kept == tuple(range(8))
+        check_complete(known, layer, tmp_path)
+
+
+def test_a_layer_whose_process_was_damaged_before_is_loaded_again(
+    tiny: Path, tmp_path: Path, frail: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gradient that corrupts memory may end the process later, when the layer runs."""
+    monkeypatch.setattr("hubopt.reference.sample_plan.cover_in_child", damage)
+    with asked(str(tiny), tmp_path) as (known, layer, _):
+        assert not known.quality.skipped
+        assert known.quality.weights > 0, "the coverage was measured before the crash"
         check_complete(known, layer, tmp_path)
 
 

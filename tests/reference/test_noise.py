@@ -23,9 +23,10 @@ from hubopt.models.handles import LayerOptions, LoadPolicy
 from hubopt.parity.reference import measure_deviations
 from hubopt.programs.graphs.freezing import freeze
 from hubopt.programs.graphs.frozen_graph import write_frozen_graph
-from hubopt.reference import noise
+from hubopt.reference import noise, variants
 from hubopt.reference.layer_session import open_layer_session
-from hubopt.reference.noise import VARIANTS, Answers, NoiseMeter, VariantRunner
+from hubopt.reference.noise import Answers, NoiseMeter
+from hubopt.reference.variants import VARIANTS, VariantRunner
 from hubopt.sampling.arrays import read_samples, sample_numbers, write_samples
 from hubopt.sampling.samples import draw
 from hubopt.spec import ModelSpec
@@ -292,7 +293,7 @@ def test_a_model_too_large_for_float64_is_reported(
     tiny_measured: tuple[Measured, Answers], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, _ = tiny_measured
-    monkeypatch.setattr(noise, "MOST_COPIED_BYTES", 100)
+    monkeypatch.setattr(variants, "MOST_COPIED_BYTES", 100)
     here = VariantRunner(model.program, tf_private.onednn_is_on())
     problem = here.take("float64", model.inputs, tmp_path / "float64.npz")
     assert problem is not None

@@ -73,6 +73,29 @@ def test_the_number_of_samples() -> None:
     assert SamplePlan.read(None, None).first == ()
 
 
+def test_the_effort_decides_samples_noise_and_time(tmp_path: Path) -> None:
+    quick, thorough = (SamplePlan.read(None, None, effort=each) for each in ("quick", "thorough"))
+    assert (quick.count, quick.noise) == (2, "off")
+    assert SamplePlan.read(None, 5, effort="quick").count == 5
+    assert (thorough.count, thorough.noise) == (SAMPLE_COUNT, "full")
+    assert thorough.budget_s(1000) is None
+    assert SamplePlan.read(None, None).budget_s(30) == 10
+    assert SamplePlan.read(None, None).budget_s(300) == 30
+    _, known = ask(signature(2, 3)(lambda x: tf.nn.relu(x)), tmp_path, quick)
+    assert known.kinds == ("normal", "uniform")
+    assert (known.quality.units, known.quality.level) == (0, "off")
+
+
+@pytest.mark.parametrize(
+    ("effort", "noise"), [("quick", "full"), ("thorough", "off"), ("x", "auto")]
+)
+def test_an_effort_that_contradicts_the_noise_is_refused(effort: Any, noise: Any) -> None:
+    with pytest.raises(
+        UsageError, match="effort" if effort == "x" else f"leave out --noise {noise}"
+    ):
+        SamplePlan.read(None, None, noise=noise, effort=effort)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [((None, 0), "samples: 0"), ((None, None, -1), "seed: -1"), ((None, None, 0, "x"), "noise")],

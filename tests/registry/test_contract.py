@@ -187,6 +187,20 @@ def test_an_exception_in_obstacles_fails_only_that_target(
     assert found["tflite"] == []
 
 
+def test_outputs_that_depend_on_the_data_are_refused_where_a_format_cannot_hold_them(
+    tiny_program: tuple[Any, Program], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    static = type("Static", (OnnxExporter,), {"name": "static", "dynamic": False})()
+    exporters = {name: registry.get(name) for name in ("onnx", "tflite", "trt")}
+    monkeypatch.setattr(registry, "get", {**exporters, "static": static}.__getitem__)
+    targets = [Target(name) for name in ("onnx", "tflite", "trt", "static")]
+    found = find_obstacles(targets, tiny_program[1].ops, data_dependent=["boxes"])
+    assert {name for name, obstacles in found.items() if obstacles} == {"trt", "static"}
+    (obstacle,) = found["static"]
+    assert obstacle.op == "output boxes"
+    assert obstacle.reason == ("its size depends on the data, and static holds static outputs only")
+
+
 def test_weights_that_a_format_cannot_hold_are_reported_before_any_work(
     tiny_program: tuple[Any, Program],
 ) -> None:

@@ -147,7 +147,7 @@ def test_options_are_described_in_order() -> None:
 
 
 def test_the_built_in_defaults() -> None:
-    assert make_options(SavedModelExporter(), {}) == SavedModelOptions("require", False)
+    assert make_options(SavedModelExporter(), {}) == SavedModelOptions("auto", False)
     assert make_options(OnnxExporter(), {}).opset == 18
 
 

@@ -145,7 +145,7 @@ def test_masks_are_ones_then_zeros() -> None:
     ("dtype", "domain", "low", "high"),
     [
         ("float32", LEVELS, 0, 255),
-        ("float32", ValueRange(0, 1, "Mul by 2, less 1"), 0, 1),
+        ("float32", ValueRange(0, 1, "Mul by 2, minus 1"), 0, 1),
         ("int32", LEVELS, 0, 255),
         ("uint8", None, 0, 255),
     ],

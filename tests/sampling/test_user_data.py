@@ -386,6 +386,20 @@ def test_the_first_sample_determines_unknown_shapes(
     assert first_sample(read_data(PICTURES, 1), interface, hints).shape == shape
 
 
+@pytest.mark.parametrize(
+    ("array", "hints", "shape"),
+    [
+        (np.zeros(16000, "float32"), Hints(), (16000,)),
+        (np.zeros((5, 16000), "float32"), Hints(), (16000,)),
+        (np.zeros(16000, "float32"), Hints(batch=4), (4,)),
+        (np.zeros(16000, "float32"), Hints(input_shapes=(("", (8000,)),)), (8000,)),
+    ],
+)
+def test_a_waveform_is_taken_whole(array: Any, hints: Hints, shape: tuple[int, ...]) -> None:
+    interface = Interface((Declared("audio", "float32", (None,)),), "audio")
+    assert first_sample(read_data([array], 1), interface, hints).shape == shape
+
+
 @pytest.mark.parametrize("shape", [(0, 4), (0, 1, 4)])
 def test_data_without_a_sample_determine_no_shape(shape: tuple[int, ...]) -> None:
     """Otherwise a batch of 0 would be exported and nothing would be compared."""

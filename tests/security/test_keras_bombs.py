@@ -82,7 +82,7 @@ def test_a_config_that_unpacks_from_three_megabytes_to_three_gigabytes_is_refuse
 def test_a_config_that_hides_three_gigabytes_is_reported_as_damage(tmp_path: Path) -> None:
     members = Packed("config.json", b" ", 3 * GB, declared=100), Packed("metadata.json", b"1", 1)
     path = write_zip(tmp_path / "model.keras", *members)
-    with little_memory(), pytest.raises(LoadError, match="it is no Keras model, or damaged"):
+    with little_memory(), pytest.raises(LoadError, match="it is not a Keras model, or damaged"):
         load_keras_file(path)
 
 
@@ -151,7 +151,7 @@ def test_filters_without_a_size_bound_are_refused(tmp_path: Path) -> None:
     path = small_model(tmp_path / "model.h5")
     with h5py.File(path, "a") as file:
         file.create_dataset("odd", data=np.arange(100), chunks=(10,), scaleoffset=4)
-    assert "packed by filters that nothing bounds: [6]" in refused(path).found
+    assert "has filters with output of unknown size: [6]" in refused(path).found
 
 
 @pytest.mark.parametrize(

@@ -232,9 +232,9 @@ def first_name(spec: ModelSpec, name: str) -> str:
         (npy(np.zeros((1, 9), np.float32)), "its shape is 1x9, not 1x8"),
         (npy(np.zeros((1, 8), np.int32)), "it is int32, not float32"),
         (npy(np.zeros((1, 8), ">f4")), "it is >f4, not float32"),
-        (header((1, 8)), "it has 0 bytes of data and promises 32"),
-        (header((1, 8), bytes(33)), "it has 33 bytes of data and promises 32"),
-        (header((10**15,)), "promises 4,000,000,000,000,000"),
+        (header((1, 8)), "it has 0 bytes of data and declares 32"),
+        (header((1, 8), bytes(33)), "it has 33 bytes of data and declares 32"),
+        (header((10**15,)), "declares 4,000,000,000,000,000"),
         (b"\x93NUMPY\x01\x00" + b"\xff\xff" + b"{" * 60_000, "its header cannot be read"),
         (b"no array", "its header cannot be read"),
         (with_header(b"{'descr': '<f4', 'shape': (1, 8"), "its header cannot be read"),
@@ -305,7 +305,7 @@ def test_an_array_with_a_wrong_checksum_is_refused(bundle: Path) -> None:
 def test_a_file_that_is_no_archive_is_refused(bundle: Path) -> None:
     (bundle / REFERENCE).write_bytes(b"PK\x03\x04 and no more")
     edit(bundle, set_at("reference_sha256", value=sha256(bundle / REFERENCE)))
-    with pytest.raises(BundleError, match="no NumPy archive can be read"):
+    with pytest.raises(BundleError, match="it cannot be read as a NumPy archive"):
         hubopt.verify_bundle(bundle, ["onnx"])
 
 
@@ -325,5 +325,5 @@ def test_an_archive_whose_names_are_not_utf_8_is_refused(bundle: Path) -> None:
     flagged = content[at : at + 8] + b"\x00\x08" + content[at + 10 : at + 46] + b"\xff"
     path.write_bytes(content[:at] + flagged + content[at + 47 :])
     edit(bundle, set_at("inputs_sha256", value=sha256(path)))
-    with pytest.raises(BundleError, match="no NumPy archive can be read"):
+    with pytest.raises(BundleError, match="it cannot be read as a NumPy archive"):
         hubopt.verify_bundle(bundle, ["onnx"])

@@ -14,7 +14,7 @@ from rich.text import Text
 import hubopt
 from hubopt._platform.tf_private import read_saved_model
 from hubopt._util.escaping import escape_file, printable, printable_lines
-from hubopt.cli import common
+from hubopt.cli import console as consoles
 from hubopt.diagnosis import Diagnosis
 from hubopt.errors import HuboptError, SpecError, UnsafeModelError
 from hubopt.spec import Dim, TensorSpec
@@ -114,7 +114,7 @@ def test_the_texts_of_values_escape_names() -> None:
 
 def test_the_console_escapes_whatever_it_prints() -> None:
     stream = io.StringIO()
-    console = common._EscapingConsole(file=stream, force_terminal=True, width=200)
+    console = consoles.EscapingConsole(file=stream, force_terminal=True, width=200)
     table = Table()
     table.add_column(EVIL)
     table.add_row(Text(EVIL, style="red"))
@@ -130,7 +130,7 @@ def test_the_console_escapes_whatever_it_prints() -> None:
 
 def test_the_log_of_the_command_is_escaped() -> None:
     record = logging.LogRecord("x", logging.WARNING, "", 0, "read %s", (EVIL,), None)
-    assert_safe(common._EscapingFormatter().format(record))
+    assert_safe(consoles.EscapingFormatter().format(record))
 
 
 def test_a_log_with_nothing_to_escape_is_not_rewritten(tmp_path: Path) -> None:

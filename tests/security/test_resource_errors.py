@@ -275,11 +275,12 @@ def fail(error: Exception) -> Ran:
     return Ran(caught.value.exit_code, "", stream.getvalue())
 
 
-def test_a_defect_names_its_log(logs: Path) -> None:
+def test_an_unexpected_error_names_its_log(logs: Path) -> None:
     ran = fail(RuntimeError("a bug"))
     (log,) = logs.iterdir()
     assert ran.code == 1
-    assert "this is a defect of hubopt: RuntimeError: a bug" in ran.err
+    assert ran.err.startswith("error: RuntimeError: a bug\n")
+    assert "it was raised by tests, not by hubopt; see the traceback, which is in " in ran.err
     assert str(log) in ran.err
     assert "RuntimeError: a bug" in log.read_text()
     assert "in verb" in log.read_text()

@@ -90,6 +90,20 @@ def test_an_object_is_gone_after_forget(log: Path) -> None:
             counter.next()
 
 
+def grandchild_environment(log: Path) -> tuple[str | None, str | None]:
+    with Worker(log) as worker:
+        return worker.call(os.getenv, "HUBOPT_TEST"), worker.call(os.getenv, "HUBOPT_OTHER")
+
+
+def test_a_child_of_a_child_begins_with_the_environment_of_the_first_parent(
+    tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HUBOPT_TEST", "before")
+    with Worker(log, {"HUBOPT_TEST": "changed", "HUBOPT_OTHER": "new"}) as worker:
+        assert worker.call(os.getenv, "HUBOPT_TEST") == "changed"
+        assert worker.call(grandchild_environment, tmp_path / "inner") == ("before", None)
+
+
 def test_is_running_reports_whether_the_child_is_alive(log: Path) -> None:
     with Worker(log) as worker:
         assert worker.is_running
@@ -115,6 +129,66 @@ def test_a_crash_is_an_error_with_the_cause(log: Path, crash: object, message: s
 def test_the_error_for_a_crash_contains_the_end_of_the_log(log: Path) -> None:
     with Worker(log) as worker, pytest.raises(WorkerCrashError, match="native code says why"):
         worker.call(abort)
+
+
+def refuse() -> None:
+    """Fail as an exporter whose converter prints a wall of text."""
+    try:
+        raise LookupError("the cause\n" + "and a line of the wall\n" * 100)
+    except LookupError as error:
+        raise ExportError("artifact", "the cause", "expected", "way out") from error
+
+
+def gather_out_of_range() -> None:
+    import tensorflow as tf
+
+    tf.function(lambda at: tf.gather([1.0, 2.0], at))(tf.constant([9]))
+
+
+def call_numpy_wrongly() -> None:
+    from hubopt.sampling.arrays import read_samples
+
+    read_samples(1, ())  # type: ignore[arg-type]
+
+
+def test_what_an_error_cuts_off_is_in_the_log(log: Path) -> None:
+    with Worker(log) as worker, pytest.raises(ExportError, match="artifact: the cause\n  expected"):
+        worker.call(refuse)
+    assert log.read_text().count("and a line of the wall") >= 100
+
+
+@pytest.mark.parametrize(
+    ("function", "found", "way_out"),
+    [
+        (
+            gather_out_of_range,
+            "InvalidArgumentError: indices[0] = 9 is not in [0, 2)",
+            "it was raised by tensorflow, not by hubopt; see the traceback, which is in ",
+        ),
+        (stumble, "RuntimeError: an exporter's bug", "it was raised by tests, not by hubopt; "),
+        (call_numpy_wrongly, "", "this is a defect of hubopt; please report it with the "),
+    ],
+)
+def test_only_an_error_of_hubopts_own_code_is_called_its_defect(
+    log: Path, function: object, found: str, way_out: str
+) -> None:
+    with Worker(log) as worker, pytest.raises(WorkerCrashError) as caught:
+        worker.call(function)  # type: ignore[arg-type]
+    assert found in caught.value.found
+    assert "\n" not in caught.value.found
+    assert caught.value.way_out.startswith(way_out)
+
+
+def chatter_and_abort() -> None:
+    os.write(2, b"the reason\n" + b"WARNING:tensorflow:From x.py:81: f is deprecated\n" * 20)
+    os.write(2, b"I0000 00:00:1795875491.992829   19312 cudart_stub.cc:31] Could not find cuda\n")
+    os.abort()
+
+
+def test_what_tensorflow_writes_anyway_is_not_the_last_word(log: Path) -> None:
+    with Worker(log) as worker, pytest.raises(WorkerCrashError) as caught:
+        worker.call(chatter_and_abort)
+    assert caught.value.found == "the process was ended by SIGABRT; it last said:\n    the reason"
 
 
 def test_an_error_of_hubopt_is_raised_unchanged(log: Path) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from hubopt.errors import ExportError
-from hubopt.exporter import Artifact, Tensors
+from hubopt.exporter import Artifact, Tensors, first_cause
+from hubopt_exporters.output_names import parse_names
 
 _SCRIPT = """\
 def run(model, inputs):
@@ -42,9 +43,12 @@ class OnnxProbe:
         try:
             self._model = onnx.load(str(artifact.path))
         except Exception as error:  # protobuf's and onnx's errors have no common base
-            raise _unreadable(f"onnx does not read it: {error}") from error
+            raise _unreadable(f"onnx does not read it: {first_cause(error)}") from error
         self.inputs = {spec.name: spec.name for spec in artifact.spec.inputs}
-        self.outputs = {spec.name: spec.name for spec in artifact.spec.outputs}
+        metadata = {entry.key: entry.value for entry in self._model.metadata_props}
+        renamed = parse_names(metadata, [value.name for value in self._model.graph.output])
+        names = artifact.spec.output_names
+        self.outputs = {name: renamed.get(name, name) for name in names}
         self._sessions: dict[tuple[str, ...], Any] = {}
 
     def tensors(self) -> list[tuple[str, tuple[int | None, ...] | None, str, tuple[str, ...]]]:
@@ -124,7 +128,7 @@ class OnnxProbe:
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # onnxruntime's errors have no public base class
-            raise _unreadable(f"onnxruntime does not load it: {error}") from error
+            raise _unreadable(f"onnxruntime does not load it: {first_cause(error)}") from error
 
 
 def _shapes(model: Any) -> dict[str, tuple[int | None, ...]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hubopt.errors import ExportError
-from hubopt.exporter import Artifact, Tensors
+from hubopt.exporter import Artifact, Tensors, first_cause
 
 _IDENTIFIER = b"TFL3"
 _SCRIPT = """\
@@ -52,7 +52,7 @@ class TFLiteProbe:
         except (RuntimeError, ValueError) as error:
             raise ExportError(
                 "tflite artifact",
-                f"LiteRT does not load it: {error}",
+                f"LiteRT does not load it: {first_cause(error)}",
                 "a model that the interpreter can allocate",
                 "export again",
             ) from error

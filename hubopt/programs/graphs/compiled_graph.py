@@ -9,8 +9,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from hubopt.exporter import Tensors
-from hubopt.programs.graphs.freezing import rename_functions
 from hubopt.programs.graphs.frozen_graph import import_function
+from hubopt.programs.graphs.functions import rename_functions
 from hubopt.programs.graphs.graph_runs import translate_errors
 
 

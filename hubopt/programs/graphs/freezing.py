@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from hubopt._platform import tf_private
-from hubopt.errors import TraceError
 from hubopt.programs.graphs import tf_freezing
 from hubopt.programs.graphs.frozen_graph import LARGE_BYTES, NUMBERS, import_function
+from hubopt.programs.graphs.functions import nodes, rename_functions
+from hubopt.programs.graphs.state import state_error
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +42,19 @@ def freeze(concrete: Any) -> Frozen:
     """Freeze a concrete function, including TensorFlow 1's reference variables.
 
     Raises:
-        TraceError: The function changes its variables.
+        TraceError: The function changes its variables, or draws random numbers from a generator
+            whose state it keeps.
     """
     try:
         parts = tf_freezing.freeze(_without_references(concrete), is_large)
     except Exception as error:
-        ops = {node.op for node in nodes(concrete.graph.as_graph_def())}
-        writes = sorted(filter(_writes, ops))
-        if writes:
-            raise TraceError(
-                "layer",
-                f"it changes its own variables when it is called ({', '.join(writes)})",
-                "a layer that keeps no state between calls in inference mode",
-                "export a function of the model that takes the state and returns it",
-            ) from error
+        known = state_error(node.op for node in nodes(concrete.graph.as_graph_def()))
+        if known is not None:
+            raise known from error
         raise
+    left = state_error(node.op for node in nodes(parts.graph.as_graph_def()))
+    if left is not None:  # frozen, but it would take the value of a variable for the variable
+        raise left
     inputs, outputs = (
         tuple(parts.graph.get_tensor_by_name(name) for name in names)
         for names in (parts.inputs, parts.outputs)
@@ -68,12 +67,6 @@ def is_large(value: Any) -> bool:
     count = value.shape.num_elements()
     dtype = value.dtype.base_dtype
     return dtype.name in NUMBERS and count is not None and count * dtype.size >= LARGE_BYTES
-
-
-def _writes(op: str) -> bool:
-    return (op.startswith("Assign") and op.endswith("VariableOp")) or op.startswith(
-        ("ResourceScatter", "ResourceApply")
-    )
 
 
 def _without_references(concrete: Any) -> Any:
@@ -112,26 +105,3 @@ def _rebuild(graph_def: Any, original: Any) -> Any:
     outputs = [tensor.name for tensor in original.outputs]
     wrapped = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
     return wrapped.prune(inputs, outputs)
-
-
-def rename_functions(graph_def: Any, suffix: str) -> None:
-    """Rename every function in place, because TensorFlow keeps the old ones in this process."""
-    new_names = {
-        function.signature.name: f"{function.signature.name}{suffix}"
-        for function in graph_def.library.function
-    }
-    for function in graph_def.library.function:
-        function.signature.name = new_names[function.signature.name]
-    for node in nodes(graph_def):
-        node.op = new_names.get(node.op, node.op)
-        for value in node.attr.values():
-            for reference in (value.func, *value.list.func):
-                if reference.name in new_names:
-                    reference.name = new_names[reference.name]
-
-
-def nodes(graph_def: Any) -> Iterator[Any]:
-    """Yield every node of a graph and of its functions."""
-    yield from graph_def.node
-    for function in graph_def.library.function:
-        yield from function.node_def

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hubopt.programs.graphs.freezing import nodes
+from hubopt.programs.graphs.functions import nodes
 
 OTHER = 0.1
 """A relative change of each weight far above rounding, too small to overflow an activation."""

@@ -1,4 +1,7 @@
-"""Whether a graph's outputs depend on its inputs and on its weights."""
+"""Whether a graph's outputs depend on its inputs and on its weights.
+
+Only data counts: a control edge says when a node runs, not what it computes.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,35 @@ def unreached(graph_def: Any, outputs: Mapping[str, str], nodes: Iterable[str]) 
         outputs: The graph's tensor for each output.
         nodes: Names of nodes.
     """
-    inputs = {node.name: [_node(tensor) for tensor in node.input] for node in graph_def.node}
+    inputs = {
+        node.name: [_node(tensor) for tensor in node.input if not tensor.startswith("^")]
+        for node in graph_def.node
+    }
     wanted = set(nodes)
     return tuple(
         name for name, tensor in outputs.items() if not wanted & _ancestors(_node(tensor), inputs)
     )
+
+
+def before(graph_def: Any, tensor: str) -> list[Any]:
+    """Return the nodes that ``tensor`` is computed from and its own, in the order of computing."""
+    nodes = {node.name: node for node in graph_def.node}
+    ordered: dict[str, Any] = {}
+    waiting = [_node(tensor)]
+    entered: set[str] = set()
+    while waiting:
+        name = waiting[-1]
+        unseen = [
+            each
+            for edge in nodes[name].input
+            if not edge.startswith("^") and (each := _node(edge)) not in entered
+        ]
+        entered.add(name)
+        if unseen:
+            waiting += unseen
+        else:
+            ordered.setdefault(waiting.pop(), nodes[name])
+    return list(ordered.values())
 
 
 def weights(graph_def: Any) -> list[str]:
@@ -58,4 +85,4 @@ def _ancestors(start: str, inputs: Mapping[str, Sequence[str]]) -> set[str]:
 
 
 def _node(tensor: str) -> str:
-    return tensor.lstrip("^").split(":")[0]
+    return tensor.split(":")[0]

@@ -10,6 +10,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from hubopt._platform.tf_private import clear_must_compile
+from hubopt.programs.graphs.functions import nodes, prune_functions, rename_functions
+from hubopt.programs.graphs.gathering import separate_gathers
+from hubopt.programs.graphs.settled_branches import take_settled_branches
+from hubopt.programs.graphs.state import drop_unused_draws
+
+_LOWERED = "_lower_using_switch_merge"
+"""The attribute by which inlining turns functional control flow into ``Switch`` and ``Merge``."""
 
 
 class FrozenParts(NamedTuple):
@@ -32,9 +39,9 @@ def freeze(concrete: Any, is_apart: Callable[[Any], bool]) -> FrozenParts:
     """Return ``concrete`` with its captures as constants and its calls inlined.
 
     Calls that XLA must compile are inlined too. Control flow stays functional (``While``,
-    ``If``), as the TFLite and ONNX converters require. TensorFlow has no public function for
-    this. Its private one copies every weight into the graph, which cannot hold more than 2 GB.
-    This function leaves out the weights that ``is_apart`` selects.
+    ``If``, ``Case``), as the TFLite and ONNX converters require. TensorFlow has no public
+    function for this. Its private one copies every weight into the graph, which cannot hold more
+    than 2 GB. This function leaves out the weights that ``is_apart`` selects.
 
     Args:
         concrete: A concrete function.
@@ -62,9 +69,9 @@ def freeze(concrete: Any, is_apart: Callable[[Any], bool]) -> FrozenParts:
     inputs = [tensor for tensor in concrete.inputs if tensor.name not in captured & taken]
     names = [tensor.name for tensor in inputs]
     outputs = [tensor.name for tensor in concrete.outputs]
-    kept = _tidied(
-        _needed(graph.converted_self().graph_def, [*names, *outputs]), [*names, *outputs]
-    )
+    converted = graph.converted_self().graph_def
+    drop_unused_draws(converted, outputs)
+    kept = _tidied(_needed(converted, [*names, *outputs]), [*names, *outputs])
     frozen = _imported(kept)
     for tensor in inputs:  # the rewritten GraphDef has lost the shape of scalars
         frozen.get_tensor_by_name(tensor.name).set_shape(tensor.shape)
@@ -99,7 +106,7 @@ def _captured(tf_freezing: Any, concrete: Any, is_apart: Callable[[Any], bool]) 
         def __init__(self, function: Any) -> None:
             self._func = function
             self.apart: dict[str, Any] = {}
-            tf_freezing._ConverterData.__init__(self, _inlined(tf_freezing, function))
+            tf_freezing._ConverterData.__init__(self, _inlined(function))
             self._build_tensor_data()
 
         def _build_tensor_data(self) -> None:
@@ -123,23 +130,32 @@ def _captured(tf_freezing: Any, concrete: Any, is_apart: Callable[[Any], bool]) 
     return Captured(concrete)
 
 
-def _inlined(tf_freezing: Any, concrete: Any) -> Any:
+def _inlined(concrete: Any) -> Any:
     """Return the ``GraphDef`` of ``concrete`` with its calls inlined by Grappler.
 
+    A choice between branches that is settled is a call, too.
     Grappler inlines no calls that XLA must compile and none with an alternative implementation,
     such as cuDNN's recurrent cells, so both attributes are removed first.
     """
     import tensorflow as tf
+    from tensorflow.core.protobuf import meta_graph_pb2
 
-    graph_def = tf_freezing.disable_lower_using_switch_merge(concrete.graph.as_graph_def())
+    graph_def = concrete.graph.as_graph_def()
+    for node in nodes(graph_def):
+        if _LOWERED in node.attr:  # TensorFlow's own freezing forgets Case
+            node.attr[_LOWERED].b = False
+    separate_gathers(graph_def)
     clear_must_compile(graph_def)
     for function in graph_def.library.function:
         function.attr.pop("api_implements", None)
     meta_graph = tf.compat.v1.train.export_meta_graph(graph_def=graph_def, graph=concrete.graph)
     meta_graph.collection_def.clear()
-    return _rewritten(
-        meta_graph, "function", [tensor.name for tensor in (*concrete.inputs, *concrete.outputs)]
-    )
+    tensors = [tensor.name for tensor in (*concrete.inputs, *concrete.outputs)]
+    inlined = _rewritten(meta_graph, "function", tensors)
+    fed = {tensor.op.name for tensor in concrete.inputs}
+    while take_settled_branches(inlined, fed):
+        inlined = _rewritten(meta_graph_pb2.MetaGraphDef(graph_def=inlined), "function", tensors)
+    return inlined
 
 
 def _tidied(graph_def: Any, tensors: list[str]) -> Any:
@@ -160,9 +176,31 @@ def _tidied(graph_def: Any, tensors: list[str]) -> Any:
     for node in tidied.node:
         if node.name in shapes:
             node.attr["shape"].shape.CopyFrom(shapes[node.name])
-    # The process already has these functions, and accepts no others of the same names.
-    tidied.library.CopyFrom(graph_def.library)
+    _keep_known_functions(tidied, graph_def)
     return tidied
+
+
+def _keep_known_functions(tidied: Any, original: Any) -> None:
+    """Put the functions of ``original`` back into a graph that Grappler rewrote, in place.
+
+    The process already has these functions, and accepts no others of the same names. Those that
+    Grappler made, such as a branch without its unused arguments, stay, under names that no other
+    graph has.
+    """
+    from tensorflow.python.framework import ops
+
+    known = {function.signature.name for function in original.library.function}
+    made = {function.signature.name for function in tidied.library.function} - known
+    suffix = f"_{ops.uid()}"
+    rename_functions(tidied, suffix, made)
+    kept = [
+        function for function in tidied.library.function if function.signature.name not in known
+    ]
+    library = type(original.library)()
+    library.CopyFrom(original.library)
+    library.function.extend(kept)
+    tidied.library.CopyFrom(library)
+    prune_functions(tidied)
 
 
 def _rewritten(meta_graph: Any, optimizer: str, tensors: list[str]) -> Any:

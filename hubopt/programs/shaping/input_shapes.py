@@ -9,8 +9,8 @@ from typing import Any
 from hubopt._platform.tf_private import layer_input_hint
 from hubopt._util.structure import leaves, unpack
 from hubopt.hints import Hints
-from hubopt.layers.claims import Claim, by_name, merge
-from hubopt.layers.interface import Declared, Interface
+from hubopt.layers.claims import Claim, by_name, merge, spread
+from hubopt.layers.interface import Declared, Interface, is_float
 from hubopt.spec import Bounds, Dim, MaybeShape, Origin, TensorSpec, format_shape
 
 _DEFAULT_BATCH = 1
@@ -25,12 +25,26 @@ class Partial:
     Attributes:
         name: Its name.
         dtype: None if unknown.
-        shape: Its sizes, None for open dimensions; None for unknown rank, or if claims conflict.
+        shape: Its sizes, names for dynamic dimensions, None for open ones; None for unknown rank,
+            or if claims conflict.
+        is_open: Whether it lacks sizes, its rank or its dtype, and no claims of its shape conflict.
+        conflicts: Whether it has another problem.
+        is_length: Whether its only dimension is open and seems to be a length.
     """
 
     name: str
     dtype: str | None
-    shape: tuple[int | None, ...] | None
+    shape: MaybeShape | None
+    is_open: bool = False
+    conflicts: bool = True
+    is_length: bool = False
+
+    @property
+    def static_shape(self) -> tuple[int | None, ...] | None:
+        """The shape with None for dynamic dimensions, too."""
+        if self.shape is None:
+            return None
+        return tuple(size if isinstance(size, int) else None for size in self.shape)
 
 
 def settle_inputs(
@@ -43,21 +57,41 @@ def settle_inputs(
         interface: The layer's declared interface.
         hints: What the user specified.
         data: The user's own inputs, packed as the layer takes them, or None.
-        problems: A message is added for each conflict and each open dimension.
+        problems: A message is added for each conflict. What is open is in the result alone.
     """
     names = [declared.name for declared in interface.inputs]
     bounds = dict(hints.bounds)
-    shapes = by_name("--input-shape", dict(hints.input_shapes), names, "input", problems)
+    hinted = spread(
+        dict(hints.input_shapes), {declared.name: declared.shape for declared in interface.inputs}
+    )
+    shapes = by_name("--input-shape", hinted, names, "input", problems)
     dtypes = by_name("--dtype", dict(hints.dtypes), names, "input", problems)
     _check_names(shapes, bounds, problems)
     arrays = _read_data(data, interface, problems)
-    settled = []
+    settled: list[TensorSpec | Partial] = []
     for declared in interface.inputs:
+        if declared.kind != "dense":
+            problems.append(_composite_problem(declared))
+            settled.append(Partial(declared.name, None, None))
+            continue
         claims = _shape_claims(declared, layer, interface, shapes, arrays)
-        dims = _settle_shape(declared.name, claims, hints, problems)
-        dtype = _settle_dtype(declared, layer, dtypes.get(declared.name), arrays, problems)
-        settled.append(_settle(declared.name, dims, dtype, hints, problems))
+        given = _dtype(declared, layer, dtypes.get(declared.name), arrays, problems)
+        settled.append(_settle(declared, claims, given, hints, problems))
     return settled
+
+
+def _composite_problem(declared: Declared) -> str:
+    parts = (
+        "its values and row splits, and makes it by tf.RaggedTensor.from_row_splits"
+        if declared.kind == "ragged"
+        else "its indices, values and dense shape, and makes it by tf.SparseTensor"
+    )
+    shape = "" if declared.shape is None else f" {format_shape(declared.shape)}"
+    return (
+        f"input {declared.name}: it is a {declared.kind} tensor ({declared.dtype}{shape}), which "
+        "is several dense ones; no target takes it as an input; export a function that takes "
+        f"{parts}"
+    )
 
 
 def _check_names(
@@ -107,47 +141,57 @@ def _shape_claims(
 
 
 def _settle(
-    name: str,
-    dims: Sequence[Dim | None] | None,
-    dtype: tuple[str, Origin] | None,
+    declared: Declared,
+    claims: Sequence[Claim],
+    dtype: _Dtype | None,
     hints: Hints,
     problems: list[str],
 ) -> TensorSpec | Partial:
-    settled = None if dims is None else tuple(dim for dim in dims if dim is not None)
-    if settled is None or dtype is None or dims is None or len(settled) < len(dims):
-        shape = None if dims is None else tuple(dim.size if dim else None for dim in dims)
-        return Partial(name, dtype[0] if dtype else None, shape)
-    spec = TensorSpec(name, dtype[0], settled, dtype[1])
+    name, dtype_name = declared.name, dtype.name if dtype else None
+    is_length = is_float(dtype_name) and not any(claim.origin == "layer" for claim in claims)
+    merged = None
+    if claims:
+        merged = merge(f"input {name}", claims, dict(hints.bounds), problems)
+        if merged is None:
+            return Partial(name, dtype_name, None)
+        if len(merged) == 1 and is_length:
+            merged[0] = _settle_length(name, merged[0], hints.batch, problems)
+        elif merged:
+            merged[0] = _settle_batch(name, merged[0], hints.batch, problems)
+    settled = None if merged is None else tuple(dim for dim in merged if dim is not None)
+    if dtype is None or dtype.name is None or merged is None or len(settled or ()) < len(merged):
+        shape = (
+            None
+            if merged is None
+            else tuple((dim.name or dim.size) if dim else None for dim in merged)
+        )
+        return Partial(
+            name,
+            dtype_name,
+            shape,
+            is_open=shape is None or None in shape or dtype is not None,
+            conflicts=dtype is None,
+            is_length=is_length and shape == (None,),
+        )
+    assert settled is not None
+    spec = TensorSpec(name, dtype.name, settled, dtype.origin)
     largest = spec.size_bytes_at({dim: bounds.max for dim, bounds in hints.bounds})
     if largest > _MAX_INPUT_BYTES:
         problems.append(
             f"input {name}: {format_shape(spec.named_shape)} is {largest / 1e9:.1f} GB a sample; "
             f"at most {_MAX_INPUT_BYTES / 1e9:.1f} GB; reduce it with --batch or --input-shape"
         )
-        return Partial(name, dtype[0], spec.open_shape)
+        return Partial(name, dtype.name, spec.named_shape)
     return spec
 
 
-def _settle_shape(
-    name: str, claims: Sequence[Claim], hints: Hints, problems: list[str]
-) -> list[Dim | None] | None:
-    flag = f"--input-shape {name}="
-    if not claims:
-        problems.append(f"input {name}: nothing declares its rank; say {flag}... (such as 1x8)")
-        return None
-    merged = merge(f"input {name}", claims, dict(hints.bounds), problems)
-    if merged is None:
-        return None
-    if merged:
-        merged[0] = _settle_batch(name, merged[0], hints.batch, problems)
-    known = [(dim.name or dim.size) if dim else None for dim in merged]
-    problems.extend(
-        f"input {name}: dimension {at} of {format_shape(known)} is unknown; "
-        f"say {flag}{example(known)}"
-        for at, dim in enumerate(merged)
-        if dim is None
-    )
-    return merged
+def _settle_length(
+    name: str, first: Dim | None, batch: int | None, problems: list[str]
+) -> Dim | None:
+    """Settle the only dimension of floats, which may be a length: it has no default."""
+    if first is not None and first.origin == "flag":  # it is stated, so --batch is of other inputs
+        return first
+    return None if first is None and batch is None else _settle_batch(name, first, batch, problems)
 
 
 def _settle_batch(name: str, first: Dim | None, batch: int | None, problems: list[str]) -> Dim:
@@ -162,18 +206,22 @@ def _settle_batch(name: str, first: Dim | None, batch: int | None, problems: lis
     return Dim(batch, "flag")
 
 
-def example(known: Sequence[int | str | None]) -> str:
-    """Write a shape for a flag, with ``N`` for each dimension that the user must fill in."""
-    return format_shape(size or "N" for size in known)
+@dataclass(frozen=True, slots=True)
+class _Dtype:
+    """The dtype of an input; the name is None if nothing declares it."""
+
+    name: str | None
+    origin: Origin = "signature"
 
 
-def _settle_dtype(
+def _dtype(
     declared: Declared,
     layer: Any,
     flag: str | None,
     arrays: Mapping[str, Any],
     problems: list[str],
-) -> tuple[str, Origin] | None:
+) -> _Dtype | None:
+    """Return the dtype; None in a conflict."""
     # A layer's dtype is also its compute dtype, so it only fills a gap and never conflicts.
     if declared.dtype is not None:
         if flag is not None and flag != declared.dtype:
@@ -182,17 +230,13 @@ def _settle_dtype(
                 f"but the signature takes {declared.dtype} only"
             )
             return None
-        return declared.dtype, "flag" if flag else "signature"
+        return _Dtype(declared.dtype, "flag" if flag else "signature")
     if flag is not None:
-        return flag, "flag"
+        return _Dtype(flag, "flag")
     hint = getattr(layer, "dtype_hint", None)
     if hint is not None:
-        return str(hint), "layer"
+        return _Dtype(str(hint), "layer")
     if declared.name in arrays:
         array = arrays[declared.name]
-        return "string" if array.dtype.kind in "OSU" else array.dtype.name, "sample"
-    problems.append(
-        f"input {declared.name}: nothing declares its dtype; "
-        f"say --dtype {declared.name}=... (such as float32)"
-    )
-    return None
+        return _Dtype("string" if array.dtype.kind in "OSU" else array.dtype.name, "sample")
+    return _Dtype(None)

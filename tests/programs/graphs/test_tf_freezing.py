@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from hubopt.programs.graphs import tf_freezing
+from hubopt.programs.graphs.functions import nodes
 from hubopt.programs.graphs.graph_runs import GraphRunner
 from tests.platform.test_tf_private import ADVICE as MOVED
 
@@ -102,6 +104,7 @@ _PEAK = """
 import resource
 import tensorflow as tf
 from hubopt.programs.graphs import tf_freezing
+from hubopt.programs.graphs.functions import nodes
 
 table = tf.Variable(tf.zeros([2**20, 64]))
 spec = tf.TensorSpec([4], tf.int32)
@@ -120,3 +123,47 @@ def test_no_memory_is_allocated_for_weights_left_out_of_the_graph() -> None:
     shape, _, taken = done.stdout.strip().rpartition(" ")
     assert shape == "[1048576, 64]"
     assert int(taken) < 2**26, "the weight has 2**28 bytes"
+
+
+def control_flow(graph: tf.Graph) -> set[str]:
+    """Return the operations of a graph and its functions that choose or repeat."""
+    known = {"If", "StatelessIf", "Case", "StatelessCase", "Switch", "_SwitchN", "Merge"}
+    return {node.op for node in nodes(graph.as_graph_def())} & known
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["variable", "stateless"])
+def test_a_switch_case_stays_functional(reads: bool) -> None:
+    """TensorFlow's own freezing lowers ``Case``, but not ``If``, to ``Switch`` and ``Merge``."""
+    factor: Any = tf.Variable(5.0) if reads else 5.0
+
+    def call(x: tf.Tensor, at: tf.Tensor) -> tf.Tensor:
+        return tf.switch_case(at, [lambda: x + 1, lambda: x * factor, lambda: -x])
+
+    specs = [tf.TensorSpec([], tf.float32, name="x"), tf.TensorSpec([], tf.int32, name="at")]
+    concrete = tf.function(call, input_signature=specs).get_concrete_function()
+    frozen = tf_freezing.freeze(concrete, lambda _: False)
+    assert control_flow(frozen.graph) == {"Case" if reads else "StatelessCase"}, ADVICE + "_inlined"
+    runner = GraphRunner(frozen.graph.as_graph_def(), {"x": "x:0", "at": "at:0"})
+    found = [
+        float(runner.run({"x": np.float32(3), "at": np.int32(at)}, frozen.outputs)[0])
+        for at in range(3)
+    ]
+    assert found == [4, 15, -3]
+
+
+def test_branches_that_grappler_makes_anew_are_kept() -> None:
+    """Grappler rewrites the branches of a TensorFlow 1 graph and gives them names of its own."""
+    small, large = tf.Variable(2.0), tf.Variable(30.0)
+
+    def call(x: tf.Tensor) -> tf.Tensor:
+        return tf.cond(x > 0, lambda: x * small, lambda: x * large + small)
+
+    concrete = tf.compat.v1.wrap_function(call, [tf.TensorSpec([], tf.float32, name="x")])
+    for _ in range(2):  # the process keeps the functions of the first graph
+        frozen = tf_freezing.freeze(concrete, lambda _: False)
+        graph_def = frozen.graph.as_graph_def()
+        assert len(graph_def.library.function) == 2, ADVICE + "_keep_known_functions"
+        assert control_flow(frozen.graph) == {"If"}
+        runner = GraphRunner(graph_def, {"x": concrete.inputs[0].name})
+        found = [float(runner.run({"x": np.float32(x)}, frozen.outputs)[0]) for x in (3, -1)]
+        assert found == [6, -28]

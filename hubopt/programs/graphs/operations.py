@@ -9,10 +9,32 @@ from typing import Any
 from hubopt._platform import tf_private
 from hubopt.errors import UncompilableError
 from hubopt.exporter import OpUse, culprits
-from hubopt.programs.graphs.freezing import nodes
+from hubopt.programs.graphs.functions import nodes
 
 _INERT_OPS = frozenset({"Const", "Assert", "NoOp"})
 """Operations that hold strings only as messages; every converter drops them."""
+_LOOKUP = "LookupTableFindV2"
+SELECTING = frozenset(
+    {
+        "Where",
+        "Unique",
+        "UniqueV2",
+        "UniqueWithCounts",
+        "UniqueWithCountsV2",
+        "NonMaxSuppression",
+        "NonMaxSuppressionV2",
+        "NonMaxSuppressionV3",
+        "NonMaxSuppressionV4",
+        "NonMaxSuppressionV5",
+        "NonMaxSuppressionWithOverlaps",
+        "DynamicPartition",
+        "ListDiff",
+        "DenseToDenseSetOperation",
+        "StringSplit",
+        "StringSplitV2",
+    }
+)
+"""Operations that select elements by value, so the size of their output depends on the data."""
 
 
 def uses(graph_def: Any) -> Iterator[OpUse]:
@@ -31,7 +53,15 @@ def uses(graph_def: Any) -> Iterator[OpUse]:
             resource=any(_touches(node, "DT_RESOURCE") for node in members),
             xla=not blocked,
             generic=_is_generic(op),
+            lookups=tuple(sorted({_lookup(node) for node in members})) if op == _LOOKUP else (),
         )
+
+
+def _lookup(node: Any) -> str:
+    import tensorflow as tf
+
+    keys, values = (tf.as_dtype(node.attr[name].type).name for name in ("Tin", "Tout"))
+    return f"{keys}->{values}"
 
 
 def _is_generic(op: str) -> bool:
@@ -81,5 +111,5 @@ def uncompilable(ops: Iterable[OpUse]) -> UncompilableError:
             for use in culprits(use for use in ops if not use.xla)
         ),
         "operations with an XLA kernel on this machine",
-        "pass --xla auto (xla='auto') to write it uncompiled",
+        "leave out --xla require (xla='require') to write it uncompiled",
     )

@@ -1,14 +1,23 @@
-"""Usage errors as JSON: the parser ends a command before its verb can."""
+"""JSON on standard output: ``--raw``, and usage errors, which end a command before its verb."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from typer.core import TyperGroup
 
 from hubopt.errors import UsageError
 from hubopt.report.document import error_document
 
+Raw = Annotated[
+    bool,
+    typer.Option(
+        "--raw",
+        help="With --json: the time of every call, every sample's figures.",
+        rich_help_panel="Results",
+    ),
+]
 _JSON = "hubopt.json"
 
 
