@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := demo-bundle
 # What users may import; the rest may change without notice.
-PUBLIC := hubopt.exporter hubopt.spec hubopt.errors hubopt.testing hubopt.keras3
+PUBLIC := hubopt.exporter hubopt.spec hubopt.errors hubopt.testing hubopt.keras3 hubopt.progress
 
 .PHONY: help demo test test-gpu lint format bench cost mutants attack docs clean
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hubopt import registry
+from hubopt._platform.quiet_import import import_tensorflow
 from hubopt._util.version import __version__
 from hubopt.bundles.bundle import Bundle
 from hubopt.bundles.results import TargetResult
@@ -106,6 +107,7 @@ def resolve(layer: Any, hints: Hints | None = None, data: Any = None) -> ModelSp
     See `hubopt.programs.shaping.shapes.resolve`.
     """
     registry.require_layer()
+    import_tensorflow()
     from hubopt.layers.layer import as_layer
     from hubopt.programs.shaping.shapes import resolve as _resolve
 
@@ -120,6 +122,7 @@ def trace(
     See `hubopt.programs.tracing.trace`.
     """
     registry.require_layer()
+    import_tensorflow()
     from hubopt.layers.layer import as_layer
     from hubopt.programs.tracing import trace as _trace
 
@@ -129,6 +132,7 @@ def trace(
 def __getattr__(name: str) -> Any:
     if name == "KerasLayer":
         registry.require_layer()
+        import_tensorflow()
         from hubopt.layers.layer import KerasLayer
 
         return KerasLayer

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import ParamSpec, TypeVar
+
+from hubopt._util.escaping import printable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -22,6 +25,24 @@ It may have two more methods. ``beside(label)`` is the same for a step of a back
 def quiet(label: str) -> AbstractContextManager[object]:
     """Report no progress."""
     return nullcontext()
+
+
+@contextmanager
+def to_stderr(label: str) -> Iterator[None]:
+    """Write the label and the duration of a step to standard error when it ends.
+
+    A ready-made callback: ``hubopt.export(model, ["onnx"], "out", progress=to_stderr)``.
+    """
+    start = time.monotonic()
+    failed = " (failed)"
+    try:
+        yield
+        failed = ""
+    finally:
+        if sys.stderr is not None:
+            line = f"{time.monotonic() - start:6.1f} s  {printable(label)}{failed}"
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
 
 
 def report_done(progress: Progress, label: str) -> None:

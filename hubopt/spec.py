@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from hubopt._util.escaping import printable
+from hubopt._util.short_repr import short_repr
 from hubopt._util.structure import Structure, leaves
 
 Origin = Literal["flag", "layer", "signature", "trace", "xla", "sample", "run", "default"]
@@ -168,6 +169,8 @@ class ModelSpec:
     input_structure: Structure
     output_structure: Structure
     bounds: Mapping[str, Bounds] = field(default_factory=dict)
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         for specs, structure in (

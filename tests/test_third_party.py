@@ -26,9 +26,9 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def test_it_is_listed(environment: dict[str, str]) -> None:
     listed = run_hubopt("targets", "--json", env=environment)
     assert listed.code == 0
-    assert set(listed.json) >= {"graphdef", "onnx"}
-    assert listed.json["graphdef"]["summary"] == "frozen GraphDef, run by TensorFlow"
-    assert "graphdef" not in run_hubopt("targets", "--json").json
+    assert set(listed.json["targets"]) >= {"graphdef", "onnx"}
+    assert listed.json["targets"]["graphdef"]["summary"] == "frozen GraphDef, run by TensorFlow"
+    assert "graphdef" not in run_hubopt("targets", "--json").json["targets"]
 
 
 def test_it_exports_verifies_and_benchmarks(
@@ -51,7 +51,8 @@ def test_its_options_and_precisions_are_listed(environment: dict[str, str]) -> N
     assert ran.code == 0
     assert "precisions: fp32, bf16" in ran.out
     assert "graphdef.text  bool  false" in ran.out
-    listed = run_hubopt("targets", "graphdef", "--json", env=environment).json["graphdef"]
+    ran = run_hubopt("targets", "graphdef", "--json", env=environment)
+    listed = ran.json["targets"]["graphdef"]
     assert listed["precisions"] == ["fp32", "bf16"]
     assert listed["options"]["text"]["default"] is False
 

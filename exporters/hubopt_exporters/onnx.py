@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hubopt._util.plain_paths import plain_path
@@ -16,6 +17,7 @@ from hubopt.exporter import (
     PROGRAM,
     Artifact,
     ExportTask,
+    FileInterface,
     Obstacle,
     OpUse,
     Program,
@@ -129,6 +131,12 @@ class OnnxExporter:
         from hubopt_exporters.probes.onnx import OnnxProbe
 
         return OnnxProbe(artifact)
+
+    def interface(self, path: Path) -> FileInterface:
+        """Read the inputs and outputs of a file from anywhere."""
+        from hubopt_exporters.interfaces import onnx_interface
+
+        return onnx_interface(path)
 
     def runner(self, artifact: Artifact) -> OnnxRunner:
         """Load the model."""

@@ -16,6 +16,7 @@ from hubopt.exporter import (
     PROGRAM,
     Artifact,
     ExportTask,
+    FileInterface,
     Obstacle,
     OpUse,
     Program,
@@ -128,6 +129,12 @@ class SavedModelExporter:
         from hubopt_exporters.probes.savedmodel import SavedModelProbe
 
         return SavedModelProbe(artifact)
+
+    def interface(self, path: Path) -> FileInterface:
+        """Read the inputs and outputs of a file from anywhere."""
+        from hubopt_exporters.interfaces import savedmodel_interface
+
+        return savedmodel_interface(path)
 
     def runner(self, artifact: Artifact) -> SavedModelRunner:
         """Load the SavedModel."""

@@ -202,7 +202,7 @@ class TensorRTRunner:
         import numpy as np
         from cuda.bindings import runtime as cuda
 
-        trt = importlib.import_module(str(artifact.details["builder"]))
+        trt = importlib.import_module(str(artifact.details.get("builder") or choose_builder()))
         log = _Log(trt)
         self._cuda = cuda
         self._runtime = trt.Runtime(log.logger)

@@ -16,6 +16,7 @@ from hubopt.exporter import (
     PROGRAM,
     Artifact,
     ExportTask,
+    FileInterface,
     Obstacle,
     OpUse,
     Requirement,
@@ -122,6 +123,12 @@ class TFLiteExporter:
 
         return TFLiteProbe(artifact)
 
+    def interface(self, path: Path) -> FileInterface:
+        """Read the inputs and outputs of a file from anywhere."""
+        from hubopt_exporters.interfaces import tflite_interface
+
+        return tflite_interface(path)
+
     def runner(self, artifact: Artifact) -> TFLiteRunner:
         """Load the flatbuffer."""
         return TFLiteRunner(artifact)
@@ -148,6 +155,8 @@ class TFLiteRunner:
     def __init__(self, artifact: Artifact) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
+        from hubopt_exporters.interfaces import call_without_signature, signature_key
+
         self._spec = artifact.spec
         try:
             # Every core, as TensorFlow and onnxruntime do by default; LiteRT's own default is one.
@@ -155,8 +164,13 @@ class TFLiteRunner:
                 model_path=str(artifact.path), num_threads=os.cpu_count()
             )
             self._interpreter.allocate_tensors()
+            key = signature_key(self._interpreter)  # a file from elsewhere may have none
             # The signature's runner does not keep the interpreter alive itself.
-            self._run = self._interpreter.get_signature_runner()
+            self._run: Any = (
+                self._interpreter.get_signature_runner(key)
+                if key
+                else call_without_signature(self._interpreter)
+            )
         except (RuntimeError, ValueError) as error:
             if _NEEDS_FLEX in str(error):
                 raise not_runnable(

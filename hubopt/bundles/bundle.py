@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from hubopt._util.digest import sha256
-from hubopt._util.escaping import printable
+from hubopt._util.escaping import printable, printable_lines
+from hubopt._util.html_table import html_table
 from hubopt._util.regular_files import irregular_files
 from hubopt._util.serialization import structure, to_json
 from hubopt.bundles.manifest import FLOAT64, FORMAT, INPUTS, MANIFEST, REFERENCE, TIES, Manifest
@@ -28,6 +29,9 @@ from hubopt.sampling.arrays import sample_problems
 from hubopt.spec import TensorSpec
 
 _MOST_MANIFEST_BYTES = 1 << 28
+_MOST_SHOWN = 16
+"""How many targets a repr shows."""
+_MOST_OF_A_REASON = 80
 _COPY_AGAIN = "copy the bundle again, or export again"
 
 
@@ -154,6 +158,31 @@ class Bundle:
     def __str__(self) -> str:
         states = ", ".join(f"{result.target} {result.status}" for result in self.results)
         return f"Bundle({self.path}: {states})"
+
+    def __repr__(self) -> str:
+        shown = [f"  {' '.join(_row(result))}" for result in self.results[:_MOST_SHOWN]]
+        more = len(self.results) - _MOST_SHOWN
+        lines = [f"Bundle({self.path})", *shown, *([f"  and {more} more"] if more > 0 else [])]
+        return printable_lines("\n".join(lines))
+
+    def _repr_html_(self) -> str:
+        headings = ("target", "status", "size", "p50", "time / layer", "reason")
+        rows = [_row(result) for result in self.results]
+        return html_table(f"{self.path}: {self.manifest.handle}", headings, rows)
+
+
+def _row(result: TargetResult) -> tuple[str, ...]:
+    """Return a target's figures as texts."""
+    latency = result.latency
+    ratio = latency.ratio if latency else None
+    return (
+        result.target,
+        result.status,
+        f"{result.size_bytes:,} B" if result.size_bytes is not None else "-",
+        f"{latency.artifact.p50_ms:.3g} ms" if latency else "-",
+        f"{ratio:.2f}x" if ratio is not None else "-",
+        " ".join((result.reason or "").split())[:_MOST_OF_A_REASON],
+    )
 
 
 def read_bundle(path: Path) -> Bundle:

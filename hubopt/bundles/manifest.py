@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Literal
 
+from hubopt._util.short_repr import short_repr
 from hubopt._util.version import __version__
 from hubopt.bundles.results import TargetResult
 from hubopt.hints import Hints
@@ -92,3 +93,5 @@ class Manifest:
     tolerances: ToleranceOverrides = field(default_factory=ToleranceOverrides)
     targets: dict[str, TargetResult]
     cached: dict[str, str] = field(default_factory=dict)
+
+    __repr__ = short_repr

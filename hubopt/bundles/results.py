@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from hubopt._util.escaping import printable
+from hubopt._util.short_repr import short_repr
 from hubopt.errors import EXIT_EXPORT, EXIT_OK, EXIT_PARITY, EXIT_UNVERIFIED, EXIT_VACUOUS
 from hubopt.exporter import FP32, ToleranceClass
 from hubopt.latency.statistics import Latency
@@ -27,6 +28,8 @@ class Verdict:
     device: str | None = None
     parity: Parity | None = None
     latency: Latency | None = None
+
+    __repr__ = short_repr
 
 
 def parity_verdict(parity: Parity, device: str | None, latency: Latency | None = None) -> Verdict:
@@ -110,6 +113,8 @@ class TargetResult:
     parity: Parity | None = None
     latency: Latency | None = None
     cached: str | None = None
+
+    __repr__ = short_repr
 
     def judged(self, verdict: Verdict) -> TargetResult:
         """Return this result with ``verdict``, which comes from a measurement made just now."""

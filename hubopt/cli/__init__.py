@@ -9,12 +9,27 @@ import typer
 
 from hubopt._util.signals import unwind_on_signals
 from hubopt._util.version import __version__
-from hubopt.cli import bench, cache, diagnose, export, inspect, snippet, targets, tolerances, verify
+from hubopt.cli import (
+    bench,
+    cache,
+    compare,
+    diagnose,
+    export,
+    inspect,
+    run,
+    schema,
+    snippet,
+    targets,
+    tolerances,
+    verify,
+)
+from hubopt.cli.json_output import JsonErrorGroup
 from hubopt.cli.streams import Streams
 from hubopt.errors import EXIT_INTERNAL, EXIT_OK, EXIT_USAGE
 
 app = typer.Typer(
     name="hubopt",
+    cls=JsonErrorGroup,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
@@ -33,10 +48,13 @@ app.command(rich_help_panel=_MODELS)(export.export)
 app.command(rich_help_panel=_MODELS)(inspect.inspect)
 app.command(rich_help_panel=_BUNDLES)(verify.verify)
 app.command(rich_help_panel=_BUNDLES)(bench.bench)
+app.command(rich_help_panel=_BUNDLES)(run.run)
+app.command(rich_help_panel=_BUNDLES)(compare.compare)
 app.command(rich_help_panel=_BUNDLES)(diagnose.diagnose)
 app.command(rich_help_panel=_BUNDLES)(snippet.snippet)
 app.command(rich_help_panel=_ABOUT)(targets.targets)
 app.command(rich_help_panel=_ABOUT)(tolerances.tolerances)
+app.command(rich_help_panel=_ABOUT)(schema.schema)
 app.add_typer(cache.app, name="cache", rich_help_panel=_ABOUT)
 
 

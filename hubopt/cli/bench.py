@@ -25,6 +25,7 @@ from hubopt.cli.common import (
     report_errors,
     split_names,
 )
+from hubopt.cli.json_output import Raw
 from hubopt.cli.verify import Bundle, Targets
 from hubopt.latency.protocol import ROUNDS
 from hubopt.models.limits import Limits
@@ -49,6 +50,7 @@ def bench(
     allow_unverified: AllowUnverified = False,
     allow_vacuous: AllowVacuous = None,
     json: Json = False,
+    raw: Raw = False,
 ) -> None:
     """Verify a bundle's artifacts here and time them, in alternation with the eager layer."""
     opened = read_bundle(bundle)
@@ -57,7 +59,7 @@ def bench(
     results = run_bench(opened, split_names(target), rounds, progress, trust)
     good = accepted(allow_unverified, allow_vacuous, opened.manifest.spec.output_names)
     if json:
-        print(results_document(results, opened, good))
+        print(results_document("bench", results, opened, good, raw))
     else:
         out.print(results_table(results, opened.path))
     raise typer.Exit(exit_code(results, good))

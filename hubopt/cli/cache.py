@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime, timezone
-from typing import Any
 
 import typer
 from rich.text import Text
 
-from hubopt._util.serialization import to_json
 from hubopt.bundles.stage_settings import FOLDER_VARIABLE, LIMIT_VARIABLE, open_store
 from hubopt.bundles.stage_store import Entry
 from hubopt.cli.common import Json, out, report_errors
 from hubopt.errors import UsageError
+from hubopt.report.document import document
+from hubopt.report.documents import CacheCleared, CacheEntry, CacheListing
 from hubopt.report.listing import Listing
 from hubopt.report.terminal import size_text
 
@@ -22,7 +22,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.callback(invoke_without_command=True)
 @report_errors
-def show(context: typer.Context, json: Json = False) -> None:
+def cache(context: typer.Context, json: Json = False) -> None:
     """List the stage results that exports have kept; `clear` removes them."""
     if context.invoked_subcommand is not None:
         return
@@ -30,13 +30,9 @@ def show(context: typer.Context, json: Json = False) -> None:
     entries = store.entries()
     total = sum(entry.size_bytes for entry, _ in entries)
     if json:
-        document = {
-            "folder": str(store.folder),
-            "size_bytes": total,
-            "limit_bytes": store.limit_bytes,
-            "entries": [_describe(entry) | {"used": _time(used)} for entry, used in entries],
-        }
-        print(to_json(document))
+        listed = tuple(_describe(entry, _time(used)) for entry, used in entries)
+        listing = CacheListing(str(store.folder), total, store.limit_bytes, listed)
+        print(document("cache", listing))
         return
     rows = [
         (
@@ -56,9 +52,9 @@ def show(context: typer.Context, json: Json = False) -> None:
     out.print(Text(f"{count}, {used_of}, in {where}"))
 
 
-@app.command()
+@app.command("clear")
 @report_errors
-def clear(json: Json = False) -> None:
+def cache_clear(json: Json = False) -> None:
     """Remove every stage result. Fetched models are kept."""
     store = open_store()
     try:
@@ -72,12 +68,8 @@ def clear(json: Json = False) -> None:
         ) from error
     total = sum(entry.size_bytes for entry in removed)
     if json:
-        document = {
-            "folder": str(store.folder),
-            "size_bytes": total,
-            "removed": [_describe(entry) for entry in removed],
-        }
-        print(to_json(document))
+        gone = tuple(_describe(entry) for entry in removed)
+        print(document("cache clear", CacheCleared(str(store.folder), total, gone)))
         return
     for entry in removed:
         named = " ".join(filter(None, (entry.kind, entry.target)))
@@ -86,10 +78,10 @@ def clear(json: Json = False) -> None:
     out.print(Text(f"{count}, {size_text(total)}, from {store.folder}"))
 
 
-def _describe(entry: Entry) -> dict[str, Any]:
+def _describe(entry: Entry, used: str | None = None) -> CacheEntry:
     raw = asdict(entry)
     del raw["digests"]
-    return raw
+    return CacheEntry(**raw, used=used)
 
 
 def _time(seconds: float) -> str:

@@ -33,7 +33,8 @@ HandleArgument = Annotated[
     str,
     typer.Argument(
         metavar="HANDLE",
-        help="A SavedModel folder, a Keras file, an archive or URL of either, or module:object.",
+        help="A SavedModel folder, a Keras file, an archive or URL of either, "
+        "owner/model/tensorFlow2/variation of Kaggle, hf://owner/name, or module:object.",
     ),
 ]
 Json = Annotated[
@@ -291,11 +292,11 @@ def report_errors(verb: Callable[P, R]) -> Callable[P, R]:
             if os.environ.get("HUBOPT_DEBUG"):
                 raise
             known = error if isinstance(error, HuboptError) else resource_error(error)
+            if kwargs.get("json"):
+                print(error_document(verb.__name__.replace("_", " "), known or error))
             if known is None:
                 _print_defect(error)
                 raise typer.Exit(EXIT_INTERNAL) from error
-            if kwargs.get("json"):
-                print(error_document(known))
             print_error(f"error: {known}")
             raise typer.Exit(known.exit_code) from error
 

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from hubopt._util.serialization import to_json
 from hubopt.cli.common import (
     AllowCode,
     AllowDownload,
@@ -23,6 +22,7 @@ from hubopt.cli.common import (
 )
 from hubopt.models.limits import Limits
 from hubopt.registry.targets import canonical
+from hubopt.report.document import document
 from hubopt.runs.trust import Trust
 
 Bundle = Annotated[
@@ -67,6 +67,6 @@ def diagnose(
         bundle, canonical(target), output=output, trust=trust, progress=progress
     )
     if json:
-        print(to_json(diagnosis))
+        print(document("diagnose", diagnosis))
     else:
         out.print(diagnosis_report(diagnosis))

@@ -45,6 +45,7 @@ from hubopt.cli.common import (
     split_names,
     talk,
 )
+from hubopt.cli.json_output import Raw
 from hubopt.errors import UsageError
 from hubopt.exporter import XlaMode
 from hubopt.exporting.pipeline import export as run_export
@@ -207,6 +208,7 @@ def export(
     allow_unverified: AllowUnverified = False,
     allow_vacuous: AllowVacuous = None,
     json: Json = False,
+    raw: Raw = False,
 ) -> None:
     """Export a model, prove each artifact against the eager layer, time it, report the results."""
     names = split_names(target)
@@ -245,7 +247,7 @@ def export(
     )
     good = accepted(allow_unverified, allow_vacuous, bundle.manifest.spec.output_names)
     if json:
-        print(results_document(bundle.results, bundle, good))
+        print(results_document("export", bundle.results, bundle, good, raw))
     else:
         talk.print(spec_table(bundle.manifest.spec))
         talk.print(reference_lines(bundle.manifest))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from hubopt._util.serialization import to_json
 from hubopt.cli.common import (
     AllowOp,
     Batch,
@@ -29,6 +28,7 @@ from hubopt.exporting.pipeline import inspect as run_inspect
 from hubopt.hints import Hints
 from hubopt.models.handles import LayerOptions, LoadPolicy
 from hubopt.models.limits import Limits
+from hubopt.report.document import document
 from hubopt.report.terminal import inspection_report
 
 
@@ -66,6 +66,6 @@ def inspect(
         progress=progress,
     )
     if json:
-        print(to_json(inspection))
+        print(document("inspect", inspection))
     else:
         out.print(inspection_report(inspection))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -9,13 +10,14 @@ import typer
 from rich.text import Text
 
 from hubopt import registry
-from hubopt._util.serialization import to_json
 from hubopt.cli.common import Json, out, report_errors
 from hubopt.errors import UsageError
 from hubopt.exporter import PROGRAM, Exporter
 from hubopt.registry.option_values import bounds_text
 from hubopt.registry.options import OptionInfo, describe_options, option_text
 from hubopt.registry.targets import canonical
+from hubopt.report.document import document
+from hubopt.report.documents import TargetInfo, Targets
 from hubopt.report.listing import Listing
 
 Target = Annotated[
@@ -37,7 +39,7 @@ def targets(target: Target = None, json: Json = False) -> None:
         return
     rows = [_describe(name) for name in registry.names()]
     if json:
-        print(to_json({row["target"]: row for row in rows}))
+        _print_json(rows)
         return
     headings = ("target", "builds", "runs", "from", "what it is")
     table = [
@@ -65,7 +67,7 @@ def targets(target: Target = None, json: Json = False) -> None:
 def _show(exporter: Exporter, json: bool) -> None:
     """Print one exporter's precisions and options."""
     if json:
-        print(to_json({exporter.name: _describe(exporter.name)}))
+        _print_json([_describe(exporter.name)])
         return
     out.print(f"{exporter.name}: {exporter.summary}")
     out.print(f"precisions: {', '.join(exporter.precisions)}")
@@ -86,6 +88,10 @@ def _show(exporter: Exporter, json: bool) -> None:
     out.print(Listing(("option", "type", "default", "unit", "what it does"), rows))
 
 
+def _print_json(rows: Sequence[dict[str, Any]]) -> None:
+    print(document("targets", Targets({row["target"]: TargetInfo(**row) for row in rows})))
+
+
 def _describe(name: str) -> dict[str, Any]:
     try:
         exporter = registry.get(name)
@@ -98,9 +104,9 @@ def _describe(name: str) -> dict[str, Any]:
             "machine_problem": None,
             "source": "?",
             "summary": error.found,
-            "precisions": [],
+            "precisions": (),
             "options": {},
-            "found": [],
+            "found": (),
             "install": error.way_out,
         }
     to_build = registry.missing(needed for maker in chain for needed in maker.builds_with)
@@ -115,7 +121,7 @@ def _describe(name: str) -> dict[str, Any]:
         "summary": exporter.summary,
         "precisions": exporter.precisions,
         "options": {option.name: _without_name(option) for option in describe_options(exporter)},
-        "found": registry.versions((*exporter.builds_with, *exporter.runs_with)),
+        "found": tuple(registry.versions((*exporter.builds_with, *exporter.runs_with))),
         "install": "; ".join(dict.fromkeys(needed.install for needed in (*to_build, *to_run))),
     }
 

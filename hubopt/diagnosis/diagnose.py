@@ -13,6 +13,7 @@ import numpy as np
 
 from hubopt import registry
 from hubopt._util.escaping import printable
+from hubopt._util.short_repr import short_repr
 from hubopt.bundles.bundle import Bundle, read_bundle
 from hubopt.diagnosis.evaluate import Evaluator, Sides, worst_output
 from hubopt.diagnosis.locate import Fault, Operation, Step, locate_fault
@@ -75,6 +76,8 @@ class Diagnosis:
     runs: int = 0
     reproduction: Path | None = None
     notes: tuple[str, ...] = ()
+
+    __repr__ = short_repr
 
     @property
     def layers(self) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from hubopt.exporter.helpers import (
     host_obstacles,
     not_runnable,
 )
+from hubopt.exporter.interface import FileInterface, FileTensor
 from hubopt.exporter.options import NoOptions, option
 from hubopt.exporter.program import (
     PROGRAM,
@@ -38,6 +39,8 @@ __all__ = [
     "Artifact",
     "ExportTask",
     "Exporter",
+    "FileInterface",
+    "FileTensor",
     "NoOptions",
     "Obstacle",
     "OpUse",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from hubopt._util.short_repr import short_repr
 from hubopt.spec import ModelSpec, ValueRange
 
 Tensors = Mapping[str, Any]
@@ -77,6 +78,8 @@ class Program:
     weightless: tuple[str, ...] = ()
     frozen_bytes: int = 0
 
+    __repr__ = short_repr
+
     @property
     def frozen_graph(self) -> Path:
         """A serialized ``GraphDef`` with a placeholder for each large weight.
@@ -130,6 +133,8 @@ class Artifact:
     tolerance: ToleranceClass = "fp32"
     details: dict[str, str | int | float | bool] = field(default_factory=dict)
     companions: tuple[str, ...] = ()
+
+    __repr__ = short_repr
 
 
 Source = Program | Artifact

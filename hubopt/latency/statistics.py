@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hubopt._util.short_repr import short_repr
+
 
 @dataclass(frozen=True, slots=True)
 class Timing:
@@ -23,6 +25,8 @@ class Timing:
     load_ms: float | None
     first_ms: float
     rounds_ms: tuple[tuple[float, ...], ...]
+
+    __repr__ = short_repr
 
     @property
     def p50_ms(self) -> float:

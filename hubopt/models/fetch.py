@@ -1,4 +1,4 @@
-"""Fetches remote models: by HTTP, from Kaggle, and from any store that ``tf.io.gfile`` reads."""
+"""Models that are elsewhere: HTTP, Kaggle, Hugging Face, whatever ``tf.io.gfile`` reads."""
 
 from __future__ import annotations
 
@@ -26,6 +26,9 @@ _KAGGLE = re.compile(
     r"/(?:frameworks/)?(?P<framework>[^/]+)/(?:variations/)?(?P<variation>[^/]+)"
     r"(?:/(?:versions/)?(?P<version>\d+))?/?"
 )
+_KAGGLE_SHORT = re.compile(
+    r"[\w-]+/[\w-]+/(?i:tensorflow1|tensorflow2|keras)/[\w.-]+(/\d+)?", re.ASCII
+)
 _BEGINNING_BYTES = 40
 _LOG = logging.getLogger(__name__)
 
@@ -39,7 +42,8 @@ def fetch(
     """Return the model at ``url``, from the cache if it was fetched before.
 
     Args:
-        url: ``https://``, ``http://``, or a scheme of ``tf.io.gfile`` such as ``gs://``.
+        url: ``https://``, ``http://``, ``hf://`` (see `hubopt.models.hugging_face`), or a scheme
+            of ``tf.io.gfile`` such as ``gs://``.
         offline: Take the model from the cache only.
         patience: The number and timing of the attempts.
         limits: The size limits of the model, and the limits on the time and rate of the download.
@@ -63,6 +67,11 @@ def fetch(
     )
 
 
+def kaggle_url(short: str) -> str | None:
+    """Return the URL of ``owner/model/framework/variation[/version]``; None if it is none."""
+    return f"https://www.kaggle.com/models/{short}" if _KAGGLE_SHORT.fullmatch(short) else None
+
+
 def kaggle_name(url: str) -> str | None:
     """Return ``owner/model/framework/variation[/version]`` for a Kaggle model's URL."""
     match = _KAGGLE.fullmatch(url.partition("?")[0])
@@ -81,7 +90,12 @@ class _Fetching:
 
     def make(self, folder: Path) -> None:
         """Fetch the model at the URL to ``folder``."""
-        if urlsplit(self._url).scheme not in ("http", "https"):
+        scheme = urlsplit(self._url).scheme
+        if scheme == "hf":
+            from hubopt.models.hugging_face import fetch_repository
+
+            fetch_repository(self._url, folder, self._patience, self._watch, self._limits)
+        elif scheme not in ("http", "https"):
             self._copy(self._url, folder)
         elif name := kaggle_name(self._url):
             self._from_kaggle(name, folder)

@@ -10,10 +10,11 @@ from urllib.parse import unquote
 
 from hubopt._util.digest import sha256
 from hubopt._util.regular_files import irregular_files, real_path
+from hubopt._util.short_repr import short_repr
 from hubopt.errors import HandleError, NoSuchHandleError, PinError, UsageError
 from hubopt.models.archives import is_archive, unpack
 from hubopt.models.cache import Cached, obtain
-from hubopt.models.fetch import fetch
+from hubopt.models.fetch import fetch, kaggle_url
 from hubopt.models.formats import (
     KERAS_SUFFIXES,
     MODEL_FILES,
@@ -35,7 +36,7 @@ class Handle:
     """A handle that was resolved to a model.
 
     Attributes:
-        text: The handle as the user wrote it.
+        text: The handle as the user wrote it; the URL for Kaggle's short form.
         kind: ``saved_model``, a folder (TF2, TF1, TF1 Hub module); ``keras``, a Keras file;
             ``python``, an attribute of a module.
         path: The local folder or file; None for ``python``.
@@ -75,6 +76,8 @@ class LoadPolicy:
     offline: bool = False
     allow_ops: tuple[str, ...] = ()
     limits: Limits = DEFAULT_LIMITS
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         if self.pin is not None and not _PIN.fullmatch(self.pin):
@@ -116,15 +119,16 @@ def locate(handle: str | os.PathLike[str], load_policy: LoadPolicy = DEFAULT_POL
 
     A handle is a SavedModel folder, a Keras file, a tar or zip of either, a URL of any of them
     (``https://``, tfhub.dev, Kaggle, ``gs://`` and any other scheme that ``tf.io.gfile`` reads),
-    or ``package.module:attribute``. Fetched and unpacked models are kept in the cache
-    (``TFHUB_CACHE_DIR``).
+    Kaggle's short form (``google/yamnet/tensorFlow2/yamnet``, if that is no path here), a
+    repository of the Hugging Face hub (``hf://owner/name``), or ``package.module:attribute``.
+    Fetched and unpacked models are kept in the cache (``TFHUB_CACHE_DIR``).
 
     Raises:
         HandleError: The handle does not exist, is not a model, or cannot be reached.
         PinError: The model is not the one that ``load_policy`` pins.
         LimitError: The model is larger or slower than ``load_policy`` allows.
     """
-    text = os.fspath(handle)
+    text = long_form(os.fspath(handle))
     try:
         if is_remote(text):
             located = _handle(text, fetch(text, load_policy.offline, limits=load_policy.limits))
@@ -141,6 +145,12 @@ def locate(handle: str | os.PathLike[str], load_policy: LoadPolicy = DEFAULT_POL
         ) from error
     _check_pin(located, load_policy)
     return located
+
+
+def long_form(text: str) -> str:
+    """Return the URL of a model in Kaggle's short form; any other handle, and a path, as it is."""
+    url = kaggle_url(text)
+    return text if url is None or local_path(text).exists() else url
 
 
 def is_remote(text: str) -> bool:
@@ -171,8 +181,9 @@ def _locate_here(text: str, path: Path, limits: Limits) -> Handle:
             f"handle {text}",
             "does not exist: no such file or folder",
             "a SavedModel folder, a Keras file, an archive, or a URL that leads to one",
-            "check the path; URLs start with https://, http:// or gs://, and a Python object is "
-            "package.module:attribute",
+            "check the path; URLs start with https://, http://, gs:// or hf://, and a Python "
+            "object is package.module:attribute; Kaggle's short form is "
+            "owner/model/tensorFlow2/variation",
         )
     path = real_path(path)
     _check_regular(text, path)

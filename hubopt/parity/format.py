@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hubopt._util.escaping import printable, printable_lines
+from hubopt._util.html_table import html_table
 
 if TYPE_CHECKING:
     from hubopt.parity.outcome import OutputParity, Parity
@@ -21,12 +23,16 @@ _HEADINGS = (
     "top-1",
     "of bound",
 )
-_PROBLEMS_SHOWN = 10
+_OUTPUTS_SHOWN = 7
+_PROBLEMS_SHOWN = 4
+_VACUOUS_SHOWN = 2
+"""All together less than 20 lines; `Parity` itself has everything."""
 
 
 def format_parity(parity: Parity) -> str:
     """Return a table of the outputs' metrics, then the problems and the notes."""
-    rows = [_HEADINGS, *(_row(output) for output in parity.outputs)]
+    shown = _most_telling(parity.outputs)
+    rows = [_HEADINGS, *map(_row, shown)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
     table = [
         "  ".join(
@@ -35,16 +41,39 @@ def format_parity(parity: Parity) -> str:
         ).rstrip()
         for row in rows
     ]
-    more = len(parity.problems) - _PROBLEMS_SHOWN
     lines = [
         f"Parity: {parity.status} on {parity.samples} samples",
         *(table if parity.outputs else ()),
-        *(f"- {problem}" for problem in parity.problems[:_PROBLEMS_SHOWN]),
-        *([f"- and {more} more"] if more > 0 else ()),
-        *(f"- vacuous: {sentence}" for sentence in parity.vacuous),
+        *_more(len(parity.outputs) - len(shown), "outputs"),
+        *(f"- {' '.join(problem.split())}" for problem in parity.problems[:_PROBLEMS_SHOWN]),
+        *_more(len(parity.problems) - _PROBLEMS_SHOWN, "problems"),
+        *(f"- vacuous: {sentence}" for sentence in parity.vacuous[:_VACUOUS_SHOWN]),
+        *_more(len(parity.vacuous) - _VACUOUS_SHOWN, "vacuous"),
         *([f"- {parity.note}"] if parity.note else ()),
     ]
     return printable_lines("\n".join(lines))
+
+
+def parity_html(parity: Parity) -> str:
+    """Return a table of all outputs' metrics as HTML."""
+    notes = [*parity.problems, *(f"vacuous: {sentence}" for sentence in parity.vacuous)]
+    return html_table(
+        f"Parity: {parity.status} on {parity.samples} samples",
+        _HEADINGS,
+        map(_row, parity.outputs),
+        [*notes, *([parity.note] if parity.note else [])],
+    )
+
+
+def _most_telling(outputs: Sequence[OutputParity]) -> list[OutputParity]:
+    """Return the outputs to show, in their order: those with problems, then the worst ones."""
+    ranked = sorted(outputs, key=lambda output: (not output.problems, -output.worst))
+    kept = {output.name for output in ranked[:_OUTPUTS_SHOWN]}
+    return [output for output in outputs if output.name in kept]
+
+
+def _more(count: int, what: str) -> list[str]:
+    return [f"- and {count} more {what}"] if count > 0 else []
 
 
 def _row(output: OutputParity) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hubopt._util.short_repr import short_repr
 from hubopt.parity.class_like import top_agreement
 from hubopt.parity.tolerance import TOLERANCES, Tolerance
 
@@ -68,6 +69,8 @@ class Difference:
     outside: Mapping[str, int] = field(default_factory=dict)
     front: tuple[Point, ...] = ()
     problem: str | None = None
+
+    __repr__ = short_repr
 
     @property
     def elements(self) -> int:

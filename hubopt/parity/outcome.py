@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from hubopt._util.escaping import printable
+from hubopt._util.short_repr import short_repr
 from hubopt.parity.comparison import Comparison
 from hubopt.parity.deviations import (
     FLOAT64,
@@ -70,6 +71,8 @@ class OutputParity:
     vacuous: str | None = None
     constant: bool = False
     beside_ties: tuple[Difference | None, ...] = ()
+
+    __repr__ = short_repr
 
     @property
     def max_abs(self) -> float:
@@ -205,3 +208,8 @@ class Parity:
         from hubopt.parity.format import format_parity
 
         return format_parity(self)
+
+    def _repr_html_(self) -> str:
+        from hubopt.parity.format import parity_html
+
+        return parity_html(self)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from hubopt._util.short_repr import short_repr
 from hubopt.errors import UsageError
 from hubopt.exporter import ToleranceClass
 from hubopt.parity.tolerance import TOLERANCES, Tolerance
@@ -52,6 +53,8 @@ class ToleranceOverrides:
 
     entries: tuple[Override, ...] = ()
     strict: bool = False
+
+    __repr__ = short_repr
 
     @classmethod
     def parse(

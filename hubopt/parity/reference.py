@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hubopt._util.short_repr import short_repr
 from hubopt.exporter import Tensors, ToleranceClass
 from hubopt.parity.deviations import Deviation, noise_for
 from hubopt.parity.metrics import Difference, compare_any, distance
@@ -71,6 +72,8 @@ class ReferenceQuality:
     def seen_by(self, artifact_class: ToleranceClass) -> ReferenceQuality:
         """Return this quality with only the noise that can excuse an artifact of this class."""
         return replace(self, deviations=noise_for(self.deviations, artifact_class))
+
+    __repr__ = short_repr
 
 
 def measure_deviations(

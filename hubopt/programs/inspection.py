@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hubopt._util.html_table import html_table
+from hubopt._util.short_repr import short_repr
 from hubopt.errors import SpecError, TraceError
 from hubopt.exporter import Obstacle, OpUse
 from hubopt.hints import Hints
 from hubopt.layers.interface import Kind, tensor_kind
-from hubopt.spec import MaybeShape, ModelSpec
+from hubopt.spec import MaybeShape, ModelSpec, format_shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,8 @@ class OpenModel:
     parameters_bytes: int | None
     ops: tuple[OpUse, ...]
 
+    __repr__ = short_repr
+
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
@@ -83,6 +87,25 @@ class Inspection:
     digest: str | None
     model: OpenModel
     obstacles: Mapping[str, Sequence[Obstacle]]
+
+    __repr__ = short_repr
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (side, tensor.name, tensor.dtype or "?", _shape_text(tensor.shape))
+            for side, tensors in (("in", self.model.declared), ("out", self.model.outputs))
+            for tensor in tensors
+        ]
+        notes = [f"open: {problem}" for problem in self.model.problems]
+        notes += [
+            f"{target}: {'; '.join(map(str, found)) or 'no operation is known to block it'}"
+            for target, found in self.obstacles.items()
+        ]
+        return html_table(self.handle, ("", "name", "dtype", "declared shape"), rows, notes)
+
+
+def _shape_text(shape: MaybeShape | None) -> str:
+    return "unknown rank" if shape is None else format_shape(shape)
 
 
 def inspect_layer(layer: Any, hints: Hints) -> OpenModel:

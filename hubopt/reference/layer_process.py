@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from hubopt import registry
+from hubopt._platform.quiet_import import import_tensorflow
 from hubopt.errors import HandleError, UsageError, WorkerCrashError
 from hubopt.hints import Hints
 from hubopt.models.handles import Handle, LayerOptions, LoadPolicy, locate
@@ -183,6 +184,7 @@ def _name_of(model: object) -> str:
 
 
 def _wrap(model: Any) -> LayerSession:
+    import_tensorflow()
     from hubopt.layers.layer import as_layer
 
     return LayerSession(as_layer(model))

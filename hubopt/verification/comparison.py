@@ -9,14 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hubopt import registry
+from hubopt._util.escaping import printable
 from hubopt._util.structure import pack, unpack
 from hubopt.errors import ExportError, UsageError
-from hubopt.exporter import PROGRAM, Artifact, ToleranceClass
+from hubopt.exporter import Artifact, FileInterface, ToleranceClass
 from hubopt.hints import Hints
 from hubopt.models.handles import LayerOptions, LoadPolicy
 from hubopt.parity import Parity, ToleranceOverrides
-from hubopt.progress import Background, Progress, done, quiet
+from hubopt.progress import Background, Progress, done, quiet, report_done
 from hubopt.reference import noise as layer_noise
 from hubopt.reference.layer_process import LayerProcess, Model
 from hubopt.reference.measuring import ask_layer
@@ -25,12 +25,15 @@ from hubopt.reference.noise_level import Noise, NoiseEscalation
 from hubopt.reference.reference_set import ReferenceSet
 from hubopt.reference.sample_plan import SamplePlan
 from hubopt.runs.run import Run, run
-from hubopt.runs.settle import settle
+from hubopt.runs.settle import run_parity, settle
 from hubopt.sampling.arrays import write_samples
 from hubopt.sampling.samples import SEED
 from hubopt.sampling.user_data import Data
 from hubopt.spec import ModelSpec
+from hubopt.verification.by_artifact import artifact_reference, check_only
+from hubopt.verification.files import TargetFile, file_interface, find_file
 from hubopt.verification.loaded import LoadedArtifact
+from hubopt.verification.pairing import pair_names
 from hubopt.workers.shared import SharedWorker
 from hubopt.workers.worker import temporary_log
 
@@ -40,7 +43,7 @@ AnyArtifact = Artifact | str | os.PathLike[str] | LoadedArtifact | Callable[...,
 
 def verify(
     artifact: AnyArtifact,
-    layer: Model,
+    layer: Model | LoadedArtifact,
     *,
     target: str | None = None,
     names: Mapping[str, str] | None = None,
@@ -60,9 +63,11 @@ def verify(
     Args:
         artifact: A file or folder, from hubopt or from elsewhere; an `Artifact`; the result of
             `hubopt.load`; or any callable that takes the layer's inputs and returns its outputs.
-        layer: A handle, a layer or a callable.
+        layer: A handle, a layer or a callable; or the result of `hubopt.load`, whose answers then
+            are the reference. Its noise is not measured.
         target: The target whose runtime runs a file; by default the file's suffix decides.
-        names: The artifact's name for each tensor that has another name in the layer.
+        names: A file's name for a tensor that has another name in the layer. What is not named
+            is paired by name, or where only one pairing is possible, see `pair_names`.
         hints: Shapes and dtypes that the layer leaves open.
         layer_options: Signature, output and tags, for a handle.
         load_policy: How a handle may be fetched and loaded.
@@ -91,12 +96,26 @@ def verify(
     plan = SamplePlan.read(data, samples, seed, noise)
     allowed = load_policy or LoadPolicy()
     with temporary_log() as log, ExitStack() as stack:
+        file = None
+        if isinstance(artifact, str | os.PathLike):
+            place = find_file(artifact, target)
+            with progress("read the artifact's inputs and outputs"):
+                file = place, file_interface(*place, log)
+        if isinstance(layer, LoadedArtifact):
+            check_only(hints=hints, layer_options=layer_options, noise=noise == "full")
+            with progress("ask the layer"):
+                reference = artifact_reference(layer, plan, log.with_name("reference"))
+            overrides.check(layer.spec.output_names)
+            artifact, names = _by_layer(artifact, file, layer.spec, names, progress)
+            ran = _run(artifact, names, allowed.allow_ops, reference, log, progress)
+            return _parity(reference, ran, tolerance, overrides, None)
         opened = stack.enter_context(
             LayerProcess(layer, layer_options or LayerOptions(), allowed, log, progress)
         )
         with progress("resolve shapes"):
             spec = opened.session.resolve(hints or Hints(), plan.first)
         overrides.check(spec.output_names)
+        artifact, names = _by_layer(artifact, file, spec, names, progress)
         with progress("trace"):
             program = opened.session.trace(spec, log.with_name("program"), "auto", False)
         background = stack.enter_context(Background(progress))
@@ -112,19 +131,51 @@ def verify(
                 plan, opened, program, work / "reference", work, ahead, child, background
             )
             reference = ahead.begin(reference, first)
-        ran = _run(artifact, target, names, allowed.allow_ops, reference, log, progress)
-        if ran.error is not None:
-            raise ran.error
-        if tolerance is not None:
-            ran = replace(ran, artifact=replace(ran.artifact, tolerance=tolerance))
-        _, (verdict,) = settle(reference, [ran], overrides, escalation)
+        ran = _run(artifact, names, allowed.allow_ops, reference, log, progress)
+        return _parity(reference, ran, tolerance, overrides, escalation)
+
+
+def _by_layer(
+    artifact: AnyArtifact,
+    file: tuple[TargetFile, FileInterface | None] | None,
+    spec: ModelSpec,
+    names: Mapping[str, str] | None,
+    progress: Progress,
+) -> tuple[AnyArtifact, Mapping[str, str] | None]:
+    """Return a file as an artifact with the layer's spec, and its names for the tensors."""
+    if file is None:
+        return artifact, names
+    place, interface = file
+    found = Artifact(place.exporter, place.path, spec)
+    if interface is None:
+        return found, names
+    pairs = pair_names(spec, interface, names)
+    listing = ", ".join(f"{ours} = {theirs}" for ours, theirs in pairs.items())
+    report_done(progress, f"names, layer = file: {printable(listing) or 'the same'}")
+    return found, pairs
+
+
+def _parity(
+    reference: ReferenceSet,
+    ran: Run,
+    tolerance: ToleranceClass | None,
+    overrides: ToleranceOverrides,
+    escalation: NoiseEscalation | None,
+) -> Parity:
+    """Judge what ran; without an escalation, on what is known of the layer."""
+    if ran.error is not None:
+        raise ran.error
+    if tolerance is not None:
+        ran = replace(ran, artifact=replace(ran.artifact, tolerance=tolerance))
+    if escalation is None:
+        return run_parity(reference, ran, overrides)
+    _, (verdict,) = settle(reference, [ran], overrides, escalation)
     assert verdict.parity is not None
     return verdict.parity
 
 
 def _run(
     artifact: AnyArtifact,
-    target: str | None,
     names: Mapping[str, str] | None,
     allow_ops: tuple[str, ...],
     reference: ReferenceSet,
@@ -137,9 +188,9 @@ def _run(
         with progress("run the artifact"):
             _call(artifact, reference, answers)
         return Run(Artifact("callable", answers, reference.spec), answers)
-    known = artifact if isinstance(artifact, Artifact) else _find(artifact, target, reference.spec)
-    with progress(f"{known.exporter}: run"):
-        return run(known, done(reference), answers, log, None, names, allow_ops)
+    assert isinstance(artifact, Artifact)
+    with progress(f"{artifact.exporter}: run"):
+        return run(artifact, done(reference), answers, log, None, names, allow_ops)
 
 
 def _call(artifact: Callable[..., Any], reference: ReferenceSet, answers: Path) -> None:
@@ -149,7 +200,11 @@ def _call(artifact: Callable[..., Any], reference: ReferenceSet, answers: Path) 
     results = {}
     for at, sample in zip(reference.kept, reference.read_inputs(), strict=True):
         try:
-            outputs = unpack(spec.output_structure, artifact(pack(spec.input_structure, sample)))
+            if isinstance(artifact, LoadedArtifact):  # by name, however it packs them
+                outputs = artifact.answer(sample)
+            else:
+                packed = artifact(pack(spec.input_structure, sample))
+                outputs = unpack(spec.output_structure, packed)
         except Exception as error:  # whatever the caller's own code raises
             raise ExportError(
                 "artifact",
@@ -159,32 +214,3 @@ def _call(artifact: Callable[..., Any], reference: ReferenceSet, answers: Path) 
             ) from error
         results[at] = {name: np.asarray(tensor) for name, tensor in outputs.items()}
     write_samples(answers, results)
-
-
-def _find(path: str | os.PathLike[str], target: str | None, spec: ModelSpec) -> Artifact:
-    """Return the artifact at ``path``."""
-    place = Path(path)
-    if not place.exists():
-        raise UsageError(
-            f"artifact {place}", "no such file or folder", "an artifact", "check the path"
-        )
-    name = target or _target_of(place)
-    registry.get(name)  # reports an unknown target before any work
-    return Artifact(name, place, spec)
-
-
-def _target_of(place: Path) -> str:
-    suffix = "" if place.is_dir() else place.suffix
-    fitting = [
-        exporter.name
-        for exporter in map(registry.get, registry.names())
-        if exporter.suffix == suffix and exporter.source == PROGRAM
-    ]
-    if len(fitting) != 1:
-        raise UsageError(
-            f"artifact {place}",
-            f"its suffix, {suffix or 'none'}, does not determine the target",
-            f"target=, one of: {', '.join(registry.names())}",
-            "name the target",
-        )
-    return fitting[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hubopt import registry
+from hubopt._platform.quiet_import import import_tensorflow
 from hubopt._platform.resources import translate_resource_errors
 from hubopt._util.dtypes import numpy_dtype
 from hubopt._util.structure import pack, unpack
 from hubopt.bundles.bundle import Bundle, read_bundle
 from hubopt.errors import UsageError
-from hubopt.exporter import Runner
+from hubopt.exporter import Runner, Tensors
 from hubopt.runs.renaming import load_runner
 from hubopt.spec import ModelSpec, TensorSpec, format_shape
 
@@ -32,19 +33,54 @@ class LoadedArtifact:
         self._runner = runner
         self.spec = spec
 
-    def __call__(self, inputs: Any) -> Any:
-        """Run on ``inputs``, packed like the layer's; return outputs packed like the layer's.
+    def __call__(self, inputs: Any = None, /, **named: Any) -> Any:
+        """Run on inputs; return outputs packed like the layer's.
+
+        Args:
+            inputs: The inputs packed like the layer's, or a mapping of them by name.
+            **named: The inputs by name, instead.
 
         Raises:
-            UsageError: An input has another shape, or a dtype that would change its values.
+            UsageError: An input has another shape, or a dtype that would change its values; or
+                inputs are given in both ways.
             ValueError: The inputs are packed differently.
         """
-        given = unpack(self.spec.input_structure, inputs)
+        given = self._by_name(inputs, named)
         arrays = {spec.name: _as_array(given[spec.name], spec) for spec in self.spec.inputs}
         return pack(self.spec.output_structure, self._runner.run(arrays))
 
+    def _by_name(self, inputs: Any, named: dict[str, Any]) -> dict[str, Any]:
+        names = {spec.name for spec in self.spec.inputs}
+        if named and inputs is not None:
+            raise UsageError(
+                "inputs",
+                f"inputs, and {', '.join(named)} by name",
+                "all in one argument, or all by name",
+                f"pass {', '.join(f'{name}=...' for name in sorted(names))}",
+            )
+        given = named or inputs
+        if isinstance(given, Mapping) and {str(name) for name in given} == names:
+            return {str(name): array for name, array in given.items()}
+        if named:
+            raise UsageError(
+                "inputs",
+                ", ".join(sorted(named)),
+                ", ".join(sorted(names)),
+                "pass every input by its own name",
+            )
+        return unpack(self.spec.input_structure, inputs)
+
     def __repr__(self) -> str:
-        return f"LoadedArtifact on {self._runner.device}\n{self.spec}"
+        return f"LoadedArtifact on {self._runner.device}: {self.spec!r}"
+
+    @property
+    def device(self) -> str:
+        """The device it runs on."""
+        return self._runner.device
+
+    def answer(self, inputs: Tensors) -> dict[str, Any]:
+        """Run on arrays by name; return the outputs by name."""
+        return self._runner.run(inputs)
 
 
 def _as_array(value: Any, spec: TensorSpec) -> NDArray[Any]:
@@ -79,6 +115,8 @@ def load(
     """
     opened = bundle if isinstance(bundle, Bundle) else read_bundle(Path(bundle))
     artifact = opened.artifact(target)
+    if any("tensorflow" in needed.modules for needed in registry.get(artifact.exporter).runs_with):
+        import_tensorflow()
     with translate_resource_errors():
         runner = load_runner(registry.get(target), artifact, allow_ops=allow_ops)
     return LoadedArtifact(runner, artifact.spec)

@@ -45,8 +45,9 @@ def test_no_such_handle(export: Callable[..., Ran]) -> None:
     assert ran.err == (
         "error: handle nowhere: does not exist: no such file or folder\n"
         "  expected: a SavedModel folder, a Keras file, an archive, or a URL that leads to one\n"
-        "  way out:  check the path; URLs start with https://, http:// or gs://, and a Python "
-        "object is package.module:attribute\n"
+        "  way out:  check the path; URLs start with https://, http://, gs:// or hf://, and a "
+        "Python object is package.module:attribute; Kaggle's short form is "
+        "owner/model/tensorFlow2/variation\n"
     )
 
 

@@ -53,7 +53,7 @@ def test_a_target_whose_runtime_is_missing(
     hubopt: Callable[..., Ran], tiny: Path, tiny_bundle: Bundle, tmp_path: Path
 ) -> None:
     environment = without("onnxruntime", tmp_path)
-    listed = hubopt("targets", "--json", env=environment).json
+    listed = hubopt("targets", "--json", env=environment).json["targets"]
     assert listed["onnx"]["builds"] is True
     assert listed["onnx"]["runs"] is False
     assert listed["trt"]["runs"] is HAS_GPU

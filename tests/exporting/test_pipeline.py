@@ -152,7 +152,7 @@ def test_if_parity_fails_for_all_targets_the_error_has_its_exit_code_and_metrics
     (result,) = caught.value.results
     assert isinstance(result, TargetResult)
     assert result.parity is not None
-    document = json.loads(error_document(caught.value))
+    document = json.loads(error_document("export", caught.value))
     assert document["exit_code"] == 4
     advice = "onnx: export with --keep-failed; then `hubopt diagnose BUNDLE -t onnx` finds"
     assert advice in caught.value.way_out

@@ -12,7 +12,14 @@ import pytest
 
 from hubopt._util.digest import sha256, size_bytes
 from hubopt.errors import HandleError, PinError, UsageError, WorkerCrashError
-from hubopt.models.handles import Handle, LayerOptions, LoadPolicy, is_python, locate
+from hubopt.models.handles import (
+    Handle,
+    LayerOptions,
+    LoadPolicy,
+    is_python,
+    locate,
+    long_form,
+)
 from hubopt.reference.layer_session import open_layer_session
 from hubopt.workers.worker import Worker
 from tests.web import Page, Web, serve
@@ -273,3 +280,42 @@ def test_the_digest_of_a_folder_depends_on_names_and_contents(tiny: Path, tmp_pa
     with (copy / "saved_model.pb").open("ab") as stream:
         stream.write(b"\0")
     assert sha256(copy) != sha256(tiny)
+
+
+@pytest.mark.parametrize(
+    ("short", "url"),
+    [
+        (
+            "google/yamnet/tensorFlow2/yamnet",
+            "https://www.kaggle.com/models/google/yamnet/tensorFlow2/yamnet",
+        ),
+        (
+            "google/mobilenet-v2/TensorFlow2/130-224-classification/2",
+            "https://www.kaggle.com/models/google/mobilenet-v2/TensorFlow2/130-224-classification/2",
+        ),
+        ("google/yamnet/tfLite/yamnet", "google/yamnet/tfLite/yamnet"),
+        ("a/b/keras/c/d", "a/b/keras/c/d"),
+        ("google/yamnet", "google/yamnet"),
+    ],
+)
+def test_kaggles_short_form_is_the_url_of_the_model(short: str, url: str) -> None:
+    assert long_form(short) == url
+
+
+def test_a_path_that_looks_like_kaggles_short_form_is_a_path(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tiny, tmp_path / "a" / "b" / "keras" / "c")
+    monkeypatch.chdir(tmp_path)
+    assert locate("a/b/keras/c").digest == sha256(tiny)
+
+
+def test_kaggles_short_form_has_the_cache_entry_of_the_url(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path))
+    with pytest.raises(HandleError, match="offline") as caught:
+        locate("google/yamnet/tensorFlow2/yamnet/1", LoadPolicy(offline=True))
+    url = "https://www.kaggle.com/models/google/yamnet/tensorFlow2/yamnet/1"
+    assert hashlib.sha1(url.encode()).hexdigest() in caught.value.found
+    assert caught.value.thing == f"handle {url}"
