@@ -88,7 +88,7 @@ def test_the_public_modules_are_these() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "most"),
-    [(["--help"], 550), (["export", "--help"], 590), (["targets"], 600)],
+    [(["--help"], 710), (["export", "--help"], 775), (["targets"], 660)],
     ids=["help", "export", "targets"],
 )
 def test_starting_up_imports_a_limited_number_of_modules(arguments: list[str], most: int) -> None:
