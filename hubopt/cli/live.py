@@ -6,10 +6,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 
 class LiveProgress:
@@ -71,6 +74,9 @@ class LiveProgress:
                 self._end(task)
 
     def _begin(self, label: str) -> TaskID:
+        # Imported only here: a command that shows nothing starts faster without.
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
         with self._lock:
             if self._live is None:
                 self._live = Progress(
