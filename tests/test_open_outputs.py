@@ -151,3 +151,26 @@ def test_a_sample_of_another_size_than_the_calls_gave_is_named(tmp_path: Path) -
         options=UNCOMPILED,
     )
     assert [result.status for result in bundle.manifest.targets.values()] == ["verified"]
+
+
+def test_a_recurrent_network_is_verified_without_flags(
+    tmp_path: Path, hubopt: Callable[..., Any]
+) -> None:
+    import tf_keras
+
+    x = tf_keras.Input((4, 3), name="x")
+    states = tf_keras.layers.Bidirectional(tf_keras.layers.GRU(5))(x)
+    tf_keras.Model(x, {"score": tf_keras.layers.Dense(2)(states)}).export(str(tmp_path / "m"))
+    ran = hubopt(
+        *("export", tmp_path / "m", "-t", "savedmodel,onnx", "-o", tmp_path / "b"),
+        *("--rounds", 0, "--json"),
+    )
+    assert ran.code == 0, ran.err
+    spec = read_bundle(tmp_path / "b").manifest.spec
+    (output,) = spec.outputs
+    assert [(dim.size, dim.origin) for dim in output.dims] == [(1, "xla"), (2, "trace")]
+    results = json.loads(ran.out)["targets"]
+    assert {name: found["status"] for name, found in results.items()} == {
+        "savedmodel": "verified",
+        "onnx": "verified",
+    }

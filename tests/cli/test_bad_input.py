@@ -97,7 +97,7 @@ def test_every_wrong_shape_and_dtype_at_once(export: Callable[..., Ran], tiny: P
     )
     assert ran.code == 2
     assert "shapes: 3 problems" in ran.err
-    assert "--input-shape up=...: no input of this name; inputs: left, right" in ran.err
+    assert "--input-shape up=1: no input of this name; inputs: left, right" in ran.err
     assert "input left: ranks differ: 8 (flag), ?x8 (signature)" in ran.err
     assert "input right: --dtype float16, but the signature takes float32 only" in ran.err
 

@@ -13,6 +13,7 @@ import pytest
 
 import hubopt
 from hubopt.errors import HandleError, UsageError, WorkerCrashError
+from hubopt.hints import Hints
 from hubopt.models.handles import LayerOptions, LoadPolicy
 from hubopt.progress import quiet
 from hubopt.reference import layer_process
@@ -155,3 +156,21 @@ def test_models_are_found_without_a_network_and_without_loading(
     for model in (nothing_listens, tmp_path / "nothing", "json:loads", lambda x: x):
         assert find_here(model, LoadPolicy()) is None
     assert find_here(tiny, LoadPolicy(pin="0" * 64)) is None
+
+
+def test_a_layer_that_dies_while_it_is_probed_is_resolved_without_probing() -> None:
+    asked: list[bool] = []
+
+    class Session:
+        def resolve(self, hints: Hints, items: object, probe: bool = True) -> str:
+            asked.append(probe)
+            if probe:
+                raise WorkerCrashError("layer", "it died", "an answer", "none")
+            return "the spec"
+
+    layer = LayerProcess.__new__(LayerProcess)
+    layer.session = Session()  # type: ignore[assignment]
+    restarts: list[int] = []
+    layer.restart = lambda: restarts.append(1)  # type: ignore[method-assign]
+    assert layer.resolve(Hints()) == "the spec"  # type: ignore[comparison-overlap]
+    assert (asked, len(restarts)) == ([True, False], 1)
