@@ -131,3 +131,16 @@ def test_private_modules_of_other_libraries_are_imported_in_dedicated_files_only
 @pytest.mark.parametrize("path", [*EXPORTERS, *MODULES], ids=lambda path: path.stem)
 def test_no_file_exceeds_the_line_limit(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= MOST_LINES
+
+
+def test_markdown_is_wrapped() -> None:
+    """One width for all pages; tables and code blocks, which cannot be wrapped, excepted."""
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "benchmarks" / "README.md"]
+    assert len(pages) > 20
+    long = []
+    for page in pages:
+        prose = re.sub(r"^ *```.*?^ *```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+        for line in prose.splitlines():
+            if len(line) > 100 and not line.startswith("| "):
+                long.append(f"{page.relative_to(ROOT)}: {line[:60]}...")
+    assert long == []
