@@ -199,7 +199,7 @@ def test_a_sealed_entry_with_wrong_content_is_made_again(
         json.loads((entry / "entry.json").read_text())["entry"]["kind"]: entry
         for entry in stages.iterdir()
     }
-    assert sorted(entries) == ["artifact", "reference", "run", "trace"]
+    assert sorted(entries) == ["artifact", "comparison", "reference", "run", "trace"]
     for path in entries.values():
         forge(path, damage)
     ran = hubopt(*arguments, tmp_path / "second")
