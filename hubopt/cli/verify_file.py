@@ -15,6 +15,7 @@ from hubopt.errors import UsageError
 from hubopt.parity import Parity, ToleranceOverrides
 from hubopt.report.document import parity_document
 
+_PANEL = "A FILE against HANDLE"
 Handle = Annotated[
     str | None,
     typer.Argument(
@@ -28,19 +29,24 @@ Names = Annotated[
     typer.Option(
         "--name",
         metavar="LAYER=FILE",
-        help="With HANDLE: the file's name of a tensor of the layer; repeatable.",
+        help="The file's name of a tensor of the layer; repeatable.",
+        rich_help_panel=_PANEL,
     ),
 ]
 Samples = Annotated[
-    int | None, typer.Option(help="With HANDLE: number of samples; default 8 drawn ones.")
+    int | None,
+    typer.Option(help="Number of samples; default 8 drawn ones.", rich_help_panel=_PANEL),
 ]
 Data = Annotated[
-    str | None, typer.Option(metavar="DATA", help="With HANDLE: your own inputs, as for export.")
+    str | None,
+    typer.Option(metavar="DATA", help="Your own inputs, as for export.", rich_help_panel=_PANEL),
 ]
 Noise = Annotated[
     str,
     typer.Option(
-        metavar="auto|full|off", help="With HANDLE: measure the layer's own noise so far."
+        metavar="auto|full|off",
+        help="How far to measure the layer's own noise.",
+        rich_help_panel=_PANEL,
     ),
 ]
 
