@@ -140,7 +140,9 @@ def test_markdown_is_wrapped() -> None:
     long = []
     for page in pages:
         prose = re.sub(r"^ *```.*?^ *```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
-        for line in prose.splitlines():
-            if len(line) > 100 and not line.startswith("| "):
-                long.append(f"{page.relative_to(ROOT)}: {line[:60]}...")
+        long += [
+            f"{page.relative_to(ROOT)}: {line[:60]}..."
+            for line in prose.splitlines()
+            if len(line) > 100 and not line.startswith("| ")
+        ]
     assert long == []

@@ -43,6 +43,7 @@ def test_no_such_handle(export: Callable[..., Ran]) -> None:
     ran = export("nowhere")
     assert ran.code == 2
     assert ran.err == (
+        "     ...  load the layer\n"
         "error: handle nowhere: does not exist: no such file or folder\n"
         "  expected: a SavedModel folder, a Keras file, an archive, or a URL that leads to one\n"
         "  way out:  check the path; URLs start with https://, http://, gs:// or hf://, and a "
