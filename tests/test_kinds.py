@@ -1,4 +1,4 @@
-"""Kinds of published models that are easy to refuse or to excuse wrongly, from handle to verdict."""
+"""Kinds of published models that are easy to refuse or excuse wrongly, from handle to verdict."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ def try_case(
         good, faults = _judge(case, struck.ran, kill.signal, struck.victim, clean, place, before)
         if may_leave_files:
             faults.pop("folder left", None)
-        detail = f"{struck.told}, exit {struck.ran.code}"
+        detail = f"{struck.description}, exit {struck.ran.code}"
         kind = f"{case.kind} {kill.signal.name}"
         outcomes.append(
             Outcome(name, kind, detail, None if faults else good, faults, "", struck.landed,

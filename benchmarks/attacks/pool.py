@@ -23,13 +23,19 @@ from benchmarks.attacks.kills import draw_case, try_case
 from benchmarks.attacks.outcome import Outcome
 from benchmarks.attacks.running import preload
 
-Told = Callable[[str, Sequence[Outcome]], None]
+Report = Callable[[str, Sequence[Outcome]], None]
 _LIFE = 400
 """How many cases one process tries; then a new process starts, so that leaks do not add up."""
 
 
 def attack_files(
-    numbers: Sequence[int], seed: int, clean: Clean, work: Path, jobs: int, told: Told, until: float
+    numbers: Sequence[int],
+    seed: int,
+    clean: Clean,
+    work: Path,
+    jobs: int,
+    report: Report,
+    until: float,
 ) -> None:
     """Try file cases, each in a fork of one of ``jobs`` processes.
 
@@ -39,7 +45,7 @@ def attack_files(
         clean: The undamaged files.
         work: A folder to work in.
         jobs: The number of cases at a time.
-        told: Called with each case and its outcomes.
+        report: Called with each case and its outcomes.
         until: The `time.monotonic` after which no case begins.
 
     Raises:
@@ -59,7 +65,7 @@ def attack_files(
             calls = (
                 (f"file:{n}", lambda n=n: _submit_file(pool, n, seed, clean, work)) for n in part
             )
-            _run_all(calls, jobs, told, until)
+            _run_all(calls, jobs, report, until)
 
 
 def attack_by_kills(
@@ -68,7 +74,7 @@ def attack_by_kills(
     clean: Clean,
     work: Path,
     jobs: int,
-    told: Told,
+    report: Report,
     until: float,
     durations: dict[str, float],
 ) -> None:
@@ -80,7 +86,7 @@ def attack_by_kills(
         clean: The undamaged files.
         work: A folder to work in.
         jobs: The number of cases at a time.
-        told: Called with each case and its outcomes.
+        report: Called with each case and its outcomes.
         until: The `time.monotonic` after which no case begins.
         durations: How long a run of each kind takes without a signal.
     """
@@ -90,13 +96,13 @@ def attack_by_kills(
             return pool.submit(_kill, number, seed, clean, work, durations)
 
         calls = ((f"kill:{n}", lambda n=n: begin(n)) for n in numbers)
-        _run_all(calls, jobs, told, until)
+        _run_all(calls, jobs, report, until)
 
 
 def _run_all(
     calls: Iterator[tuple[str, Callable[[], Future[list[Outcome]]]]],
     jobs: int,
-    told: Told,
+    report: Report,
     until: float,
 ) -> None:
     """Run the calls, ``jobs`` at a time."""
@@ -110,7 +116,7 @@ def _run_all(
         if not running:
             return
         for future in wait(running, return_when=FIRST_COMPLETED).done:
-            told(running.pop(future), future.result())
+            report(running.pop(future), future.result())
 
 
 def _submit_file(

@@ -57,14 +57,14 @@ class Struck:
         ran: The result of the command.
         victim: Who got the signal; ``parent`` if there was no child.
         landed: Whether the command was still running.
-        told: A description of the kill.
+        description: A description of the kill.
         seconds: How long the command took.
     """
 
     ran: Ran
     victim: str
     landed: bool
-    told: str
+    description: str
     seconds: float
 
 

@@ -55,7 +55,7 @@ def judge_bundles(
     bundles: Mapping[str, Path],
     seed: int,
     every: int,
-    told: Callable[[str, str, int], None],
+    report: Callable[[str, str, int], None],
 ) -> dict[tuple[str, str], list[Judged]]:
     """Judge mutants of every target of ``bundles``, with one process for each core.
 
@@ -63,7 +63,7 @@ def judge_bundles(
         bundles: The bundle folders by model name, each with all of `TARGETS`.
         seed: The seed of the fault sites.
         every: N, to judge only every Nth mutant, and the first of each kind.
-        told: Called with model, target and count when a part is done.
+        report: Called with model, target and count when a part is done.
 
     Returns:
         The judged mutants by model and target.
@@ -82,5 +82,5 @@ def judge_bundles(
         futures = {pool.submit(judge_share, share): place for share, place in shares.items()}
         for future in as_completed(futures):
             judged[futures[future]] += future.result()
-            told(*futures[future], len(future.result()))
+            report(*futures[future], len(future.result()))
     return judged

@@ -76,10 +76,10 @@ class NoiseMeter:
         inputs: Path,
         folder: Path,
         onednn_on: bool,
-        ways: Sequence[str] = VARIANTS,
+        variants: Sequence[str] = VARIANTS,
         numbers: Sequence[int] | None = None,
     ) -> Answers:
-        """Compute the answers to the samples by each of the variants in ``ways``.
+        """Compute the answers to the samples by each of the variants in ``variants``.
 
         Args:
             program: The traced layer, the same in every call. Without a frozen graph, as with
@@ -88,7 +88,7 @@ class NoiseMeter:
             folder: The folder that ``onednn.npz`` and so on are written to.
             onednn_on: Whether the reference is computed with oneDNN's kernels, see
                 `hubopt._platform.tf_private.onednn_is_on`.
-            ways: A selection of `VARIANTS`.
+            variants: A selection of `VARIANTS`.
             numbers: The numbers of the samples; by default all.
 
         Raises:
@@ -99,7 +99,7 @@ class NoiseMeter:
         answers: dict[str, Path] = {}
         problems: dict[str, str] = {}
         with self._measuring:
-            for variant in ways:
+            for variant in variants:
                 path = folder / f"{variant}.npz"
                 try:
                     with child.use(self._log) as worker:

@@ -184,7 +184,7 @@ def xla_error(reference: ReferenceSet) -> tuple[str, int] | None:
 def _unsteady(
     spec: ModelSpec,
     samples: Collection[int],
-    ways: Mapping[str, Sequence[Tensors]],
+    variants: Mapping[str, Sequence[Tensors]],
     reference: Sequence[Tensors],
 ) -> list[int]:
     """Return the ``samples`` on which a variant deviates too much for the layer to be a reference.
@@ -192,7 +192,7 @@ def _unsteady(
     Args:
         spec: The inputs and outputs.
         samples: The indices of the samples to check.
-        ways: Each variant's answers to all samples.
+        variants: Each variant's answers to all samples.
         reference: The eager layer's answers to all samples.
     """
     if not samples:
@@ -206,7 +206,7 @@ def _unsteady(
         for at in samples
         if any(
             one.largest > MOST_NOISE * usual[name]
-            for found in ways.values()
+            for found in variants.values()
             for name, (one,) in measure_deviations(spec, [found[at]], [reference[at]]).items()
         )
     ]

@@ -62,28 +62,28 @@ class VariantRunner:
             self._graph_def, self._weights = lift(frozen.graph_def, frozen.arrays())
 
     def take(
-        self, way: str, inputs: Path, path: Path, numbers: Sequence[int] | None = None
+        self, variant: str, inputs: Path, path: Path, numbers: Sequence[int] | None = None
     ) -> str | None:
         """Write the answers of a variant to ``path``, or return why it cannot be computed.
 
         Args:
-            way: One of `VARIANTS`, or `TIES` for up to `DRAWS` answers to each sample on which
+            variant: One of `VARIANTS`, or `TIES` for up to `DRAWS` answers to each sample on which
                 the layer's order is a tie, numbered by `tie_number`.
             inputs: The file of the samples.
             path: The file to write.
             numbers: The numbers of the samples; by default all.
         """
-        problem = self._problem(way)
+        problem = self._problem(variant)
         if problem is None:
             try:
                 numbers = sample_numbers(inputs) if numbers is None else numbers
                 samples = read_samples(inputs, self._program.spec.inputs, numbers)
-                if way == TIES:
+                if variant == TIES:
                     write_samples(path, self._draw_orders(dict(zip(numbers, samples, strict=True))))
                     return None
-                answers = self._answer_new(way, samples)
+                answers = self._answer_new(variant, samples)
                 if len(samples) <= LIGHT_SAMPLES:  # they are likely to be requested again
-                    self._first[way] = list(zip(samples, answers, strict=True))
+                    self._first[variant] = list(zip(samples, answers, strict=True))
                 write_samples(path, dict(zip(numbers, answers, strict=True)))
             except HuboptError as error:
                 problem = error.found
@@ -99,7 +99,7 @@ class VariantRunner:
         (sample,) = read_samples(inputs, program.spec.inputs, [number])
         tensor = program.output_tensors[program.spec.output_names.index(output)]
         plain, compiled = (
-            self._runner(way, self._graph_def, self._weights) for way in ("onednn", "xla")
+            self._runner(variant, self._graph_def, self._weights) for variant in ("onednn", "xla")
         )
         try:
             return first_xla_error(self._graph_def, tensor, sample, plain, compiled, self._weights)
@@ -107,8 +107,8 @@ class VariantRunner:
             _LOG.info("XLA's error is not found: %s", first_line(error))
             return None
 
-    def _problem(self, way: str) -> str | None:
-        if way == "onednn":
+    def _problem(self, variant: str) -> str | None:
+        if variant == "onednn":
             return None if self._switched else "TensorFlow has one set of kernels on this machine"
         if self._graph_def is None:
             return "not available: the program reads lookup tables, so there is no frozen graph"
@@ -118,19 +118,21 @@ class VariantRunner:
                 f"not available: {size / 1e9:.1f} GB of constants; "
                 f"at most {MOST_COPIED_BYTES / 1e9:.0f} GB are copied for this"
             )
-        return _xla_problem(self._program) if way == "xla" else None
+        return _xla_problem(self._program) if variant == "xla" else None
 
-    def _answer_new(self, way: str, samples: Sequence[Tensors]) -> list[Tensors]:
+    def _answer_new(self, variant: str, samples: Sequence[Tensors]) -> list[Tensors]:
         """Return the answers to ``samples``, without computing those of the first step again."""
         answers = {
             at: answer
-            for known, answer in self._first.get(way, ())
+            for known, answer in self._first.get(variant, ())
             for at, sample in enumerate(samples)
             if same_tensors(known, sample)
         }
         left = [at for at in range(len(samples)) if at not in answers]
         if left:
-            answers.update(zip(left, self._answer(way, [samples[at] for at in left]), strict=True))
+            answers.update(
+                zip(left, self._answer(variant, [samples[at] for at in left]), strict=True)
+            )
         return [answers[at] for at in range(len(samples))]
 
     def _draw_orders(self, samples: Mapping[int, Tensors]) -> dict[int, Tensors]:
@@ -152,34 +154,34 @@ class VariantRunner:
                 found.update({tie_number(number, at): each for at, each in enumerate(answers)})
         return found
 
-    def _answer(self, way: str, samples: Sequence[Tensors]) -> list[dict[str, Any]]:
+    def _answer(self, variant: str, samples: Sequence[Tensors]) -> list[dict[str, Any]]:
         if self._graph_def is None:
             return self._answer_saved(samples)
         graph_def, weights = self._graph_def, self._weights
-        if way == "float64":
+        if variant == "float64":
             graph_def = widen(graph_def).graph_def
-        elif way == "weights":
+        elif variant == "weights":
             graph_def, weights = perturb(graph_def, weights)
-        elif way in ROUNDED:
-            graph_def, weights = perturb(graph_def, weights, ROUNDING, 1 + ROUNDED.index(way))
+        elif variant in ROUNDED:
+            graph_def, weights = perturb(graph_def, weights, ROUNDING, 1 + ROUNDED.index(variant))
         program = self._program
         outputs = [tensor.name for tensor in program.spec.outputs]
-        runner = self._runner(way, graph_def, weights)
+        runner = self._runner(variant, graph_def, weights)
         return [
             dict(zip(outputs, runner.run(sample, program.output_tensors), strict=True))
             for sample in samples
         ]
 
     def _runner(
-        self, way: str, graph_def: Any, weights: Mapping[str, Any]
+        self, variant: str, graph_def: Any, weights: Mapping[str, Any]
     ) -> GraphRunner | CompiledGraph:
         """Return a runner of the graph; most variants share one, which is built only once."""
         program = self._program
         inputs = [tensor.name for tensor in program.spec.inputs]
         fed = dict(zip(inputs, program.input_tensors, strict=True))
-        if way == "xla":
+        if variant == "xla":
             return CompiledGraph(graph_def, fed, weights)
-        if way == "float64":  # only the kernels of the CPU were checked for float64
+        if variant == "float64":  # only the kernels of the CPU were checked for float64
             return GraphRunner(graph_def, fed, weights, on_cpu=True)
         if graph_def is not self._graph_def:
             return GraphRunner(graph_def, fed, weights)

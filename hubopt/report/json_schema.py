@@ -88,12 +88,12 @@ class _Writer:
 
     def _object(self, kind: type) -> dict[str, Any]:
         hints = get_type_hints(kind)
-        told = _attributes(kind.__doc__ or "")
+        documented = _attributes(kind.__doc__ or "")
         names = [field.name for field in fields(kind)]
         raw = RAW.get(kind.__name__, frozenset())
         properties = {}
         for name in names:
-            text = told.get(name)
+            text = documented.get(name)
             properties[name] = self._kind(hints[name]) | ({"description": text} if text else {})
         return {
             "type": "object",

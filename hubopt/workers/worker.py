@@ -282,7 +282,7 @@ def _answer_all(requests: BinaryIO, answers: BinaryIO) -> None:
             else:
                 answer = (True, target(*args, **kwargs))
         except HuboptError as error:
-            if error.__cause__ is not None:  # of which the error tells only the first line
+            if error.__cause__ is not None:  # the error names only its first line
                 traceback.print_exception(error.__cause__)
             answer = (False, resource_error(error, *_paths(args, kwargs)) or error)
         except Exception as error:  # every error must reach the parent, whatever its type

@@ -1,4 +1,4 @@
-"""The entry with the names of renamed outputs, which can come from a stranger's file."""
+"""The entry with the names of renamed outputs, which can come from an untrusted file."""
 
 from __future__ import annotations
 

@@ -278,8 +278,8 @@ def test_a_stored_comparison_that_contradicts_itself_is_measured_anew(
     edit(changed)
     store.remove(key)
     store.put(key, Label(entry.kind, entry.handle, entry.target), json.dumps(changed), {})
-    manifest, told = export(tiny, tmp_path / "2")
-    assert told.made() == set()
+    manifest, recorded = export(tiny, tmp_path / "2")
+    assert recorded.made() == set()
     assert manifest.targets["onnx"].status == "verified"
     assert "an entry of the cache is damaged and is made anew" in caplog.text
     again = store.look_up(key)
@@ -372,8 +372,8 @@ def test_without_a_cache_nothing_is_read_or_written(
         shutil.rmtree(filled / entries(filled)[name].key)
     if how == "size":
         monkeypatch.setenv("HUBOPT_CACHE_MAX_BYTES", "0")
-    _, told = export(tiny, tmp_path / "1", cache=how == "size")
-    assert told.stored() == set()
+    _, recorded = export(tiny, tmp_path / "1", cache=how == "size")
+    assert recorded.stored() == set()
     assert set(entries(filled)) == {"trace", "reference", "onnx comparison"}
 
 

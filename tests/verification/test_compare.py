@@ -1,4 +1,4 @@
-"""Two bundles side by side: what compares is compared, and what does not is told."""
+"""Two bundles side by side: comparable figures are compared, the others are named."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ class _Rewriting:
 
 
 def _equals(members: Any, name: str, index: str, value: int, in_function: bool) -> str:
-    """Add nodes that compare an index with ``value``; return the tensor that tells."""
+    """Add nodes that compare an index with ``value``; return the tensor with the result."""
     constant = members.add(name=f"{name}/hubopt/number", op="Const")
     constant.attr["dtype"].type = _INT32
     tensor = constant.attr["value"].tensor
