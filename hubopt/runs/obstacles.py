@@ -54,7 +54,9 @@ def find_obstacles(
         if exporter.largest_bytes is not None and weights_bytes > exporter.largest_bytes:
             reason = f"{exporter.name} holds {exporter.largest_bytes / 1e9:.1f} GB at most"
             own.append(Obstacle(f"weights of {weights_bytes / 1e9:.1f} GB", 1, reason))
-        found[target.id] = [*found.get(exporter.source, []), *own]
+        inherited = found.get(exporter.source, [])
+        known = {obstacle.op for obstacle in inherited}
+        found[target.id] = [*inherited, *(here for here in own if here.op not in known)]
     return found
 
 

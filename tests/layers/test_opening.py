@@ -125,7 +125,9 @@ def test_a_model_without_a_call_and_with_several_signatures_needs_a_choice(tmp_p
     with pytest.raises(LoadError, match="one of: first, second"):
         opened(folder)
     layer = opened(folder, signature="second", output_key="sum")
-    assert [tensor.name for tensor in hubopt.resolve(layer).outputs] == ["sum"]
+    assert [tensor.name for tensor in hubopt.resolve(layer, hubopt.Hints(batch=1)).outputs] == [
+        "sum"
+    ]
 
 
 def test_a_model_without_a_signature_is_called(tmp_path: Path) -> None:
@@ -243,7 +245,7 @@ def test_a_keras_layer_as_a_handle_keeps_its_own_options(
     )
     monkeypatch.syspath_prepend(tmp_path)
     layer = opened("my_layers:layer")
-    spec = hubopt.resolve(layer)
+    spec = hubopt.resolve(layer, hubopt.Hints(batch=1))
     assert [tensor.name for tensor in (*spec.inputs, *spec.outputs)] == ["a", "b", "sum"]
     with pytest.raises(LoadError, match="the attribute is a KerasLayer already"):
         opened("my_layers:layer", output_key="product")

@@ -59,7 +59,13 @@ def test_a_wrong_compiled_model_fails_with_the_operation_named(
     layer: Any, operation: str, tmp_path: Path
 ) -> None:
     bundle = hubopt.export(
-        layer, ["savedmodel"], tmp_path / "out", rounds=0, samples=4, keep_failed=True
+        layer,
+        ["savedmodel"],
+        tmp_path / "out",
+        options={"savedmodel.xla": "require"},
+        rounds=0,
+        samples=4,
+        keep_failed=True,
     )
     (compiled,) = bundle.results
     assert (compiled.status, compiled.stage) == ("failed", "parity")
