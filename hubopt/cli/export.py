@@ -111,7 +111,11 @@ def export(
     ] = None,
     xla: Annotated[
         XlaMode | None,
-        typer.Option(help="Short for -O savedmodel.xla=.", rich_help_panel="Exporters"),
+        typer.Option(
+            help="Short for -O savedmodel.xla=; by default auto: XLA compiles the SavedModel where "
+            "a trial finds it faster and its values the same.",
+            rich_help_panel="Exporters",
+        ),
     ] = None,
     freeze: Annotated[
         bool,
